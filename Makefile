@@ -1,0 +1,44 @@
+# make demo, make test, make lint: each sets up .venv first, once, and again when what it is made from has changed.
+
+PYTHON := python3
+VENV := .venv
+ROOMS := data transforms networks pipeline bundles
+# A worker a core, four at most (each holds torch and MONAI), of one thread; a file's tests stay in one worker, so that
+# what they share is made once.
+TEST_FLAGS := -n auto --maxprocesses 4 --dist loadfile
+STAMP := $(VENV)/.set-up
+
+.PHONY: set-up demo test lint format clean
+.DEFAULT_GOAL := set-up
+
+set-up: $(STAMP)
+
+# pip compiles on one core; compileall uses all, and skips the tests that torch, scipy and sympy carry. Not compiling at
+# all costs each start many seconds where PYTHONDONTWRITEBYTECODE is set, as it is in many containers.
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): a minute or two, the first time."
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --no-compile -c constraints.txt -e ".[test,lint]"
+	$(VENV)/bin/python -m compileall -q -j 0 -x '/tests?/' $(VENV)/lib
+	@touch $@
+
+demo: $(STAMP)
+	$(VENV)/bin/gridgate demo
+
+test: $(STAMP)
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest $(TEST_FLAGS)
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	@mkdir -p $(VENV)/mypy/gridgate
+	@ln -sfn $(foreach room,$(ROOMS),$(CURDIR)/$(room)) $(VENV)/mypy/gridgate/
+	MYPYPATH=$(VENV)/mypy $(VENV)/bin/mypy -p gridgate
+
+format: $(STAMP)
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find $(ROOMS) tests -name __pycache__ -type d -prune -exec rm -rf {} +

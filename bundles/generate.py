@@ -1,0 +1,156 @@
+"""Bundles from plans: `python -m gridgate.bundles.generate` writes every committed bundle again."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..data.errors import ConfigError
+from . import FOLDER
+
+TEMPLATE = FOLDER / "template"
+PLANS = FOLDER / "plans"
+_INCLUDE = re.compile(r"^<<include (\S+)>>\n", re.MULTILINE)
+_PLACE = re.compile(r"<<(\w+)>>")
+
+
+def read_plan(path: str | Path) -> dict[str, Any]:
+    """A plan file; the bundle takes the file's name.
+
+    Raises:
+        ConfigError: not a mapping.
+    """
+    plan = yaml.safe_load(Path(path).read_text())
+    if not isinstance(plan, dict):
+        raise ConfigError(f"{path}: a plan is a mapping of settings, see {PLANS}")
+    return {"name": Path(path).stem, **plan}
+
+
+def bundle_files(plan: dict[str, Any]) -> dict[str, str]:
+    """Every file of a plan's bundle: relative path -> text.
+
+    Raises:
+        ConfigError: the plan lacks a setting that the template names.
+    """
+    files = {"configs/metadata.json": json.dumps(metadata(plan), indent=4, ensure_ascii=False) + "\n"}
+    values = {**plan, **plan["training"]}
+    for path in sorted(TEMPLATE.glob("*/*")):
+        if path.parent.name != "parts":
+            files[f"{path.parent.name}/{path.name}"] = _filled(path.read_text(), values, plan["name"])
+    files["LICENSE"] = (TEMPLATE / "LICENSE").read_text()
+    return files
+
+
+def make_bundle(plan: dict[str, Any], target: str | Path) -> Path:
+    """Write a plan's bundle into a folder; files that are there are replaced, others stay."""
+    for name, text in bundle_files(plan).items():
+        path = Path(target) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return Path(target)
+
+
+def metadata(plan: dict[str, Any]) -> dict[str, Any]:
+    """metadata.json: what MONAI asks of a bundle, and under "plan" what the data decide."""
+    labels = list(plan["labels"])
+    modality = plan["modality"]
+    low, high = plan.get("value_range", [0, 1])
+    patch = {"spatial_shape": plan["roi_size"], "dtype": "float32", "is_patch_data": True}
+    return {
+        "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
+        "meta_schema_20240725.json",
+        "version": plan["version"],
+        "changelog": plan["changelog"],
+        "monai_version": "1.6.1",
+        "pytorch_version": "2.13.0",
+        "numpy_version": "2.4.6",
+        "required_packages_version": {
+            "gridgate": "0.1.0",
+            "nibabel": "5.4.2",
+            "pytorch-ignite": "0.5.5",
+            "scipy": "1.17.1",
+            "SimpleITK": "2.5.7",
+            "tensorboard": "2.21.0",
+            "tqdm": "4.70.1",
+        },
+        "supported_apps": {},
+        "name": plan["title"],
+        "task": plan["task"],
+        "description": plan["description"],
+        "authors": "The Gridgate authors",
+        "copyright": "Copyright (c) the Gridgate authors",
+        "data_source": plan["data_source"],
+        "data_type": "nibabel",
+        "image_classes": f"{modality}, {plan['intensity']['mode']} normalised",
+        "label_classes": "a label map: " + ", ".join(f"{value} {name}" for value, name in enumerate(labels)),
+        "pred_classes": f"logits of {len(labels)} channels: " + ", ".join(labels),
+        "eval_metrics": {},
+        "intended_use": "Research; not a medical device and not for diagnosis.",
+        "references": plan["references"],
+        "network_data_format": {
+            "inputs": {
+                "image": {
+                    "type": "image",
+                    "format": "hounsfield" if modality == "CT" else "magnitude",
+                    "modality": modality,
+                    "num_channels": 1,
+                    **patch,
+                    "value_range": [low, high],
+                    "channel_def": {"0": "image"},
+                }
+            },
+            "outputs": {
+                "pred": {
+                    "type": "image",
+                    "format": "segmentation",
+                    "num_channels": len(labels),
+                    **patch,
+                    "value_range": [],
+                    "channel_def": {str(value): name for value, name in enumerate(labels)},
+                }
+            },
+        },
+        "plan": {
+            key: plan[key]
+            for key in (
+                "network",
+                "orientation",
+                "spacing",
+                "intensity",
+                "foreground",
+                "mirror_axes",
+                "overlap",
+                "keep_largest",
+            )
+        },
+    }
+
+
+def _filled(text: str, values: dict[str, Any], name: str) -> str:
+    text = _INCLUDE.sub(lambda found: (TEMPLATE / "parts" / found[1]).read_text(), text)
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in values:
+            raise ConfigError(f"plan {name}: lacks {found[1]!r}")
+        given = values[found[1]]
+        return given.strip() if isinstance(given, str) else json.dumps(given)
+
+    return _PLACE.sub(value, text)
+
+
+def main() -> None:
+    """Write every committed bundle again from its plan."""
+    for path in sorted(PLANS.glob("*.yaml")):
+        folder = FOLDER / path.stem
+        shutil.rmtree(folder / "configs", ignore_errors=True)
+        make_bundle(read_plan(path), folder)
+        print(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""From folders to the lists of cases that the three workflows run over."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ..data.datasets import Case, load_dataset
+from ..data.errors import ConfigError, DatasetError
+from ..data.images import IMAGE_SUFFIXES, case_id, find_images
+from ..data.splits import load_or_make_splits, select_fold
+from .checkpoints import LAST
+
+Part = Literal["train", "validation", "all", "test"]
+
+
+def dataset_cases(
+    dataset_dir: str | Path,
+    *,
+    part: Part = "validation",
+    fold: int = 0,
+    folds: int = 5,
+    split_seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> list[dict[str, Any]]:
+    """Items {"case", "image", "label"} of one part of a dataset, as MONAI's datasets take them.
+
+    A folder that is not there gives no items, so that a bundle's config can be looked at without data;
+    `check_dataset` refuses it when the run starts.
+
+    Args:
+        part: "train" or "validation" of the fold, "all" labelled cases, or the unlabelled "test" cases.
+        fold: 0-based, of `folds`.
+        rank, world_size: every world_size-th case from the rank-th on, for a process of a multi-GPU run.
+
+    Raises:
+        DatasetError: the dataset is not sound, or the fold is out of range.
+    """
+    if not Path(dataset_dir).is_dir():
+        return []
+    dataset = load_dataset(dataset_dir)
+    if part in ("train", "validation"):
+        splits = load_or_make_splits(dataset, folds=folds, seed=split_seed)
+        train, validation = select_fold(dataset, splits, fold)
+        cases = train if part == "train" else validation
+    elif part in ("all", "test"):
+        cases = dataset.cases if part == "all" else dataset.test_cases
+    else:
+        raise ConfigError(f"part {part!r} is not known: use train, validation, all or test")
+    return [_item(case) for case in cases[rank::world_size]]
+
+
+def folder_cases(input_dir: str | Path) -> list[dict[str, Any]]:
+    """Items {"case", "image"} of each image file in a folder (or of one file), in the order of their names.
+
+    Two files that would give one case id (`a.nii.gz` and `a.nrrd`) keep their suffix in it, so that neither
+    mask overwrites the other. A folder that is not there gives no items, see `check_folder`.
+    """
+    path = Path(input_dir)
+    files = [path] if path.is_file() else find_images(path) if path.is_dir() else []
+    count = Counter(case_id(file).lower() for file in files)
+    items = []
+    for file in files:
+        name = case_id(file)
+        if count[name.lower()] > 1:
+            name = file.name.replace(".", "_")
+        items.append({"case": name, "image": str(file)})
+    return items
+
+
+def check_dataset(
+    dataset_dir: str | Path,
+    *,
+    labels: Mapping[str, str] | Sequence[str],
+    channels: int = 1,
+    output_dir: str | Path | None = None,
+    resume: bool = False,
+    fold: int = 0,
+    folds: int = 5,
+    split_seed: int = 0,
+) -> None:
+    """Before a training or evaluation: the dataset is there and fits the bundle; nothing would be overwritten.
+
+    Writes the splits used to output_dir/splits.json.
+
+    Raises:
+        DatasetError: no such folder, other labels or channels than the bundle's.
+        ConfigError: the output folder holds an earlier run and `resume` is off.
+    """
+    if not Path(dataset_dir).is_dir():
+        raise DatasetError(
+            f"{dataset_dir}: there is no such dataset folder; give --dataset_dir FOLDER with a dataset.json, "
+            "imagesTr and labelsTr (make one with: gridgate phantom FOLDER)"
+        )
+    dataset = load_dataset(dataset_dir)
+    names = list(labels.values()) if isinstance(labels, Mapping) else list(labels)
+    given = {value: name for name, value in dataset.labels.items()}
+    wanted = dict(enumerate(names))
+    if {k: _spelt(v) for k, v in given.items()} != {k: _spelt(v) for k, v in wanted.items()}:
+        raise DatasetError(f"{dataset.root}/dataset.json: its labels are {given}, this bundle's are {wanted}")
+    if len(dataset.channel_names) != channels:
+        raise DatasetError(
+            f"{dataset.root}/dataset.json: images of {len(dataset.channel_names)} channels, the bundle wants {channels}"
+        )
+    splits = load_or_make_splits(dataset, folds=folds, seed=split_seed)
+    select_fold(dataset, splits, fold)
+    if output_dir is None:
+        return
+    if (Path(output_dir) / LAST).exists() and not resume:
+        raise ConfigError(
+            f"{output_dir} holds a training already; add --resume True to go on with it, "
+            "or give another --output_dir"
+        )
+    if int(os.environ.get("RANK", 0)) == 0:
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        load_or_make_splits(dataset, folds=folds, seed=split_seed, path=Path(output_dir) / "splits.json")
+
+
+def check_folder(input_dir: str | Path, output_dir: str | Path) -> None:
+    """Before inferring: there are images, and the masks will not overwrite them.
+
+    Raises:
+        ConfigError: no such folder, no image in it, or output_dir is the folder of the images.
+    """
+    path = Path(input_dir)
+    if not path.exists():
+        raise ConfigError(f"{input_dir}: there is no such file or folder; give --input_dir FOLDER with CTs")
+    if not folder_cases(path):
+        raise ConfigError(f"{input_dir}: no image in it; looked for {', '.join(IMAGE_SUFFIXES)}")
+    folder = path.parent if path.is_file() else path
+    if folder.resolve() == Path(output_dir).resolve():
+        raise ConfigError(f"{output_dir}: masks would overwrite the images there; give another --output_dir")
+
+
+def _item(case: Case) -> dict[str, Any]:
+    images = [str(path) for path in case.images]
+    item: dict[str, Any] = {"case": case.id, "image": images[0] if len(images) == 1 else images}
+    if case.label is not None:
+        item["label"] = str(case.label)
+    return item
+
+
+def _spelt(name: str) -> str:
+    return name.lower().replace(" ", "_").replace("-", "_")

@@ -1,0 +1,187 @@
+"""The `gridgate` command: short forms of the bundles' workflows, and the rest."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..data.errors import ConfigError, GridgateError
+
+_WORKFLOWS = {
+    "train": ("training", "train.yaml", "dataset_dir"),
+    "evaluate": ("evaluating", "evaluate.yaml", "dataset_dir"),
+    "infer": ("inferring", "inference.yaml", "input_dir"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; the exit code is 0, or 1 after an error that is the user's to mend."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command not in _WORKFLOWS:
+        parser.error(f"unknown arguments: {' '.join(rest)}")
+    try:
+        options.function(options, rest)
+    except GridgateError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        from .overrides import user_error
+
+        ours = user_error(error)
+        if ours is None:
+            raise
+        print(f"error: {ours}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
+    """`--id value` and `--id=value` pairs of a command line; values are read as YAML.
+
+    Raises:
+        ConfigError: a value without an id, or an id without a value.
+    """
+    overrides: dict[str, Any] = {}
+    words = iter(arguments)
+    for word in words:
+        if not word.startswith("--") or len(word) == 2:
+            raise ConfigError(f"{word!r}: expected --SETTING VALUE")
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            try:
+                value = next(words)
+            except StopIteration:
+                raise ConfigError(f"--{name} lacks its value") from None
+        overrides[name] = yaml.safe_load(value) if not value.startswith(("$", "@", "%")) else value
+    return overrides
+
+
+def bundle_path(name: str) -> Path:
+    """Folder of a bundle that comes with Gridgate, or of a copy.
+
+    Raises:
+        ConfigError: neither is there.
+    """
+    if (Path(name) / "configs" / "metadata.json").is_file():
+        return Path(name)
+    known = {path.name: path for path in _shipped_bundles()}
+    if name not in known:
+        raise ConfigError(f"{name}: no such bundle; give a bundle's folder, or one of: {', '.join(sorted(known))}")
+    return known[name]
+
+
+def _shipped_bundles() -> list[Path]:
+    # found by path: pipeline does not import bundles, arrows go one way
+    spec = find_spec("gridgate.bundles")
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    return sorted(path.parent.parent for folder in folders for path in Path(folder).glob("*/configs/metadata.json"))
+
+
+def _workflow(options: argparse.Namespace, rest: Sequence[str]) -> None:
+    from monai.bundle import run
+
+    run_id, config, source = _WORKFLOWS[options.command]
+    folder = bundle_path(options.bundle)
+    overrides = {"bundle_root": str(folder), source: options.source, "output_dir": options.output}
+    run(run_id=run_id, config_file=str(folder / "configs" / config), **(overrides | parse_overrides(rest)))
+
+
+def _bundles(options: argparse.Namespace, rest: Sequence[str]) -> None:
+    import json
+    import shutil
+
+    if options.copy is None:
+        for path in _shipped_bundles():
+            described = json.loads((path / "configs" / "metadata.json").read_text())["description"]
+            print(f"{path.name:34s} {described}")
+        return
+    source, target = bundle_path(options.copy), Path(options.to or options.copy)
+    if target.exists():
+        raise ConfigError(f"{target} exists already; give another folder with --to")
+    shutil.copytree(source, target)
+    print(f"{target}")
+
+
+def _phantom(options: argparse.Namespace, rest: Sequence[str]) -> None:
+    from ..data.phantom_dataset import write_phantom_dataset
+
+    print(write_phantom_dataset(options.folder, cases=options.cases, seed=options.seed))
+
+
+def _export(options: argparse.Namespace, rest: Sequence[str]) -> None:
+    from monai.bundle import ckpt_export
+
+    from .checkpoints import load_checkpoint
+
+    folder = bundle_path(options.bundle)
+    load_checkpoint(options.checkpoint)
+    ckpt_export(
+        net_id="network_def",
+        filepath=options.output,
+        ckpt_file=options.checkpoint,
+        meta_file=str(folder / "configs" / "metadata.json"),
+        config_file=str(folder / "configs" / "inference.yaml"),
+    )
+
+
+def _demo(options: argparse.Namespace, rest: Sequence[str]) -> None:
+    from .demo import run_demo
+
+    run_demo(options.folder)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gridgate", description="3D CT segmentation by MONAI bundles.")
+    parser.add_argument("--version", action="version", version=f"gridgate {version('gridgate')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    texts = {
+        "train": ("train a bundle on a dataset folder", "DATASET", "folder with dataset.json, imagesTr, labelsTr"),
+        "evaluate": ("measure a checkpoint on a fold's validation cases", "DATASET", "the dataset folder"),
+        "infer": ("a mask for each scan of a folder", "SCANS", "folder of .nii.gz, .nii, .nrrd, .mha, or one file"),
+    }
+    for name, (text, source, about) in texts.items():
+        command = commands.add_parser(
+            name, help=text, description=text, epilog="any setting of the config: --SETTING VALUE, such as --fold 1"
+        )
+        command.add_argument("bundle", metavar="BUNDLE", help="a bundle's name (see: gridgate bundles) or folder")
+        command.add_argument("source", metavar=source, help=about)
+        command.add_argument("output", metavar="OUTPUT", help="folder to write to")
+        command.set_defaults(function=_workflow)
+
+    command = commands.add_parser("bundles", help="list the bundles that come with Gridgate, or copy one out")
+    command.add_argument("--copy", metavar="BUNDLE", help="bundle to copy")
+    command.add_argument("--to", metavar="FOLDER", help="new folder for the copy; by default the bundle's name")
+    command.set_defaults(function=_bundles)
+
+    command = commands.add_parser("phantom", help="write a dataset of synthetic abdominal CTs")
+    command.add_argument("folder", metavar="FOLDER")
+    command.add_argument("--cases", type=int, default=20)
+    command.add_argument("--seed", type=int, default=0)
+    command.set_defaults(function=_phantom)
+
+    command = commands.add_parser("export", help="TorchScript of a trained bundle, for MONAI Deploy")
+    command.add_argument("bundle", metavar="BUNDLE")
+    command.add_argument("checkpoint", metavar="CHECKPOINT", help="model.pt")
+    command.add_argument("output", metavar="OUTPUT", help="file to write, such as model.ts")
+    command.set_defaults(function=_export)
+
+    command = commands.add_parser("demo", help="phantoms, training, evaluation, masks and a report, in minutes")
+    command.add_argument("--folder", default="demo", help="where to write (default: ./demo)")
+    command.set_defaults(function=_demo)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

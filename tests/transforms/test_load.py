@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import DataLoader, Dataset, decollate_batch
+from volumes import save
+
+from gridgate.data.errors import ImageError
+from gridgate.transforms import LoadCased, original_grid
+
+
+def _volume(shape: tuple[int, ...] = (5, 6, 7), seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+AFFINE = np.array([[-0.7, 0, 0, 10], [0, 0, 1.5, -20], [0, -0.8, 0, 30], [0, 0, 0, 1.0]])
+
+
+def test_values_affine_and_meta_are_the_files(tmp_path: Path) -> None:
+    array = _volume()
+    path = save(tmp_path / "a.nii.gz", array, AFFINE)
+    labels = save(tmp_path / "l.nii.gz", (array > 0).astype(np.float32) * 3, AFFINE)
+    item = LoadCased()({"image": str(path), "label": labels, "timings": {}})
+    assert item["image"].dtype == item["label"].dtype == torch.float32
+    np.testing.assert_array_equal(item["image"].numpy()[0], array)
+    np.testing.assert_array_equal(item["label"].numpy()[0], (array > 0) * 3)
+    np.testing.assert_allclose(item["image"].affine.numpy(), AFFINE, atol=1e-6)
+    assert item["image"].meta["filename_or_obj"] == str(path)
+    assert tuple(item["image"].meta["spatial_shape"]) == array.shape
+    assert item["timings"]["read"] > 0
+
+
+def test_channels_from_files_and_from_one_file(tmp_path: Path) -> None:
+    arrays = [_volume(seed=seed) for seed in (1, 2)]
+    paths = [save(tmp_path / f"a_000{i}.nii.gz", array, AFFINE) for i, array in enumerate(arrays)]
+    several = LoadCased("image", channels=2)({"image": paths})["image"]
+    one = save(tmp_path / "b.nii.gz", np.stack(arrays, -1), AFFINE)
+    single = LoadCased("image", channels=2)({"image": one})["image"]
+    for loaded in (several, single):
+        np.testing.assert_array_equal(loaded.numpy(), np.stack(arrays))
+
+
+def test_channels_on_different_grids_are_refused_by_name(tmp_path: Path) -> None:
+    shifted = AFFINE.copy()
+    shifted[0, 3] += 1
+    paths = [save(tmp_path / "a.nii.gz", _volume(), AFFINE), save(tmp_path / "b.nii.gz", _volume(), shifted)]
+    with pytest.raises(ImageError, match=r"b\.nii\.gz.*not that of.*a\.nii\.gz"):
+        LoadCased("image", channels=2)({"image": paths})
+    with pytest.raises(ImageError, match="2 files, but 3 channels"):
+        LoadCased("image", channels=3)({"image": paths})
+
+
+def test_a_missing_file_is_an_image_error(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"gone\.nii\.gz"):
+        LoadCased("image")({"image": tmp_path / "gone.nii.gz"})
+
+
+def test_the_original_grid_survives_collating_and_decollating(tmp_path: Path) -> None:
+    # The second file says millimetres and metres in turn: one note, so the metas differ from case to case.
+    paths = []
+    for index in range(2):
+        image = nib.Nifti1Image(_volume(), AFFINE)
+        image.set_sform(AFFINE, 1)
+        image.set_qform(AFFINE + (0 if index == 0 else np.eye(4) * [[5], [0], [0], [0]]), 1)
+        paths.append(tmp_path / f"{index}.nii.gz")
+        nib.save(image, paths[-1])
+    batch = next(iter(DataLoader(Dataset([{"image": p} for p in paths], LoadCased("image")), batch_size=2)))
+    items = decollate_batch(batch)
+    assert {item["image"].meta["notes"] == "" for item in items} == {True, False}
+    for item, path in zip(items, paths, strict=True):
+        assert item["image"].meta["filename_or_obj"] == str(path)
+        grid = original_grid(item["image"])
+        assert grid.shape == (5, 6, 7)
+        np.testing.assert_allclose(grid.affine, AFFINE, atol=1e-6)
+
+
+def test_real_scan_loads_where_nibabel_says(shared_data: Path) -> None:
+    path = shared_data / "ct" / "sarcoma_002" / "CT_image.nii.gz"
+    image = LoadCased("image")({"image": path})["image"]
+    reference = nib.load(path)
+    np.testing.assert_array_equal(image.numpy()[0], reference.get_fdata(dtype=np.float32))
+    np.testing.assert_allclose(image.affine.numpy(), reference.affine, atol=1e-5)

@@ -1,0 +1,38 @@
+"""Arrays to arrays: from paths to the network's grid, augmentation, and the way back to the scan's grid.
+
+The three presets are what the bundles use: preprocessing() from paths to the network's grid, augmentation()
+to a training window, postprocessing() from logits to a label map in the scan's own grid. May use
+gridgate.data; MONAI's conventions: channel first (C, X, Y, Z), affines (voxel index to RAS+ mm) in a
+MetaTensor's meta.
+"""
+
+from .augmentation import augmentation
+from .components import FillHolesd, LargestComponentd
+from .intensity import ClipAndScaled, ZScored, intensity_transforms
+from .labels import AlignLabeld, ClassIndicesd, MapLabelsd
+from .load import LoadCased
+from .postprocessing import postprocessing
+from .preprocessing import preprocessing
+from .restore import RestoreLabelsd, original_grid, restore_labels
+from .window import RandomWindowd
+from .write import WriteLabelsd
+
+__all__ = [
+    "AlignLabeld",
+    "ClassIndicesd",
+    "ClipAndScaled",
+    "FillHolesd",
+    "LargestComponentd",
+    "LoadCased",
+    "MapLabelsd",
+    "RandomWindowd",
+    "RestoreLabelsd",
+    "WriteLabelsd",
+    "ZScored",
+    "augmentation",
+    "intensity_transforms",
+    "original_grid",
+    "postprocessing",
+    "preprocessing",
+    "restore_labels",
+]

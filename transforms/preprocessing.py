@@ -1,0 +1,104 @@
+"""Deterministic preprocessing, the same in training, evaluation and inference."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Compose, CropForegroundd, EnsureTyped, Orientationd, Spacingd
+
+from ..data.errors import ConfigError
+from .intensity import intensity_transforms
+from .labels import AlignLabeld, MapLabelsd
+from .load import LoadCased
+
+_AXIS_LABELS = (("L", "R"), ("P", "A"), ("I", "S"))
+
+
+def preprocessing(
+    *,
+    keys: Sequence[str] = ("image",),
+    orientation: str = "RAS",
+    spacing: Sequence[float] | None = None,
+    intensity: Mapping[str, Any],
+    foreground: float | None = None,
+    channels: int = 1,
+    label_values: Sequence[int] | None = None,
+) -> Compose:
+    """Transforms from {"image": path, "label": path} to tensors on the network's grid.
+
+    The result: MetaTensors float32 (C, x, y, z). The order: LoadCased, Orientationd, Spacingd (image,
+    trilinear, border values beyond the edge), AlignLabeld (label, nearest neighbour, straight from its own
+    grid: resampled once, and always of the image's shape), MapLabelsd, intensity, CropForegroundd,
+    EnsureTyped. `affine` of the result is true for flipped, permuted, oblique and sheared scans: the grid for
+    a sheared one (gantry tilt) is orthonormal, as MONAI's Spacing removes the shear from the new affine and
+    resamples by both affines. Without `spacing` nothing is resampled but a label that is on another grid, and
+    a shear stays.
+
+    Args:
+        keys: ("image",) or ("image", "label").
+        orientation: three letters, the direction towards which each index increases.
+        spacing: mm along each axis of that orientation; None keeps the scan's own.
+        intensity: see intensity_transforms.
+        foreground: crop to the bounding box of image > foreground, in units after `intensity`; None does not
+            crop; an image with nothing above it is left whole.
+        channels: of the image.
+        label_values: value of each network channel; None when the values are consecutive already.
+
+    Raises:
+        ConfigError: orientation, spacing, keys or intensity is impossible.
+    """
+    if "image" not in keys or set(keys) - {"image", "label"}:
+        raise ConfigError(f'keys: ("image",) or ("image", "label") is wanted, got {tuple(keys)}')
+    _check_orientation(orientation)
+    has_label = "label" in keys
+    transforms: list[Callable] = [
+        LoadCased(keys, channels=channels),
+        Orientationd(keys, axcodes=orientation.upper(), labels=_AXIS_LABELS),
+    ]
+    if spacing is not None:
+        pixdim = _checked_spacing(spacing)
+        # float32 coordinates are off by 1e-4 of a voxel at most, and float64 volumes take twice the memory.
+        transforms.append(
+            Spacingd("image", pixdim=pixdim, mode="bilinear", padding_mode="border", dtype=np.float32)
+        )
+    if has_label:
+        transforms.append(AlignLabeld("label", reference="image"))
+        if label_values is not None:
+            transforms.append(MapLabelsd("label", label_values=label_values))
+    transforms.extend(intensity_transforms(intensity, keys="image"))
+    if foreground is not None:
+        transforms.append(
+            CropForegroundd(keys, source_key="image", select_fn=_Above(float(foreground)), allow_smaller=True)
+        )
+    transforms.append(EnsureTyped(keys, dtype=torch.float32, track_meta=True))
+    return Compose(transforms)
+
+
+class _Above:
+    """Foreground mask, picklable for worker processes; all of an image that is nowhere above it."""
+
+    def __init__(self, threshold: float) -> None:
+        self.threshold = threshold
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        mask = image > self.threshold
+        return mask if mask.any() else torch.ones_like(mask)
+
+
+def _check_orientation(orientation: str) -> None:
+    letters = orientation.upper() if isinstance(orientation, str) else ""
+    if len(letters) != 3 or any(sum(letter in pair for letter in letters) != 1 for pair in _AXIS_LABELS):
+        raise ConfigError(
+            f"orientation: three letters, one each of L/R, P/A, I/S, are wanted, got {orientation!r}"
+        )
+
+
+def _checked_spacing(spacing: Sequence[float]) -> tuple[float, ...]:
+    try:
+        values = tuple(float(value) for value in spacing)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"spacing: three numbers in mm are wanted, got {spacing!r}") from error
+    if len(values) != 3 or not all(0 < value < float("inf") for value in values):
+        raise ConfigError(f"spacing: three numbers above 0 in mm are wanted, got {spacing!r}")
+    return values
