@@ -36,8 +36,8 @@ class Attention:
 def attention_of(bundle_dir: str | Path, checkpoint: str | Path, scan: str | Path) -> Attention | None:
     """Run a bundle's network over a scan and keep the coefficients; None when the network has no `attend`.
 
-    The windows are those of the bundle's inference, and the coefficients are blended as the logits are: a network
-    that normalises by window would show other ones on the whole scan at once.
+    The windows are those of the bundle's inference, and the coefficients are blended as the logits are: a
+    network that normalises by window would show other ones on the whole scan at once.
 
     Raises:
         CheckpointError: the weights are missing or another network's.
@@ -68,8 +68,6 @@ def attention_of(bundle_dir: str | Path, checkpoint: str | Path, scan: str | Pat
     return Attention(
         image=np.asarray(image.as_tensor()[0], dtype=np.float32),
         labels=logits.argmax(dim=0).to(torch.uint8).numpy(),
-        coefficients={
-            name: found.numpy() for name, found in zip(list(sizes)[1:], maps, strict=True)
-        },
+        coefficients={name: found.numpy() for name, found in zip(list(sizes)[1:], maps, strict=True)},
         affine=np.asarray(image.affine, dtype=np.float64),
     )

@@ -27,7 +27,7 @@ def dataset_cases(
     rank: int = 0,
     world_size: int = 1,
 ) -> list[dict[str, Any]]:
-    """Items {"case", "image", "label"} of one part of a dataset, as MONAI's datasets take them.
+    """Items {"id", "image", "label"} of one part of a dataset, as MONAI's datasets take them.
 
     A folder that is not there gives no items, so that a bundle's config can be looked at without data;
     `check_dataset` refuses it when the run starts.
@@ -55,7 +55,7 @@ def dataset_cases(
 
 
 def folder_cases(input_dir: str | Path) -> list[dict[str, Any]]:
-    """Items {"case", "image"} of each image file in a folder (or of one file), in the order of their names.
+    """Items {"id", "image"} of each image file in a folder (or of one file), in the order of their names.
 
     Two files that would give one case id (`a.nii.gz` and `a.nrrd`) keep their suffix in it, so that neither
     mask overwrites the other. A folder that is not there gives no items, see `check_folder`.
@@ -68,7 +68,7 @@ def folder_cases(input_dir: str | Path) -> list[dict[str, Any]]:
         name = case_id(file)
         if count[name.lower()] > 1:
             name = file.name.replace(".", "_")
-        items.append({"case": name, "image": str(file)})
+        items.append({"id": name, "image": str(file)})
     return items
 
 
@@ -138,7 +138,7 @@ def check_folder(input_dir: str | Path, output_dir: str | Path) -> None:
 
 def _item(case: Case) -> dict[str, Any]:
     images = [str(path) for path in case.images]
-    item: dict[str, Any] = {"case": case.id, "image": images[0] if len(images) == 1 else images}
+    item: dict[str, Any] = {"id": case.id, "image": images[0] if len(images) == 1 else images}
     if case.label is not None:
         item["label"] = str(case.label)
     return item

@@ -42,7 +42,7 @@ def evaluate(evaluator: CaseEvaluator) -> dict[str, Any]:
     except CasesFailedError as error:
         failure = error
     folder = evaluator.table.folder
-    items = {item["case"]: item for item in evaluator.data_loader.dataset.data}  # type: ignore[union-attr]
+    items = {item["id"]: item for item in evaluator.data_loader.dataset.data}  # type: ignore[union-attr]
     done = [row["case"] for row in evaluator.table.rows if row["status"] == DONE and row["case"] in items]
     rows: list[tuple[str, LabelMetrics]] = []
     failed = {row["case"]: row["reason"] for row in evaluator.table.failed}

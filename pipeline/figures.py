@@ -1,4 +1,4 @@
-"""Pictures of cases, attention and training, for reports. Figure objects only: no pyplot, so no state and no window."""
+"""Pictures of cases, attention and training, for reports. Without pyplot: no global state, no window."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLOURS = (
     *("#e8853d", "#4fb0e8", "#43bd8a", "#b98ae6", "#e6c23c", "#ea5468", "#4fd1d1", "#f28fc0", "#a6bd5c"),
     *("#8c98f5", "#c99568", "#7ce07c", "#d6d6d6", "#e05bd0", "#5f9ea0", "#ffb3a7", "#9a7b4f", "#b8e0ff"),
 )
-"""Colour of label 1, 2, ...; bright enough for CT grey and dark enough for paper; they repeat after the last."""
+"""Colour of label 1, 2, ...; bright enough for CT grey, dark enough for paper; they repeat after the last."""
 
 _BACK, _TEXT, _FAINT = "#101316", "#e6e9ec", "#a4adb6"
 _WIDTH_INCHES, _DPI = 8.0, 150
@@ -54,7 +54,7 @@ def case_figure(
     notes: Mapping[str, str] | None = None,
     window_hu: tuple[float, float] = (-160.0, 240.0),
 ) -> Figure:
-    """Axial, coronal and sagittal slice in one scale: the prediction filled, the truth as outlines, and a legend.
+    """Axial, coronal, sagittal slice in one scale: the prediction filled, the truth outlined, a legend.
 
     Args:
         image: HU. prediction, truth: label values. All on one grid.
@@ -100,7 +100,10 @@ def attention_figure(attention: Attention, *, name: str) -> Figure:
     inches = rows * cell * deep / wide
     figure = Figure(figsize=(_WIDTH_INCHES, inches), facecolor=_BACK)
     grid = figure.subplots(
-        rows, columns, squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0.03, "left": 0, "right": 1, "top": 1, "bottom": 0}
+        rows,
+        columns,
+        squeeze=False,
+        gridspec_kw={"wspace": 0.02, "hspace": 0.03, "left": 0, "right": 1, "top": 1, "bottom": 0},
     )
     for axes in grid.ravel():
         axes.axis("off")
@@ -119,7 +122,9 @@ def attention_figure(attention: Attention, *, name: str) -> Figure:
             )
             title = f"{gate}, {row}" if len(maps) > 1 else gate
             _letters(axes, "axial", title=title)
-            axes.text(0.97, 0.03, f"{cut.min():.2f} to {cut.max():.2f}", **_small(axes, ha="right", va="bottom"))
+            axes.text(
+                0.97, 0.03, f"{cut.min():.2f} to {cut.max():.2f}", **_small(axes, ha="right", va="bottom")
+            )
     _attention_key(grid[0, 2], heat, name)
     return figure
 
@@ -128,7 +133,9 @@ def loss_figure(rows: Sequence[Mapping[str, str]], *, dark: bool = False) -> Fig
     """Training loss over iterations, from the rows of metrics_train.csv."""
     figure, axes = _curve_axes("Training loss", dark)
     x = [float(row["iteration"]) for row in rows]
-    axes.plot(x, [float(row["loss"]) for row in rows], color="#4f8fd8", linewidth=2, marker="o", markersize=3.5)
+    axes.plot(
+        x, [float(row["loss"]) for row in rows], color="#4f8fd8", linewidth=2, marker="o", markersize=3.5
+    )
     axes.set_ylim(bottom=0)
     return figure
 
@@ -144,7 +151,15 @@ def dice_figure(rows: Sequence[Mapping[str, str]], *, dark: bool = False) -> Fig
     ink = _TEXT if dark else "#1c2126"
     axes.plot(x, [float(row["dice_mean"]) for row in rows], color=ink, linewidth=2.4, label="mean")
     axes.set_ylim(0, 1)
-    axes.legend(loc="lower right", ncols=2, fontsize=8.5, frameon=False, labelcolor="linecolor", handlelength=1.2)
+    axes.legend(
+        loc="lower right",
+        ncols=2,
+        fontsize=8.5,
+        facecolor=axes.get_facecolor(),
+        edgecolor="none",
+        labelcolor="linecolor",
+        handlelength=1.2,
+    )
     return figure
 
 
@@ -203,31 +218,50 @@ def _scale_bar(axes: Axes, extent: tuple[float, float]) -> None:
     axes.text(0.97 * w - 25, 0.955 * h, "5 cm", ha="center", va="bottom", color=_TEXT, fontsize=8)
 
 
-def _legend(axes: Axes, labels: Sequence[str], name: str, notes: Mapping[str, str], *, with_truth: bool) -> None:
+def _legend(
+    axes: Axes, labels: Sequence[str], name: str, notes: Mapping[str, str], *, with_truth: bool
+) -> None:
     axes.axis("off")
     axes.text(0.06, 0.93, name, transform=axes.transAxes, color=_TEXT, fontsize=12, weight="bold", va="top")
     key: list[Any] = [Patch(facecolor=(1, 1, 1, 0.4), edgecolor="none", label="prediction")]
     if with_truth:
         key.append(Line2D([], [], color=_TEXT, linewidth=1.4, label="truth"))
-    place: dict[str, Any] = {"frameon": False, "fontsize": 9.5, "labelcolor": _TEXT, "borderaxespad": 0, "borderpad": 0}
+    place: dict[str, Any] = {
+        "frameon": False,
+        "fontsize": 9.5,
+        "labelcolor": _TEXT,
+        "borderaxespad": 0,
+        "borderpad": 0,
+    }
     axes.legend(handles=key, loc="center left", bbox_to_anchor=(0.06, 0.82), ncols=2, **place)
     count = len(labels) - 1
     step = min(0.075, 0.68 / max(count, 1))
-    text: dict[str, Any] = {"transform": axes.transAxes, "color": _TEXT, "fontsize": min(10.5, 140 * step), "va": "center"}
+    text: dict[str, Any] = {
+        "transform": axes.transAxes,
+        "color": _TEXT,
+        "fontsize": min(10.5, 140 * step),
+        "va": "center",
+    }
     if notes:
         axes.text(0.94, 0.74, "Dice", **text | {"color": _FAINT, "ha": "right"})
     for value, label in enumerate(labels):
         if value:
             y = 0.74 - value * step
             axes.add_patch(
-                Rectangle((0.06, y - 0.3 * step), 0.06, 0.6 * step, color=label_colour(value), transform=axes.transAxes)
+                Rectangle(
+                    (0.06, y - 0.3 * step),
+                    0.06,
+                    0.6 * step,
+                    color=label_colour(value),
+                    transform=axes.transAxes,
+                )
             )
             axes.text(0.155, y, spoken(label), **text)
             axes.text(0.94, y, notes.get(label, ""), ha="right", **text)
 
 
 def _attention_key(axes: Axes, heat: Any, name: str) -> None:
-    text = "Attention coefficients:\nwhat each gate lets pass\nof its skip connection.\ngate2 is the finest skip."
+    text = "Attention coefficients:\nwhat each gate lets pass\nof its skip, from\nfine (left) to coarse."
     axes.text(0.08, 0.92, name, transform=axes.transAxes, color=_TEXT, fontsize=11, weight="bold", va="top")
     axes.text(0.08, 0.78, text, transform=axes.transAxes, color=_TEXT, fontsize=9, va="top", linespacing=1.45)
     if heat is None:

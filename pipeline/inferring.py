@@ -31,7 +31,7 @@ class CaseDataset(Dataset[dict[str, Any]]):
     """Cases read and preprocessed one by one; one that fails becomes an item with its "error".
 
     Args:
-        data: items {"case", "image"}, and "label" when evaluating.
+        data: items {"id", "image"}, and "label" when evaluating.
         transform: preprocessing; it reads the files.
     """
 
@@ -47,7 +47,7 @@ class CaseDataset(Dataset[dict[str, Any]]):
         timings: dict[str, float] = {}
         started = time.perf_counter()
         try:
-            # the paths stay in "case files": the transforms put arrays in the place of "image" and "label"
+            # the paths stay in "files": the transforms put arrays in the place of "image" and "label"
             done = dict(self.transform({**item, "files": item, "timings": timings}))
         except Exception as error:
             done = {**item, "files": item, "error": reason(error)}
@@ -97,8 +97,8 @@ class CaseEvaluator(SupervisedEvaluator):
         self.table.checkpoint = fingerprint(self.checkpoint)
         dataset: CaseDataset = self.data_loader.dataset  # type: ignore[union-attr, assignment]
         everything = dataset.data
-        done = self.table.start([item["case"] for item in everything], overwrite=self.overwrite)
-        dataset.data = [item for item in everything if item["case"] not in done]
+        done = self.table.start([item["id"] for item in everything], overwrite=self.overwrite)
+        dataset.data = [item for item in everything if item["id"] not in done]
         self.state.epoch_length = len(dataset.data)
         if done:
             self.logger.info(f"{len(done)} of {len(everything)} cases were done before")
@@ -118,26 +118,26 @@ class CaseEvaluator(SupervisedEvaluator):
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Any]:
         case, started = batchdata, time.perf_counter()
         files, timings = case["files"], case["timings"]
-        row: dict[str, Any] = {"case": files["case"], "input": _shown(files["image"])}
+        row: dict[str, Any] = {"case": files["id"], "input": _shown(files["image"])}
         try:
             if "error" in case:
                 raise _CaseError(case["error"])
             with torch.inference_mode():
                 case = self._segment(case)
             prediction = np.asarray(case[Keys.PRED][0])
-            row |= {"output": f"{files['case']}.nii.gz", "status": DONE, "notes": _notes(case[Keys.IMAGE])}
+            row |= {"output": f"{files['id']}.nii.gz", "status": DONE, "notes": _notes(case[Keys.IMAGE])}
             row |= self._volumes(prediction, case[Keys.IMAGE])
         except Exception as error:
             why = str(error) if isinstance(error, _CaseError) else reason(error)
             if user_error(error) is None and not isinstance(error, _CaseError):
-                self.logger.exception(f"{files['case']}: {why}")
+                self.logger.exception(f"{files['id']}: {why}")
             else:
-                self.logger.error(f"{files['case']}: {why}")
+                self.logger.error(f"{files['id']}: {why}")
             row |= {"status": FAILED, "reason": why}
         total = time.perf_counter() - started + timings.get("read", 0.0) + timings.get("preprocess", 0.0)
         row |= {f"{stage}_s": f"{timings[stage]:.3f}" for stage in STAGES if stage in timings}
         self.table.add(row | {"total_s": f"{total:.3f}"})
-        return {"case": files["case"], "status": row["status"]}
+        return {"case": files["id"], "status": row["status"]}
 
     def _segment(self, case: dict[str, Any]) -> dict[str, Any]:
         started = time.perf_counter()
@@ -186,7 +186,7 @@ def _shown(files: str | list[str]) -> str:
 
 
 def _notes(image: Any) -> str:
-    return "; ".join(str(note) for note in getattr(image, "meta", {}).get("notes", ()))
+    return str(getattr(image, "meta", {}).get("notes", ""))
 
 
 def _as_it_is(item: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ _PACKAGES = ("gridgate", "torch", "monai", "numpy", "scipy", "nibabel", "SimpleI
 
 
 def machine_facts() -> list[tuple[str, str]]:
-    """Name and value of what matters for speed and for repeating a run; nothing that names a person or a host."""
+    """Name and value of what matters for speed and for repeating a run; no names of persons or hosts."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     found = [("processor", f"{_processor()}, {cores} cores" if cores > 1 else f"{_processor()}, 1 core")]
     memory = _memory_gib()

@@ -39,7 +39,7 @@ class Run:
         training_dir, evaluation_dir, predictions_dir: output folders of the three workflows.
         dataset_dir: the dataset that was evaluated.
         bundle_dir: for the attention coefficients, with `checkpoint`.
-        commands: (name, command line as typed, seconds it took).
+        commands: (step, its command line as typed or "", seconds it took).
         pictures: cases of the evaluation to show.
     """
 
@@ -65,13 +65,11 @@ def write_report(path: str | Path, run: Run) -> Path:
     """
     path = Path(path)
     album = _Album(path.parent / "pictures")
-    body = [f"<header><h1>{page.escape(run.title)}</h1>"]
+    body = [page.title(run.title)]
     body += [page.paragraph(run.intro)] if run.intro else []
     if run.evaluation_dir is not None:
-        body += [_key_numbers(run, _summary(run.evaluation_dir)), "</header>"]
+        body.append(_key_numbers(run, _summary(run.evaluation_dir)))
         body += _quality(run, run.evaluation_dir) + _cases(run, run.evaluation_dir, album)
-    else:
-        body.append("</header>")
     if run.training_dir is not None:
         body += _training(run.training_dir, album)
     if run.bundle_dir is not None and run.checkpoint is not None and run.evaluation_dir is not None:
@@ -79,7 +77,9 @@ def write_report(path: str | Path, run: Run) -> Path:
     if run.predictions_dir is not None:
         body += _predictions(run, run.predictions_dir, album)
     body += _how(run)
-    body.append("<footer>Made by Gridgate. Research software; not a medical device and not for diagnosis.</footer>")
+    body.append(
+        "<footer>Made by Gridgate. Research software; not a medical device and not for diagnosis.</footer>"
+    )
     _replace(path, page.page(run.title, body).encode())
     return path
 
@@ -98,10 +98,13 @@ class _Album:
 
 
 def _key_numbers(run: Run, summary: Mapping[str, Any]) -> str:
-    numbers = [("mean Dice", _number(summary["mean"]["dice"], 3)), ("cases measured", str(summary["cases"]))]
+    numbers = [
+        ("mean Dice", page.number(summary["mean"]["dice"], 3)),
+        ("cases measured", str(summary["cases"])),
+    ]
     seconds = sum(took for _, _, took in run.commands)
     if seconds:
-        numbers.append(("time in all", duration(seconds)))
+        numbers.append(("time in all", page.duration(seconds)))
     return page.key_numbers(numbers)
 
 
@@ -110,19 +113,31 @@ def _quality(run: Run, folder: Path) -> list[str]:
     rows = []
     for name, entry in summary["labels"].items():
         dice = entry["dice"]["mean"]
-        cells = [page.cell(_number(dice, 3), share=dice or 0.0), page.cell(_number(entry["dice"]["min"], 3), number=True)]
-        cells += [page.cell(_number(entry[m]["mean"], 1), number=True) for m in ("hd95_mm", "assd_mm")]
-        rows.append((spoken(name), [*cells, page.cell(str(entry["counts"]["prediction_empty"]), number=True)]))
+        cells = [
+            page.cell(page.number(dice, 3), share=dice or 0.0),
+            page.cell(page.number(entry["dice"]["min"], 3), number=True),
+        ]
+        cells += [page.cell(page.number(entry[m]["mean"], 1), number=True) for m in ("hd95_mm", "assd_mm")]
+        rows.append(
+            (spoken(name), [*cells, page.cell(str(entry["counts"]["prediction_empty"]), number=True)])
+        )
     mean = summary["mean"]
     missed = sum(entry["counts"]["prediction_empty"] for entry in summary["labels"].values())
-    cells = [page.cell(_number(mean["dice"], 3), share=mean["dice"] or 0.0), page.cell("", number=True)]
-    cells += [page.cell(_number(mean[m], 1), number=True) for m in ("hd95_mm", "assd_mm")]
+    cells = [page.cell(page.number(mean["dice"], 3), share=mean["dice"] or 0.0), page.cell("", number=True)]
+    cells += [page.cell(page.number(mean[m], 1), number=True) for m in ("hd95_mm", "assd_mm")]
     rows.append(("mean of labels", [*cells, page.cell(str(missed), number=True)]))
-    columns = [("label", False), ("Dice", False), ("lowest", True), ("HD95 mm", True), ("ASSD mm", True), ("missed", True)]
+    columns = [
+        ("label", False),
+        ("Dice", False),
+        ("lowest", True),
+        ("HD95 mm", True),
+        ("ASSD mm", True),
+        ("missed", True),
+    ]
     caption = (
-        f"Means over {summary['cases']} cases, measured in each label file's own grid. HD95: Hausdorff distance, 95th "
-        "percentile. ASSD: average symmetric surface distance. Missed: cases whose label was not found at all; they "
-        "count as Dice 0 and have no distance."
+        f"Means over {summary['cases']} cases, measured in each label file's own grid. HD95: Hausdorff "
+        "distance, 95th percentile. ASSD: average symmetric surface distance. Missed: cases whose label was "
+        "not found at all; they count as Dice 0 and have no distance."
     )
     body = [page.heading("Quality"), page.table(columns, rows, caption=caption, total=True)]
     body += [page.paragraph(f"{case} failed: {why}", kind="bad") for case, why in summary["failed"].items()]
@@ -131,8 +146,12 @@ def _quality(run: Run, folder: Path) -> list[str]:
 
 def _cases(run: Run, folder: Path, album: _Album) -> list[str]:
     dice = _dice_by_case(folder / "metrics.csv")
-    inputs = {row["case"]: row["input"] for row in read_case_table(folder / "cases.csv") if row["status"] == DONE}
-    means = {case: float(np.nanmean(list(values.values()))) for case, values in dice.items() if case in inputs}
+    inputs = {
+        row["case"]: row["input"] for row in read_case_table(folder / "cases.csv") if row["status"] == DONE
+    }
+    means = {
+        case: float(np.nanmean(list(values.values()))) for case, values in dice.items() if case in inputs
+    }
     truths = {case.id: case.label for case in load_dataset(run.dataset_dir).cases} if run.dataset_dir else {}
     body = [page.heading("Cases")]
     for case, rank in _spread(means, run.pictures):
@@ -144,9 +163,11 @@ def _cases(run: Run, folder: Path, album: _Album) -> list[str]:
             truth=_labels_view(label, image) if label is not None else None,
             labels=run.labels,
             name=case,
-            notes={name: _number(value, 3) for name, value in dice[case].items()},
+            notes={name: page.number(value, 3) for name, value in dice[case].items()},
         )
-        caption = f"{case}, {rank} of {len(means)} by mean Dice ({means[case]:.3f}). Patient's right at the left."
+        caption = (
+            f"{case}, {rank} of {len(means)} by mean Dice ({means[case]:.3f}). Patient's right at the left."
+        )
         alt = f"Axial, coronal and sagittal slices of {case} with prediction and truth"
         body.append(page.picture(album.keep(case, figure), alt=alt, caption=caption))
     return body
@@ -156,13 +177,17 @@ def _training(folder: Path, album: _Album) -> list[str]:
     rows = read_training_record(folder)
     if not rows:
         return []
-    best = max(rows, key=lambda row: float(row["dice_mean"]))
+    best = max(rows, key=lambda row: np.nan_to_num(float(row["dice_mean"]), nan=-1.0))
     text = (
-        f"{rows[-1]['iteration']} iterations in {duration(float(rows[-1]['seconds']))}. The best mean Dice on the "
-        f"validation cases, {float(best['dice_mean']):.3f}, came after iteration {best['iteration']}; those weights are model.pt."
+        f"{rows[-1]['iteration']} iterations in {page.duration(float(rows[-1]['seconds']))}. The best mean "
+        f"Dice on the validation cases, {float(best['dice_mean']):.3f}, came after iteration "
+        f"{best['iteration']}; those weights are model.pt."
     )
     pictures = []
-    for name, draw, alt in (("loss", loss_figure, "Training loss"), ("dice", dice_figure, "Validation Dice a label")):
+    for name, draw, alt in (
+        ("loss", loss_figure, "Training loss"),
+        ("dice", dice_figure, "Validation Dice a label"),
+    ):
         pictures.append(page.picture(album.keep(name, draw(rows)), alt=alt, dark=png(draw(rows, dark=True))))
     return [page.heading("Training"), page.paragraph(text), page.side_by_side(pictures)]
 
@@ -174,15 +199,20 @@ def _attention(bundle: Path, checkpoint: Path, folder: Path, album: _Album) -> l
         return []
     figure = attention_figure(attention, name=done[0]["case"])
     text = (
-        "Attention gates scale what the encoder hands to the decoder, place by place, by a coefficient between 0 and 1. "
-        "They are learned from the segmentation alone: nothing tells a gate where to look."
+        "Attention gates scale what the encoder hands to the decoder, place by place, by a coefficient "
+        "between 0 and 1. They are learned from the segmentation alone: nothing tells a gate where to look."
     )
     caption = (
-        f"{done[0]['case']}, axial. A column a skip connection, from fine to coarse, a row a gate on it. Each map spans its "
-        "own range, printed in its corner. Maps of overlapping windows are blended as the logits are."
+        f"{done[0]['case']}, axial. A column is a skip connection, from fine to coarse, a row one of its "
+        "gates. Each map spans its own range, printed in its corner. Overlapping windows are blended as the "
+        "logits are."
     )
     content = album.keep("attention", figure)
-    return [page.heading("Attention"), page.paragraph(text), page.picture(content, alt="Attention maps", caption=caption)]
+    return [
+        page.heading("Attention"),
+        page.paragraph(text),
+        page.picture(content, alt="Attention maps", caption=caption),
+    ]
 
 
 def _predictions(run: Run, folder: Path, album: _Album) -> list[str]:
@@ -197,7 +227,9 @@ def _predictions(run: Run, folder: Path, album: _Album) -> list[str]:
     for row in sorted(rows, key=lambda row: row["case"]):
         bad = row["status"] == FAILED
         cells = [page.cell(row["status"], kind="bad" if bad else ""), page.cell(row["total_s"], number=True)]
-        cells += [page.cell(_rounded(row.get(f"{name}_ml", ""), 0), number=True) for name in run.labels[1:]]
+        cells += [
+            page.cell(page.rounded(row.get(f"{name}_ml", ""), 0), number=True) for name in run.labels[1:]
+        ]
         lines.append((row["case"], cells))
     body = [page.heading("Masks for a folder of scans"), page.paragraph(text), page.table(columns, lines)]
     if failed:
@@ -216,18 +248,10 @@ def _predictions(run: Run, folder: Path, album: _Album) -> list[str]:
 def _how(run: Run) -> list[str]:
     body = [page.heading("How it was made")]
     if run.commands:
-        body.append(page.commands([line for _, line, _ in run.commands]))
-        steps = [(name, [page.cell(duration(took), number=True)]) for name, _, took in run.commands]
+        body.append(page.commands([line for _, line, _ in run.commands if line]))
+        steps = [(name, [page.cell(page.duration(took), number=True)]) for name, _, took in run.commands]
         body.append(page.table([("step", False), ("time", True)], steps))
     return [*body, page.facts(machine_facts())]
-
-
-def duration(seconds: float) -> str:
-    """Time as text: "4.2 s", "3 min 05 s", "2 h 10 min"."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _spread(means: Mapping[str, float], count: int) -> list[tuple[str, str]]:
@@ -237,7 +261,10 @@ def _spread(means: Mapping[str, float], count: int) -> list[tuple[str, str]]:
         return []
     places = sorted({round(place) for place in np.linspace(0, len(ranked) - 1, min(count, len(ranked)))})
     words = {0: "the worst", len(ranked) - 1: "the best"}
-    return [(ranked[p], words.get(p, f"number {len(ranked) - p}") if len(ranked) > 1 else "the only one") for p in places]
+    return [
+        (ranked[p], words.get(p, f"number {len(ranked) - p}") if len(ranked) > 1 else "the only one")
+        for p in places
+    ]
 
 
 def _dice_by_case(path: Path) -> dict[str, dict[str, float]]:
@@ -252,7 +279,9 @@ def _summary(folder: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads((folder / "summary.json").read_text())
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{folder}/summary.json cannot be read ({error}); run the evaluation first") from error
+        raise DatasetError(
+            f"{folder}/summary.json cannot be read ({error}); run the evaluation first"
+        ) from error
     return content
 
 
@@ -265,14 +294,6 @@ def _labels_view(path: Path, image: Image) -> View:
     same = same_grid(found.grid, image.grid)
     array = found.array if same else on_grid(found.array, found.grid, image.grid)
     return View.of(array, image.grid.affine)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None or np.isnan(value) else f"{value:.{digits}f}"
-
-
-def _rounded(text: str, digits: int) -> str:
-    return f"{float(text):.{digits}f}" if text else ""
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -34,7 +34,7 @@ class SlidingWindow(SlidingWindowInferer):
         roi_size: Sequence[int],
         *,
         overlap: float = 0.5,
-        sw_batch_size: int = 1,
+        sw_batch_size: int = 2,
         mirror_axes: Sequence[int] = (),
         amp: Amp = "auto",
         **options: Any,
@@ -57,11 +57,15 @@ class SlidingWindow(SlidingWindowInferer):
 
         def forward(window: torch.Tensor, *more: Any, **named: Any) -> torch.Tensor:
             total: torch.Tensor | None = None
+            count = len(window)
+            if count == 1 and window.device.type == "cpu":
+                # PyTorch hands small batches of one not to oneDNN but to a loop that is many times slower
+                window = window.expand(2, *window.shape[1:])
             for flip in self.flips:
                 axes = tuple(2 + axis for axis in flip)
                 with autocast(window.device, dtype):
                     logits = network(channels_last(window.flip(axes) if axes else window), *more, **named)
-                logits = logits.float().flip(axes) if axes else logits.float()
+                logits = logits[:count].float().flip(axes) if axes else logits[:count].float()
                 total = logits if total is None else total + logits
             assert total is not None
             return total / len(self.flips)

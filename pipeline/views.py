@@ -15,7 +15,7 @@ from ..data.geometry import Affine, spacing
 Plane = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
 
-# Axis of a RAS+ array across which a plane cuts, and the axes that then run along a picture's columns and rows.
+# Axis of a RAS+ array across which a plane cuts, and the axes along a picture's columns and rows.
 _CUT: dict[Plane, int] = {"axial": 2, "coronal": 1, "sagittal": 0}
 _COLUMNS: dict[Plane, int] = {"axial": 0, "coronal": 0, "sagittal": 1}
 _ROWS: dict[Plane, int] = {"axial": 1, "coronal": 2, "sagittal": 2}
@@ -57,8 +57,8 @@ class View:
     def picture(self, plane: Plane, index: int) -> NDArray[np.generic]:
         """A slice as rows and columns, the first row on top.
 
-        Patient's right is at the viewer's left (axial, coronal), the front on top (axial) or at the left (sagittal),
-        the head on top (coronal, sagittal).
+        Patient's right is at the viewer's left (axial, coronal), the front on top (axial) or at the left
+        (sagittal), the head on top (coronal, sagittal).
         """
         cut: NDArray[np.generic] = np.take(self.array, index, axis=_CUT[plane])
         return cut[::-1, ::-1].T

@@ -84,8 +84,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         "--no-index",
     )
     run(*command, wheel, cwd=work)
-    # The dependencies are this environment's, seen through a .pth, not two more gigabytes. An editable gridgate's
-    # import hook stays behind: it hangs on a .pth, and Python reads those in its own site-packages alone.
+    # The dependencies are this environment's, seen through a .pth, not two more gigabytes. The import hook of
+    # an editable install stays behind: it hangs on a .pth, which Python reads in its own site-packages alone.
     site_packages = Path(sysconfig.get_path("purelib", vars={"base": str(environment)}))
     (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return python, site_packages
