@@ -38,7 +38,12 @@ def bundle_files(plan: dict[str, Any]) -> dict[str, str]:
         ConfigError: the plan lacks a setting that the template names.
     """
     files = {"configs/metadata.json": json.dumps(metadata(plan), indent=4, ensure_ascii=False) + "\n"}
-    values = {**plan, **plan["training"]}
+    values = {
+        **plan,
+        **plan["training"],
+        "plan_table": _plan_table(plan),
+        "reference_list": "\n".join(f"- {reference}" for reference in plan["references"]),
+    }
     for path in sorted(TEMPLATE.glob("*/*")):
         if path.parent.name != "parts":
             files[f"{path.parent.name}/{path.name}"] = _filled(path.read_text(), values, plan["name"])
@@ -118,6 +123,7 @@ def metadata(plan: dict[str, Any]) -> dict[str, Any]:
         "plan": {
             key: plan[key]
             for key in (
+                "merge_labels",
                 "network",
                 "orientation",
                 "spacing",
@@ -129,6 +135,23 @@ def metadata(plan: dict[str, Any]) -> dict[str, Any]:
             )
         },
     }
+
+
+def _plan_table(plan: dict[str, Any]) -> str:
+    network = dict(plan["network"])
+    name = network.pop("name")
+    options = ", ".join(f"{key} {value}" for key, value in network.items())
+    intensity = dict(plan["intensity"])
+    mode = intensity.pop("mode")
+    rows = {
+        "labels": ", ".join(f"{value} {label}" for value, label in enumerate(plan["labels"])),
+        "network": f"{name} ({options})",
+        "grid": f"{plan['orientation']}, {' x '.join(str(mm) for mm in plan['spacing'])} mm",
+        "intensity": " ".join([mode, *(f"{key} {value}" for key, value in intensity.items())]),
+        "window": " x ".join(str(size) for size in plan["roi_size"]) + f" voxels, overlap {plan['overlap']}",
+        "mirroring in training": f"axes {plan['mirror_axes']} of {plan['orientation']}",
+    }
+    return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())])
 
 
 def _filled(text: str, values: dict[str, Any], name: str) -> str:

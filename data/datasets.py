@@ -80,13 +80,9 @@ def load_dataset(dataset_dir: str | Path) -> Dataset:
             raise DatasetError(f"{source}: file_ending is {ending!r}, not text such as '.nii.gz'")
         pairs, by_channel = pair_cases(root / "imagesTr", root / "labelsTr", ending)
         cases = [Case(name, images, label) for name, images, label in pairs]
-        tests = [
-            Case(name, images, None) for name, images in scan_tests(root / "imagesTs", ending, by_channel)
-        ]
+        tests = [Case(name, images, None) for name, images in scan_tests(root / "imagesTs", ending, by_channel)]
     if not cases and not tests:
-        raise DatasetError(
-            f"{source}: the dataset has no cases; put scans into imagesTr and label maps into labelsTr"
-        )
+        raise DatasetError(f"{source}: the dataset has no cases; put scans into imagesTr and label maps into labelsTr")
     _check_unique([*cases, *tests], source)
     for case in (*cases, *tests):
         if len(case.images) not in (1, len(channel_names)):
@@ -170,9 +166,7 @@ def _labels(content: dict[str, Any], source: Path) -> dict[str, int]:
             )
         name, value = (str(entry), key) if old_form else (key, entry)
         if isinstance(value, bool | float) or not str(value).isdigit():
-            raise DatasetError(
-                f"{source}: label {name!r} has the value {value!r}, not a whole number from 0 up"
-            )
+            raise DatasetError(f"{source}: label {name!r} has the value {value!r}, not a whole number from 0 up")
         if name in labels or int(value) in labels.values():
             raise DatasetError(f"{source}: label {name!r} or its value {value} is there twice")
         labels[name] = int(value)
@@ -213,9 +207,7 @@ def _listed(entry: Any, root: Path, source: Path, *, labelled: bool) -> Case:
     if not labelled:
         return Case(case_id(images[0]), images, None)
     if not entry.get("label"):
-        raise DatasetError(
-            f"{source}: the training image {named[0]} has no label; add it, or move the case to 'test'"
-        )
+        raise DatasetError(f"{source}: the training image {named[0]} has no label; add it, or move the case to 'test'")
     label = _inside(entry["label"], root, source)
     return Case(case_id(label), images, label)
 

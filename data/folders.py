@@ -38,8 +38,7 @@ def pair_cases(
     if unlabelled:
         path = channels[unlabelled[0]][0]
         raise DatasetError(
-            f"{path}: has no label map in {labels} ({len(unlabelled)} such); "
-            "add it, or move the image to imagesTs"
+            f"{path}: has no label map in {labels} ({len(unlabelled)} such); add it, or move the image to imagesTs"
         )
     both = sorted(set(whole) & set(channels))
     if both:
@@ -49,9 +48,7 @@ def pair_cases(
     found = whole | channels
     without = sorted(set(label_files) - set(found))
     if without:
-        raise DatasetError(
-            f"{label_files[without[0]]}: has no image in {images} ({len(without)} such); add it"
-        )
+        raise DatasetError(f"{label_files[without[0]]}: has no image in {images} ({len(without)} such); add it")
     return [(name, found[name], label_files[name]) for name in sorted(found)], bool(channels)
 
 
@@ -84,8 +81,7 @@ def _by_name(folder: Path, file_ending: str | None) -> dict[str, Path]:
     for path in paths:
         if file_ending is not None and not path.name.endswith(file_ending):
             raise DatasetError(
-                f"{path}: does not end in {file_ending}, the file_ending of dataset.json; "
-                "convert or remove it"
+                f"{path}: does not end in {file_ending}, the file_ending of dataset.json; convert or remove it"
             )
         name = case_id(path)
         if name in named:
@@ -103,9 +99,7 @@ def _group(files: dict[str, Path]) -> dict[str, tuple[Path, ...]]:
         match = _CHANNEL.fullmatch(name)
         case, channel = (match["id"], int(match["channel"])) if match else (name, 0)
         if channel in groups.setdefault(case, {}):
-            raise DatasetError(
-                f"{path}: channel {channel} of the case {case} is also in {groups[case][channel].name}"
-            )
+            raise DatasetError(f"{path}: channel {channel} of the case {case} is also in {groups[case][channel].name}")
         groups[case][channel] = path
     for case, channels in groups.items():
         if sorted(channels) != list(range(len(channels))):

@@ -65,9 +65,7 @@ class Image:
     notes: tuple[str, ...]
 
 
-def read_image(
-    path: str | Path, *, channels: int = 1, non_finite: Literal["error", "replace"] = "error"
-) -> Image:
+def read_image(path: str | Path, *, channels: int = 1, non_finite: Literal["error", "replace"] = "error") -> Image:
     """Read a scan as float32, its scaling applied once.
 
     Args:
@@ -166,9 +164,7 @@ def find_images(folder: str | Path) -> list[Path]:
     return [
         entry
         for entry in entries
-        if entry.name.lower().endswith(IMAGE_SUFFIXES)
-        and not entry.name.startswith(".")
-        and not entry.is_dir()
+        if entry.name.lower().endswith(IMAGE_SUFFIXES) and not entry.name.startswith(".") and not entry.is_dir()
     ]
 
 
@@ -188,9 +184,7 @@ def _read(path: Path) -> _Raw:
         return _Raw(stored, affine, notes=notes)
     voxels = read_voxels(path)
     why = voxels.choice.why
-    return _Raw(
-        voxels.stored, voxels.choice.affine, voxels.header, voxels.slope, voxels.inter, (why,) if why else ()
-    )
+    return _Raw(voxels.stored, voxels.choice.affine, voxels.header, voxels.slope, voxels.inter, (why,) if why else ())
 
 
 def _is_nifti(path: Path) -> bool:
@@ -210,9 +204,7 @@ def _channels_first(stored: NDArray[np.generic], channels: int) -> NDArray[np.ge
     if channels == 1:
         if len(shape) >= 3 and all(size == 1 for size in shape[3:]):
             return stored.reshape(shape[:3], order="A")
-        raise ImageError(
-            f"it has the axes {shape}; a volume of one channel has three: split or stack it first"
-        )
+        raise ImageError(f"it has the axes {shape}; a volume of one channel has three: split or stack it first")
     if len(shape) == 5 and shape[3] == 1:
         stored = stored[:, :, :, 0]
     if stored.ndim != 4 or stored.shape[3] != channels:
@@ -225,9 +217,7 @@ def _shape3(array: NDArray[np.generic]) -> tuple[int, int, int]:
     return x, y, z
 
 
-def _settle_non_finite(
-    array: NDArray[np.float32], non_finite: Literal["error", "replace"]
-) -> tuple[str, ...]:
+def _settle_non_finite(array: NDArray[np.float32], non_finite: Literal["error", "replace"]) -> tuple[str, ...]:
     # One pass without a temporary array: the sum is finite unless a voxel is not, or the sum overflows.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(array.sum()):
@@ -240,8 +230,7 @@ def _settle_non_finite(
         raise ImageError("none of its voxels is a finite number")
     if non_finite == "error":
         raise ImageError(
-            f"{count} of {array.size} voxels are NaN or infinite; "
-            "mend the file, or ask for them to be replaced"
+            f"{count} of {array.size} voxels are NaN or infinite; mend the file, or ask for them to be replaced"
         )
     lowest = array.min(where=~bad, initial=np.inf)
     array[bad] = lowest
@@ -280,9 +269,7 @@ def _named(path: Path) -> Iterator[None]:
     except PermissionError:
         raise ImageError(f"{path}: no permission to read it; ask for read access") from None
     except (EOFError, zlib.error) as error:
-        raise ImageError(
-            f"{path}: the file is cut off or damaged ({error}); copy or convert it again"
-        ) from error
+        raise ImageError(f"{path}: the file is cut off or damaged ({error}); copy or convert it again") from error
     except (HeaderDataError, WrapStructError, ImageFileError) as error:
         raise ImageError(f"{path}: its NIfTI header is damaged ({error}); convert it again") from error
     except MemoryError as error:
@@ -290,7 +277,5 @@ def _named(path: Path) -> Iterator[None]:
     except OSError as error:
         # Without an error number it is nibabel or gzip that found too few bytes or a wrong checksum.
         if error.errno is None:
-            raise ImageError(
-                f"{path}: the file is cut off or damaged ({error}); copy or convert it again"
-            ) from error
+            raise ImageError(f"{path}: the file is cut off or damaged ({error}); copy or convert it again") from error
         raise ImageError(f"{path}: cannot be read ({error.strerror})") from error

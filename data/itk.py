@@ -28,9 +28,7 @@ def lps_affine(origin: ArrayLike, spacing: ArrayLike, direction: ArrayLike) -> A
         (4, 4) float64, voxel index to RAS+ mm.
     """
     affine = np.eye(4)
-    affine[:3, :3] = np.asarray(direction, dtype=np.float64).reshape(3, 3) * np.asarray(
-        spacing, dtype=np.float64
-    )
+    affine[:3, :3] = np.asarray(direction, dtype=np.float64).reshape(3, 3) * np.asarray(spacing, dtype=np.float64)
     affine[:3, 3] = np.asarray(origin, dtype=np.float64)
     return _LPS_TO_RAS @ affine
 
@@ -55,9 +53,7 @@ def read_itk_voxels(path: Path) -> tuple[NDArray[np.generic], Affine, tuple[str,
     try:
         image = reader.Execute()
     except RuntimeError as error:
-        raise ImageError(
-            f"its voxels cannot be read, it may be cut off or damaged: {_reason(error)}"
-        ) from None
+        raise ImageError(f"its voxels cannot be read, it may be cut off or damaged: {_reason(error)}") from None
     if "complex" in image.GetPixelIDTypeAsString():
         raise ImageError("its voxels are complex, not real numbers; store magnitudes instead")
     # numpy's axes are the reverse of ITK's, components last in both.
@@ -89,9 +85,7 @@ def _geometry(reader: sitk.ImageFileReader) -> tuple[tuple[int, int, int], Affin
     if reader.GetFileName().lower().endswith(".nrrd"):
         space = reader.GetMetaData("NRRD_space") if reader.HasMetaDataKey("NRRD_space") else ""
         if "left" not in space and "right" not in space:
-            notes = (
-                f"the NRRD file does not name a patient space (space: {space or 'none'}); LPS is assumed",
-            )
+            notes = (f"the NRRD file does not name a patient space (space: {space or 'none'}); LPS is assumed",)
     return (size[0], size[1], size[2]), affine, notes
 
 

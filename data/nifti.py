@@ -138,9 +138,7 @@ def read_voxels(path: Path) -> Voxels:
         checked = _checked(header)
         dtype = checked.get_data_dtype()
         if dtype.fields is not None:
-            raise ImageError(
-                "it is a colour picture (RGB voxels), not a scan; convert it to one number a voxel"
-            )
+            raise ImageError("it is a colour picture (RGB voxels), not a scan; convert it to one number a voxel")
         if dtype.kind not in "iuf":
             raise ImageError(f"its voxels are of type {dtype}, not real numbers; store magnitudes instead")
         shape = checked.get_data_shape()

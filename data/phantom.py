@@ -131,13 +131,9 @@ def make_phantom(
     # All is computed in RAS order and turned at the end, so that noise too is the same in each orientation.
     code, plan = _draw_grid(grid_rng, anatomy, shape, spacing, orientation, oblique_degrees)
     image, labels = _render(anatomy, plan, look_rng)
-    turn = nib.orientations.ornt_transform(
-        nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(code)
-    )
+    turn = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(code))
     affine = plan.affine @ nib.orientations.inv_ornt_aff(turn, plan.shape)
-    image, labels = (
-        np.ascontiguousarray(nib.orientations.apply_orientation(array, turn)) for array in (image, labels)
-    )
+    image, labels = (np.ascontiguousarray(nib.orientations.apply_orientation(array, turn)) for array in (image, labels))
     return Phantom(image=image, labels=labels, grid=Grid(shape=image.shape, affine=affine))
 
 
@@ -180,9 +176,7 @@ def _draw_grid(
         "R",
         "S",
     ]:
-        raise ConfigError(
-            f"The orientation {orientation!r} is none: give one of R/L, A/P and S/I each, such as 'LPS'."
-        )
+        raise ConfigError(f"The orientation {orientation!r} is none: give one of R/L, A/P and S/I each, such as 'LPS'.")
     angle = drawn_angle if oblique_degrees is None else float(oblique_degrees)
     if not 0 <= angle <= 40:
         raise ConfigError(f"oblique_degrees is {oblique_degrees}; give 0 to 40 degrees.")

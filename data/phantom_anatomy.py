@@ -34,9 +34,7 @@ class Anatomy:
         vein_radius = rng.uniform(9, 12)
         self._vein = self._vessel((rng.uniform(15, 20), -13), (24, 2), vein_radius, end=-128)
         self._iliacs = [
-            self._tube(
-                [[-9, -12, -122], [side * 34, -16, -172], [side * 52, 8, -230]], [7, 6, 5.5], still=True
-            )
+            self._tube([[-9, -12, -122], [side * 34, -16, -172], [side * 52, 8, -230]], [7, 6, 5.5], still=True)
             for side in (-1, 1)
         ]
         self._draw_organs()
@@ -73,9 +71,7 @@ class Anatomy:
             thickness = thickness * self._rng.uniform(0.93, 1.09, size=thickness.shape)
         return smooth_tube(path, thickness)
 
-    def _vessel(
-        self, low: tuple[float, float], high: tuple[float, float], radius: float, *, end: float
-    ) -> Tube:
+    def _vessel(self, low: tuple[float, float], high: tuple[float, float], radius: float, *, end: float) -> Tube:
         """A vessel that runs along the spine, from its fork at z = `end` upwards past the diaphragm."""
         points = [[*low, end], [*low, -40.0], [*low, 10.0], [*high, 90.0], [*high, 400.0]]
         radii = [radius * 0.93, radius * 0.95, radius, radius * 1.06, radius * 1.08]
@@ -159,9 +155,7 @@ class Anatomy:
         ]
         radii = [22.5 * size, 25.5 * size, 25.5 * size, 22.5 * size]
         hilum = np.array([x - side * 25 * size, y + 10 * size, height])
-        notch = Ellipsoid(
-            hilum, np.array([14.0, 8.5, 15.0]) * size, rotation(np.radians([0, 0, -25.0 * side]))
-        )
+        notch = Ellipsoid(hilum, np.array([14.0, 8.5, 15.0]) * size, rotation(np.radians([0, 0, -25.0 * side])))
         sinus = Ellipsoid(
             np.array([x - side * 7, y + 4, height]),
             np.array([12.0, 8.5, 20.0]) * size,
@@ -176,17 +170,13 @@ class Anatomy:
         vein = self._tube(
             [[16, front + 8, 2], [12, front + 18, -34], [6, front + 24, -74], [4, 30, -120]], [5.5, 5, 4, 3]
         )
-        artery = self._tube(
-            [[-8, front + 7, -8], [-6, front + 18, -38], [-6, front + 24, -110]], [3.6, 3.4, 2.6]
-        )
+        artery = self._tube([[-8, front + 7, -8], [-6, front + 18, -38], [-6, front + 24, -110]], [3.6, 3.4, 2.6])
         self._mesentery = [(vein, Tissue.VEIN), (artery, Tissue.ILIAC)]
         for _ in range(12):
             start = vein.points[rng.integers(3, len(vein.points))]
             bend = start + rng.uniform([-30, 5, -25], [30, 20, 5])
             end = bend + rng.uniform([-40, -5, -30], [40, 20, 10])
-            self._mesentery.append(
-                (smooth_tube(np.array([start, bend, end]), np.array([2.6, 2.2, 1.8])), Tissue.VEIN)
-            )
+            self._mesentery.append((smooth_tube(np.array([start, bend, end]), np.array([2.6, 2.2, 1.8])), Tissue.VEIN))
 
     def _draw_gut(self) -> None:
         rng, tube = self._rng, self._tube

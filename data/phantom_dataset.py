@@ -108,9 +108,7 @@ def write_phantom_scans(
         if path.exists():
             continue
         kind = number % len(_SCAN_ORIENTATIONS)
-        phantom = make_phantom(
-            seed + number, orientation=_SCAN_ORIENTATIONS[kind], oblique_degrees=_SCAN_TILTS[kind]
-        )
+        phantom = make_phantom(seed + number, orientation=_SCAN_ORIENTATIONS[kind], oblique_degrees=_SCAN_TILTS[kind])
         _write_ct(path, phantom.image, phantom.grid)
     path = folder / "broken_scan.nii.gz"
     if broken and not path.exists():

@@ -17,9 +17,7 @@ class Waves:
     amplitudes: list[float]
 
     @classmethod
-    def draw(
-        cls, rng: np.random.Generator, *, count: int, wavelength: tuple[float, float], amplitude: float
-    ) -> Waves:
+    def draw(cls, rng: np.random.Generator, *, count: int, wavelength: tuple[float, float], amplitude: float) -> Waves:
         """Draw `count` waves of random direction; wavelength in mm; `amplitude` bounds the field's size."""
         direction = rng.normal(size=(count, 3))
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -97,9 +95,7 @@ class Tube:
             (sx, sy, sz), (tx, ty, tz) = start.tolist(), step.tolist()
             dx, dy, dz = x - sx, y - sy, z - sz
             along = np.clip((tx * dx + ty * dy + tz * dz) / float(step @ step), 0, 1)
-            distance = np.sqrt(
-                np.square(dx - tx * along) + np.square(dy - ty * along) + np.square(dz - tz * along)
-            )
+            distance = np.sqrt(np.square(dx - tx * along) + np.square(dy - ty * along) + np.square(dz - tz * along))
             first, second = float(self.radii[i]), float(self.radii[i + 1])
             np.minimum(nearest, distance - (first + (second - first) * along), out=nearest)
         return nearest
@@ -207,9 +203,7 @@ class Warp:
 
     def pull(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Patient mm -> anatomy mm (three float32 arrays of one shape)."""
-        moved = tuple(
-            c / s + wave(x, y, z) for c, s, wave in zip((x, y, z), self.stretch, self.waves, strict=True)
-        )
+        moved = tuple(c / s + wave(x, y, z) for c, s, wave in zip((x, y, z), self.stretch, self.waves, strict=True))
         return moved[0], moved[1], moved[2]
 
     def reach(self, box: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -227,8 +221,7 @@ def smooth_tube(points: np.ndarray, radii: np.ndarray, *, between: int = 3) -> T
         a, b, c, d = padded[i - 1 : i + 3]
         for t in np.arange(between) / between:
             path.append(
-                0.5
-                * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+                0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
             )
             thickness.append(radii[i - 1] + (radii[i] - radii[i - 1]) * t)
     return Tube(np.array([*path, points[-1]]), np.array([*thickness, radii[-1]]))

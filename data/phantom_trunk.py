@@ -82,9 +82,7 @@ class Trunk:
     def _paint_wall(self, canvas: Canvas) -> None:
         """Skin, fat, muscle wall, ribs, and above the diaphragm lungs and heart; the rest is INNER_FAT."""
         x, y, z, tissue = canvas.x, canvas.y, canvas.z, canvas.tissue
-        ratio = np.power(
-            np.power(np.abs(x) / HALF_WIDTH, 2.4) + np.power(np.abs(y) / HALF_DEPTH, 2.4), 1 / 2.4
-        )
+        ratio = np.power(np.power(np.abs(x) / HALF_WIDTH, 2.4) + np.power(np.abs(y) / HALF_DEPTH, 2.4), 1 / 2.4)
         depth = np.hypot(x, y) * (1 / np.maximum(ratio, 1e-3) - 1)
         # Fat is thicker in front and at the flanks below the ribs than at the back.
         fat = self._fat * (1 + 0.35 * np.clip(y / HALF_DEPTH, -1, 1) - 0.25 * np.clip(z / 100, -0.6, 1))
@@ -94,35 +92,24 @@ class Trunk:
         tissue[(depth > 2.2) & (within > 0)] = Tissue.MUSCLE
         inner = within > self._wall
         tissue[inner] = Tissue.INNER_FAT
-        dome = np.maximum(
-            *(top - 40 * (np.square((x - at) / 72) + np.square((y - 6) / 78)) for at, top in self._domes)
-        )
+        dome = np.maximum(*(top - 40 * (np.square((x - at) / 72) + np.square((y - 6) / 78)) for at, top in self._domes))
         above = inner & (z > dome - 3.0)
         tissue[above] = Tissue.MUSCLE
         above &= z > dome
         tissue[above] = Tissue.LUNG
         # Bronchi and vessels of the lung, as the crests of a wave pattern.
-        crests = (
-            np.sin(x * 0.21 + np.sin(z * 0.13)) * np.sin(y * 0.23 + np.sin(x * 0.11)) * np.sin(z * 0.17 + 1)
-        )
+        crests = np.sin(x * 0.21 + np.sin(z * 0.13)) * np.sin(y * 0.23 + np.sin(x * 0.11)) * np.sin(z * 0.17 + 1)
         tissue[above & (crests > 0.8)] = Tissue.LUNG_VESSEL
-        tissue[
-            above & (np.square((x + 16) / 52) + np.square((y - 36) / 44) + np.square((z - 132) / 52) < 1)
-        ] = Tissue.HEART
-        # What surrounds aorta and vein behind the heart, and the gap that they leave the diaphragm through.
-        tissue[inner & (z > dome - 3.0) & (np.abs(x) < 32) & (y < -2) & (tissue != Tissue.HEART)] = (
-            Tissue.INNER_FAT
+        tissue[above & (np.square((x + 16) / 52) + np.square((y - 36) / 44) + np.square((z - 132) / 52) < 1)] = (
+            Tissue.HEART
         )
+        # What surrounds aorta and vein behind the heart, and the gap that they leave the diaphragm through.
+        tissue[inner & (z > dome - 3.0) & (np.abs(x) < 32) & (y < -2) & (tissue != Tissue.HEART)] = Tissue.INNER_FAT
         # Ribs run forwards and downwards inside the wall; in front, below the breastbone, there are none.
         level = z + 0.45 * y + self._phase
         along = np.abs(np.mod(level, 27.0) - 13.5)
         cage = np.square((within - self._wall * 0.55) / 4.2) + np.square(along / 5.6)
-        ribs = (
-            (cage < 1)
-            & (level > -28 + 0.5 * np.maximum(y, 0))
-            & ((np.abs(x) > 45) | (y < 0))
-            & (np.abs(x) > 20)
-        )
+        ribs = (cage < 1) & (level > -28 + 0.5 * np.maximum(y, 0)) & ((np.abs(x) > 45) | (y < 0)) & (np.abs(x) > 20)
         ribs &= (z + 0.9 * (np.abs(x) - 75) > 12) | (y < 20)
         tissue[ribs] = Tissue.BONE_CORTEX
         tissue[ribs & (cage < 0.35)] = Tissue.BONE_MARROW
@@ -141,9 +128,7 @@ class Trunk:
         grown = np.clip((40 - z) / 110, 0, 1)
         psoas = np.square(side - 29 - 8 * grown) + np.square((y + 43) * 0.9) < np.square(6 + 13 * grown)
         tissue[inside & (back | (psoas & (z < 40)))] = Tissue.MUSCLE
-        waist = 1 - 0.10 * (
-            1 - np.square(level / 14)
-        )  # bodies are narrower in the middle than at their plates
+        waist = 1 - 0.10 * (1 - np.square(level / 14))  # bodies are narrower in the middle than at their plates
         body = np.square(x / (23.5 * waist)) + np.square((y + 41.5) / (17.5 * waist))
         bone = inside & (body < 1) & (np.abs(level) < 14)
         tissue[inside & (body < 1)] = Tissue.DISC
@@ -151,14 +136,9 @@ class Trunk:
         tissue[bone & (body < 0.80) & (np.abs(level) < 12)] = Tissue.BONE_MARROW
         canal = np.square(x / 10.5) + np.square((y + 68) / 9)
         arch = (
-            (np.square(x / 17) + np.square((y + 69) / 14.5) < 1)
-            & (canal >= 1)
-            & (y < -56)
-            & (np.abs(level + 2) < 13)
+            (np.square(x / 17) + np.square((y + 69) / 14.5) < 1) & (canal >= 1) & (y < -56) & (np.abs(level + 2) < 13)
         )
-        transverse = (
-            (side > 8) & (side < 39) & (np.abs(y + 65 + 0.12 * side) < 4.5) & (np.abs(level - 2) < 5.5)
-        )
+        transverse = (side > 8) & (side < 39) & (np.abs(y + 65 + 0.12 * side) < 4.5) & (np.abs(level - 2) < 5.5)
         spinous = (side < 3.8) & (y < -78) & (y > -95) & (np.abs(level + 5) < 9)
         tissue[inside & (arch | transverse | spinous)] = Tissue.BONE_CORTEX
         tissue[inside & (canal < 1) & (body >= 1)] = Tissue.CANAL

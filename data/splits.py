@@ -84,18 +84,14 @@ def select_fold(dataset: Dataset, splits: Sequence[Split], fold: int) -> tuple[l
     try:
         train, validation = ([cases[name] for name in splits[fold][half]] for half in ("train", "validation"))
     except KeyError as error:
-        raise DatasetError(
-            f"fold {fold} asks for {error}, which the dataset {dataset.root} does not have"
-        ) from None
+        raise DatasetError(f"fold {fold} asks for {error}, which the dataset {dataset.root} does not have") from None
     return train, validation
 
 
 def _keep(path: Path, splits: list[Split], ids: set[str]) -> None:
     if path.exists():
         if _read(path, ids) != splits:
-            raise DatasetError(
-                f"{path}: holds other folds than this run's; remove it, or choose another output folder"
-            )
+            raise DatasetError(f"{path}: holds other folds than this run's; remove it, or choose another output folder")
         return
     text = json.dumps(splits, indent=2, ensure_ascii=False) + "\n"
     write_atomically(path, lambda stream: stream.write(text.encode("utf-8")))
@@ -121,12 +117,9 @@ def _fold(entry: Any, number: int, path: Path, ids: set[str]) -> Split:
     unknown = sorted({*train, *validation} - ids)
     if unknown:
         raise DatasetError(
-            f"{path}: fold {number} names the case {unknown[0]} ({len(unknown)} such), which the dataset "
-            "does not have"
+            f"{path}: fold {number} names the case {unknown[0]} ({len(unknown)} such), which the dataset does not have"
         )
     shared = sorted(set(train) & set(validation))
     if shared:
-        raise DatasetError(
-            f"{path}: fold {number} trains and validates on the case {shared[0]}; remove it from one"
-        )
+        raise DatasetError(f"{path}: fold {number} trains and validates on the case {shared[0]}; remove it from one")
     return {"train": sorted(set(train)), "validation": sorted(set(validation))}

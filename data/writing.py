@@ -107,16 +107,12 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             raise
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OutputError(
-            f"{path}: cannot be written ({reason}); free space or choose another folder"
-        ) from error
+        raise OutputError(f"{path}: cannot be written ({reason}); free space or choose another folder") from error
 
 
 def _check_shape(path: Path, array: NDArray[np.generic], like: "Image") -> None:
     if array.shape != like.grid.shape:
-        raise OutputError(
-            f"{path}: the result has the shape {array.shape}, the scan {like.path} {like.grid.shape}"
-        )
+        raise OutputError(f"{path}: the result has the shape {array.shape}, the scan {like.path} {like.grid.shape}")
 
 
 def _write(path: Path, array: NDArray[np.generic], like: "Image") -> None:

@@ -97,9 +97,7 @@ class AttentionUNet(nn.Module):
             return ConvBlock(spatial_dims, channels, width, kernel_size=kernel, norm=norm)
 
         def up(deeper: int, skip: int) -> UpBlock:
-            return UpBlock(
-                spatial_dims, deeper, skip, kernel_size=kernel, norm=norm, align_corners=align_corners
-            )
+            return UpBlock(spatial_dims, deeper, skip, kernel_size=kernel, norm=norm, align_corners=align_corners)
 
         def gate(skip: int, signal: int) -> nn.Module:
             if ct:

@@ -24,9 +24,7 @@ def level_widths(feature_scale: float = 4, filters: Sequence[int] | None = None)
     scale leaves no channels.
     """
     if filters is None and not feature_scale > 0:
-        raise ValueError(
-            f"feature_scale is {feature_scale}: it must be greater than 0 (the papers use 3 or 4)."
-        )
+        raise ValueError(f"feature_scale is {feature_scale}: it must be greater than 0 (the papers use 3 or 4).")
     widths = tuple(int(width / feature_scale) for width in WIDTHS) if filters is None else tuple(filters)
     if len(widths) != len(WIDTHS) or any(width < 1 for width in widths):
         raise ValueError(

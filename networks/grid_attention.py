@@ -49,9 +49,7 @@ class GridAttentionGate(nn.Module):
             raise ValueError(f"gating is {gating!r}: choose one of {', '.join(GATINGS)}.")
         self.align_corners = align_corners
         step = per_axis(subsample, spatial_dims)
-        self.theta = convolution(
-            spatial_dims, in_channels, in_channels, kernel_size=step, stride=step, bias=False
-        )
+        self.theta = convolution(spatial_dims, in_channels, in_channels, kernel_size=step, stride=step, bias=False)
         self.phi = convolution(spatial_dims, gating_channels, in_channels)
         self.psi = convolution(spatial_dims, in_channels, 1)
         self.output = ConvUnit(spatial_dims, in_channels, in_channels, norm=norm, activation=False)

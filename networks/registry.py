@@ -18,9 +18,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def build(
-    name: str, *, spatial_dims: int = 3, in_channels: int = 1, out_channels: int, **options: Any
-) -> nn.Module:
+def build(name: str, *, spatial_dims: int = 3, in_channels: int = 1, out_channels: int, **options: Any) -> nn.Module:
     """The network called ``name`` (a key of NETWORKS), with initial weights.
 
     ``options`` are the keyword options of that network. Input is (B, in_channels, ...) and output logits (B,
@@ -33,11 +31,7 @@ def build(
     if name not in NETWORKS:
         raise ValueError(_unknown("network", name, NETWORKS))
     network = NETWORKS[name]
-    known = [
-        key
-        for key, value in inspect.signature(network).parameters.items()
-        if value.kind == value.KEYWORD_ONLY
-    ]
+    known = [key for key, value in inspect.signature(network).parameters.items() if value.kind == value.KEYWORD_ONLY]
     for option in options:
         if option not in known:
             raise ValueError(_unknown(f"option of the network {name!r}", option, known))

@@ -1,59 +1,70 @@
-"""What runs: losses, metrics, sliding windows and the three workflows, wired together by the bundles' configs."""
+"""What runs: losses, metrics, sliding windows and the three workflows, wired together by the bundles' configs.
 
-from .case_table import CaseTable
-from .cases import check_dataset, check_folder, dataset_cases, folder_cases
-from .checkpoints import Checkpoints, load_weights
-from .distributed import (
-    begin_distributed,
-    distributed,
-    distributed_device,
-    distributed_rank,
-    distributed_world_size,
-    end_distributed,
-)
-from .evaluating import evaluate
-from .inferring import CaseDataset, CaseEvaluator, CasesFailedError, case_loader
-from .label_dice import LabelDice
-from .losses import build_loss
-from .overrides import begin
-from .precision import choose_device
-from .sliding_window import SlidingWindow
-from .training import SegmentationTrainer, averaged
-from .training_handlers import EarlyStop, ProgressBar, TrainingRecord
-from .weights import to_device
-from .windows import CachedCases, WindowDataset, WindowSampler
+The names that configs use are found when they are first asked for, so that the command line starts at once.
+"""
 
-__all__ = [
-    "CachedCases",
-    "CaseDataset",
-    "CaseEvaluator",
-    "CaseTable",
-    "CasesFailedError",
-    "Checkpoints",
-    "EarlyStop",
-    "LabelDice",
-    "ProgressBar",
-    "SegmentationTrainer",
-    "SlidingWindow",
-    "TrainingRecord",
-    "WindowDataset",
-    "WindowSampler",
-    "averaged",
-    "begin",
-    "begin_distributed",
-    "build_loss",
-    "case_loader",
-    "check_dataset",
-    "check_folder",
-    "choose_device",
-    "dataset_cases",
-    "distributed",
-    "distributed_device",
-    "distributed_rank",
-    "distributed_world_size",
-    "end_distributed",
-    "evaluate",
-    "folder_cases",
-    "load_weights",
-    "to_device",
-]
+from importlib import import_module
+from typing import Any
+
+_NAMES = {
+    "case_table": ("CaseTable",),
+    "cases": (
+        "check_dataset",
+        "check_folder",
+        "dataset_cases",
+        "folder_cases",
+        "label_map",
+    ),
+    "checkpoints": (
+        "Checkpoints",
+        "load_weights",
+    ),
+    "distributed": (
+        "begin_distributed",
+        "distributed_device",
+        "distributed_network",
+        "distributed_rank",
+        "distributed_world_size",
+        "end_distributed",
+    ),
+    "evaluating": ("evaluate",),
+    "inferring": (
+        "CaseDataset",
+        "CaseEvaluator",
+        "CasesFailedError",
+        "case_loader",
+    ),
+    "label_dice": ("LabelDice",),
+    "losses": ("build_loss",),
+    "overrides": ("begin",),
+    "precision": ("choose_device",),
+    "sliding_window": ("SlidingWindow",),
+    "training": (
+        "SegmentationTrainer",
+        "averaged",
+    ),
+    "training_handlers": (
+        "EarlyStop",
+        "ProgressBar",
+        "TrainingRecord",
+    ),
+    "weights": ("to_device",),
+    "windows": (
+        "CachedCases",
+        "WindowDataset",
+        "WindowSampler",
+    ),
+}
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

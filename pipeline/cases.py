@@ -46,7 +46,7 @@ def dataset_cases(
     if part in ("train", "validation"):
         splits = load_or_make_splits(dataset, folds=folds, seed=split_seed)
         train, validation = select_fold(dataset, splits, fold)
-        cases = train if part == "train" else validation
+        cases = tuple(train if part == "train" else validation)
     elif part in ("all", "test"):
         cases = dataset.cases if part == "all" else dataset.test_cases
     else:
@@ -72,24 +72,50 @@ def folder_cases(input_dir: str | Path) -> list[dict[str, Any]]:
     return items
 
 
+def label_map(
+    dataset_dir: str | Path, *, labels: Sequence[str], merge_labels: Mapping[str, str] | None = None
+) -> dict[int, int]:
+    """Dataset's label value -> the bundle's channel, by the labels' names; empty for a folder that is not there.
+
+    Args:
+        labels: names of the bundle's channels in order, the background first. Case, spaces and dashes do not count.
+        merge_labels: dataset's label -> the bundle's label that it is counted as, such as {"cancer": "pancreas"}.
+
+    Raises:
+        DatasetError: the dataset has a label that the bundle has not, or lacks one of the bundle's.
+    """
+    if not Path(dataset_dir).is_dir():
+        return {}
+    dataset = load_dataset(dataset_dir)
+    merged = {_spelt(source): _spelt(target) for source, target in (merge_labels or {}).items()}
+    channel = {_spelt(name): index for index, name in enumerate(labels)}
+    found = {value: merged.get(_spelt(name), _spelt(name)) for name, value in dataset.labels.items()}
+    if set(found.values()) != set(channel):
+        raise DatasetError(
+            f"{dataset.root}/dataset.json: its labels are {', '.join(dataset.labels)}; this bundle's are "
+            f"{', '.join(labels)}. Use a bundle for this dataset, or count labels as others by --merge_labels"
+        )
+    return {value: channel[name] for value, name in found.items()}
+
+
 def check_dataset(
     dataset_dir: str | Path,
     *,
-    labels: Mapping[str, str] | Sequence[str],
     channels: int = 1,
-    output_dir: str | Path | None = None,
-    resume: bool = False,
+    part: Part = "train",
     fold: int = 0,
     folds: int = 5,
     split_seed: int = 0,
+    output_dir: str | Path | None = None,
+    resume: bool = False,
 ) -> None:
     """Before a training or evaluation: the dataset is there and fits the bundle; nothing would be overwritten.
 
-    Writes the splits used to output_dir/splits.json.
+    With an output_dir the splits used are written to output_dir/splits.json.
 
     Raises:
-        DatasetError: no such folder, other labels or channels than the bundle's.
-        ConfigError: the output folder holds an earlier run and `resume` is off.
+        DatasetError: no such folder, no such fold, or images of other channels than the bundle's.
+        ConfigError: the output folder holds an earlier training and `resume` is off.
     """
     if not Path(dataset_dir).is_dir():
         raise DatasetError(
@@ -97,23 +123,17 @@ def check_dataset(
             "imagesTr and labelsTr (make one with: gridgate phantom FOLDER)"
         )
     dataset = load_dataset(dataset_dir)
-    names = list(labels.values()) if isinstance(labels, Mapping) else list(labels)
-    given = {value: name for name, value in dataset.labels.items()}
-    wanted = dict(enumerate(names))
-    if {k: _spelt(v) for k, v in given.items()} != {k: _spelt(v) for k, v in wanted.items()}:
-        raise DatasetError(f"{dataset.root}/dataset.json: its labels are {given}, this bundle's are {wanted}")
     if len(dataset.channel_names) != channels:
         raise DatasetError(
             f"{dataset.root}/dataset.json: images of {len(dataset.channel_names)} channels, the bundle wants {channels}"
         )
-    splits = load_or_make_splits(dataset, folds=folds, seed=split_seed)
-    select_fold(dataset, splits, fold)
+    if not dataset_cases(dataset_dir, part=part, fold=fold, folds=folds, split_seed=split_seed):
+        raise DatasetError(f"{dataset.root}: no {part} case in it")
     if output_dir is None:
         return
     if (Path(output_dir) / LAST).exists() and not resume:
         raise ConfigError(
-            f"{output_dir} holds a training already; add --resume True to go on with it, "
-            "or give another --output_dir"
+            f"{output_dir} holds a training already; add --resume True to go on with it, or give another --output_dir"
         )
     if int(os.environ.get("RANK", 0)) == 0:
         Path(output_dir).mkdir(parents=True, exist_ok=True)

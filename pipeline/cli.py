@@ -6,13 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ..data.errors import ConfigError, GridgateError
+from .bundle_folders import bundle_path, shipped_bundles
+from .threads import wait_politely
 
 _WORKFLOWS = {
     "train": ("training", "train.yaml", "dataset_dir"),
@@ -23,6 +24,7 @@ _WORKFLOWS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; the exit code is 0, or 1 after an error that is the user's to mend."""
+    wait_politely()
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command not in _WORKFLOWS:
@@ -67,27 +69,6 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
     return overrides
 
 
-def bundle_path(name: str) -> Path:
-    """Folder of a bundle that comes with Gridgate, or of a copy.
-
-    Raises:
-        ConfigError: neither is there.
-    """
-    if (Path(name) / "configs" / "metadata.json").is_file():
-        return Path(name)
-    known = {path.name: path for path in _shipped_bundles()}
-    if name not in known:
-        raise ConfigError(f"{name}: no such bundle; give a bundle's folder, or one of: {', '.join(sorted(known))}")
-    return known[name]
-
-
-def _shipped_bundles() -> list[Path]:
-    # found by path: pipeline does not import bundles, arrows go one way
-    spec = find_spec("gridgate.bundles")
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    return sorted(path.parent.parent for folder in folders for path in Path(folder).glob("*/configs/metadata.json"))
-
-
 def _workflow(options: argparse.Namespace, rest: Sequence[str]) -> None:
     from monai.bundle import run
 
@@ -102,7 +83,7 @@ def _bundles(options: argparse.Namespace, rest: Sequence[str]) -> None:
     import shutil
 
     if options.copy is None:
-        for path in _shipped_bundles():
+        for path in shipped_bundles():
             described = json.loads((path / "configs" / "metadata.json").read_text())["description"]
             print(f"{path.name:34s} {described}")
         return
@@ -147,13 +128,24 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     texts = {
-        "train": ("train a bundle on a dataset folder", "DATASET", "folder with dataset.json, imagesTr, labelsTr"),
+        "train": (
+            "train a bundle on a dataset folder",
+            "DATASET",
+            "folder with dataset.json, imagesTr, labelsTr",
+        ),
         "evaluate": ("measure a checkpoint on a fold's validation cases", "DATASET", "the dataset folder"),
-        "infer": ("a mask for each scan of a folder", "SCANS", "folder of .nii.gz, .nii, .nrrd, .mha, or one file"),
+        "infer": (
+            "a mask for each scan of a folder",
+            "SCANS",
+            "folder of .nii.gz, .nii, .nrrd, .mha, or one file",
+        ),
     }
     for name, (text, source, about) in texts.items():
         command = commands.add_parser(
-            name, help=text, description=text, epilog="any setting of the config: --SETTING VALUE, such as --fold 1"
+            name,
+            help=text,
+            description=text,
+            epilog="any setting of the config: --SETTING VALUE, such as --fold 1",
         )
         command.add_argument("bundle", metavar="BUNDLE", help="a bundle's name (see: gridgate bundles) or folder")
         command.add_argument("source", metavar=source, help=about)

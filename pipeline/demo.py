@@ -18,10 +18,12 @@ from pathlib import Path
 from ..data.errors import ConfigError, GridgateError, OutputError
 from ..data.phantom import PHANTOM_LABELS
 from ..data.phantom_dataset import write_phantom_dataset, write_phantom_scans
+from .bundle_folders import bundle_path
 from .case_table import DONE, FAILED, read_case_table
 from .figures import spoken
 from .report import Run, write_report
 from .report_page import duration
+from .threads import wait_politely
 
 BUNDLE = "phantom_attention_unet"
 _MARK = ".gridgate-demo"
@@ -67,17 +69,12 @@ def run_demo(
     """
     started = time.monotonic()
     root = _claim(Path(folder))
-    if bundle_dir is None:
-        from .cli import bundle_path  # cli names this module in turn
-
-        bundle_dir = bundle_path(BUNDLE)
+    bundle_dir = bundle_dir or bundle_path(BUNDLE)
     configs = bundle_dir / "configs"
     checkpoint = root / "training" / "model.pt"
     steps = _Steps()
 
-    with steps.timed(
-        "phantoms", f"{cases} phantom CTs to train on, {unseen} to measure on, {scans + 1} scans"
-    ):
+    with steps.timed("phantoms", f"{cases} phantom CTs to train on, {unseen} to measure on, {scans + 1} scans"):
         _dataset(root / "dataset", cases=cases, seed=0)
         _dataset(root / "unseen", cases=unseen, seed=5000)
         write_phantom_scans(root / "scans", cases=scans, seed=9000, broken=True)
@@ -162,13 +159,11 @@ class _Steps:
         line = shlex.join(command)
         with self.timed(name, text):
             print(f"$ {line}", flush=True)
-            # MONAI warns that a config may run code; this one is ours. Waiting threads must not spin: on two
-            # cores with one other busy process, an iteration took 15 s so, and 1.6 s without.
-            environment = {"PYTHONWARNINGS": "ignore", "OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+            # MONAI warns that a config may run code; this one is ours
+            environment = {"PYTHONWARNINGS": "ignore", **os.environ}
+            wait_politely(environment)
             # the name shown may be relative and without a separator, which would be looked for on PATH
-            self.code = subprocess.run(
-                [sys.executable, *command[1:]], env=environment, check=False
-            ).returncode
+            self.code = subprocess.run([sys.executable, *command[1:]], env=environment, check=False).returncode
         self.done[-1] = (name, line, self.done[-1][2])
 
 
@@ -227,9 +222,7 @@ def _check_predictions(folder: Path, *, code: int, scans: int) -> str:
         raise DemoError(
             f"{found}; expected were {scans} masks, {_BROKEN} as the only failure, and a code that is not 0"
         )
-    return (
-        f"As it must be: {found}. The broken file is named with its reason in {_short(folder / 'cases.csv')}."
-    )
+    return f"As it must be: {found}. The broken file is named with its reason in {_short(folder / 'cases.csv')}."
 
 
 def _expect(fact: bool, otherwise: str) -> None:
@@ -242,9 +235,7 @@ def _closing(evaluation: Path, report: Path, seconds: float) -> str:
     dice = {spoken(name): entry["dice"]["mean"] for name, entry in summary["labels"].items()}
     dice["mean"] = summary["mean"]["dice"]
     lines = [f"\nDice on {summary['cases']} phantoms that it never saw:"]
-    lines += [
-        f"  {name:14s} {'-' if value is None else format(value, '.3f')}" for name, value in dice.items()
-    ]
+    lines += [f"  {name:14s} {'-' if value is None else format(value, '.3f')}" for name, value in dice.items()]
     return "\n".join([*lines, f"\nDone in {duration(seconds)}. Open {_short(report)} in a browser."])
 
 

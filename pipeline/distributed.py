@@ -41,7 +41,7 @@ def end_distributed() -> None:
         dist.destroy_process_group()
 
 
-def distributed(network: torch.nn.Module) -> DistributedDataParallel:
+def distributed_network(network: torch.nn.Module) -> DistributedDataParallel:
     """The network in DistributedDataParallel, with batch statistics shared between the GPUs."""
     device = next(network.parameters()).device
     if device.type == "cuda":

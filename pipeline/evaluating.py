@@ -6,7 +6,7 @@ import csv
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,13 @@ from .metrics import LabelMetrics, case_metrics, summary
 logger = logging.getLogger(__name__)
 
 
-def evaluate(evaluator: CaseEvaluator) -> dict[str, Any]:
+def evaluate(evaluator: CaseEvaluator, *, label_map: Mapping[int, int] | None = None) -> dict[str, Any]:
     """Segment the cases, then write output_dir/metrics.csv (a row a case and label) and summary.json.
 
     What is measured is the mask on disk against the label file, never a resampled label.
+
+    Args:
+        label_map: value in the label files -> the network's channel; None when they are the same.
 
     Returns:
         What summary.json holds: mean, std, median, min, max and count a label and metric; the cases that failed.
@@ -46,9 +49,10 @@ def evaluate(evaluator: CaseEvaluator) -> dict[str, Any]:
     done = [row["case"] for row in evaluator.table.rows if row["status"] == DONE and row["case"] in items]
     rows: list[tuple[str, LabelMetrics]] = []
     failed = {row["case"]: row["reason"] for row in evaluator.table.failed}
+    names = evaluator.table.labels
     for case in tqdm(sorted(done), desc="measuring", unit="case"):
         try:
-            measured = measure_files(folder / f"{case}.nii.gz", items[case]["label"], evaluator.table.labels)
+            measured = measure_files(folder / f"{case}.nii.gz", items[case]["label"], names, label_map=label_map)
             rows += [(case, row) for row in measured]
         except GridgateError as error:
             failed[case] = reason(error)
@@ -69,7 +73,9 @@ def evaluate(evaluator: CaseEvaluator) -> dict[str, Any]:
     return result
 
 
-def measure_files(mask: str | Path, label: str | Path, labels: Sequence[str]) -> list[LabelMetrics]:
+def measure_files(
+    mask: str | Path, label: str | Path, labels: Sequence[str], *, label_map: Mapping[int, int] | None = None
+) -> list[LabelMetrics]:
     """Metrics a foreground label of one mask file against one label file, in the label file's grid.
 
     Where the two grids differ (a label stored with another axis order, say) the mask is moved onto the label's
@@ -83,7 +89,15 @@ def measure_files(mask: str | Path, label: str | Path, labels: Sequence[str]) ->
     if not same_grid(prediction.grid, reference.grid):
         array = on_grid(array, prediction.grid, reference.grid)
     names = {name: value for value, name in enumerate(labels) if value}
-    return case_metrics(array, reference.array, labels=names, affine=reference.grid.affine)
+    truth = reference.array if label_map is None else _mapped(reference.array, label_map)
+    return case_metrics(array, truth, labels=names, affine=reference.grid.affine)
+
+
+def _mapped(values: np.ndarray, label_map: Mapping[int, int]) -> np.ndarray:
+    table = np.zeros(max(int(values.max()), *label_map) + 1, dtype=np.uint16)
+    for value, channel in label_map.items():
+        table[value] = channel
+    return table[values]
 
 
 def on_grid(labels: np.ndarray, source: Grid, target: Grid) -> np.ndarray:

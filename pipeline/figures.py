@@ -117,14 +117,10 @@ def attention_figure(attention: Attention, *, name: str) -> Figure:
             axes, view = grid[row, column], View.of(coefficients, attention.affine)
             cut = np.asarray(view.picture("axial", index))
             _grey(axes, image, "axial", index, (0.0, 1.0))
-            heat = axes.imshow(
-                cut, cmap="inferno", alpha=0.62, extent=(0, wide, deep, 0), interpolation="bilinear"
-            )
+            heat = axes.imshow(cut, cmap="inferno", alpha=0.62, extent=(0, wide, deep, 0), interpolation="bilinear")
             title = f"{gate}, {row}" if len(maps) > 1 else gate
             _letters(axes, "axial", title=title)
-            axes.text(
-                0.97, 0.03, f"{cut.min():.2f} to {cut.max():.2f}", **_small(axes, ha="right", va="bottom")
-            )
+            axes.text(0.97, 0.03, f"{cut.min():.2f} to {cut.max():.2f}", **_small(axes, ha="right", va="bottom"))
     _attention_key(grid[0, 2], heat, name)
     return figure
 
@@ -133,9 +129,7 @@ def loss_figure(rows: Sequence[Mapping[str, str]], *, dark: bool = False) -> Fig
     """Training loss over iterations, from the rows of metrics_train.csv."""
     figure, axes = _curve_axes("Training loss", dark)
     x = [float(row["iteration"]) for row in rows]
-    axes.plot(
-        x, [float(row["loss"]) for row in rows], color="#4f8fd8", linewidth=2, marker="o", markersize=3.5
-    )
+    axes.plot(x, [float(row["loss"]) for row in rows], color="#4f8fd8", linewidth=2, marker="o", markersize=3.5)
     axes.set_ylim(bottom=0)
     return figure
 
@@ -218,9 +212,7 @@ def _scale_bar(axes: Axes, extent: tuple[float, float]) -> None:
     axes.text(0.97 * w - 25, 0.955 * h, "5 cm", ha="center", va="bottom", color=_TEXT, fontsize=8)
 
 
-def _legend(
-    axes: Axes, labels: Sequence[str], name: str, notes: Mapping[str, str], *, with_truth: bool
-) -> None:
+def _legend(axes: Axes, labels: Sequence[str], name: str, notes: Mapping[str, str], *, with_truth: bool) -> None:
     axes.axis("off")
     axes.text(0.06, 0.93, name, transform=axes.transAxes, color=_TEXT, fontsize=12, weight="bold", va="top")
     key: list[Any] = [Patch(facecolor=(1, 1, 1, 0.4), edgecolor="none", label="prediction")]

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from ..data.errors import GridgateError
-from .checkpoints import load_weights
 from .case_table import DONE, FAILED, STAGES, CaseTable
+from .checkpoints import load_weights
 from .overrides import user_error
 
 
@@ -78,14 +78,21 @@ class CaseEvaluator(SupervisedEvaluator):
             and "image" on the network's grid, and leaves the label map (1, *scan's shape) in "pred".
     """
 
-    def __init__(self, *, table: CaseTable, checkpoint: str | Path | None = None, overwrite: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        table: CaseTable,
+        checkpoint: str | Path | None = None,
+        overwrite: bool = False,
+        **options: Any,
+    ) -> None:
         self.case_postprocessing = options.pop("postprocessing", None)
         super().__init__(decollate=False, **options)
         self.table = table
         self.checkpoint = checkpoint
         self.overwrite = overwrite
 
-    def run(self, global_epoch: int = 1) -> None:
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's Evaluator has it
         """Run all cases that an earlier run has not finished.
 
         Raises:
@@ -189,5 +196,5 @@ def _notes(image: Any) -> str:
     return str(getattr(image, "meta", {}).get("notes", ""))
 
 
-def _as_it_is(item: dict[str, Any]) -> dict[str, Any]:
+def _as_it_is(item: Any) -> Any:
     return item

@@ -55,9 +55,7 @@ class SegmentationLoss(nn.Module):
                 "sigmoid=True for exactly one output channel, and sigmoid=False for background and labels"
             )
         if self.weight_count not in (None, channels):
-            raise ConfigError(
-                f"{self.weight_count} class_weights for {channels} output channels, background included"
-            )
+            raise ConfigError(f"{self.weight_count} class_weights for {channels} output channels, background included")
         if labels.shape != (logits.shape[0], 1, *logits.shape[2:]):
             raise ConfigError(
                 f"logits of shape {tuple(logits.shape)} need labels of shape "
@@ -134,9 +132,7 @@ def dice_ce(
     """
     weight_count = _check_weights(class_weights, sigmoid)
     if sigmoid and label_smoothing:
-        raise ConfigError(
-            "label_smoothing needs a network with several output channels: MONAI ignores it with sigmoid"
-        )
+        raise ConfigError("label_smoothing needs a network with several output channels: MONAI ignores it with sigmoid")
     if not 0.0 <= label_smoothing <= 1.0 or dice_weight < 0.0 or ce_weight < 0.0:
         raise ConfigError("label_smoothing must be in 0..1, and dice_weight and ce_weight 0 or more")
     loss = DiceCELoss(
@@ -188,9 +184,7 @@ class DeepSupervision(DeepSupervisionLoss):
             return self.loss(input, target)
         # MONAI takes weight 1 for all when there are too few, and forgets those that are too many.
         if self.weights is not None and len(self.weights) != len(input):
-            raise ConfigError(
-                f"{len(self.weights)} deep supervision weights for {len(input)} outputs of the network"
-            )
+            raise ConfigError(f"{len(self.weights)} deep supervision weights for {len(input)} outputs of the network")
         target = _plain(target)
         if any(output.shape[2:] != target.shape[2:] for output in input):
             target = target.float()  # torch resizes few integer types; whole numbers to 2^24 stay exact
@@ -218,9 +212,7 @@ def deep_supervision(loss: nn.Module, weights: Sequence[float] | str = "same") -
             )
         return DeepSupervision(loss, weight_mode=weights)  # type: ignore[arg-type]  # any module will do
     if not len(weights) or min(weights) < 0:
-        raise ConfigError(
-            f"deep supervision weights must be one number an output, 0 or more, not {weights!r}"
-        )
+        raise ConfigError(f"deep supervision weights must be one number an output, 0 or more, not {weights!r}")
     return DeepSupervision(loss, weights=list(weights))  # type: ignore[arg-type]
 
 
@@ -246,9 +238,7 @@ def build_loss(
         ConfigError: an unknown name or option (the text lists those there are), or a value that cannot be.
     """
     if name not in LOSSES:
-        raise ConfigError(
-            f"no loss is named {name!r}{_nearest(name, LOSSES)}; there are: {', '.join(LOSSES)}"
-        )
+        raise ConfigError(f"no loss is named {name!r}{_nearest(name, LOSSES)}; there are: {', '.join(LOSSES)}")
     accepted = list(inspect.signature(LOSSES[name]).parameters)
     for option in options:
         if option not in accepted:

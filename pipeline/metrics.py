@@ -100,9 +100,7 @@ def case_metrics(
     foreground = _foreground(labels)
     for name, array in (("prediction", prediction), ("reference", reference)):
         if array.dtype.kind not in "uib":
-            raise ImageError(
-                f"the {name} holds {array.dtype}, not integers; read label maps with read_labels"
-            )
+            raise ImageError(f"the {name} holds {array.dtype}, not integers; read label maps with read_labels")
     if prediction.shape != reference.shape or prediction.ndim != 3:
         raise ImageError(
             f"the prediction's shape {prediction.shape} and the reference's {reference.shape} must be the "
@@ -175,9 +173,7 @@ def _union(first: tuple[slice, ...] | None, second: tuple[slice, ...] | None) ->
     """The box around two boxes; an empty box when neither exists."""
     if first is None or second is None:
         return first or second or (slice(0, 0),) * 3
-    return tuple(
-        slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True)
-    )
+    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
 
 
 def _label_metrics(

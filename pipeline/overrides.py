@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from monai.bundle import BundleWorkflow, ConfigParser, ConfigWorkflow
 from monai.utils import ensure_tuple
@@ -36,7 +36,7 @@ def begin(workflow: BundleWorkflow | None = None) -> None:
     known: dict[str, Any] = {ConfigParser.meta_key: ConfigParser.load_config_files(workflow.meta_file or {})}
     for path in _config_files(Path(workflow.config_root_path)):
         _merge(known, ConfigParser.load_config_file(str(path)))
-    for unknown, siblings in _unknown_ids(dict(workflow.parser.config or {}), known, ""):
+    for unknown, siblings in _unknown_ids(cast("dict[str, Any]", workflow.parser.config), known, ""):
         raise ConfigError(_message(unknown, siblings))
 
 

@@ -14,16 +14,14 @@ import numpy as np
 
 from ..data.datasets import load_dataset
 from ..data.errors import DatasetError, OutputError
-from ..data.geometry import same_grid
-from ..data.images import Image, read_image, read_labels
+from ..data.images import read_image
 from . import report_page as page
 from .attention import attention_of
 from .case_table import DONE, FAILED, read_case_table
-from .evaluating import on_grid
 from .figures import attention_figure, case_figure, dice_figure, loss_figure, png, spoken
 from .machine import machine_facts
 from .training_handlers import read_training_record
-from .views import View
+from .views import image_view, labels_view
 
 Rows = list[dict[str, str]]
 
@@ -77,9 +75,7 @@ def write_report(path: str | Path, run: Run) -> Path:
     if run.predictions_dir is not None:
         body += _predictions(run, run.predictions_dir, album)
     body += _how(run)
-    body.append(
-        "<footer>Made by Gridgate. Research software; not a medical device and not for diagnosis.</footer>"
-    )
+    body.append("<footer>Made by Gridgate. Research software; not a medical device and not for diagnosis.</footer>")
     _replace(path, page.page(run.title, body).encode())
     return path
 
@@ -104,7 +100,7 @@ def _key_numbers(run: Run, summary: Mapping[str, Any]) -> str:
     ]
     seconds = sum(took for _, _, took in run.commands)
     if seconds:
-        numbers.append(("time in all", page.duration(seconds)))
+        numbers.append(("time until this page", page.duration(seconds)))
     return page.key_numbers(numbers)
 
 
@@ -118,9 +114,7 @@ def _quality(run: Run, folder: Path) -> list[str]:
             page.cell(page.number(entry["dice"]["min"], 3), number=True),
         ]
         cells += [page.cell(page.number(entry[m]["mean"], 1), number=True) for m in ("hd95_mm", "assd_mm")]
-        rows.append(
-            (spoken(name), [*cells, page.cell(str(entry["counts"]["prediction_empty"]), number=True)])
-        )
+        rows.append((spoken(name), [*cells, page.cell(str(entry["counts"]["prediction_empty"]), number=True)]))
     mean = summary["mean"]
     missed = sum(entry["counts"]["prediction_empty"] for entry in summary["labels"].values())
     cells = [page.cell(page.number(mean["dice"], 3), share=mean["dice"] or 0.0), page.cell("", number=True)]
@@ -146,28 +140,22 @@ def _quality(run: Run, folder: Path) -> list[str]:
 
 def _cases(run: Run, folder: Path, album: _Album) -> list[str]:
     dice = _dice_by_case(folder / "metrics.csv")
-    inputs = {
-        row["case"]: row["input"] for row in read_case_table(folder / "cases.csv") if row["status"] == DONE
-    }
-    means = {
-        case: float(np.nanmean(list(values.values()))) for case, values in dice.items() if case in inputs
-    }
+    inputs = {row["case"]: row["input"] for row in read_case_table(folder / "cases.csv") if row["status"] == DONE}
+    means = {case: float(np.nanmean(list(values.values()))) for case, values in dice.items() if case in inputs}
     truths = {case.id: case.label for case in load_dataset(run.dataset_dir).cases} if run.dataset_dir else {}
     body = [page.heading("Cases")]
     for case, rank in _spread(means, run.pictures):
         image = read_image(inputs[case].split(";")[0])
         label = truths.get(case)
         figure = case_figure(
-            _view(image),
-            _labels_view(folder / f"{case}.nii.gz", image),
-            truth=_labels_view(label, image) if label is not None else None,
+            image_view(image),
+            labels_view(folder / f"{case}.nii.gz", image),
+            truth=labels_view(label, image) if label is not None else None,
             labels=run.labels,
             name=case,
             notes={name: page.number(value, 3) for name, value in dice[case].items()},
         )
-        caption = (
-            f"{case}, {rank} of {len(means)} by mean Dice ({means[case]:.3f}). Patient's right at the left."
-        )
+        caption = f"{case}, {rank} of {len(means)} by mean Dice ({means[case]:.3f}). Patient's right at the left."
         alt = f"Axial, coronal and sagittal slices of {case} with prediction and truth"
         body.append(page.picture(album.keep(case, figure), alt=alt, caption=caption))
     return body
@@ -227,9 +215,7 @@ def _predictions(run: Run, folder: Path, album: _Album) -> list[str]:
     for row in sorted(rows, key=lambda row: row["case"]):
         bad = row["status"] == FAILED
         cells = [page.cell(row["status"], kind="bad" if bad else ""), page.cell(row["total_s"], number=True)]
-        cells += [
-            page.cell(page.rounded(row.get(f"{name}_ml", ""), 0), number=True) for name in run.labels[1:]
-        ]
+        cells += [page.cell(page.rounded(row.get(f"{name}_ml", ""), 0), number=True) for name in run.labels[1:]]
         lines.append((row["case"], cells))
     body = [page.heading("Masks for a folder of scans"), page.paragraph(text), page.table(columns, lines)]
     if failed:
@@ -237,8 +223,8 @@ def _predictions(run: Run, folder: Path, album: _Album) -> list[str]:
         body.append(page.table([("failed", False), ("reason", False)], reasons))
     for row in done[: run.pictures]:
         image = read_image(row["input"].split(";")[0])
-        mask = _labels_view(folder / row["output"], image)
-        figure = case_figure(_view(image), mask, labels=run.labels, name=row["case"])
+        mask = labels_view(folder / row["output"], image)
+        figure = case_figure(image_view(image), mask, labels=run.labels, name=row["case"])
         caption = f"{row['case']}, stored as {image.grid.orientation}. No truth is known to the program."
         alt = f"Slices of {row['case']} with its mask"
         body.append(page.picture(album.keep(row["case"], figure), alt=alt, caption=caption))
@@ -262,8 +248,7 @@ def _spread(means: Mapping[str, float], count: int) -> list[tuple[str, str]]:
     places = sorted({round(place) for place in np.linspace(0, len(ranked) - 1, min(count, len(ranked)))})
     words = {0: "the worst", len(ranked) - 1: "the best"}
     return [
-        (ranked[p], words.get(p, f"number {len(ranked) - p}") if len(ranked) > 1 else "the only one")
-        for p in places
+        (ranked[p], words.get(p, f"number {len(ranked) - p}") if len(ranked) > 1 else "the only one") for p in places
     ]
 
 
@@ -279,21 +264,8 @@ def _summary(folder: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads((folder / "summary.json").read_text())
     except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{folder}/summary.json cannot be read ({error}); run the evaluation first"
-        ) from error
+        raise DatasetError(f"{folder}/summary.json cannot be read ({error}); run the evaluation first") from error
     return content
-
-
-def _view(image: Image) -> View:
-    return View.of(image.array, image.grid.affine)
-
-
-def _labels_view(path: Path, image: Image) -> View:
-    found = read_labels(path)
-    same = same_grid(found.grid, image.grid)
-    array = found.array if same else on_grid(found.array, found.grid, image.grid)
-    return View.of(array, image.grid.affine)
 
 
 def _replace(path: Path, content: bytes) -> None:

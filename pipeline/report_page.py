@@ -90,19 +90,13 @@ def paragraph(text: str, *, kind: str = "") -> str:
 
 def key_numbers(numbers: Sequence[tuple[str, str]]) -> str:
     """A few large numbers with what they are: (name, number)."""
-    items = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(number)}</dd></div>" for name, number in numbers
-    )
+    items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(number)}</dd></div>" for name, number in numbers)
     return f'<dl class="key">{items}</dl>'
 
 
 def facts(items: Sequence[tuple[str, str]]) -> str:
     """A list of names and values."""
-    return (
-        '<dl class="facts">'
-        + "".join(f"<dt>{escape(a)}</dt><dd>{escape(b)}</dd>" for a, b in items)
-        + "</dl>"
-    )
+    return '<dl class="facts">' + "".join(f"<dt>{escape(a)}</dt><dd>{escape(b)}</dd>" for a, b in items) + "</dl>"
 
 
 def picture(png: bytes, *, alt: str, caption: str = "", dark: bytes | None = None) -> str:
@@ -122,9 +116,7 @@ def side_by_side(pictures: Sequence[str]) -> str:
 
 def cell(text: str, *, number: bool = False, share: float | None = None, kind: str = "") -> str:
     """A table cell; `share` in 0..1 draws a bar behind the text."""
-    names = " ".join(
-        name for name in (kind, "n" if number else "", "bar" if share is not None else "") if name
-    )
+    names = " ".join(name for name in (kind, "n" if number else "", "bar" if share is not None else "") if name)
     style = f' style="--share: {100 * min(max(share, 0.0), 1.0):.1f}%"' if share is not None else ""
     return f"<td{f' class={chr(34)}{names}{chr(34)}' if names else ''}{style}>{escape(text)}</td>"
 
@@ -143,9 +135,7 @@ def table(
         rows: the row's heading, and its other cells as made by `cell`.
         total: the last row is their sum or mean.
     """
-    head = "".join(
-        f'<th scope="col"{" class=n" if number else ""}>{escape(name)}</th>' for name, number in columns
-    )
+    head = "".join(f'<th scope="col"{" class=n" if number else ""}>{escape(name)}</th>' for name, number in columns)
     lines = []
     for place, (name, cells) in enumerate(rows):
         kind = ' class="total"' if total and place == len(rows) - 1 else ""
@@ -153,8 +143,7 @@ def table(
     # not a <caption>: that would scroll sideways with the table
     text = f'<p class="note">{escape(caption)}</p>' if caption else ""
     return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>{text}"
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>{text}'
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain, combinations
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.inferers import SlidingWindowInferer
@@ -49,7 +49,7 @@ class SlidingWindow(SlidingWindowInferer):
         axes = sorted(set(mirror_axes))
         self.flips = list(chain.from_iterable(combinations(axes, count) for count in range(len(axes) + 1)))
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # networks here give one tensor
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
     ) -> torch.Tensor:
         """Logits (B, C, *spatial) float32 for an image (B, C_in, *spatial)."""
@@ -73,4 +73,4 @@ class SlidingWindow(SlidingWindowInferer):
         with torch.no_grad():
             # plain tensors: MetaTensor copies its metadata at each of the hundreds of operations
             plain = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
-            return super().__call__(plain, forward, *args, **kwargs)
+            return cast(torch.Tensor, super().__call__(plain, forward, *args, **kwargs))

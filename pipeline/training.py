@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from ignite.engine import Events
@@ -89,7 +89,7 @@ def _to_float(prediction: Any) -> Any:
 
 def _unwrapped(network: torch.nn.Module) -> torch.nn.Module:
     parallel = isinstance(network, torch.nn.parallel.DistributedDataParallel)
-    return network.module if parallel else network
+    return cast(torch.nn.Module, network.module) if parallel else network
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
@@ -40,7 +40,7 @@ class ProgressBar:
 
     def _step(self, engine: Engine) -> None:
         assert self._bar is not None
-        shown = {"epoch": engine.state.epoch, "loss": f"{float(engine.state.output[Keys.LOSS]):.3f}"}
+        shown = {"epoch": engine.state.epoch, "loss": f"{_loss(engine):.3f}"}
         if self.validator.state.best_metric_epoch > 0:
             shown["best Dice"] = f"{self.validator.state.best_metric:.3f}"
         self._bar.set_postfix(shown, refresh=False)
@@ -117,7 +117,7 @@ class TrainingRecord:
         self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step if step else None)
 
     def _note_loss(self, engine: Engine) -> None:
-        loss = float(engine.state.output[Keys.LOSS])
+        loss = _loss(engine)
         self._losses.append(loss)
         assert self._writer is not None
         self._writer.add_scalar("train/loss", loss, engine.state.iteration)
@@ -150,6 +150,10 @@ class TrainingRecord:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _loss(engine: Engine) -> float:
+    return float(cast("dict[str, Any]", engine.state.output)[Keys.LOSS])
 
 
 def read_training_record(output_dir: str | Path) -> list[dict[str, str]]:

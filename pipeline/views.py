@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import nibabel as nib
@@ -10,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..data.geometry import Affine, spacing
+from ..data.geometry import Affine, same_grid, spacing
+from ..data.images import Image, read_labels
+from .evaluating import on_grid
 
 Plane = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
@@ -70,6 +73,23 @@ class View:
             self.array.shape[columns] * self.spacing_mm[columns],
             self.array.shape[rows] * self.spacing_mm[rows],
         )
+
+
+def image_view(image: Image) -> View:
+    """The view of a scan."""
+    return View.of(image.array, image.grid.affine)
+
+
+def labels_view(path: str | Path, image: Image) -> View:
+    """The view of a label file on a scan's grid, by nearest neighbour where the two grids differ.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+    found = read_labels(path)
+    same = same_grid(found.grid, image.grid)
+    array = found.array if same else on_grid(found.array, found.grid, image.grid)
+    return View.of(array, image.grid.affine)
 
 
 def telling_slice(labels: View, plane: Plane) -> int:

@@ -25,4 +25,3 @@ def to_device(
             layout = torch.channels_last_3d if is_3d else torch.channels_last
             parameter.data = parameter.data.contiguous(memory_format=layout)
     return network.to(device)
-

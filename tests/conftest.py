@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from gridgate.data.phantom_dataset import write_phantom_dataset
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -13,3 +15,19 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"the real scans are not here: {SHARED_DATA} does not exist")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def phantom_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset folder of six labelled phantom CTs, the same in every run; read it, never write into it."""
+    return write_phantom_dataset(tmp_path_factory.mktemp("data") / "phantom", cases=6, progress=False)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what is marked cuda where there is no GPU."""
+    if item.get_closest_marker("cuda") is None:
+        return
+    import torch  # here, because most rooms' tests start without it
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA GPU, and PyTorch sees none")

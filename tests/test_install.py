@@ -49,9 +49,7 @@ def where(python: str | Path, cwd: Path, *, imported: bool) -> dict[str, Any]:
 def files(folder: Path) -> set[str]:
     """Paths below a folder, relative to it, without what Python or an editor leaves there."""
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return {
-        str(path) for path in found if not any(part == "__pycache__" or part[0] == "." for part in path.parts)
-    }
+    return {str(path) for path in found if not any(part == "__pycache__" or part[0] == "." for part in path.parts)}
 
 
 @pytest.fixture(scope="module")

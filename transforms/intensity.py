@@ -33,9 +33,7 @@ def intensity_transforms(intensity: Mapping[str, Any], *, keys: KeysCollection =
     unknown = [str(name) for name in intensity if name != "mode" and name not in _NUMBERS[mode]]
     if missing or unknown:
         wrong = " and ".join(
-            f"{what} {', '.join(names)}"
-            for what, names in (("lacks", missing), ("does not know", unknown))
-            if names
+            f"{what} {', '.join(names)}" for what, names in (("lacks", missing), ("does not know", unknown)) if names
         )
         raise ConfigError(f"intensity: mode {mode} {wrong}; the modes and their numbers are: {modes}")
     if mode == "zscore":

@@ -1,6 +1,6 @@
 """Label maps ready for training: on the image's grid, consecutive, with a list of where each class is."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,34 +34,34 @@ class AlignLabeld(MapTransform):
         wanted = _grid(image)
         for key in self.key_iterator(result):
             if not same_grid(_grid(result[key]), wanted):
-                result[key] = self.resample(
-                    result[key], dst_affine=image.affine, spatial_size=image.shape[1:]
-                )
+                result[key] = self.resample(result[key], dst_affine=image.affine, spatial_size=image.shape[1:])
         return result
 
 
 class MapLabelsd(MapTransform):
-    """Turn label values into the network's channel indices: label_values[i] -> i.
+    """Turn a dataset's label values into the network's channel indices: label_map[value] -> index.
 
-    Values that are not listed become 0 (background): a plan may train on some of a dataset's labels only.
+    Values that the map does not name become 0 (background): a plan may train on some of a dataset's labels only, and
+    several values may become one (pancreas and the tumour in it). A map that changes nothing costs nothing.
     """
 
     def __init__(
-        self, keys: KeysCollection = "label", *, label_values: Sequence[int], allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection = "label",
+        *,
+        label_map: Mapping[int, int],
+        allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.label_values = tuple(int(value) for value in label_values)
-        if len(set(self.label_values)) != len(self.label_values) or self.label_values[:1] != (0,):
-            raise ValueError(f"label_values must start with 0 and not repeat, got {self.label_values}")
+        self.label_map = {int(value): int(index) for value, index in label_map.items()}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A new dict with the keys transformed; `data` and its tensors are left as they are."""
+        """Give the item with its label maps in channel indices."""
         result = dict(data)
         for key in self.key_iterator(result):
             present = [int(value) for value in torch.unique(torch.as_tensor(result[key]))]
-            others = [value for value in present if value not in self.label_values]
-            changes = {v: i for i, v in enumerate(self.label_values) if v != i and v in present}
-            changes.update({value: 0 for value in others})
+            changes = {value: self.label_map.get(value, 0) for value in present}
+            changes = {value: index for value, index in changes.items() if value != index}
             if changes:
                 mapper = MapLabelValue(list(changes), list(changes.values()), dtype=np.float32)
                 result[key] = mapper(result[key])

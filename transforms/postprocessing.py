@@ -30,9 +30,7 @@ def postprocessing(
         postfix: see WriteLabelsd.
         max_slab_bytes: bound on the temporary arrays, see restore_labels.
     """
-    transforms: list[Callable] = [
-        RestoreLabelsd("pred", label_values=label_values, max_slab_bytes=max_slab_bytes)
-    ]
+    transforms: list[Callable] = [RestoreLabelsd("pred", label_values=label_values, max_slab_bytes=max_slab_bytes)]
     for wanted, transform in ((keep_largest, LargestComponentd), (fill_holes, FillHolesd)):
         if wanted is True:
             transforms.append(transform("pred"))

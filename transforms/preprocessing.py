@@ -17,13 +17,13 @@ _AXIS_LABELS = (("L", "R"), ("P", "A"), ("I", "S"))
 
 def preprocessing(
     *,
-    keys: Sequence[str] = ("image",),
+    keys: str | Sequence[str] = ("image",),
     orientation: str = "RAS",
     spacing: Sequence[float] | None = None,
     intensity: Mapping[str, Any],
     foreground: float | None = None,
     channels: int = 1,
-    label_values: Sequence[int] | None = None,
+    label_map: Mapping[int, int] | None = None,
 ) -> Compose:
     """Transforms from {"image": path, "label": path} to tensors on the network's grid.
 
@@ -43,11 +43,12 @@ def preprocessing(
         foreground: crop to the bounding box of image > foreground, in units after `intensity`; None does not
             crop; an image with nothing above it is left whole.
         channels: of the image.
-        label_values: value of each network channel; None when the values are consecutive already.
+        label_map: dataset's label value -> network's channel; None when they are the same.
 
     Raises:
         ConfigError: orientation, spacing, keys or intensity is impossible.
     """
+    keys = (keys,) if isinstance(keys, str) else tuple(keys)
     if "image" not in keys or set(keys) - {"image", "label"}:
         raise ConfigError(f'keys: ("image",) or ("image", "label") is wanted, got {tuple(keys)}')
     _check_orientation(orientation)
@@ -59,13 +60,11 @@ def preprocessing(
     if spacing is not None:
         pixdim = _checked_spacing(spacing)
         # float32 coordinates are off by 1e-4 of a voxel at most, and float64 volumes take twice the memory.
-        transforms.append(
-            Spacingd("image", pixdim=pixdim, mode="bilinear", padding_mode="border", dtype=np.float32)
-        )
+        transforms.append(Spacingd("image", pixdim=pixdim, mode="bilinear", padding_mode="border", dtype=np.float32))
     if has_label:
         transforms.append(AlignLabeld("label", reference="image"))
-        if label_values is not None:
-            transforms.append(MapLabelsd("label", label_values=label_values))
+        if label_map is not None:
+            transforms.append(MapLabelsd("label", label_map=label_map))
     transforms.extend(intensity_transforms(intensity, keys="image"))
     if foreground is not None:
         transforms.append(
@@ -89,9 +88,7 @@ class _Above:
 def _check_orientation(orientation: str) -> None:
     letters = orientation.upper() if isinstance(orientation, str) else ""
     if len(letters) != 3 or any(sum(letter in pair for letter in letters) != 1 for pair in _AXIS_LABELS):
-        raise ConfigError(
-            f"orientation: three letters, one each of L/R, P/A, I/S, are wanted, got {orientation!r}"
-        )
+        raise ConfigError(f"orientation: three letters, one each of L/R, P/A, I/S, are wanted, got {orientation!r}")
 
 
 def _checked_spacing(spacing: Sequence[float]) -> tuple[float, ...]:

@@ -111,12 +111,9 @@ class RestoreLabelsd(MapTransform):
                 logits = result[key]
                 if tuple(logits.shape[1:]) != tuple(image.shape[1:]):
                     raise ValueError(
-                        f"{key!r} is {tuple(logits.shape)}, "
-                        f"not on the grid of {self.reference!r}, {tuple(image.shape)}"
+                        f"{key!r} is {tuple(logits.shape)}, not on the grid of {self.reference!r}, {tuple(image.shape)}"
                     )
-                labels = restore_labels(
-                    logits, affine=image.affine, target=target, max_slab_bytes=self.max_slab_bytes
-                )
+                labels = restore_labels(logits, affine=image.affine, target=target, max_slab_bytes=self.max_slab_bytes)
                 labels = self._to_values(labels, max(2, logits.shape[0]))
                 meta = {
                     "filename_or_obj": image.meta.get("filename_or_obj", ""),
@@ -131,9 +128,7 @@ class RestoreLabelsd(MapTransform):
         if self.label_values is None or self.label_values == tuple(range(count)):
             return labels
         if len(self.label_values) != count:
-            raise ValueError(
-                f"label_values has {len(self.label_values)} values, the network has {count} labels"
-            )
+            raise ValueError(f"label_values has {len(self.label_values)} values, the network has {count} labels")
         return np.asarray(self.label_values, dtype=smallest_unsigned(max(self.label_values)))[labels]
 
 
@@ -146,9 +141,7 @@ def original_grid(image: MetaTensor) -> Grid:
     try:
         affine, shape = image.meta["original_affine"], image.meta["spatial_shape"]
     except (KeyError, AttributeError) as error:
-        raise ValueError(
-            f"the image's meta lacks {error}: load it with LoadCased and keep its meta"
-        ) from error
+        raise ValueError(f"the image's meta lacks {error}: load it with LoadCased and keep its meta") from error
     x, y, z = (int(n) for n in shape)
     return Grid((x, y, z), np.asarray(torch.as_tensor(affine).cpu(), dtype=np.float64).reshape(4, 4))
 

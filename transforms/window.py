@@ -64,9 +64,7 @@ class RandomWindowd(Randomizable, Transform):
         self.image_keys = tuple(image_keys)
         self.label_keys = tuple(label_keys)
         if len(self.roi_size) != 3 or min(self.roi_size) < 1 or not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(
-                f"roi_size wants three sizes and scale low <= high above 0, got {roi_size}, {scale}"
-            )
+            raise ValueError(f"roi_size wants three sizes and scale low <= high above 0, got {roi_size}, {scale}")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A new dict with the keys transformed; `data` and its tensors are left as they are."""
@@ -79,15 +77,9 @@ class RandomWindowd(Randomizable, Transform):
         flips = [axis + 1 for axis in self.mirror_axes if self.R.random_sample() < 0.5]
         for key in (*self.image_keys, *self.label_keys):
             is_label = key in self.label_keys
-            volume = (
-                result[key].as_tensor()
-                if isinstance(result[key], MetaTensor)
-                else torch.as_tensor(result[key])
-            )
+            volume = result[key].as_tensor() if isinstance(result[key], MetaTensor) else torch.as_tensor(result[key])
             if tuple(volume.shape[1:]) != shape:
-                raise ValueError(
-                    f"{key!r} is {tuple(volume.shape)}, not on the image's grid, {tuple(image.shape)}"
-                )
+                raise ValueError(f"{key!r} is {tuple(volume.shape)}, not on the image's grid, {tuple(image.shape)}")
             if matrix is None:
                 window = _cut(volume, start, self.roi_size, pad_with_zero=is_label)
             else:
@@ -98,9 +90,7 @@ class RandomWindowd(Randomizable, Transform):
     def _draw_start(self, shape: Sequence[int], indices: Sequence[torch.Tensor] | None) -> list[int]:
         """First voxel of the window on each axis; negative where the volume is smaller than the window."""
         if indices is not None and self.label_count is not None and len(indices) != self.label_count:
-            raise ValueError(
-                f"ClassIndicesd listed {len(indices)} labels, the augmentation has {self.label_count}"
-            )
+            raise ValueError(f"ClassIndicesd listed {len(indices)} labels, the augmentation has {self.label_count}")
         wants_class = self.R.random_sample() < self.foreground
         present = [voxels for voxels in (indices or [])[1:] if len(voxels)]
         if wants_class and present:
@@ -108,10 +98,7 @@ class RandomWindowd(Randomizable, Transform):
             centre = np.unravel_index(int(voxels[self.R.randint(len(voxels))]), tuple(shape))
             wanted = [int(c) - size // 2 for c, size in zip(centre, self.roi_size, strict=True)]
         else:
-            wanted = [
-                int(self.R.randint(max(n - size, 0) + 1))
-                for n, size in zip(shape, self.roi_size, strict=True)
-            ]
+            wanted = [int(self.R.randint(max(n - size, 0) + 1)) for n, size in zip(shape, self.roi_size, strict=True)]
         return [
             min(max(first, 0), n - size) if n >= size else -((size - n) // 2)
             for first, n, size in zip(wanted, shape, self.roi_size, strict=True)
@@ -137,9 +124,7 @@ class RandomWindowd(Randomizable, Transform):
         return rotation * (np.asarray(mm)[None, :] / np.asarray(mm)[:, None]) / factor
 
 
-def _cut(
-    volume: torch.Tensor, start: Sequence[int], size: Sequence[int], *, pad_with_zero: bool
-) -> torch.Tensor:
+def _cut(volume: torch.Tensor, start: Sequence[int], size: Sequence[int], *, pad_with_zero: bool) -> torch.Tensor:
     """A copy of the window, padded where it reaches outside the volume."""
     box, padding = [slice(None)], []
     for first, length, n in zip(start, size, volume.shape[1:], strict=True):
@@ -174,7 +159,5 @@ def _sample(
     mode = "nearest" if nearest else "bilinear"
     floor = 0.0 if nearest else float(part.min())  # outside is 0 to grid_sample, so let 0 be the lowest value
     source = part if floor == 0.0 else part - floor
-    window = functional.grid_sample(
-        source.float()[None], grid, mode=mode, padding_mode="zeros", align_corners=False
-    )[0]
+    window = functional.grid_sample(source.float()[None], grid, mode=mode, padding_mode="zeros", align_corners=False)[0]
     return window if floor == 0.0 else window.add_(floor)

@@ -66,9 +66,7 @@ def test_new_form(tmp_path: Path) -> None:
 
 
 def test_old_form(tmp_path: Path) -> None:
-    content = old(
-        ("./imagesTr/b.nii.gz", "./labelsTr/b.nii.gz"), PAIR, test=["./imagesTs/t.nii.gz"], numTraining=2
-    )
+    content = old(("./imagesTr/b.nii.gz", "./labelsTr/b.nii.gz"), PAIR, test=["./imagesTs/t.nii.gz"], numTraining=2)
     files = ("imagesTr/b.nii.gz", "labelsTr/b.nii.gz", "imagesTs/t.nii.gz", "imagesTr/not_listed.nii.gz")
     dataset = load_dataset(folder(tmp_path, content, *PAIR, *files))
     assert [case.id for case in dataset.cases] == ["a", "b"]
@@ -79,9 +77,7 @@ def test_old_form(tmp_path: Path) -> None:
 
 def test_a_file_a_channel(tmp_path: Path) -> None:
     content = NEW | {"channel_names": {"0": "CT", "1": "PET"}, "numTraining": 1}
-    images = [
-        f"{where}_{number}.nii.gz" for where in ("imagesTr/a", "imagesTs/t") for number in ("0001", "0000")
-    ]
+    images = [f"{where}_{number}.nii.gz" for where in ("imagesTr/a", "imagesTs/t") for number in ("0001", "0000")]
     dataset = load_dataset(folder(tmp_path, content, "labelsTr/a.nii.gz", *images))
     assert [path.name for path in dataset.cases[0].images] == ["a_0000.nii.gz", "a_0001.nii.gz"]
     assert [path.name for path in dataset.test_cases[0].images] == ["t_0000.nii.gz", "t_0001.nii.gz"]
@@ -95,9 +91,7 @@ def test_nnunets_single_channel_names(tmp_path: Path) -> None:
 
 
 def test_ids_that_end_like_a_channel_number(tmp_path: Path) -> None:
-    files = [
-        f"{where}/img_{number}.nii.gz" for where in ("imagesTr", "labelsTr") for number in ("0001", "0002")
-    ]
+    files = [f"{where}/img_{number}.nii.gz" for where in ("imagesTr", "labelsTr") for number in ("0001", "0002")]
     dataset = load_dataset(folder(tmp_path, NEW, *files, "imagesTs/img_0003.nii.gz"))
     assert [case.id for case in dataset.cases] == ["img_0001", "img_0002"]
     assert [case.id for case in dataset.test_cases] == ["img_0003"]
@@ -109,9 +103,7 @@ def test_background_is_added_and_labels_are_ordered(tmp_path: Path) -> None:
     assert list(dataset.labels.items()) == [("background", 0), ("liver", 1), ("tumour", 2)]
 
 
-def test_another_number_of_cases_than_announced_is_logged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_another_number_of_cases_than_announced_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         load_dataset(folder(tmp_path, NEW, *PAIR))
     assert "numTraining is 2, but there are 1" in caplog.text

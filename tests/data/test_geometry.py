@@ -41,9 +41,7 @@ def rotations(draw: st.DrawFn) -> NDArray[np.float64]:
 @st.composite
 def affines(draw: st.DrawFn, shear: bool = True) -> NDArray[np.float64]:
     """Any rotation, permutation, flip and spacing; shear up to a gantry tilt of 27 degrees."""
-    axes = np.eye(3)[list(draw(st.permutations(range(3))))] * np.array(
-        draw(st.tuples(*[st.sampled_from([-1, 1])] * 3))
-    )
+    axes = np.eye(3)[list(draw(st.permutations(range(3))))] * np.array(draw(st.tuples(*[st.sampled_from([-1, 1])] * 3)))
     matrix = draw(rotations()) @ axes
     if shear:
         tilt = np.eye(3)
@@ -123,27 +121,21 @@ def test_voxel_map_of_a_crop_and_a_flip_by_hand() -> None:
 
 
 @given(affines(), sizes)
-def test_physical_points_agree_with_simpleitk(
-    affine: NDArray[np.float64], shape: tuple[int, int, int]
-) -> None:
+def test_physical_points_agree_with_simpleitk(affine: NDArray[np.float64], shape: tuple[int, int, int]) -> None:
     image = sitk.Image([2, 2, 2], sitk.sitkUInt8)
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     image.SetSpacing(spacing(lps).tolist())
     image.SetOrigin(lps[:3, 3].tolist())
     image.SetDirection(direction(lps).ravel().tolist())
     expected = [
-        image.TransformContinuousIndexToPhysicalPoint(
-            [float(i * (n - 1)) for i, n in zip(corner, shape, strict=True)]
-        )
+        image.TransformContinuousIndexToPhysicalPoint([float(i * (n - 1)) for i, n in zip(corner, shape, strict=True)])
         for corner in np.ndindex(2, 2, 2)
     ]
     np.testing.assert_allclose(Grid(shape, affine).corners() * [-1, -1, 1], expected, atol=1e-6)
 
 
 @given(affines(), sizes)
-def test_same_grid_measures_the_farthest_corner(
-    affine: NDArray[np.float64], shape: tuple[int, int, int]
-) -> None:
+def test_same_grid_measures_the_farthest_corner(affine: NDArray[np.float64], shape: tuple[int, int, int]) -> None:
     grid = Grid(shape, affine)
     assert same_grid(grid, Grid(shape, affine.copy()))
     moved = affine.copy()

@@ -229,9 +229,7 @@ def test_real_labels_lie_on_their_scans(shared_data: Path) -> None:
     folder = shared_data / "ct"
     pairs = [(path, path.with_name("CT_image.nii.gz")) for path in folder.glob("sarcoma_*/CT_mask.nii.gz")]
     pairs.append((folder / "chest_10mm_nrrd/Segmentation.seg.nrrd", folder / "chest_10mm_nrrd/CTChest4.nrrd"))
-    pairs.append(
-        (folder / "totalsegmentator_3mm/labels_117.nii.gz", folder / "totalsegmentator_3mm/ct.nii.gz")
-    )
+    pairs.append((folder / "totalsegmentator_3mm/labels_117.nii.gz", folder / "totalsegmentator_3mm/ct.nii.gz"))
     for labels, scan in pairs:
         read = read_labels(labels)
         assert read.array.dtype == np.uint8

@@ -77,9 +77,7 @@ def test_forms_that_differ_by_less_than_a_tenth_of_a_millimetre_are_not_worth_a_
     assert choose_affine(header(1, 1, s=near, q=A)).why == ""
 
 
-@pytest.mark.parametrize(
-    "broken", [np.diag([1.0, 0, 1, 1]), np.diag([1.0, np.nan, 1, 1]), np.diag([0.0, 0, 0, 1])]
-)
+@pytest.mark.parametrize("broken", [np.diag([1.0, 0, 1, 1]), np.diag([1.0, np.nan, 1, 1]), np.diag([0.0, 0, 0, 1])])
 def test_an_unusable_sform_gives_way_to_the_qform_and_says_so(broken: NDArray[np.float64]) -> None:
     made = header(1, 1)
     made["srow_x"], made["srow_y"], made["srow_z"] = broken[:3]

@@ -28,10 +28,7 @@ def phantoms() -> list[Phantom]:
 
 def centres(labels: np.ndarray, affine: np.ndarray, values: dict[str, int]) -> dict[str, np.ndarray]:
     """Centroid of each label in world mm (RAS+)."""
-    return {
-        name: apply_affine(affine, np.argwhere(labels == value).mean(axis=0))
-        for name, value in values.items()
-    }
+    return {name: apply_affine(affine, np.argwhere(labels == value).mean(axis=0)) for name, value in values.items()}
 
 
 def assert_laid_out_like_a_patient(centre: dict[str, np.ndarray]) -> None:
@@ -146,9 +143,7 @@ def test_an_oblique_finer_grid_shows_the_same_patient() -> None:
     tilted = make_phantom(6, spacing=(2.5, 2.8, 3.0), orientation="LPS", oblique_degrees=10)
     cosines = tilted.grid.affine[:3, :3] / nib.affines.voxel_sizes(tilted.grid.affine)
     np.testing.assert_allclose(cosines.T @ cosines, np.eye(3), atol=1e-9)
-    assert np.degrees(np.arccos((np.trace(cosines @ np.diag([-1, -1, 1])) - 1) / 2)) == pytest.approx(
-        10, abs=1e-4
-    )
+    assert np.degrees(np.arccos((np.trace(cosines @ np.diag([-1, -1, 1])) - 1) / 2)) == pytest.approx(10, abs=1e-4)
     to_straight = np.linalg.inv(straight.grid.affine) @ tilted.grid.affine
     # The nearest voxel of the straight grid, for each voxel of the tilted one.
     seen = ndimage.affine_transform(straight.labels, to_straight, output_shape=tilted.labels.shape, order=0)

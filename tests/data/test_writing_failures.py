@@ -36,9 +36,7 @@ def scan(path: Path, shape: tuple[int, ...] = SHAPE, **codes: int) -> Image:
         (np.full(SHAPE, -1), "negative"),
     ],
 )
-def test_what_is_no_label_map_of_the_scan_is_refused(
-    labels: NDArray[np.generic], reason: str, tmp_path: Path
-) -> None:
+def test_what_is_no_label_map_of_the_scan_is_refused(labels: NDArray[np.generic], reason: str, tmp_path: Path) -> None:
     like = scan(tmp_path / "scan.nii.gz")
     with pytest.raises(OutputError, match=reason):
         write_labels(tmp_path / "out.nii.gz", labels, like=like)

@@ -48,9 +48,7 @@ def test_any_size_is_padded_by_the_border_and_cropped(variant: str, size: tuple[
     index = torch.meshgrid(  # the border repeated by hand: indices beyond the last are the last
         *[
             torch.arange(max(-(-s // d) * d, m)).clamp(max=s - 1)
-            for s, d, m in zip(
-                size, net.divisor, (16, 16, 16 if variant != "grid_gating" else 2), strict=True
-            )
+            for s, d, m in zip(size, net.divisor, (16, 16, 16 if variant != "grid_gating" else 2), strict=True)
         ],
         indexing="ij",
     )

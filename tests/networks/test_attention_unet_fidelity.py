@@ -20,9 +20,7 @@ class Reference:
     ) -> None:
         self.weights, self.variant, self.align, self.training = weights, variant, align_corners, training
 
-    def conv(
-        self, x: Tensor, name: str, stride: tuple[int, ...] | int = 1, pad: tuple[int, ...] | int = 0
-    ) -> Tensor:
+    def conv(self, x: Tensor, name: str, stride: tuple[int, ...] | int = 1, pad: tuple[int, ...] | int = 0) -> Tensor:
         function = f.conv3d if x.dim() == 5 else f.conv2d
         bias = self.weights.get(f"{name}.bias")
         return function(x, self.weights[f"{name}.weight"], bias, stride=stride, padding=pad)
@@ -83,13 +81,9 @@ class Reference:
             torch.cat([self.gated_skip(skip4, signal, "gate4"), self.enlarge(bottom, 2)], dim=1), "up4.block"
         )
         g3 = signal if one_signal else up4
-        up3 = self.block(
-            torch.cat([self.gated_skip(skip3, g3, "gate3"), self.enlarge(up4, 2)], dim=1), "up3.block"
-        )
+        up3 = self.block(torch.cat([self.gated_skip(skip3, g3, "gate3"), self.enlarge(up4, 2)], dim=1), "up3.block")
         g2 = signal if one_signal else up3
-        up2 = self.block(
-            torch.cat([self.gated_skip(skip2, g2, "gate2"), self.enlarge(up3, 2)], dim=1), "up2.block"
-        )
+        up2 = self.block(torch.cat([self.gated_skip(skip2, g2, "gate2"), self.enlarge(up3, 2)], dim=1), "up2.block")
         up1 = self.block(torch.cat([skip1, self.enlarge(up2, 2)], dim=1), "up1.block")
         if one_signal:
             return self.conv(up1, "head.level1")
@@ -102,9 +96,7 @@ class Reference:
 def stirred(spatial_dims: int, *, variant: str, align_corners: bool) -> AttentionUNet:
     """In double precision, with no parameter or statistic left at 0 or 1, which could hide a mistake."""
     torch.manual_seed(0)
-    net = AttentionUNet(
-        spatial_dims, 1, 3, variant=variant, align_corners=align_corners, feature_scale=16
-    ).double()
+    net = AttentionUNet(spatial_dims, 1, 3, variant=variant, align_corners=align_corners, feature_scale=16).double()
     for key, value in net.state_dict().items():
         if key.endswith("running_var"):
             value.uniform_(0.5, 2.0)

@@ -23,9 +23,7 @@ def test_unknown_network_names_the_nearest_and_lists_all() -> None:
 
 
 def test_unknown_option_names_the_nearest_and_lists_all() -> None:
-    with pytest.raises(
-        ValueError, match=r"option of the network 'unet'.*Did you mean 'feature_scale'.*align_corners"
-    ):
+    with pytest.raises(ValueError, match=r"option of the network 'unet'.*Did you mean 'feature_scale'.*align_corners"):
         build("unet", out_channels=2, feature_scal=4)
     with pytest.raises(ValueError, match="Known"):
         build("unet", out_channels=2, qqqq=4)

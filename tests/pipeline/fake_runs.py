@@ -32,9 +32,7 @@ def fake_training(folder: Path) -> None:
         dice = ["dice_mean", *(f"dice_{name}" for name in NAMES[1:])]
         writer.writerow(["epoch", "iteration", "seconds", "loss", "learning_rate", *dice])
         for epoch in (1, 2, 3):
-            writer.writerow(
-                [epoch, 40 * epoch, 70.5 * epoch, 3 - epoch / 2, 0.003, *[0.25 * epoch] * len(dice)]
-            )
+            writer.writerow([epoch, 40 * epoch, 70.5 * epoch, 3 - epoch / 2, 0.003, *[0.25 * epoch] * len(dice)])
 
 
 def fake_evaluation(folder: Path, dataset_dir: Path) -> None:
@@ -66,9 +64,7 @@ def fake_predictions(folder: Path, scans: Path) -> None:
     for path in find_images(scans):
         case = path.name.removesuffix(".nii.gz")
         if case == "broken_scan":
-            table.add(
-                {"case": case, "input": str(path), "status": "failed", "reason": REASON, "total_s": "0.0"}
-            )
+            table.add({"case": case, "input": str(path), "status": "failed", "reason": REASON, "total_s": "0.0"})
             continue
         image = read_image(path)
         write_labels(folder / path.name, (image.array > 150).astype(np.uint8), like=image)

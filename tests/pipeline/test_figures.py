@@ -21,9 +21,7 @@ def landmark_volume(axcodes: str, where: tuple[float, float, float]) -> tuple[np
     i, j, k = (int(share * (size - 1)) for share, size in zip(where, array.shape, strict=True))
     array[i, j, k] = 1
     image = nib.Nifti1Image(array, np.diag([2.0, 3.0, 5.0, 1.0]))
-    turn = nib.orientations.ornt_transform(
-        nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(axcodes)
-    )
+    turn = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(axcodes))
     stored = image.as_reoriented(turn)
     assert "".join(nib.aff2axcodes(stored.affine)) == axcodes
     return np.asarray(stored.dataobj), stored.affine

@@ -216,12 +216,8 @@ def test_deep_supervision_weights_each_output() -> None:
         found = deep_supervision(inner, [1.0, 0.25])([fine, coarse], labels.to(dtype))
         assert found.item() == pytest.approx(first + 0.25 * second, rel=1e-6)
     assert deep_supervision(inner)([fine, coarse], labels).item() == pytest.approx(first + second, rel=1e-6)
-    assert deep_supervision(inner, "exp")((fine, coarse), labels).item() == pytest.approx(
-        first + second / 2, rel=1e-6
-    )
-    assert deep_supervision(inner, "two")([fine, coarse], labels).item() == pytest.approx(
-        first + second / 2, rel=1e-6
-    )
+    assert deep_supervision(inner, "exp")((fine, coarse), labels).item() == pytest.approx(first + second / 2, rel=1e-6)
+    assert deep_supervision(inner, "two")([fine, coarse], labels).item() == pytest.approx(first + second / 2, rel=1e-6)
 
 
 def test_deep_supervision_of_a_plain_tensor_is_the_loss_itself() -> None:
@@ -244,9 +240,7 @@ def test_deep_supervision_wants_a_weight_an_output(weights: list[float]) -> None
         deep_supervision(SorensenDiceLoss(), weights)([fine, fine], labels)
 
 
-@pytest.mark.parametrize(
-    ("weights", "text"), [("expo", "same, exp, two"), ([], "one number"), ([1, -1], "0 or more")]
-)
+@pytest.mark.parametrize(("weights", "text"), [("expo", "same, exp, two"), ([], "one number"), ([1, -1], "0 or more")])
 def test_impossible_deep_supervision_weights(weights: Any, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         deep_supervision(SorensenDiceLoss(), weights)
@@ -254,14 +248,10 @@ def test_impossible_deep_supervision_weights(weights: Any, text: str) -> None:
 
 def test_build_loss_passes_options_and_names_what_it_does_not_know() -> None:
     logits, labels = sample(3)
-    assert torch.equal(
-        build_loss("dice_ce", squared=False)(logits, labels), dice_ce(squared=False)(logits, labels)
-    )
+    assert torch.equal(build_loss("dice_ce", squared=False)(logits, labels), dice_ce(squared=False)(logits, labels))
     with pytest.raises(ConfigError, match=r"'dice_cee' \(did you mean 'dice_ce'\?\).*sorensen_dice, dice_ce"):
         build_loss("dice_cee")
-    with pytest.raises(
-        ConfigError, match=r"'label_smooting' \(did you mean 'label_smoothing'\?\).*class_weights"
-    ):
+    with pytest.raises(ConfigError, match=r"'label_smooting' \(did you mean 'label_smoothing'\?\).*class_weights"):
         build_loss("dice_ce", label_smooting=0.1)
 
 

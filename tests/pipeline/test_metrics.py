@@ -111,8 +111,7 @@ def test_distances_agree_with_monai() -> None:
     prediction, reference = label_map(7), label_map(8)
     rows = case_metrics(prediction, reference, labels={"a": 1, "b": 2, "c": 3}, spacing_mm=SPACING)
     one, two = (
-        torch.from_numpy(np.stack([array == value for value in range(4)]))[None]
-        for array in (prediction, reference)
+        torch.from_numpy(np.stack([array == value for value in range(4)]))[None] for array in (prediction, reference)
     )
     hausdorff = compute_hausdorff_distance(one, two, percentile=95, spacing=SPACING)[0]
     average = compute_average_surface_distance(one, two, symmetric=True, spacing=SPACING)[0]
@@ -156,9 +155,7 @@ def test_affine_gives_what_its_spacing_gives() -> None:
 
 def test_rows_follow_the_labels_and_other_values_are_background() -> None:
     prediction, reference = label_map(3), label_map(4)
-    rows = case_metrics(
-        prediction, reference, labels={"c": 3, "far": 900, "background": 0, "a": 1}, spacing_mm=SPACING
-    )
+    rows = case_metrics(prediction, reference, labels={"c": 3, "far": 900, "background": 0, "a": 1}, spacing_mm=SPACING)
     assert [(row.label, row.value) for row in rows] == [("c", 3), ("far", 900), ("a", 1)]
     assert math.isnan(rows[1].dice)
     only = case_metrics(
@@ -265,9 +262,7 @@ def test_summary_of_real_rows_is_json_without_nan() -> None:
     rows = [
         row
         for seed in range(3)
-        for row in case_metrics(
-            label_map(seed), label_map(seed + 10), labels=labels, affine=np.diag([*SPACING, 1])
-        )
+        for row in case_metrics(label_map(seed), label_map(seed + 10), labels=labels, affine=np.diag([*SPACING, 1]))
     ]
     found = json.loads(json.dumps(summary(rows), allow_nan=False))
     assert found["labels"]["absent"]["counts"]["both_empty"] == 3

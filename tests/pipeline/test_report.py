@@ -79,18 +79,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_page_needs_nothing_but_itself(report: Path) -> None:
     found = Page(report.read_text())
     assert found.links and all(link.startswith("data:image/") for link in found.links)
-    assert (
-        "script" not in found.tags
-        and "url(" not in report.read_text()
-        and "@import" not in report.read_text()
-    )
+    assert "script" not in found.tags and "url(" not in report.read_text() and "@import" not in report.read_text()
 
 
 def test_pictures_are_in_the_page_and_beside_it(report: Path) -> None:
     embedded = [
-        base64.b64decode(link.partition("base64,")[2])
-        for link in Page(report.read_text()).links
-        if "png" in link
+        base64.b64decode(link.partition("base64,")[2]) for link in Page(report.read_text()).links if "png" in link
     ]
     files = {path.name: path.read_bytes() for path in (report.parent / "pictures").iterdir()}
     assert set(files) == {"phantom_000.png", "phantom_001.png", "scan_9.png", "loss.png", "dice.png"}
@@ -149,9 +143,7 @@ def trained(tmp_path: Path) -> tuple[Path, Path, Path]:
     bundle = shutil.copytree(BUNDLE, tmp_path / "bundle")
     plan = json.loads((bundle / "configs" / "metadata.json").read_text())["plan"]["network"]
     torch.save(networks.build(**plan, in_channels=1, out_channels=7).state_dict(), tmp_path / "model.pt")
-    phantom = make_phantom(
-        1, shape=(48, 48, 48), spacing=(4.0, 4.0, 4.0), orientation="RAS", oblique_degrees=0
-    )
+    phantom = make_phantom(1, shape=(48, 48, 48), spacing=(4.0, 4.0, 4.0), orientation="RAS", oblique_degrees=0)
     nib.save(nib.Nifti1Image(phantom.image.astype(np.int16), phantom.grid.affine), tmp_path / "ct.nii.gz")
     return bundle, tmp_path / "model.pt", tmp_path / "ct.nii.gz"
 

@@ -108,9 +108,7 @@ def test_agrees_with_monai(seed: int) -> None:
             one, two, include_background=True, percentile=percentile, spacing=SPACING
         ).item()
         assert distances.hausdorff(percentile=percentile) == pytest.approx(expected, rel=1e-5)
-    average = compute_average_surface_distance(
-        one, two, include_background=True, symmetric=True, spacing=SPACING
-    )
+    average = compute_average_surface_distance(one, two, include_background=True, symmetric=True, spacing=SPACING)
     assert distances.average() == pytest.approx(average.item(), rel=1e-5)
 
 
@@ -140,9 +138,7 @@ def test_an_empty_mask_has_no_distances(which: str) -> None:
 
 def test_an_oblique_flipped_affine_gives_what_its_spacing_gives() -> None:
     angle = math.radians(25)
-    turn = np.array(
-        [[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]]
-    )
+    turn = np.array([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
     affine = np.eye(4)
     affine[:3, :3] = turn @ np.diag([-SPACING[0], SPACING[1], -SPACING[2]])
     affine[:3, 3] = (10, -200, 35)

@@ -78,9 +78,7 @@ def test_a_window_is_a_piece_of_the_volume() -> None:
 
 def test_cases_without_foreground_or_without_lists_still_give_windows() -> None:
     item = _item()
-    empty = ClassIndicesd("label", label_count=4)(
-        {"image": item["image"], "label": torch.zeros_like(item["label"])}
-    )
+    empty = ClassIndicesd("label", label_count=4)({"image": item["image"], "label": torch.zeros_like(item["label"])})
     without = {"image": item["image"], "label": item["label"]}
     for case in (empty, without):
         result = augmentation(roi_size=(16, 16, 16), label_count=4, foreground=1.0)(case)
@@ -114,9 +112,7 @@ def test_rotation_is_in_mm_and_turns_image_and_label_alike() -> None:
     # Voxels of 1 x 1 x 3 mm; scipy's linear resampling with the matrix worked out by hand.
     shape, size = (40, 40, 24), (12, 14, 8)
     item = _item(shape, (1.0, 1.0, 3.0))
-    transform = _plain(
-        roi_size=size, rotation_degrees=(20.0, 0.0, 0.0), rotation_probability=1.0, foreground=0.0
-    )
+    transform = _plain(roi_size=size, rotation_degrees=(20.0, 0.0, 0.0), rotation_probability=1.0, foreground=0.0)
     transform.set_random_state(3)
     result = transform(item)
     state = np.random.RandomState(3)

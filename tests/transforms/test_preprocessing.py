@@ -31,9 +31,9 @@ def test_a_landmark_stays_where_it_is_in_mm(tmp_path: Path, name: str) -> None:
     affine = centred_affine(COLUMNS[name], CENTRE)
     path = save(tmp_path / "a.nii.gz", blob(SHAPE, affine, LANDMARK), affine)
     label = save(tmp_path / "l.nii.gz", (blob(SHAPE, affine, LANDMARK) > 500).astype(np.uint8), affine)
-    item = preprocessing(
-        keys=("image", "label"), orientation="LPS", spacing=(1.5, 1.5, 1.8), intensity=WINDOW
-    )({"image": path, "label": label})
+    item = preprocessing(keys=("image", "label"), orientation="LPS", spacing=(1.5, 1.5, 1.8), intensity=WINDOW)(
+        {"image": path, "label": label}
+    )
     image = item["image"]
     result_affine = image.affine.numpy()
     assert orientation(result_affine) == "LPS"
@@ -121,7 +121,7 @@ def test_labels_become_consecutive(tmp_path: Path) -> None:
     values = np.random.default_rng(0).choice([0, 3, 7, 9], (6, 7, 8)).astype(np.uint8)
     label = save(tmp_path / "l.nii.gz", values, affine)
     image = save(tmp_path / "a.nii.gz", values.astype(np.float32), affine)
-    item = preprocessing(keys=("image", "label"), intensity=WINDOW, label_values=(0, 7, 3))(
+    item = preprocessing(keys=("image", "label"), intensity=WINDOW, label_map={0: 0, 7: 1, 3: 2})(
         {"image": image, "label": label}
     )
     expected = np.where(values == 7, 1, np.where(values == 3, 2, 0))
