@@ -17,6 +17,7 @@ TEMPLATE = FOLDER / "template"
 PLANS = FOLDER / "plans"
 _INCLUDE = re.compile(r"^<<include (\S+)>>\n", re.MULTILINE)
 _PLACE = re.compile(r"<<(\w+)>>")
+_EXPONENT = re.compile(r"(?<![\w.])(\d+)e(?=[-+]?\d)")
 
 
 def read_plan(path: str | Path) -> dict[str, Any]:
@@ -161,7 +162,8 @@ def _filled(text: str, values: dict[str, Any], name: str) -> str:
         if found[1] not in values:
             raise ConfigError(f"plan {name}: lacks {found[1]!r}")
         given = values[found[1]]
-        return given.strip() if isinstance(given, str) else json.dumps(given)
+        # YAML 1.1 takes json's 1e-05 for text, 1.0e-05 for a number
+        return given.strip() if isinstance(given, str) else _EXPONENT.sub(r"\1.0e", json.dumps(given))
 
     return _PLACE.sub(value, text)
 

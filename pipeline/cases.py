@@ -68,6 +68,9 @@ def folder_cases(input_dir: str | Path) -> list[dict[str, Any]]:
         name = case_id(file)
         if count[name.lower()] > 1:
             name = file.name.replace(".", "_")
+            while count[name.lower()]:  # a third file may be called a_nrrd.nii.gz
+                name += "_"
+            count[name.lower()] += 1
         items.append({"id": name, "image": str(file)})
     return items
 

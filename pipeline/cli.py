@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ _WORKFLOWS = {
     "evaluate": ("evaluating", "evaluate.yaml", "dataset_dir"),
     "infer": ("inferring", "inference.yaml", "input_dir"),
 }
+
+
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # for YAML 1.1 1e-3 is text, only 1.0e-3 a number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +56,7 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
     """`--id value` and `--id=value` pairs of a command line; values are read as YAML.
 
     Raises:
-        ConfigError: a value without an id, or an id without a value.
+        ConfigError: a value without an id, an id without a value, or a value that is no YAML.
     """
     overrides: dict[str, Any] = {}
     words = iter(arguments)
@@ -61,12 +65,22 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"{word!r}: expected --SETTING VALUE")
         name, equals, value = word[2:].partition("=")
         if not equals:
-            try:
-                value = next(words)
-            except StopIteration:
-                raise ConfigError(f"--{name} lacks its value") from None
-        overrides[name] = yaml.safe_load(value) if not value.startswith(("$", "@", "%")) else value
+            value = next(words, "--")
+            if value.startswith("--"):
+                raise ConfigError(f"--{name} lacks its value")
+        overrides[name] = _value(name, value)
     return overrides
+
+
+def _value(name: str, text: str) -> Any:
+    if text.startswith(("$", "@", "%")):
+        return text
+    if _EXPONENT.fullmatch(text):
+        return float(text)
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--{name} {text}: cannot be read as YAML ({' '.join(str(error).split())})") from error
 
 
 def _workflow(options: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -122,9 +136,16 @@ def _demo(options: argparse.Namespace, rest: Sequence[str]) -> None:
     run_demo(options.folder)
 
 
+def _version() -> str:
+    try:
+        return version("gridgate")
+    except PackageNotFoundError:  # a checkout on the path, not installed
+        return "(not installed)"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gridgate", description="3D CT segmentation by MONAI bundles.")
-    parser.add_argument("--version", action="version", version=f"gridgate {version('gridgate')}")
+    parser.add_argument("--version", action="version", version=f"gridgate {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     texts = {

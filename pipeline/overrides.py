@@ -6,18 +6,22 @@ import difflib
 import inspect
 import pydoc
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-from monai.bundle import BundleWorkflow, ConfigParser, ConfigWorkflow
+from monai.bundle import BundleWorkflow, ComponentLocator, ConfigComponent, ConfigParser, ConfigWorkflow
+from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from monai.utils import ensure_tuple
 
 from ..data.errors import ConfigError, GridgateError
 
 _SEP = "::"
+_ANY = "**"
 _SUFFIXES = (".yaml", ".yml", ".json")
+# Which keys these take depends on what stands in them, and what they are handed to refuses the others.
+_CHECKED_LATER = ("_meta_::plan::network", "_meta_::plan::intensity")
 
 
 def begin(workflow: BundleWorkflow | None = None) -> None:
@@ -36,8 +40,14 @@ def begin(workflow: BundleWorkflow | None = None) -> None:
     known: dict[str, Any] = {ConfigParser.meta_key: ConfigParser.load_config_files(workflow.meta_file or {})}
     for path in _config_files(Path(workflow.config_root_path)):
         _merge(known, ConfigParser.load_config_file(str(path)))
-    for unknown, siblings in _unknown_ids(cast("dict[str, Any]", workflow.parser.config), known, ""):
-        raise ConfigError(_message(unknown, siblings))
+    _merge(known, DEFAULT_MLFLOW_SETTINGS["configs"])  # what MONAI's own --tracking adds
+    given = cast("dict[str, Any]", workflow.parser.config)
+    for unknown, siblings in _unknown_ids(given, known, "", workflow.parser.locator):
+        raise ConfigError(_message(unknown, siblings, _flat(known)))
+    for name, value in cast("dict[str, Any]", workflow.parser.config).items():
+        # "false" would be a word, and so count as true
+        if isinstance(known.get(name), bool) and not isinstance(value, bool) and str(value)[:1] not in ("$", "@", "%"):
+            raise ConfigError(f"--{name} {value}: write True or False")
 
 
 def show_errors_plainly() -> None:
@@ -103,30 +113,51 @@ def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
             into[key] = value
 
 
-def _unknown_ids(given: dict[str, Any], known: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, list[str]]]:
+def _unknown_ids(
+    given: dict[str, Any], known: Mapping[str, Any], prefix: str, locator: ComponentLocator
+) -> Iterator[tuple[str, list[str]]]:
     for key, value in given.items():
         if key not in known:
-            allowed = _parameters(given)
-            if allowed is None or (key not in allowed and not key.startswith("_")):
-                yield prefix + key, [prefix + name for name in {*known, *(allowed or ())}]
-            continue
+            accepted = _parameters(given, locator)
+            if not (key in accepted or _ANY in accepted or ("_target_" in given and key.startswith("_"))):
+                yield prefix + key, [prefix + name for name in {*known, *accepted}]
         # a value that was a reference, macro or empty before may become any dict
-        if isinstance(value, dict) and isinstance(known[key], dict) and known[key]:
-            yield from _unknown_ids(value, known[key], prefix + key + _SEP)
+        elif isinstance(value, dict) and isinstance(known[key], dict) and known[key]:
+            if prefix + key not in _CHECKED_LATER:
+                yield from _unknown_ids(value, known[key], prefix + key + _SEP, locator)
 
 
-def _parameters(component: Mapping[str, Any]) -> set[str] | None:
-    """Argument names of a `_target_` component, or None when this dict is none or takes anything."""
-    target = component.get("_target_")
-    if not isinstance(target, str):
-        return None
-    located = pydoc.locate(target)
+def _parameters(component: Mapping[str, Any], locator: ComponentLocator) -> set[str]:
+    """Argument names of a `_target_` component; _ANY among them when it takes any; none when it is none."""
+    located = None
+    if isinstance(component.get("_target_"), str):  # MONAI's own are named without their module
+        located = pydoc.locate(ConfigComponent(dict(component), locator=locator).resolve_module_name())
     if not callable(located):
-        return None
-    return set(inspect.signature(located).parameters)
+        return set()
+    # a class that hands **options on to its base accepts the base's arguments too
+    layers = [kind.__init__ for kind in inspect.getmro(located)[:-1]] if isinstance(located, type) else [located]
+    names: set[str] = set()
+    for layer in layers:
+        parameters = inspect.signature(layer).parameters.values()
+        names |= {parameter.name for parameter in parameters if parameter.name != "self"}
+        open_end = [parameter.name for parameter in parameters if parameter.kind is parameter.VAR_KEYWORD]
+        names -= set(open_end)
+        if not open_end:
+            return names
+    return names | {_ANY}
 
 
-def _message(unknown: str, siblings: list[str]) -> str:
-    nearest = difflib.get_close_matches(unknown, siblings, n=1, cutoff=0.5)
+def _message(unknown: str, siblings: list[str], everywhere: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(unknown, siblings, n=1, cutoff=0.6)
+    last = unknown.rsplit(_SEP, 1)[-1]
+    nearest += [name for name in everywhere if name.rsplit(_SEP, 1)[-1] == last]
+    nearest += difflib.get_close_matches(unknown, siblings, n=1, cutoff=0.4)
     hint = f"did you mean --{nearest[0]}?" if nearest else "known here: " + ", ".join(sorted(siblings)[:40])
     return f"--{unknown} is no setting of this bundle: {hint}"
+
+
+def _flat(known: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in known.items():
+        yield prefix + key
+        if isinstance(value, dict):
+            yield from _flat(value, prefix + key + _SEP)
