@@ -38,13 +38,16 @@ def bundle_files(plan: dict[str, Any]) -> dict[str, str]:
     Raises:
         ConfigError: the plan lacks a setting that the template names.
     """
-    files = {"configs/metadata.json": json.dumps(metadata(plan), indent=4, ensure_ascii=False) + "\n"}
-    values = {
-        **plan,
-        **plan["training"],
-        "plan_table": _plan_table(plan),
-        "reference_list": "\n".join(f"- {reference}" for reference in plan["references"]),
-    }
+    try:
+        files = {"configs/metadata.json": json.dumps(metadata(plan), indent=4, ensure_ascii=False) + "\n"}
+        values = {
+            **plan,
+            **plan["training"],
+            "plan_table": _plan_table(plan),
+            "reference_list": "\n".join(f"- {reference}" for reference in plan["references"]),
+        }
+    except KeyError as error:
+        raise ConfigError(f"plan {plan.get('name', '')}: lacks {error}") from error
     for path in sorted(TEMPLATE.glob("*/*")):
         if path.parent.name != "parts":
             files[f"{path.parent.name}/{path.name}"] = _filled(path.read_text(), values, plan["name"])

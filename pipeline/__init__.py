@@ -48,7 +48,7 @@ _NAMES = {
         "ProgressBar",
         "TrainingRecord",
     ),
-    "weights": ("to_device",),
+    "weights": ("build_network", "to_device"),
     "windows": (
         "CachedCases",
         "WindowDataset",

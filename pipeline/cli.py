@@ -88,8 +88,11 @@ def _workflow(options: argparse.Namespace, rest: Sequence[str]) -> None:
 
     run_id, config, source = _WORKFLOWS[options.command]
     folder = bundle_path(options.bundle)
+    settings = parse_overrides(rest)
+    for reserved in {"run_id", "config_file"} & settings.keys():
+        raise ConfigError(f"--{reserved} is decided by `gridgate {options.command}`; use python -m monai.bundle run")
     overrides = {"bundle_root": str(folder), source: options.source, "output_dir": options.output}
-    run(run_id=run_id, config_file=str(folder / "configs" / config), **(overrides | parse_overrides(rest)))
+    run(run_id=run_id, config_file=str(folder / "configs" / config), **(overrides | settings))
 
 
 def _bundles(options: argparse.Namespace, rest: Sequence[str]) -> None:

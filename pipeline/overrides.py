@@ -21,7 +21,7 @@ _SEP = "::"
 _ANY = "**"
 _SUFFIXES = (".yaml", ".yml", ".json")
 # Which keys these take depends on what stands in them, and what they are handed to refuses the others.
-_CHECKED_LATER = ("_meta_::plan::network", "_meta_::plan::intensity")
+_CHECKED_LATER = ("_meta_::plan::network", "_meta_::plan::intensity", "augmentation")
 
 
 def begin(workflow: BundleWorkflow | None = None) -> None:
@@ -40,7 +40,8 @@ def begin(workflow: BundleWorkflow | None = None) -> None:
     known: dict[str, Any] = {ConfigParser.meta_key: ConfigParser.load_config_files(workflow.meta_file or {})}
     for path in _config_files(Path(workflow.config_root_path)):
         _merge(known, ConfigParser.load_config_file(str(path)))
-    _merge(known, DEFAULT_MLFLOW_SETTINGS["configs"])  # what MONAI's own --tracking adds
+    tracking = cast("dict[str, dict[str, Any]]", DEFAULT_MLFLOW_SETTINGS)  # what MONAI's own --tracking adds
+    _merge(known, dict.fromkeys(tracking["configs"].keys() - tracking["handlers_id"].keys()))
     given = cast("dict[str, Any]", workflow.parser.config)
     for unknown, siblings in _unknown_ids(given, known, "", workflow.parser.locator):
         raise ConfigError(_message(unknown, siblings, _flat(known)))
@@ -122,9 +123,13 @@ def _unknown_ids(
             if not (key in accepted or _ANY in accepted or ("_target_" in given and key.startswith("_"))):
                 yield prefix + key, [prefix + name for name in {*known, *accepted}]
         # a value that was a reference, macro or empty before may become any dict
-        elif isinstance(value, dict) and isinstance(known[key], dict) and known[key]:
-            if prefix + key not in _CHECKED_LATER:
-                yield from _unknown_ids(value, known[key], prefix + key + _SEP, locator)
+        elif (
+            isinstance(value, dict)
+            and isinstance(known[key], dict)
+            and known[key]
+            and prefix + key not in _CHECKED_LATER
+        ):
+            yield from _unknown_ids(value, known[key], prefix + key + _SEP, locator)
 
 
 def _parameters(component: Mapping[str, Any], locator: ComponentLocator) -> set[str]:
@@ -135,7 +140,8 @@ def _parameters(component: Mapping[str, Any], locator: ComponentLocator) -> set[
     if not callable(located):
         return set()
     # a class that hands **options on to its base accepts the base's arguments too
-    layers = [kind.__init__ for kind in inspect.getmro(located)[:-1]] if isinstance(located, type) else [located]
+    kinds = inspect.getmro(located)[:-1] if isinstance(located, type) else ()
+    layers = [vars(kind)["__init__"] for kind in kinds if "__init__" in vars(kind)] or [located]
     names: set[str] = set()
     for layer in layers:
         parameters = inspect.signature(layer).parameters.values()

@@ -1,12 +1,31 @@
-"""Putting a network on its device."""
+"""Making a plan's network and putting it on its device."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from ..data.errors import ConfigError
+from ..networks import build
 from .checkpoints import load_weights
+
+
+def build_network(plan: Mapping[str, Any], *, in_channels: int, out_channels: int) -> torch.nn.Module:
+    """The network that a plan names, with initial weights.
+
+    Args:
+        plan: its "name" in networks.registry, and options of it.
+
+    Raises:
+        ConfigError: no such network or option, or a value that it refuses.
+    """
+    try:
+        return build(**plan, in_channels=in_channels, out_channels=out_channels)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"plan::network {dict(plan)}: {error}") from error
 
 
 def to_device(
