@@ -103,8 +103,11 @@ def _mapped(values: np.ndarray, label_map: Mapping[int, int]) -> np.ndarray:
 def on_grid(labels: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
     """Label map (X, Y, Z) of one grid on another, by nearest neighbour; 0 where the source has no voxel."""
     matrix = voxel_map(source, target)
+    # float affines miss whole voxels by a hair, and a hair outside the border would be outside
+    whole = np.round(matrix)
+    matrix = np.where(np.abs(matrix - whole) < 1e-4, whole, matrix)
     moved: np.ndarray = affine_transform(
-        labels, matrix[:3, :3], matrix[:3, 3], output_shape=target.shape, order=0, mode="constant", cval=0
+        labels, matrix[:3, :3], matrix[:3, 3], output_shape=target.shape, order=0, mode="grid-constant", cval=0
     )
     return moved
 
