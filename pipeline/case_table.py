@@ -31,6 +31,7 @@ class CaseTable:
         self.checkpoint = ""  # fingerprint of the weights; masks of other weights do not count as done
         self.path = self.folder / "cases.csv"
         self.rows: list[dict[str, Any]] = []
+        self._stale: dict[str, Path] = {}  # masks of an earlier run that this one replaces
 
     @property
     def columns(self) -> list[str]:
@@ -51,6 +52,8 @@ class CaseTable:
         done = [row for row in before if row["case"] in wanted and not overwrite and self._still_done(row)]
         others = [row for row in before if row["case"] not in wanted]
         self.rows = [dict(row) for row in done]
+        redone = [row for row in before if row["case"] in wanted and row not in done and row.get("output")]
+        self._stale = {row["case"]: self.folder / row["output"] for row in redone}
         beside = self.path.with_name(".cases.csv.part")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -81,6 +84,11 @@ class CaseTable:
                 os.fsync(file.fileno())
         except OSError as error:
             raise OutputError(f"{self.path}: cannot write ({error.strerror})") from error
+
+    def discard_stale(self, case: str) -> None:
+        """Delete the mask that an earlier run left for a case that has now failed: it is of other weights."""
+        if case in self._stale:
+            self._stale[case].unlink(missing_ok=True)
 
     @property
     def failed(self) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from monai.utils.enums import CommonKeys as Keys
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from ..data.errors import GridgateError
+from ..data.errors import ConfigError, GridgateError
 from .case_table import DONE, FAILED, STAGES, CaseTable
 from .checkpoints import load_weights
 from .overrides import user_error
@@ -98,7 +98,9 @@ class CaseEvaluator(SupervisedEvaluator):
         Raises:
             CasesFailedError: some failed; all others are done by then.
             CheckpointError: the weights are missing or of another network; nothing was touched.
+            ConfigError: a mask would overwrite a scan or a label file; nothing was touched.
         """
+        self._check_outputs()
         if self.checkpoint is not None:
             load_weights(self.network, self.checkpoint)
         self.table.checkpoint = fingerprint(self.checkpoint)
@@ -122,6 +124,14 @@ class CaseEvaluator(SupervisedEvaluator):
                 f"{first['case']}: {first['reason']}\nreasons: {self.table.path}"
             )
 
+    def _check_outputs(self) -> None:
+        for item in self.data_loader.dataset.data:  # type: ignore[union-attr]
+            images = [item["image"]] if isinstance(item["image"], str) else item["image"]
+            sources = {Path(path).resolve() for path in [*images, *filter(None, [item.get("label")])]}
+            mask = self.table.folder / f"{item['id']}.nii.gz"
+            if mask.resolve() in sources:
+                raise ConfigError(f"{mask}: the mask would overwrite this file; give another --output_dir")
+
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Any]:
         case, started = batchdata, time.perf_counter()
         files, timings = case["files"], case["timings"]
@@ -141,6 +151,7 @@ class CaseEvaluator(SupervisedEvaluator):
             else:
                 self.logger.error(f"{files['id']}: {why}")
             row |= {"status": FAILED, "reason": why}
+            self.table.discard_stale(files["id"])
         total = time.perf_counter() - started + timings.get("read", 0.0) + timings.get("preprocess", 0.0)
         row |= {f"{stage}_s": f"{timings[stage]:.3f}" for stage in STAGES if stage in timings}
         self.table.add(row | {"total_s": f"{total:.3f}"})

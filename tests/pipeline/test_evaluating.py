@@ -95,3 +95,14 @@ def test_a_broken_image_costs_only_its_case(phantom_dataset: Path, tmp_path: Pat
     summary = json.loads((tmp_path / "output" / "summary.json").read_text())
     assert set(summary["failed"]) == {"phantom_002", "phantom_003"}
     assert {row["case"] for row in metrics(tmp_path / "output")} == {f"phantom_00{i}" for i in (0, 1, 4, 5)}
+
+
+@pytest.mark.parametrize("part", ["imagesTr", "labelsTr"])
+def test_masks_never_go_over_the_datasets_own_files(phantom_dataset: Path, tmp_path: Path, part: str) -> None:
+    dataset = tmp_path / "dataset"
+    shutil.copytree(phantom_dataset, dataset)
+    before = {path.name: path.read_bytes() for path in (dataset / part).iterdir()}
+    with pytest.raises(Exception, match=r".") as caught:
+        evaluate(dataset, dataset / part, load_pretrain=False)
+    assert "overwrite" in str(user_error(caught.value))
+    assert {path.name: path.read_bytes() for path in (dataset / part).iterdir()} == before

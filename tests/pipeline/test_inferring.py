@@ -191,3 +191,20 @@ def test_running_out_of_memory_is_one_cases_failure(
     found = table(tmp_path)
     assert found["scan_1000"]["status"] == "failed" and "out of memory" in found["scan_1000"]["reason"]
     assert found["scan_1001"]["status"] == "ok"
+
+
+def test_a_mask_of_other_weights_does_not_outlive_its_cases_failure(
+    finished: Path, scans: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gridgate.pipeline.sliding_window import SlidingWindow
+
+    folder = tmp_path / "masks"
+    shutil.copytree(finished, folder)
+
+    def fail(*args: object, **kwargs: object) -> torch.Tensor:
+        raise MemoryError
+
+    monkeypatch.setattr(SlidingWindow, "__call__", fail)
+    failing(scans, folder, weights(tmp_path / "other.pt", seed=1))
+    assert {row["status"] for row in table(folder).values()} == {"failed"}
+    assert not list(folder.glob("*.nii.gz"))
