@@ -1,6 +1,7 @@
 """Inference over a folder: nothing lost, nothing twice, one bad file stops nobody."""
 
 import csv
+import json
 import shutil
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from gridgate.networks import build
 from gridgate.pipeline import CasesFailedError
 from gridgate.pipeline.overrides import user_error
 
-from .small_bundle import NETWORK, infer
+from .small_bundle import CONFIGS, NETWORK, infer
 
 ORGANS = ["liver", "spleen", "right_kidney", "left_kidney", "pancreas", "aorta"]
 GOOD = ["scan_1000", "scan_1001", "scan_1002"]
@@ -25,8 +26,8 @@ GOOD = ["scan_1000", "scan_1001", "scan_1002"]
 
 def weights(path: Path, *, seed: int) -> Path:
     torch.manual_seed(seed)
-    filters = NETWORK["_meta_::plan::network::filters"]
-    network = build("attention_unet", out_channels=7, filters=filters, norm="instance")
+    plan = json.loads((CONFIGS / "metadata.json").read_text())["plan"]["network"]
+    network = build(**plan, out_channels=7, filters=NETWORK["_meta_::plan::network::filters"])
     torch.save(network.state_dict(), path)
     return path
 
