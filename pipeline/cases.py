@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,10 @@ from ..data.datasets import Case, load_dataset
 from ..data.errors import ConfigError, DatasetError
 from ..data.images import IMAGE_SUFFIXES, case_id, find_images
 from ..data.splits import load_or_make_splits, select_fold
+from ..data.writing import write_atomically
 from .checkpoints import LAST
 
+SETTINGS, SPLITS = "settings.json", "splits.json"  # what a training leaves beside its weights
 Part = Literal["train", "validation", "all", "test"]
 
 
@@ -51,7 +54,9 @@ def dataset_cases(
         cases = dataset.cases if part == "all" else dataset.test_cases
     else:
         raise ConfigError(f"part {part!r} is not known: use train, validation, all or test")
-    return [_item(case) for case in cases[rank::world_size]]
+    # too few for all processes: each takes them all, which leaves the mean over processes as it is
+    share = cases[rank::world_size] if len(cases) >= world_size else cases
+    return [_item(case) for case in share]
 
 
 def folder_cases(input_dir: str | Path) -> list[dict[str, Any]]:
@@ -111,14 +116,21 @@ def check_dataset(
     split_seed: int = 0,
     output_dir: str | Path | None = None,
     resume: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    checkpoint: str | Path | None = None,
 ) -> None:
     """Before a training or evaluation: the dataset is there and fits the bundle; nothing would be overwritten.
 
-    With an output_dir the splits used are written to output_dir/splits.json.
+    With an output_dir the splits are written to output_dir/splits.json, and fold and `settings` to settings.json.
+
+    Args:
+        settings: of a training; a run is resumed only with the same ones.
+        checkpoint: of an evaluation; its validation cases must not be those that it was trained on.
 
     Raises:
         DatasetError: no such folder, no such fold, or images of other channels than the bundle's.
-        ConfigError: the output folder holds an earlier training and `resume` is off.
+        ConfigError: the output folder holds an earlier training and `resume` is off, or it had other settings; or
+            validation cases that the checkpoint was trained on.
     """
     if not Path(dataset_dir).is_dir():
         raise DatasetError(
@@ -130,17 +142,44 @@ def check_dataset(
         raise DatasetError(
             f"{dataset.root}/dataset.json: images of {len(dataset.channel_names)} channels, the bundle wants {channels}"
         )
-    if not dataset_cases(dataset_dir, part=part, fold=fold, folds=folds, split_seed=split_seed):
+    cases = dataset_cases(dataset_dir, part=part, fold=fold, folds=folds, split_seed=split_seed)
+    if not cases:
         raise DatasetError(f"{dataset.root}: no {part} case in it")
+    if checkpoint is not None and part == "validation":
+        _check_unseen(Path(checkpoint).parent, [item["id"] for item in cases])
     if output_dir is None:
         return
+    run = {"fold": fold, "folds": folds, "split_seed": split_seed, **(settings or {})}
     if (Path(output_dir) / LAST).exists() and not resume:
         raise ConfigError(
             f"{output_dir} holds a training already; add --resume True to go on with it, or give another --output_dir"
         )
+    before = _read_json(Path(output_dir) / SETTINGS) if resume else {}
+    changed = [f"{name} {before[name]}" for name in run if before.get(name, run[name]) != run[name]]
+    if changed:
+        raise ConfigError(f"{output_dir}: the training there has other settings; resume it with {', '.join(changed)}")
     if int(os.environ.get("RANK", 0)) == 0:
-        Path(output_dir).mkdir(parents=True, exist_ok=True)
-        load_or_make_splits(dataset, folds=folds, seed=split_seed, path=Path(output_dir) / "splits.json")
+        content = json.dumps(run, indent=1).encode()
+        write_atomically(Path(output_dir) / SETTINGS, lambda file: file.write(content))
+        load_or_make_splits(dataset, folds=folds, seed=split_seed, path=Path(output_dir) / SPLITS)
+
+
+def _check_unseen(training: Path, cases: Sequence[str]) -> None:
+    """Refuse cases that the training in a folder trained on, as far as it left its splits there."""
+    run, splits = _read_json(training / SETTINGS), _read_json(training / SPLITS)
+    if not run or not splits:
+        return
+    seen = sorted(set(cases) & set(splits[run["fold"]]["train"]))
+    if seen:
+        raise ConfigError(
+            f"{training}: {len(seen)} of these {len(cases)} validation cases were trained on, such as {seen[0]}; "
+            f"evaluate with --fold {run['fold']} --folds {run['folds']} --split_seed {run['split_seed']}, "
+            "or say what you measure by --part train or --part all"
+        )
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def check_folder(input_dir: str | Path, output_dir: str | Path) -> None:

@@ -154,7 +154,13 @@ class Checkpoints:
                 engine.average.module.load_state_dict(saved["average"] or saved["network"])
                 engine.average.n_averaged.fill_(saved["averaged_steps"])
             engine.optimizer.load_state_dict(saved["optimizer"])
-            self.lr_scheduler.load_state_dict(saved["lr_scheduler"])
+            # where it is, but not how long it is: a run may be resumed with more epochs
+            reached = {
+                key: saved["lr_scheduler"][key]
+                for key in ("last_epoch", "_step_count", "_last_lr")
+                if key in saved["lr_scheduler"]
+            }
+            self.lr_scheduler.load_state_dict({**_plain(self.lr_scheduler.state_dict()), **reached})
             engine.grad_scaler.load_state_dict(saved["scaler"])
         except (KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(

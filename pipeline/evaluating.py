@@ -15,7 +15,7 @@ import numpy as np
 from scipy.ndimage import affine_transform
 from tqdm import tqdm
 
-from ..data.errors import GridgateError, OutputError
+from ..data.errors import ConfigError, GridgateError, OutputError
 from ..data.geometry import Grid, same_grid, voxel_map
 from ..data.images import read_labels
 from .case_table import DONE
@@ -38,14 +38,17 @@ def evaluate(evaluator: CaseEvaluator, *, label_map: Mapping[int, int] | None = 
 
     Raises:
         CasesFailedError: some cases failed; the others are measured.
+        ConfigError: a case has no label.
     """
+    items = {item["id"]: item for item in evaluator.data_loader.dataset.data}  # type: ignore[union-attr]
+    if any("label" not in item for item in items.values()):
+        raise ConfigError("there are no labels to measure these cases against; use the inferring workflow for them")
     failure: CasesFailedError | None = None
     try:
         evaluator.run()
     except CasesFailedError as error:
         failure = error
     folder = evaluator.table.folder
-    items = {item["id"]: item for item in evaluator.data_loader.dataset.data}  # type: ignore[union-attr]
     done = [row["case"] for row in evaluator.table.rows if row["status"] == DONE and row["case"] in items]
     rows: list[tuple[str, LabelMetrics]] = []
     failed = {row["case"]: row["reason"] for row in evaluator.table.failed}
@@ -120,7 +123,7 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """
     beside = path.with_name(f".{path.name}.part")
     try:
-        with open(beside, "w", newline="") as file:
+        with open(beside, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             writer = csv.DictWriter(file, list(rows[0]) if rows else ["case"])
             writer.writeheader()
             writer.writerows(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,10 @@ from .overrides import user_error
 
 class CasesFailedError(GridgateError):
     """Some cases could not be done; raised at the very end, when all others are."""
+
+
+class NetworkOutputError(GridgateError):
+    """A network gave numbers that mean nothing."""
 
 
 class CaseDataset(Dataset[dict[str, Any]]):
@@ -106,7 +111,7 @@ class CaseEvaluator(SupervisedEvaluator):
         self.table.checkpoint = fingerprint(self.checkpoint)
         dataset: CaseDataset = self.data_loader.dataset  # type: ignore[union-attr, assignment]
         everything = dataset.data
-        done = self.table.start([item["id"] for item in everything], overwrite=self.overwrite)
+        done = self.table.start({item["id"]: _shown(item["image"]) for item in everything}, overwrite=self.overwrite)
         dataset.data = [item for item in everything if item["id"] not in done]
         self.state.epoch_length = len(dataset.data)
         if done:
@@ -163,6 +168,8 @@ class CaseEvaluator(SupervisedEvaluator):
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image
         with self.mode(self.network):
             logits = self.inferer(plain[None].to(self.state.device), self.network)[0].cpu()
+        if not torch.isfinite(logits.sum()):
+            raise NetworkOutputError("the network's output is NaN or infinite; try --amp False, or other weights")
         case[Keys.PRED] = logits
         case["timings"]["forward"] = time.perf_counter() - started
         return dict(self.case_postprocessing(case)) if self.case_postprocessing is not None else case
@@ -200,7 +207,7 @@ def fingerprint(checkpoint: str | Path | None) -> str:
 
 
 def _shown(files: str | list[str]) -> str:
-    return files if isinstance(files, str) else ";".join(files)
+    return ";".join(os.path.abspath(path) for path in ([files] if isinstance(files, str) else files))
 
 
 def _notes(image: Any) -> str:

@@ -26,10 +26,10 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"device {name!r} is not known: use auto, cpu, cuda or cuda:N") from error
+        raise ConfigError(f"device {name!r} is not known: use cpu, cuda or cuda:N") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
-        raise ConfigError(f"device {name!r} is not here: PyTorch sees {found} CUDA GPUs; use --device cpu or auto")
+        raise ConfigError(f"device {name!r} is not here: PyTorch sees {found} CUDA GPUs; use --device cpu")
     return device
 
 

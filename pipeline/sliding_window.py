@@ -73,4 +73,6 @@ class SlidingWindow(SlidingWindowInferer):
         with torch.no_grad():
             # plain tensors: MetaTensor copies its metadata at each of the hundreds of operations
             plain = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
+            # volumes smaller than a window are padded as in training; 0 is the mean of a z-scored image
+            self.cval = float(plain.amin())
             return cast(torch.Tensor, super().__call__(plain, forward, *args, **kwargs))

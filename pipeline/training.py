@@ -11,7 +11,12 @@ from monai.utils import set_determinism
 from monai.utils.enums import CommonKeys as Keys
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..data.errors import GridgateError
 from .precision import Amp, autocast, autocast_dtype, channels_last
+
+
+class TrainingError(GridgateError):
+    """The training cannot go on."""
 
 
 def averaged(network: torch.nn.Module, *, decay: float = 0.99) -> AveragedModel:
@@ -69,6 +74,11 @@ class SegmentationTrainer(SupervisedTrainer):
         with autocast(device, self.dtype):
             prediction = self.inferer(image, self.network)
         loss = self.loss_function(_to_float(prediction), label).mean()
+        # one such step would leave NaN in all weights; in float16 the GradScaler passes over it
+        if self.dtype is not torch.float16 and not torch.isfinite(loss):
+            raise TrainingError(
+                "the loss is NaN or infinite; lower --learning_rate (last.pt holds the last whole epoch)"
+            )
         self.grad_scaler.scale(loss).backward()
         if self.max_gradient_norm is not None:
             self.grad_scaler.unscale_(self.optimizer)

@@ -55,8 +55,9 @@ class ProgressBar:
 class TrainingRecord:
     """Writes metrics_train.csv, a row a validation, and the same to TensorBoard.
 
-    Columns: epoch, iteration, seconds (of training so far, resumed runs added), loss (mean since the last row),
-    learning_rate, dice_mean, and dice_<label> a foreground label. On resume, rows after the checkpoint are dropped.
+    Columns: epoch, iteration, seconds (of training so far; a resumed run counts on from its last row), loss (mean since
+    the last row), learning_rate, dice_mean, and dice_<label> a foreground label. On resume, rows after the checkpoint
+    are dropped.
 
     Args:
         labels: names of the foreground labels, in channel order.

@@ -11,6 +11,7 @@ import torch
 from ..data.errors import ConfigError
 from ..networks import build
 from .checkpoints import load_weights
+from .precision import choose_device
 
 
 def build_network(plan: Mapping[str, Any], *, in_channels: int, out_channels: int) -> torch.nn.Module:
@@ -43,4 +44,4 @@ def to_device(
         if parameter.ndim == (5 if is_3d else 4):
             layout = torch.channels_last_3d if is_3d else torch.channels_last
             parameter.data = parameter.data.contiguous(memory_format=layout)
-    return network.to(device)
+    return network.to(choose_device(device))

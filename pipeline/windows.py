@@ -49,7 +49,8 @@ class CachedCases(Dataset[dict[str, Any]]):
         if self._cases is None:
             self._cases = CacheDataset(
                 self.data,
-                self.transform,
+                # MONAI takes a Compose inside a Compose for random, and caches nothing from there on
+                Compose([self.transform]).flatten(),
                 cache_rate=self.cache_rate,
                 num_workers=self.num_workers,
                 copy_cache=False,

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -209,3 +210,30 @@ def test_a_mask_of_other_weights_does_not_outlive_its_cases_failure(
     failing(scans, folder, weights(tmp_path / "other.pt", seed=1))
     assert {row["status"] for row in table(folder).values()} == {"failed"}
     assert not list(folder.glob("*.nii.gz"))
+
+
+def test_other_scans_of_the_same_name_and_other_settings_are_not_taken_for_done(
+    finished: Path, scans: Path, model: Path, tmp_path: Path
+) -> None:
+    folder, others = tmp_path / "masks", tmp_path / "others"
+    shutil.copytree(finished, folder)
+    before = (folder / "scan_1000.nii.gz").stat().st_mtime_ns
+    infer(scans / "scan_1000.nii.gz", folder, checkpoint=str(model))
+    assert (folder / "scan_1000.nii.gz").stat().st_mtime_ns == before
+    infer(scans / "scan_1000.nii.gz", folder, checkpoint=str(model), keep_largest=False)
+    changed = (folder / "scan_1000.nii.gz").stat().st_mtime_ns
+    assert changed != before
+    others.mkdir()
+    shutil.copy(scans / "scan_1001.nii.gz", others / "scan_1000.nii.gz")
+    infer(others, folder, checkpoint=str(model), keep_largest=False)
+    assert nib.load(folder / "scan_1000.nii.gz").shape == nib.load(scans / "scan_1001.nii.gz").shape
+
+
+def test_a_file_name_that_is_not_utf8(scans: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    name = os.fsdecode(b"caf\xe9.nii.gz")
+    shutil.copy(scans / "scan_1000.nii.gz", folder / name)
+    infer(folder, tmp_path / "masks", load_pretrain=False)
+    infer(folder, tmp_path / "masks", load_pretrain=False)
+    assert (tmp_path / "masks" / name).is_file()

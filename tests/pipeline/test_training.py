@@ -17,7 +17,7 @@ from gridgate.networks import build
 from gridgate.pipeline import checkpoints, load_weights
 from gridgate.pipeline.overrides import user_error
 
-from .small_bundle import CONFIGS, TRAINING, train
+from .small_bundle import CONFIGS, TRAINING, evaluate, train
 
 LABELS = ["liver", "spleen", "right_kidney", "left_kidney", "pancreas", "aorta"]
 
@@ -125,6 +125,41 @@ def test_an_earlier_training_is_not_overwritten(whole: Path, phantom_dataset: Pa
     assert isinstance(user_error(caught.value), ConfigError)
     assert "--resume True" in str(user_error(caught.value))
     assert (whole / "last.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("other", [{"fold": 1}, {"seed": 5}, {"batch_size": 1}])
+def test_a_run_is_resumed_with_its_own_settings_only(whole: Path, phantom_dataset: Path, other: dict) -> None:
+    before = (whole / "last.pt").read_bytes()
+    with pytest.raises(Exception, match=r".") as caught:
+        train(phantom_dataset, whole, resume=True, **other)
+    assert isinstance(user_error(caught.value), ConfigError)
+    assert next(iter(other)) in str(user_error(caught.value))
+    assert (whole / "last.pt").read_bytes() == before
+
+
+def test_resumed_with_more_epochs_the_learning_rate_does_not_rise(
+    whole: Path, phantom_dataset: Path, tmp_path: Path
+) -> None:
+    for name in ("last.pt", "metrics_train.csv", "settings.json", "splits.json"):
+        shutil.copy(whole / name, tmp_path / name)
+    train(phantom_dataset, tmp_path, resume=True, epochs=5)
+    rates = [float(row["learning_rate"]) for row in rows(tmp_path)]
+    assert len(rates) == 5
+    # the schedule is that of five epochs now, and ends at zero
+    assert rates[4] == pytest.approx(0, abs=1e-6) and rates[3] < 0.003 / 2
+
+
+def test_an_evaluation_refuses_cases_that_were_trained_on(whole: Path, phantom_dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r".") as caught:
+        evaluate(phantom_dataset, tmp_path, checkpoint=str(whole / "model.pt"), fold=1)
+    assert "were trained on" in str(user_error(caught.value)) and "--fold 0" in str(user_error(caught.value))
+    evaluate(phantom_dataset, tmp_path, checkpoint=str(whole / "model.pt"), fold=0)
+
+
+def test_a_training_that_diverges_ends_with_a_reason(phantom_dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r".") as caught:
+        train(phantom_dataset, tmp_path, learning_rate=1e30, warmup_iterations=0, iterations_per_epoch=9)
+    assert "learning_rate" in str(user_error(caught.value))
 
 
 def test_missing_dataset_says_so(tmp_path: Path) -> None:

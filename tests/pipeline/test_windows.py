@@ -86,6 +86,11 @@ class _Nothing:
         return case
 
 
+def test_cases_are_preprocessed_once_and_kept(windows: WindowDataset) -> None:
+    for kept in windows.load()._cache:
+        assert torch.is_tensor(kept["image"]) and "label_class_indices" in kept
+
+
 def test_no_case_is_an_error_of_ours(windows: WindowDataset) -> None:
     empty = WindowDataset([], transform=windows.transform, augmentation=windows.augmentation)
     with pytest.raises(DatasetError, match="no case"):
