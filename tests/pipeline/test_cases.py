@@ -219,13 +219,13 @@ def test_check_dataset_writes_the_splits_and_protects_a_training(
     assert not output.exists(), "the first process writes, the others do not"
     monkeypatch.delenv("RANK")
     check_dataset(root, output_dir=output)
-    assert [path.name for path in output.iterdir()] == ["splits.json"]
+    assert sorted(path.name for path in output.iterdir()) == ["settings.json", "splits.json"]
     check_dataset(root, output_dir=output)  # a training that was stopped before its first epoch's end
     (output / "last.pt").write_bytes(b"weights")
     with pytest.raises(ConfigError, match="holds a training already; add --resume True"):
         check_dataset(root, output_dir=output)
     check_dataset(root, output_dir=output, resume=True)
-    with pytest.raises(DatasetError, match=r"splits\.json"):
+    with pytest.raises(ConfigError, match="split_seed 0"):
         check_dataset(root, output_dir=output, resume=True, split_seed=1)
     assert (output / "last.pt").read_bytes() == b"weights"
     assert not (root / "splits.json").exists(), "the dataset's folder is the user's"

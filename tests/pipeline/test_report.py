@@ -141,9 +141,10 @@ def trained(tmp_path: Path) -> tuple[Path, Path, Path]:
     """A copy of the phantom bundle, weights for it, and a scan of one window."""
     torch.manual_seed(0)
     bundle = shutil.copytree(BUNDLE, tmp_path / "bundle")
-    plan = json.loads((bundle / "configs" / "metadata.json").read_text())["plan"]["network"]
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    plan, window = metadata["plan"]["network"], metadata["network_data_format"]["inputs"]["image"]["spatial_shape"]
     torch.save(networks.build(**plan, in_channels=1, out_channels=7).state_dict(), tmp_path / "model.pt")
-    phantom = make_phantom(1, shape=(48, 48, 48), spacing=(4.0, 4.0, 4.0), orientation="RAS", oblique_degrees=0)
+    phantom = make_phantom(1, shape=tuple(window), spacing=(4.0, 4.0, 4.0), orientation="RAS", oblique_degrees=0)
     nib.save(nib.Nifti1Image(phantom.image.astype(np.int16), phantom.grid.affine), tmp_path / "ct.nii.gz")
     return bundle, tmp_path / "model.pt", tmp_path / "ct.nii.gz"
 

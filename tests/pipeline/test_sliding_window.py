@@ -41,7 +41,8 @@ def image(*size: int, batch: int = 1, seed: int = 0) -> torch.Tensor:
 
 
 def monais(network: nn.Module, inputs: torch.Tensor, roi_size: tuple[int, ...], overlap: float) -> torch.Tensor:
-    inferer = SlidingWindowInferer(roi_size, sw_batch_size=1, overlap=overlap, mode="gaussian")
+    lowest = float(inputs.min())  # what training pads small volumes with
+    inferer = SlidingWindowInferer(roi_size, sw_batch_size=1, overlap=overlap, mode="gaussian", cval=lowest)
     with torch.no_grad():
         result: torch.Tensor = inferer(inputs, network)
     return result
