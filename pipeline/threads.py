@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import MutableMapping
 
-# Spins before a waiting thread sleeps. With GNU OpenMP's default a second busy process on the same cores made a
-# training iteration take 15 s instead of 0.4 s; with this it is 1.4 s, and as fast as the default on idle cores,
-# where sleeping at once (OMP_WAIT_POLICY=PASSIVE) costs a third.
+# Spins before a waiting thread sleeps. With GNU OpenMP's default a second busy process on the same two cores made a
+# training iteration take 15 s instead of 0.4 s; with no spinning at all it was 1.4 s there, but 0.6 s on idle cores.
+# This many is as fast as the default on idle cores; beside a busy process it was not timed on its own.
 SPINS = "20000"
 
 
