@@ -1,4 +1,6 @@
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,12 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
 from monai.transforms import Invertd
+from scipy import ndimage
 from torch.nn import functional
 from volumes import SHAPE, all_axis_aligned, blob, centred_affine, rotation, save
 
 import gridgate.transforms.cells as cells
 from gridgate.data.geometry import Grid
 from gridgate.transforms import RestoreLabelsd, preprocessing, restore_labels
+from gridgate.transforms.restore import Restoration
+from gridgate.transforms.slabs import ScoreSlabs, Slab
 
 
 def _everywhere(logits: torch.Tensor, affine: np.ndarray, target: Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -42,6 +47,19 @@ def _everywhere(logits: torch.Tensor, affine: np.ndarray, target: Grid) -> tuple
 def _assert_same(found: np.ndarray, logits: torch.Tensor, affine: np.ndarray, target: Grid) -> None:
     expected, rounding = _everywhere(logits, affine, target)
     np.testing.assert_array_equal(found[~rounding], expected[~rounding])
+
+
+def _cut(logits: torch.Tensor, axis: int, rng: np.random.Generator, *, probabilities: bool = False) -> ScoreSlabs:
+    """The scores as slabs of 1 to 5 rows along an axis."""
+
+    def rows() -> Iterator[Slab]:
+        start, moved = 0, logits.movedim(axis + 1, 0).movedim(1, -1)
+        while start < len(moved):
+            count = int(rng.integers(1, 6))
+            yield Slab(start, moved[start : start + count].contiguous())
+            start += count
+
+    return ScoreSlabs(tuple(logits.shape[1:]), axis, rows, probabilities)
 
 
 def _logits(rng: np.random.Generator, channels: int, shape: tuple[int, ...]) -> torch.Tensor:
@@ -80,6 +98,9 @@ def test_it_is_interpolating_everywhere_then_argmax(
     found = restore_labels(logits, affine=affine, target=target, max_slab_bytes=max_slab_bytes)
     assert found.dtype == np.uint8 and found.shape == target_shape
     _assert_same(found, logits, affine, target)
+    slabs = _cut(logits, int(rng.integers(3)), rng)
+    by_slabs = restore_labels(slabs, affine=affine, target=target, max_slab_bytes=max_slab_bytes)
+    _assert_same(by_slabs, logits, affine, target)
 
 
 def test_the_same_grid_is_plain_argmax() -> None:
@@ -130,18 +151,18 @@ def test_temporary_arrays_stay_below_the_bound(monkeypatch: pytest.MonkeyPatch, 
     columns = rotation(degrees) * 0.25
     target = Grid((80, 80, 80), centred_affine(columns, (9.5, 9.5, 9.5), (80, 80, 80)))
     sizes: list[int] = []
-    interpolate, decide_mixed = cells._interpolate, cells.decide_mixed
+    interpolate, decide_mixed = cells.interpolate, cells.decide_mixed
 
-    def watched_interpolate(logits: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
-        result = interpolate(logits, at)
+    def watched_interpolate(scores: torch.Tensor, first: int, at: torch.Tensor, shape: list[int]) -> torch.Tensor:
+        result = interpolate(scores, first, at, shape)
         sizes.append(3 * result.numel() * 4 + at.numel() * 8)
         return result
 
-    def watched_mixed(found: torch.Tensor, *rest: object) -> None:
+    def watched_mixed(found: torch.Tensor, *rest: Any, **options: Any) -> None:
         sizes.append(found.numel() * 128)
-        decide_mixed(found, *rest)
+        decide_mixed(found, *rest, **options)
 
-    monkeypatch.setattr(cells, "_interpolate", watched_interpolate)
+    monkeypatch.setattr(cells, "interpolate", watched_interpolate)
     monkeypatch.setattr("gridgate.transforms.restore.decide_mixed", watched_mixed)
     restore_labels(logits, affine=np.eye(4), target=target, max_slab_bytes=budget)
     assert len(sizes) > 20 and max(sizes) <= budget / 2
@@ -179,3 +200,45 @@ def test_label_values_and_timings(tmp_path: Path) -> None:
         RestoreLabelsd(label_values=(0, 2))({"image": image, "pred": logits})
     with pytest.raises(ValueError, match="not on the grid"):
         RestoreLabelsd()({"image": image, "pred": logits[:, 1:]})
+
+
+@pytest.mark.parametrize("degrees", [0.0, 15.0])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_probabilities_are_the_softmax_interpolated(degrees: float, channels: int) -> None:
+    rng = np.random.default_rng(channels)
+    logits = _logits(rng, channels, (9, 10, 11)) * 3
+    affine = centred_affine(np.diag([1.5, 1.0, 2.0]), (0, 0, 0), (9, 10, 11))
+    target = Grid((14, 16, 18), centred_affine(rotation(degrees) * 0.9, (0.3, 0.2, 0.1), (14, 16, 18)))
+    chances = logits.sigmoid() if channels == 1 else logits.softmax(0)
+    matrix = np.linalg.solve(affine, target.affine)
+    at = np.stack(np.meshgrid(*[np.arange(n) for n in target.shape], indexing="ij"), -1) @ matrix[:3, :3].T
+    at = np.moveaxis(at + matrix[:3, 3], -1, 0)
+    wanted = ndimage.map_coordinates(chances[-1].numpy(), at, order=1, mode="nearest")
+    wanted[((at < -1) | (at > np.array(logits.shape[1:])[:, None, None, None])).any(0)] = 0
+    for slabs in (ScoreSlabs.of(logits), _cut(logits, 2, rng), _cut(chances, 1, rng, probabilities=True)):
+        found = Restoration(slabs, affine=affine, target=target, probabilities=[channels - 1]).run()
+        assert found.probabilities[channels - 1].dtype == np.uint8
+        np.testing.assert_allclose(found.probabilities[channels - 1], wanted * 255, atol=0.51)
+
+
+def test_boundary_margin_by_hand() -> None:
+    # one boundary along x between rows 1 and 2, where label 0 has probability 0.9; elsewhere all is certain
+    chances = torch.tensor([1.0, 0.9, 0.0, 0.0])
+    scores = torch.stack([chances, 1 - chances])[:, :, None, None].expand(2, 4, 3, 3)
+    slabs = ScoreSlabs.of(scores, probabilities=True)
+    found = Restoration(slabs, affine=np.eye(4), target=Grid((4, 3, 3), np.eye(4))).run()
+    assert found.boundary_margin == pytest.approx(0.8)
+    same = Restoration(ScoreSlabs.of(scores[:, :2]), affine=np.eye(4), target=Grid((2, 3, 3), np.eye(4))).run()
+    assert same.boundary_margin is None
+
+
+def test_slabs_must_follow_each_other_and_be_numbers() -> None:
+    scores = torch.zeros(4, 3, 3, 2)
+    for slabs, text in (
+        ([Slab(0, scores), Slab(5, scores)], "row 4 was due"),
+        ([Slab(0, scores)], "slabs of 4 rows came, the volume has 9"),
+        ([Slab(0, scores + torch.nan)], "NaN or infinite"),
+    ):
+        stream = ScoreSlabs((9, 3, 3), 0, lambda slabs=slabs: iter(slabs))  # type: ignore[misc]
+        with pytest.raises(ValueError, match=text):
+            restore_labels(stream, affine=np.eye(4), target=Grid((9, 3, 3), np.eye(4)))
