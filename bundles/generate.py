@@ -80,7 +80,10 @@ def metadata(plan: dict[str, Any]) -> dict[str, Any]:
         "numpy_version": "2.4.6",
         "required_packages_version": {
             "gridgate": "0.1.0",
+            "connected-components-3d": "4.1.1",
+            "highdicom": "0.28.2",
             "nibabel": "5.4.2",
+            "pydicom": "3.0.2",
             "pytorch-ignite": "0.5.5",
             "scipy": "1.17.1",
             "SimpleITK": "2.5.7",
@@ -136,6 +139,8 @@ def metadata(plan: dict[str, Any]) -> dict[str, Any]:
                 "mirror_axes",
                 "overlap",
                 "keep_largest",
+                "body_threshold",
+                "expected",
             )
         },
     }

@@ -65,8 +65,14 @@ class Image:
     notes: tuple[str, ...]
 
 
-def read_image(path: str | Path, *, channels: int = 1, non_finite: Literal["error", "replace"] = "error") -> Image:
-    """Read a scan as float32, its scaling applied once.
+def read_image(
+    path: str | Path,
+    *,
+    channels: int = 1,
+    non_finite: Literal["error", "replace"] = "error",
+    keep_integers: bool = False,
+) -> Image:
+    """Read a scan as float32, or as the integers it is stored as, its scaling applied once.
 
     Args:
         path: a file with one of IMAGE_SUFFIXES.
@@ -74,9 +80,13 @@ def read_image(path: str | Path, *, channels: int = 1, non_finite: Literal["erro
             (X, Y, Z, 1, C), or C components a voxel.
         non_finite: NaN and infinity are an "error", or "replace" puts the lowest finite value there and notes
             it.
+        keep_integers: a file of integers with the slope 1 and a whole intercept, as CTs are stored, stays int16,
+            or int32 when int16 does not hold its values (float32 when int32 does not either): half the memory,
+            and no copy.
 
     Returns:
-        Image, array (X, Y, Z) or (C, X, Y, Z), float32, in the file's units (HU for CT).
+        Image, array (X, Y, Z) or (C, X, Y, Z), float32 (int16 or int32 with `keep_integers`), in the file's
+        units (HU for CT).
 
     Raises:
         ImageError: names the file, what is wrong and what to do: missing, not readable, cut off, damaged, not
@@ -86,8 +96,12 @@ def read_image(path: str | Path, *, channels: int = 1, non_finite: Literal["erro
     path = Path(path)
     with _named(path):
         raw = _read(path)
+        stored = _channels_first(raw.stored, channels)
+        whole = _as_integers(stored, raw.slope, raw.inter) if keep_integers else None
+        if whole is not None:
+            return Image(whole, Grid(_shape3(whole), raw.affine), path, raw.header, raw.notes)
         with np.errstate(over="ignore", invalid="ignore"):
-            array = np.array(_channels_first(raw.stored, channels), dtype=np.float32, order="K")
+            array = stored.astype(np.float32, order="K", copy=False)
             if raw.slope != 1.0:
                 array *= np.float32(raw.slope)
             if raw.inter != 0.0:
@@ -215,6 +229,30 @@ def _channels_first(stored: NDArray[np.generic], channels: int) -> NDArray[np.ge
 def _shape3(array: NDArray[np.generic]) -> tuple[int, int, int]:
     x, y, z = array.shape[-3:]
     return x, y, z
+
+
+def _as_integers(stored: NDArray[np.generic], slope: float, inter: float) -> NDArray[np.generic] | None:
+    """The values as int16 or int32, in the same memory where possible; None when they are not whole or too large."""
+    if stored.dtype.kind not in "iu" or slope != 1.0 or not inter.is_integer():
+        return None
+    lowest, highest = int(np.iinfo(stored.dtype).min), int(np.iinfo(stored.dtype).max)
+    shift = int(inter)
+    if shift or not np.can_cast(stored.dtype, np.int16):
+        lowest, highest = int(stored.min()) + shift, int(stored.max()) + shift
+    for dtype in (np.int16, np.int32):
+        limits = np.iinfo(dtype)
+        if limits.min <= lowest and highest <= limits.max:
+            break
+    else:
+        return None
+    if stored.dtype == np.uint16 and dtype is np.int16:
+        whole: NDArray[np.generic] = stored.view(np.int16)  # the same bits, so no copy
+    else:
+        whole = stored.astype(dtype, order="K", copy=False)
+    if shift:
+        # Integers wrap around: where the sum fits, it is right even if what is stored, or the shift, does not fit.
+        whole += np.asarray(shift).astype(dtype)
+    return whole
 
 
 def _settle_non_finite(array: NDArray[np.float32], non_finite: Literal["error", "replace"]) -> tuple[str, ...]:

@@ -5,20 +5,19 @@ mending of headers that nibabel takes at their word or refuses. Errors are `Imag
 name, which `gridgate.data.images` puts in front.
 """
 
-import gzip
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, Literal
 
 import nibabel as nib
 import numpy as np
-from nibabel.arrayproxy import ArrayProxy
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from .compression import inflating, read_array, read_to_end
 from .errors import ImageError
 from .geometry import Affine, corner_centres, why_unusable
 
@@ -144,13 +143,12 @@ def read_voxels(path: Path) -> Voxels:
         shape = checked.get_data_shape()
         if min(shape, default=0) < 1:
             raise ImageError(f"its header gives it the axes {shape}, so it holds no voxels; convert it again")
-        proxy = ArrayProxy(stream, checked, mmap=False)
-        stored = np.asarray(proxy.get_unscaled())
-        # To the end of the stream, where gzip keeps its checksum: a damaged file must not pass for a whole
-        # one.
-        while stream.read(1 << 20):
-            pass
-    return Voxels(_writable_header(header), stored, float(proxy.slope), float(proxy.inter), choice)
+        slope, inter = checked.get_slope_inter()
+        stream.seek(checked.get_data_offset())
+        stored = read_array(stream, shape, dtype)
+        read_to_end(stream)  # a damaged file must not pass for a whole one
+    slope, inter = (1.0 if slope is None else float(slope)), (0.0 if inter is None else float(inter))
+    return Voxels(_writable_header(header), stored, slope, inter, choice)
 
 
 def _usable_sform(header: nib.Nifti1Header, notes: list[str]) -> Affine | None:
@@ -228,8 +226,8 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         compressed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         if compressed:
-            with gzip.GzipFile(fileobj=raw, mode="rb") as stream:
-                yield cast(BinaryIO, stream)
+            with inflating(raw) as stream:
+                yield stream
         else:
             yield raw
 

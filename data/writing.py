@@ -1,6 +1,5 @@
 """Predictions on disk: NIfTI files in the scan's own grid that appear complete or not at all."""
 
-import gzip
 import os
 import sys
 import uuid
@@ -13,6 +12,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from .compression import deflating
 from .errors import OutputError
 from .geometry import is_orthonormal
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .images import Image
 
 _NATIVE = "<" if sys.byteorder == "little" else ">"
-# Label maps shrink to about 1 % at any level; above 3 gzip costs time and gains nothing to speak of.
-_COMPRESSION = 3
 
 
 def smallest_unsigned(maximum: int) -> np.dtype:
@@ -82,6 +80,21 @@ def write_image(path: str | Path, array: ArrayLike, *, like: "Image") -> None:
     _write(path, values.astype(np.float32, copy=False), like)
 
 
+def write_probabilities(path: str | Path, array: NDArray[np.uint8], *, like: "Image") -> None:
+    """Write probabilities as uint8 with the slope 1/255 in the grid of a scan; as `write_labels` otherwise.
+
+    Args:
+        path: ends in .nii.gz or .nii; folders on the way are made.
+        array: (X, Y, Z) uint8; 255 is probability 1.
+
+    Raises:
+        OutputError: another shape than the scan's, another suffix, disk full, folder not writable.
+    """
+    path = Path(path)
+    _check_shape(path, array, like)
+    _write(path, array, like, slope=1.0 / 255.0)
+
+
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Give `write` a file beside `path`, and rename it to `path` once all is on disk.
 
@@ -115,7 +128,7 @@ def _check_shape(path: Path, array: NDArray[np.generic], like: "Image") -> None:
         raise OutputError(f"{path}: the result has the shape {array.shape}, the scan {like.path} {like.grid.shape}")
 
 
-def _write(path: Path, array: NDArray[np.generic], like: "Image") -> None:
+def _write(path: Path, array: NDArray[np.generic], like: "Image", *, slope: float | None = None) -> None:
     name = path.name.lower()
     if not name.endswith((".nii", ".nii.gz")):
         raise OutputError(f"{path}: results are written as .nii.gz or .nii only")
@@ -123,13 +136,14 @@ def _write(path: Path, array: NDArray[np.generic], like: "Image") -> None:
     image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     # Without an affine nibabel leaves the header's forms alone; with one it would recompute them.
     image = image_class(array, None, header)
+    if slope is not None:
+        image.header.set_slope_inter(slope, 0)  # the array is written as it is
 
     def write(stream: BinaryIO) -> None:
         if not name.endswith(".gz"):
             image.to_stream(cast(IOBase, stream))
             return
-        # No time stamp and no name inside: one input gives one file, byte for byte.
-        with gzip.GzipFile("", "wb", _COMPRESSION, stream, mtime=0) as compressed:
+        with deflating(stream) as compressed:
             image.to_stream(cast(IOBase, compressed))
 
     write_atomically(path, write)

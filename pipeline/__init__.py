@@ -12,7 +12,7 @@ _NAMES = {
         "check_dataset",
         "check_folder",
         "dataset_cases",
-        "folder_cases",
+        "folder_inputs",
         "label_map",
     ),
     "checkpoints": (
@@ -27,6 +27,7 @@ _NAMES = {
         "distributed_world_size",
         "end_distributed",
     ),
+    "ensemble": ("Ensemble",),
     "evaluating": ("evaluate",),
     "inferring": (
         "CaseDataset",
@@ -37,7 +38,10 @@ _NAMES = {
     "label_dice": ("LabelDice",),
     "losses": ("build_loss",),
     "overrides": ("begin",),
-    "precision": ("choose_device",),
+    "precision": (
+        "choose_device",
+        "choose_devices",
+    ),
     "sliding_window": ("SlidingWindow",),
     "training": (
         "SegmentationTrainer",

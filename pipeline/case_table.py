@@ -12,18 +12,19 @@ from typing import Any
 
 from ..data.errors import OutputError
 
-DONE, FAILED = "ok", "failed"
+DONE, FAILED, PASSED_OVER = "ok", "failed", "passed over"
 # a file's name may hold bytes that are not UTF-8
 _CSV: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
-STAGES = ("read", "preprocess", "forward", "restore", "write")
+STAGES = ("read", "resample", "forward", "restore", "write")
 
 
 class CaseTable:
     """A row a case in output_dir/cases.csv, flushed to disk before the next case starts.
 
-    Columns: case, input, output, status ("ok" or "failed"), reason, notes, fingerprints of checkpoint and settings,
-    seconds of each stage and in total, and for each foreground label its voxels and millilitres. An earlier run's rows
-    are kept for cases that are done and are replaced for those that are tried again, so no case is in it twice.
+    Columns: case, input, output, status ("ok", "failed", or "passed over" for what is no case), reason, hints at what
+    looks wrong and their number, notes, fingerprints of checkpoint and settings, seconds of each stage and in total,
+    windows, and for each foreground label its voxels, millilitres and mean HU. An earlier run's rows are kept for
+    cases that are done and are replaced for those that are tried again, so no case is in it twice.
 
     Args:
         labels: names of all channels in order, the background first.
@@ -44,9 +45,10 @@ class CaseTable:
     @property
     def columns(self) -> list[str]:
         """Names of the table's columns."""
-        fixed = ["case", "input", "output", "status", "reason", "notes", "checkpoint", "settings"]
-        fixed += [f"{stage}_s" for stage in (*STAGES, "total")]
-        return fixed + [f"{name}_{unit}" for name in self.labels[1:] for unit in ("voxels", "ml")]
+        fixed = ["case", "input", "output", "status", "reason", "hint_count", "hints", "notes", "checkpoint", "settings"]
+        fixed += [f"{stage}_s" for stage in (*STAGES, "total", "network")]
+        fixed += ["windows", "windows_skipped", "margin", "mirror_agreement"]
+        return fixed + [f"{name}_{unit}" for name in self.labels[1:] for unit in ("voxels", "ml", "hu")]
 
     def start(self, cases: Mapping[str, str], *, overwrite: bool = False) -> set[str]:
         """Take over an earlier run's rows; the ids among `cases` (id -> input) that are done and need not run again.
@@ -58,7 +60,7 @@ class CaseTable:
         """
         before = read_case_table(self.path)
         done = [row for row in before if not overwrite and self._still_done(row, cases.get(row["case"]))]
-        others = [row for row in before if row["case"] not in cases]
+        others = [row for row in before if row["case"] not in cases and row["status"] != PASSED_OVER]
         self.rows = [dict(row) for row in done]
         beside = self.path.with_name(".cases.csv.part")
         try:
@@ -82,14 +84,25 @@ class CaseTable:
             OutputError: the disk is full or the folder is read-only.
         """
         full = {"checkpoint": self.checkpoint, "settings": self.settings, **row}
-        self.rows.append(full)
         try:
-            with open(self.path, "a", **_CSV) as file:
-                csv.DictWriter(file, self.columns, restval="").writerow(full)
-                file.flush()
-                os.fsync(file.fileno())
+            whole = self.path.stat().st_size
+            try:
+                with open(self.path, "a", **_CSV) as file:
+                    csv.DictWriter(file, self.columns, restval="").writerow(full)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError:
+                os.truncate(self.path, whole)  # no half a row
+                raise
         except OSError as error:
-            raise OutputError(f"{self.path}: cannot write ({error.strerror})") from error
+            raise OutputError(
+                f"{self.path}: cannot write ({error.strerror}); free space or mend it, and start again"
+            ) from error
+        self.rows.append(full)
+
+    def pass_over(self, source: str, note: str) -> None:
+        """Add a row for an input that is no case, such as a localizer."""
+        self.add({"case": "", "input": source, "status": PASSED_OVER, "reason": note, "checkpoint": "", "settings": ""})
 
     def discard_stale(self, case: str) -> None:
         """Delete the mask that an earlier run left for a case that has now failed: it is of other weights or scans."""
@@ -111,4 +124,5 @@ def read_case_table(path: str | Path) -> list[dict[str, str]]:
         return []
     with open(path, **_CSV) as file:
         whole = [row for row in csv.DictReader(file) if None not in row.values() and None not in row]
-    return list({row["case"]: row for row in whole}.values())
+    # what was passed over has no id
+    return list({row["case"] or row["input"]: row for row in whole}.values())

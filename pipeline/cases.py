@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from ..data.datasets import Case, load_dataset
 from ..data.errors import ConfigError, DatasetError
-from ..data.images import IMAGE_SUFFIXES, case_id, find_images
+from ..data.input_lists import LIST_SUFFIXES
+from ..data.inputs import Inputs, find_cases
 from ..data.splits import load_or_make_splits, select_fold
 from ..data.writing import write_atomically
 from .checkpoints import LAST
@@ -59,25 +59,27 @@ def dataset_cases(
     return [_item(case) for case in share]
 
 
-def folder_cases(input_dir: str | Path) -> list[dict[str, Any]]:
-    """Items {"id", "image"} of each image file in a folder (or of one file), in the order of their names.
+def folder_inputs(
+    input_dir: str | Path,
+    *,
+    output_dir: str | Path,
+    recursive: bool = True,
+    flat: bool = False,
+    modality: str | None = "CT",
+) -> Inputs:
+    """The cases of whatever a user gives as input (see data.inputs.find_cases), and what was passed over.
 
-    Two files that would give one case id (`a.nii.gz` and `a.nrrd`) keep their suffix in it, so that neither
-    mask overwrites the other. A folder that is not there gives no items, see `check_folder`.
+    An input that is not there gives no cases, so that a bundle's config can be looked at without data; `check_folder`
+    refuses it when the run starts. The output folder is not looked into.
+
+    Raises:
+        ConfigError: there is no image in it, or it is the output folder.
     """
     path = Path(input_dir)
-    files = [path] if path.is_file() else find_images(path) if path.is_dir() else []
-    count = Counter(case_id(file).lower() for file in files)
-    items = []
-    for file in files:
-        name = case_id(file)
-        if count[name.lower()] > 1:
-            name = file.name.replace(".", "_")
-            while count[name.lower()]:  # a third file may be called a_nrrd.nii.gz
-                name += "_"
-            count[name.lower()] += 1
-        items.append({"id": name, "image": str(file)})
-    return items
+    if not path.exists():
+        return Inputs([], [])
+    _refuse_same_folder(path, output_dir)
+    return find_cases(path, recursive=recursive, flat=flat, modality=modality, exclude=[output_dir])
 
 
 def label_map(
@@ -183,17 +185,19 @@ def _read_json(path: Path) -> Any:
 
 
 def check_folder(input_dir: str | Path, output_dir: str | Path) -> None:
-    """Before inferring: there are images, and the masks will not overwrite them.
+    """Before inferring: the input is there, and the masks will not lie among the images.
 
     Raises:
-        ConfigError: no such folder, no image in it, or output_dir is the folder of the images.
+        ConfigError: no such file or folder, or output_dir is the folder of the images.
     """
     path = Path(input_dir)
     if not path.exists():
         raise ConfigError(f"{input_dir}: there is no such file or folder; give --input_dir FOLDER with CTs")
-    if not folder_cases(path):
-        raise ConfigError(f"{input_dir}: no image in it; looked for {', '.join(IMAGE_SUFFIXES)}")
-    folder = path.parent if path.is_file() else path
+    _refuse_same_folder(path, output_dir)
+
+
+def _refuse_same_folder(path: Path, output_dir: str | Path) -> None:
+    folder = path.parent if path.is_file() and path.suffix.lower() not in LIST_SUFFIXES else path
     if folder.resolve() == Path(output_dir).resolve():
         raise ConfigError(f"{output_dir}: masks would overwrite the images there; give another --output_dir")
 

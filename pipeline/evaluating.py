@@ -18,8 +18,9 @@ from tqdm import tqdm
 from ..data.errors import ConfigError, GridgateError, OutputError
 from ..data.geometry import Grid, same_grid, voxel_map
 from ..data.images import read_labels
+from .case_steps import reason
 from .case_table import DONE
-from .inferring import CaseEvaluator, CasesFailedError, reason
+from .inferring import CaseEvaluator, CasesFailedError
 from .metrics import LabelMetrics, case_metrics, summary
 
 logger = logging.getLogger(__name__)

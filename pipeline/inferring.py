@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
-import time
-from collections.abc import Callable, Sequence
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from ignite.engine import Events
-from monai.data import MetaTensor
 from monai.engines import SupervisedEvaluator
-from monai.utils.enums import CommonKeys as Keys
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
-from ..data.errors import ConfigError, GridgateError
-from .case_table import DONE, FAILED, STAGES, CaseTable
+from ..data.errors import ConfigError, GridgateError, OutputError
+from .case_line import CaseLine
+from .case_steps import CaseSteps, read_case, shown
+from .case_table import CaseTable
 from .checkpoints import load_weights
-from .overrides import user_error
+from .dealing import Dealer
+from .ensemble import Ensemble
+from .output_lock import output_folder
+from .precision import choose_devices
+from .progress import CaseProgress
+from .quality import Expectations, check_expectations, look_first
+
+Checkpoint = str | Path | Sequence[str | Path] | None
 
 
 class CasesFailedError(GridgateError):
     """Some cases could not be done; raised at the very end, when all others are."""
-
-
-class NetworkOutputError(GridgateError):
-    """A network gave numbers that mean nothing."""
 
 
 class CaseDataset(Dataset[dict[str, Any]]):
@@ -48,54 +53,65 @@ class CaseDataset(Dataset[dict[str, Any]]):
         return len(self.data)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        item = dict(self.data[index])
-        timings: dict[str, float] = {}
-        started = time.perf_counter()
-        try:
-            # the paths stay in "files": the transforms put arrays in the place of "image" and "label"
-            done = dict(self.transform({**item, "files": item, "timings": timings}))
-        except Exception as error:
-            done = {**item, "files": item, "error": reason(error)}
-        timings["preprocess"] = time.perf_counter() - started - timings.get("read", 0.0)
-        done["timings"] = timings
-        return done
+        return read_case(dict(self.data[index]), self.transform)
 
 
 def case_loader(dataset: CaseDataset, *, num_workers: int = 0) -> DataLoader[dict[str, Any]]:
     """A loader that hands the cases on as they are, one at a time: grids differ, so nothing can be batched.
 
+    For tools that want MONAI's; CaseEvaluator reads ahead by itself.
+
     Args:
-        num_workers: processes that read ahead; each holds up to two cases.
+        num_workers: threads that read ahead in CaseEvaluator, 0 counts as 1.
     """
-    return DataLoader(dataset, batch_size=None, num_workers=num_workers, collate_fn=_as_it_is)
+    loader: DataLoader[dict[str, Any]] = DataLoader(dataset, batch_size=None, collate_fn=_as_it_is)
+    loader.readers = max(1, num_workers)  # type: ignore[attr-defined]
+    return loader
 
 
 class CaseEvaluator(SupervisedEvaluator):
-    """MONAI's SupervisedEvaluator over single cases, with per-case isolation, resume and cases.csv.
+    """MONAI's SupervisedEvaluator over single cases: overlapped, isolated, resumable, with cases.csv.
 
-    Own `_iteration`, because MONAI's stops the run at the first error.
+    Own `run`, because MONAI's stops at the first error and does one thing at a time. Handlers hear STARTED, COMPLETED
+    and, with the case's row in `state.output`, ITERATION_COMPLETED.
 
     Args:
+        device: one, or several ("cuda:0,cuda:1", "cuda" for the first, "all" for every GPU): cases are dealt to them.
         table: where each case's outcome is written.
-        checkpoint: weights to load when the run starts; None leaves the network as it is.
+        checkpoint: weights to load when the run starts, several for an ensemble; None leaves the network as it is.
         overwrite: run cases again that an earlier run has done.
-        **options: those of SupervisedEvaluator; `postprocessing` takes the case with its "pred" (C, *spatial) logits
-            and "image" on the network's grid, and leaves the label map (1, *scan's shape) in "pred".
+        isolate: compute in worker processes, so that a crash takes one case only; None: where there are several cases,
+            several devices, or a time limit.
+        time_limit: seconds a case may take; None is no limit. Needs worker processes.
+        expected: see quality.Expected.
+        passed_over: inputs that are no case, (source, note) each; they get a row too.
+        **options: those of SupervisedEvaluator; `postprocessing` as for CaseSteps.
     """
 
     def __init__(
         self,
         *,
+        device: str | torch.device | Sequence[str] = "auto",
         table: CaseTable,
-        checkpoint: str | Path | None = None,
+        checkpoint: Checkpoint = None,
         overwrite: bool = False,
+        isolate: bool | None = None,
+        time_limit: float | None = None,
+        expected: Expectations | None = None,
+        passed_over: Sequence[tuple[str, str]] = (),
         **options: Any,
     ) -> None:
         self.case_postprocessing = options.pop("postprocessing", None)
-        super().__init__(decollate=False, **options)
+        self.devices = choose_devices(device)
+        super().__init__(device=self.devices[0], decollate=False, **options)
         self.table = table
         self.checkpoint = checkpoint
         self.overwrite = overwrite
+        self.isolate = isolate
+        self.time_limit = time_limit
+        self.expected = dict(expected or {})
+        self.passed_over = list(passed_over)
+        check_expectations(self.expected, table.labels)
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's Evaluator has it
         """Run all cases that an earlier run has not finished.
@@ -103,115 +119,153 @@ class CaseEvaluator(SupervisedEvaluator):
         Raises:
             CasesFailedError: some failed; all others are done by then.
             CheckpointError: the weights are missing or of another network; nothing was touched.
-            ConfigError: a mask would overwrite a scan or a label file; nothing was touched.
+            ConfigError: a mask would overwrite a scan or a label file, or another run writes there; nothing was touched.
+            OutputError: the disk is full or the folder cannot be written; the run has stopped there.
+            KeyboardInterrupt: stopped by Ctrl-C or SIGTERM; what was being written is finished.
         """
-        self._check_outputs()
-        if self.checkpoint is not None:
-            load_weights(self.network, self.checkpoint)
-        self.table.checkpoint = fingerprint(self.checkpoint)
         dataset: CaseDataset = self.data_loader.dataset  # type: ignore[union-attr, assignment]
-        everything = dataset.data
-        done = self.table.start({item["id"]: _shown(item["image"]) for item in everything}, overwrite=self.overwrite)
-        dataset.data = [item for item in everything if item["id"] not in done]
-        self.state.epoch_length = len(dataset.data)
-        if done:
-            self.logger.info(f"{len(done)} of {len(everything)} cases were done before")
-        if dataset.data:
-            with tqdm(total=len(dataset.data), desc="cases", unit="case") as bar:
-                progress = self.add_event_handler(Events.ITERATION_COMPLETED, lambda: bar.update())
-                super().run(global_epoch)
-                progress.remove()
-        dataset.data = everything
+        cases = dataset.data
+        self._check_outputs(cases)
+        network = with_weights(self.network, self.checkpoint)
+        self.table.checkpoint = fingerprint(self.checkpoint)
+        with output_folder(self.table.folder):
+            sources = {item["id"]: shown(item["image"]) for item in cases}
+            done = self.table.start(sources, overwrite=self.overwrite)
+            for source, note in self.passed_over:
+                self.table.pass_over(source, note)
+            todo = [item for item in cases if item["id"] not in done]
+            if done:
+                self.logger.info(f"{len(done)} of {len(cases)} cases were done before")
+            if todo:
+                self.fire_event(Events.STARTED)
+                with CaseProgress(len(todo)) as progress, _stopped_by_sigterm():
+                    self._compute(todo, self._steps(dataset, network), progress)
+                self.fire_event(Events.COMPLETED)
+        self._close(len(cases))
+
+    def _steps(self, dataset: CaseDataset, network: torch.nn.Module) -> CaseSteps:
+        return CaseSteps(
+            transform=dataset.transform,
+            network=network,
+            inferer=self.inferer,
+            postprocessing=self.case_postprocessing,
+            labels=self.table.labels,
+            device=str(self.devices[0]),
+            expected=self.expected,
+        )
+
+    def _compute(self, todo: Sequence[dict[str, Any]], steps: CaseSteps, progress: CaseProgress) -> None:
+        lock = threading.Lock()
+
+        def report(kind: str, name: str, more: Any) -> None:
+            with lock:
+                if kind == "done":
+                    self._record(name, more)
+                progress.report(kind, name, more)
+
+        readers = getattr(self.data_loader, "readers", 1)
+        if self._isolated(len(todo), steps):
+            count = min(len(self.devices), len(todo))
+            threads = max(1, len(os.sched_getaffinity(0)) // count) if count > 1 else None
+            devices = [str(device) for device in self.devices]
+            Dealer(
+                steps, devices=devices, readers=readers, threads=threads, time_limit=self.time_limit, report=report
+            ).run(todo)
+            return
+        steps.prepare()
+        line = CaseLine(steps, readers=readers, report=report)
+        for item in todo:
+            line.put(item)
+        line.close()
+        line.run()
+
+    def _isolated(self, cases: int, steps: CaseSteps) -> bool:
+        needed = len(self.devices) > 1 or self.time_limit is not None
+        if self.isolate is False:
+            if needed:
+                raise ConfigError("--isolate False allows one device and no --time_limit; leave it out")
+            return False
+        if not (self.isolate or needed or cases > 1):
+            return False
+        try:
+            pickle.dumps(steps)
+        except Exception as error:
+            if self.isolate or needed:
+                raise ConfigError(f"worker processes need a config without local functions ({error})") from error
+            self.logger.warning(f"computing in this process, as the config cannot be sent to another ({error})")
+            return False
+        return True
+
+    def _record(self, name: str, row: dict[str, Any]) -> None:
+        row = dict(row)
+        fatal = row.pop("fatal", False)
+        if row["status"] == "failed":
+            self.table.discard_stale(name)
+        self.table.add(row)
+        self.state.output = row
+        self.fire_event(Events.ITERATION_COMPLETED)
+        if fatal:
+            raise OutputError(f"{row['reason']}; the run has stopped, start it again to go on")
+
+    def _close(self, count: int) -> None:
+        """The end of a run in words: what to look at, and what failed."""
+        done = [row for row in self.table.rows if row["status"] == "ok"]
+        for row in look_first(done):
+            self.logger.info(f"look at {row['case']} first: {row['hints']}")
         if self.table.failed:
             first = self.table.failed[0]
             raise CasesFailedError(
-                f"{len(self.table.failed)} of {len(everything)} cases failed, the others are done; first "
+                f"{len(self.table.failed)} of {count} cases failed, the others are done; first "
                 f"{first['case']}: {first['reason']}\nreasons: {self.table.path}"
             )
 
-    def _check_outputs(self) -> None:
-        for item in self.data_loader.dataset.data:  # type: ignore[union-attr]
-            images = [item["image"]] if isinstance(item["image"], str) else item["image"]
-            sources = {Path(path).resolve() for path in [*images, *filter(None, [item.get("label")])]}
+    def _check_outputs(self, cases: Sequence[Mapping[str, Any]]) -> None:
+        for item in cases:
+            images = item["image"] if isinstance(item["image"], list | tuple) else [item["image"]]
+            paths = [path for path in (*images, item.get("label")) if isinstance(path, str | Path)]
             mask = self.table.folder / f"{item['id']}.nii.gz"
-            if mask.resolve() in sources:
+            if mask.resolve() in {Path(path).resolve() for path in paths}:
                 raise ConfigError(f"{mask}: the mask would overwrite this file; give another --output_dir")
 
-    def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Any]:
-        case, started = batchdata, time.perf_counter()
-        files, timings = case["files"], case["timings"]
-        row: dict[str, Any] = {"case": files["id"], "input": _shown(files["image"])}
-        try:
-            if "error" in case:
-                raise _CaseError(case["error"])
-            with torch.inference_mode():
-                case = self._segment(case)
-            prediction = np.asarray(case[Keys.PRED][0])
-            row |= {"output": f"{files['id']}.nii.gz", "status": DONE, "notes": _notes(case[Keys.IMAGE])}
-            row |= self._volumes(prediction, case[Keys.IMAGE])
-        except Exception as error:
-            why = str(error) if isinstance(error, _CaseError) else reason(error)
-            if user_error(error) is None and not isinstance(error, _CaseError):
-                self.logger.exception(f"{files['id']}: {why}")
-            else:
-                self.logger.error(f"{files['id']}: {why}")
-            row |= {"status": FAILED, "reason": why}
-            self.table.discard_stale(files["id"])
-        total = time.perf_counter() - started + timings.get("read", 0.0) + timings.get("preprocess", 0.0)
-        row |= {f"{stage}_s": f"{timings[stage]:.3f}" for stage in STAGES if stage in timings}
-        self.table.add(row | {"total_s": f"{total:.3f}"})
-        return {"case": files["id"], "status": row["status"]}
 
-    def _segment(self, case: dict[str, Any]) -> dict[str, Any]:
-        started = time.perf_counter()
-        image: torch.Tensor = case[Keys.IMAGE]
-        plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-        with self.mode(self.network):
-            logits = self.inferer(plain[None].to(self.state.device), self.network)[0].cpu()
-        if not torch.isfinite(logits.sum()):
-            raise NetworkOutputError("the network's output is NaN or infinite; try --amp False, or other weights")
-        case[Keys.PRED] = logits
-        case["timings"]["forward"] = time.perf_counter() - started
-        return dict(self.case_postprocessing(case)) if self.case_postprocessing is not None else case
+def with_weights(network: torch.nn.Module, checkpoint: Checkpoint) -> torch.nn.Module:
+    """The network with a checkpoint's weights, or an Ensemble of it with the weights of several.
 
-    def _volumes(self, prediction: np.ndarray, image: MetaTensor) -> dict[str, Any]:
-        count = np.bincount(prediction.ravel(), minlength=len(self.table.labels))
-        voxel_ml = abs(float(np.linalg.det(np.asarray(image.meta["original_affine"])[:3, :3]))) / 1000
-        volumes: dict[str, Any] = {}
-        for name, voxels in zip(self.table.labels[1:], count[1:], strict=True):
-            volumes |= {f"{name}_voxels": int(voxels), f"{name}_ml": round(float(voxels) * voxel_ml, 3)}
-        return volumes
+    Raises:
+        CheckpointError: one is missing or of another network.
+    """
+    if checkpoint is None:
+        return network
+    if isinstance(checkpoint, str | Path):
+        return load_weights(network, checkpoint)
+    if len(checkpoint) == 1:
+        return load_weights(network, checkpoint[0])
+    return Ensemble(load_weights(copy.deepcopy(network), path) for path in checkpoint)
 
 
-class _CaseError(Exception):
-    """A reason that is worded already, on its way to the table."""
-
-
-def reason(error: BaseException) -> str:
-    """One line that says why a case failed: our own errors' text, or the type and text of the first cause."""
-    ours = user_error(error)
-    if ours is not None:
-        return " ".join(str(ours).split())
-    while error.__cause__ is not None:
-        error = error.__cause__
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return "out of memory: use a smaller window, --device cpu, or a machine with more memory"
-    return f"unexpected {type(error).__name__}: " + " ".join(str(error).split())
-
-
-def fingerprint(checkpoint: str | Path | None) -> str:
-    """First 12 digits of a checkpoint file's SHA-256, or "untrained" for none."""
+def fingerprint(checkpoint: Checkpoint) -> str:
+    """First 12 digits of the SHA-256 of a checkpoint file (joined by + for several), or "untrained" for none."""
     if checkpoint is None:
         return "untrained"
-    return hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()[:12]
+    paths = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
+    return "+".join(hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] for path in paths)
 
 
-def _shown(files: str | list[str]) -> str:
-    return ";".join(os.path.abspath(path) for path in ([files] if isinstance(files, str) else files))
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """SIGTERM, as a batch system sends before it kills, stops a run as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
 
-def _notes(image: Any) -> str:
-    return str(getattr(image, "meta", {}).get("notes", ""))
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _as_it_is(item: Any) -> Any:

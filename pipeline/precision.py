@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Literal
 
@@ -31,6 +32,27 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
         found = torch.cuda.device_count()
         raise ConfigError(f"device {name!r} is not here: PyTorch sees {found} CUDA GPUs; use --device cpu")
     return device
+
+
+def choose_devices(names: str | torch.device | Sequence[str | torch.device] = "auto") -> list[torch.device]:
+    """The devices to deal cases to.
+
+    Args:
+        names: as for `choose_device`; or several, "cuda:0,cuda:1" or a list; or "all" for every GPU that is seen.
+
+    Raises:
+        ConfigError: a name is unknown, there twice, or this machine has no such device.
+    """
+    if str(names) == "all":
+        count = torch.cuda.device_count()
+        return [torch.device(f"cuda:{index}") for index in range(count)] or [torch.device("cpu")]
+    if isinstance(names, torch.device):
+        return [names]
+    parts = [part.strip() for part in names.split(",")] if isinstance(names, str) else list(names)
+    devices = [choose_device(part) for part in parts]
+    if not devices or len(set(devices)) < len(devices):
+        raise ConfigError(f"device {names!r}: name each device once, such as cuda:0,cuda:1")
+    return devices
 
 
 def cpu_has_bfloat16() -> bool:

@@ -28,7 +28,7 @@ class Layer:
 
 
 class WindowGrid:
-    """The windows of MONAI's sliding_window_inference, layer by layer along the volume's longest axis.
+    """The windows of MONAI's sliding_window_inference, in order along the volume's longest axis.
 
     A volume smaller than a window is padded on both sides, as there.
 
@@ -49,8 +49,9 @@ class WindowGrid:
             for r, n, o in zip(self.roi_size, self.padded, overlap, strict=True)
         ]
         slices = dense_patch_slices(self.padded, self.roi_size, interval)
-        self.starts: list[Start] = sorted({tuple(part.start for part in window) for window in slices})
         self.axis = max(range(len(self.padded)), key=self.padded.__getitem__)
+        starts = {tuple(part.start for part in window) for window in slices}
+        self.starts: list[Start] = sorted(starts, key=lambda start: (start[self.axis], start))
 
     def pad(self, image: torch.Tensor, value: float) -> torch.Tensor:
         """The image (C, *shape) at the padded size; the same tensor where nothing is to be padded."""

@@ -13,6 +13,7 @@ from .labels import AlignLabeld, ClassIndicesd, MapLabelsd
 from .load import LoadCased
 from .postprocessing import postprocessing
 from .preprocessing import preprocessing
+from .resample import ToNetworkGridd
 from .restore import RestoreLabelsd, original_grid, restore_labels
 from .window import RandomWindowd
 from .write import WriteLabelsd
@@ -27,6 +28,7 @@ __all__ = [
     "MapLabelsd",
     "RandomWindowd",
     "RestoreLabelsd",
+    "ToNetworkGridd",
     "WriteLabelsd",
     "ZScored",
     "augmentation",

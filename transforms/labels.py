@@ -9,15 +9,17 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapLabelValue, MapTransform, SpatialResample
 
-from ..data.geometry import Grid, same_grid
+from ..data.geometry import same_grid
+from .resample import grid_of, nearest_axes, on_grid, parallel_axes
 
 
 class AlignLabeld(MapTransform):
     """Bring label maps onto the grid of `data[reference]` by nearest neighbour.
 
     The two affines say where; outside the label it is 0. Both are MetaTensors (C, x, y, z). A label already
-    on that grid (0.01 mm) is left as it is. The label keeps its meta. MONAI's ResampleToMatchd would
-    overwrite the label's meta by the image's and smear labels beyond their border.
+    on that grid (0.01 mm) is left as it is; another one is looked up straight in its own grid, whatever its
+    orientation, and becomes float32. The label keeps its meta. MONAI's ResampleToMatchd would overwrite the label's
+    meta by the image's and smear labels beyond their border.
     """
 
     def __init__(
@@ -25,17 +27,24 @@ class AlignLabeld(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.reference = reference
-        self.resample = SpatialResample(mode="nearest", padding_mode="zeros", align_corners=False)
+        self.general = SpatialResample(mode="nearest", padding_mode="zeros", align_corners=False)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A new dict with the keys transformed; `data` and its tensors are left as they are."""
         result = dict(data)
         image = result[self.reference]
-        wanted = _grid(image)
         for key in self.key_iterator(result):
-            if not same_grid(_grid(result[key]), wanted):
-                result[key] = self.resample(result[key], dst_affine=image.affine, spatial_size=image.shape[1:])
+            result[key] = self._aligned(result[key], image)
         return result
+
+    def _aligned(self, labels: MetaTensor, image: MetaTensor) -> MetaTensor:
+        source, wanted = grid_of(labels), grid_of(image)
+        if same_grid(source, wanted):
+            return labels
+        axes = parallel_axes(source, wanted)
+        if axes is None:
+            return self.general(labels, dst_affine=image.affine, spatial_size=image.shape[1:])
+        return on_grid(nearest_axes(labels.as_tensor(), axes).float(), wanted, like=labels)
 
 
 class MapLabelsd(MapTransform):
@@ -108,8 +117,3 @@ class ClassIndicesd(MapTransform):
         if len(indices) <= self.max_samples_per_class:
             return indices
         return indices[np.linspace(0, len(indices) - 1, self.max_samples_per_class).round().astype(np.int64)]
-
-
-def _grid(tensor: MetaTensor) -> Grid:
-    x, y, z = tensor.shape[1:]
-    return Grid((int(x), int(y), int(z)), np.asarray(torch.as_tensor(tensor.affine), dtype=np.float64))

@@ -21,16 +21,21 @@ Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
 class LoadCased(MapTransform):
-    """Read a case: each key's path, or list of paths (a file a channel), becomes a MetaTensor.
+    """Read a case: each key's path, list of paths (a file a channel) or DicomSeries becomes a MetaTensor.
 
     float32, (C, X, Y, Z). Affines are voxel index to RAS+ mm. The meta holds `affine`, `original_affine` (4,
-    4) float64, `spatial_shape` (3,) of the file, `filename_or_obj` (the first path, str) and `notes` (str:
+    4) float64, `spatial_shape` (3,) of the file, `filename_or_obj` (str: the first path, or the series) and `notes` (str:
     what was odd about the files, "" mostly). Keys in `label_keys` are read as label maps: whole numbers >= 0,
     one channel. Seconds are added to data["timings"]["read"] if that dict is present.
 
     Args:
         channels: channels of each image; with a list of paths, one for each channel.
         non_finite: "error" or "replace": what to do with NaN and infinite voxels, see data.images.read_image.
+        keep_integers: images stored as integers become int16 or int32, label maps uint8 (int32 above 255): what
+            follows then reads less memory, and no float32 copy at full resolution is made.
+        keep_scan: leave the array of the first key that is no label map, as it was read (integers kept), in
+            data["scan"]: numpy, (X, Y, Z), or (C, X, Y, Z) with several channels. The tensor shares its memory
+            where it is of the same type (always with `keep_integers`), so neither may be changed in place.
 
     Raises:
         ImageError: a file cannot be read or is not usable; the files of a list are on different grids, or not
@@ -44,34 +49,65 @@ class LoadCased(MapTransform):
         channels: int = 1,
         label_keys: KeysCollection = ("label",),
         non_finite: str = "error",
+        keep_integers: bool = False,
+        keep_scan: bool = False,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.channels = channels
         self.label_keys = (label_keys,) if isinstance(label_keys, str) else tuple(label_keys)  # type: ignore[arg-type]
         self.non_finite = non_finite
+        self.keep_integers = keep_integers
+        self.keep_scan = keep_scan
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A new dict with the keys transformed; `data` and its tensors are left as they are."""
         result = dict(data)
         with stage(result, "read"):
+            scan: np.ndarray | None = None
             for key in self.key_iterator(result):
                 if key in self.label_keys:
                     images = [read_labels(path) for path in _as_paths(result[key])]
                 else:
-                    images = self._read_image(_as_paths(result[key]))
-                result[key] = _to_tensor(images)
+                    images = self._read_image(result[key])
+                array = _stacked(images)
+                if scan is None and key not in self.label_keys:
+                    scan = array
+                if not self.keep_integers:
+                    array = np.asarray(array, dtype=np.float32)
+                source = result[key] if is_series(result[key]) else images[0].path
+                result[key] = _to_tensor(array, images, str(source))
+            if self.keep_scan and scan is not None:
+                result["scan"] = scan[0] if len(scan) == 1 else scan
         return result
 
-    def _read_image(self, paths: list[Path]) -> list[Image]:
+    def _read_image(self, value: Any) -> list[Image]:
+        whole = self.keep_integers or self.keep_scan
+        if is_series(value):
+            from ..data.dicom_volume import read_series  # only those who have DICOM pay for its import
+
+            if self.channels != 1:
+                raise ImageError(f"{value}: a DICOM series has one channel, but {self.channels} are wanted")
+            return [read_series(value, keep_integers=whole)]
+        paths = _as_paths(value)
+        non_finite: Any = self.non_finite
         if len(paths) == 1:
-            return [read_image(paths[0], channels=self.channels, non_finite=self.non_finite)]  # type: ignore[arg-type]
+            return [read_image(paths[0], channels=self.channels, non_finite=non_finite, keep_integers=whole)]
         if len(paths) != self.channels:
             raise ImageError(
                 f"{paths[0]}: the case has {len(paths)} files, "
                 f"but {self.channels} channels are wanted; give a file for each"
             )
-        return [read_image(path, non_finite=self.non_finite) for path in paths]  # type: ignore[arg-type]
+        return [read_image(path, non_finite=non_finite, keep_integers=whole) for path in paths]
+
+
+def is_series(value: Any) -> bool:
+    """Whether a value is a DicomSeries; a path is told from one without importing the readers of DICOM."""
+    if value is None or isinstance(value, str | PathLike | Sequence):
+        return False
+    from ..data.dicom_series import DicomSeries
+
+    return isinstance(value, DicomSeries)
 
 
 def _as_paths(value: Paths) -> list[Path]:
@@ -82,7 +118,8 @@ def _as_paths(value: Paths) -> list[Path]:
     raise TypeError(f"a path or a list of paths is wanted, got {type(value).__name__}: {str(value)[:80]}")
 
 
-def _to_tensor(images: Sequence[Image]) -> MetaTensor:
+def _stacked(images: Sequence[Image]) -> np.ndarray:
+    """(C, X, Y, Z) of the images, of their type; the image's own memory when it is one."""
     first = images[0]
     for other in images[1:]:
         if not same_grid(first.grid, other.grid):
@@ -94,15 +131,20 @@ def _to_tensor(images: Sequence[Image]) -> MetaTensor:
                 "resample the channels of a case to one grid"
             )
     arrays = [image.array if image.array.ndim == 4 else image.array[None] for image in images]
-    array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    affine = np.array(first.grid.affine, dtype=np.float64)
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _to_tensor(array: np.ndarray, images: Sequence[Image], source: str) -> MetaTensor:
+    grid = images[0].grid
+    affine = np.array(grid.affine, dtype=np.float64)
     meta = {
         "original_affine": affine,
-        "spatial_shape": np.asarray(first.grid.shape),
-        "filename_or_obj": str(first.path),
+        "spatial_shape": np.asarray(grid.shape),
+        "filename_or_obj": source,
         # One string, not a tuple: MONAI cannot collate tuples that differ in length from case to case.
         "notes": "; ".join(note for image in images for note in image.notes),
         "space": SpaceKeys.RAS,
     }
-    tensor = torch.from_numpy(np.asarray(array, dtype=np.float32))
-    return MetaTensor(tensor, affine=torch.from_numpy(affine.copy()), meta=meta)
+    if array.dtype.kind == "u" and array.dtype != np.uint8:
+        array = array.astype(np.int32 if array.dtype == np.uint16 else np.int64)  # torch hardly knows the others
+    return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(affine.copy()), meta=meta)

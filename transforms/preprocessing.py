@@ -1,16 +1,18 @@
 """Deterministic preprocessing, the same in training, evaluation and inference."""
 
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from typing import Any
 
-import numpy as np
 import torch
-from monai.transforms import Compose, CropForegroundd, EnsureTyped, Orientationd, Spacingd
+from monai.transforms import Compose, CropForegroundd, EnsureTyped
 
 from ..data.errors import ConfigError
 from .intensity import intensity_transforms
 from .labels import AlignLabeld, MapLabelsd
 from .load import LoadCased
+from .region import Box, Regiond
+from .resample import ToNetworkGridd
 
 _AXIS_LABELS = (("L", "R"), ("P", "A"), ("I", "S"))
 
@@ -24,14 +26,17 @@ def preprocessing(
     foreground: float | None = None,
     channels: int = 1,
     label_map: Mapping[int, int] | None = None,
+    body_threshold: float | None = None,
+    region: Box | str | PathLike[str] | None = None,
+    keep_scan: bool = False,
 ) -> Compose:
     """Transforms from {"image": path, "label": path} to tensors on the network's grid.
 
-    The result: MetaTensors float32 (C, x, y, z). The order: LoadCased, Orientationd, Spacingd (image,
-    trilinear, border values beyond the edge), AlignLabeld (label, nearest neighbour, straight from its own
-    grid: resampled once, and always of the image's shape), MapLabelsd, intensity, CropForegroundd,
-    EnsureTyped. `affine` of the result is true for flipped, permuted, oblique and sheared scans: the grid for
-    a sheared one (gantry tilt) is orthonormal, as MONAI's Spacing removes the shear from the new affine and
+    The result: MetaTensors float32 (C, x, y, z). The order: LoadCased (integers stay integers), ToNetworkGridd (image:
+    orientation and spacing in one step, trilinear, border values beyond the edge), AlignLabeld (label, nearest
+    neighbour, straight from its own grid: resampled once, and always of the image's shape), MapLabelsd, Regiond,
+    intensity, CropForegroundd, EnsureTyped. `affine` of the result is true for flipped, permuted, oblique and sheared scans: the
+    grid for a sheared one (gantry tilt) is orthonormal, as MONAI's Spacing removes the shear from the new affine and
     resamples by both affines. Without `spacing` nothing is resampled but a label that is on another grid, and
     a shear stays.
 
@@ -44,6 +49,8 @@ def preprocessing(
             crop; an image with nothing above it is left whole.
         channels: of the image.
         label_map: dataset's label value -> network's channel; None when they are the same.
+        body_threshold, region: where windows are to run, left in data["region"]; see Regiond.
+        keep_scan: leave the image as it was read, in its own grid, in data["scan"]; see LoadCased.
 
     Raises:
         ConfigError: orientation, spacing, keys or intensity is impossible.
@@ -52,23 +59,28 @@ def preprocessing(
     if "image" not in keys or set(keys) - {"image", "label"}:
         raise ConfigError(f'keys: ("image",) or ("image", "label") is wanted, got {tuple(keys)}')
     _check_orientation(orientation)
+    pixdim = None if spacing is None else _checked_spacing(spacing)
     has_label = "label" in keys
     transforms: list[Callable] = [
-        LoadCased(keys, channels=channels),
-        Orientationd(keys, axcodes=orientation.upper(), labels=_AXIS_LABELS),
+        LoadCased(keys, channels=channels, keep_integers=True, keep_scan=keep_scan),
+        ToNetworkGridd("image", orientation=orientation, spacing=pixdim),
     ]
-    if spacing is not None:
-        pixdim = _checked_spacing(spacing)
-        # float32 coordinates are off by 1e-4 of a voxel at most, and float64 volumes take twice the memory.
-        transforms.append(Spacingd("image", pixdim=pixdim, mode="bilinear", padding_mode="border", dtype=np.float32))
     if has_label:
         transforms.append(AlignLabeld("label", reference="image"))
         if label_map is not None:
             transforms.append(MapLabelsd("label", label_map=label_map))
+    if body_threshold is not None or region is not None:
+        transforms.append(Regiond(body_threshold=body_threshold, region=region))
     transforms.extend(intensity_transforms(intensity, keys="image"))
     if foreground is not None:
         transforms.append(
-            CropForegroundd(keys, source_key="image", select_fn=_Above(float(foreground)), allow_smaller=True)
+            CropForegroundd(
+                (*keys, "region"),
+                source_key="image",
+                select_fn=_Above(float(foreground)),
+                allow_smaller=True,
+                allow_missing_keys=True,
+            )
         )
     transforms.append(EnsureTyped(keys, dtype=torch.float32, track_meta=True))
     return Compose(transforms)

@@ -72,8 +72,8 @@ class Restoration:
     """One volume's way back, see `restore_labels`; what is asked for besides the labels is gathered on the way.
 
     Args:
-        probabilities: channels whose probability is wanted in the target's grid: the softmax (or sigmoid) on the
-            scores' grid, interpolated.
+        probabilities: labels (channel indices; of a single channel 0 and 1) whose probability is wanted in the target's
+            grid: the softmax (or sigmoid) on the scores' grid, interpolated.
     """
 
     def __init__(
@@ -195,8 +195,11 @@ class Restoration:
     def _chances(self, scores: torch.Tensor) -> torch.Tensor:
         """(rows, y, z, wanted) float32: the probabilities of the wanted channels on the scores' grid."""
         result = torch.empty(*scores.shape[:3], len(self.wanted), dtype=torch.float32, device=scores.device)
+        single = scores.shape[-1] == 1  # the foreground's, though its label is 1
         for row, chances in zip(scores, result, strict=True):
             whole = _probabilities(row.float(), self.slabs.probabilities)
+            if single:
+                whole = torch.cat([1 - whole, whole], -1)
             chances.copy_(whole[..., self.wanted])
         return result
 

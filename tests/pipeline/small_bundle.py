@@ -23,7 +23,8 @@ TRAINING: dict[str, Any] = {
     "num_workers": 0,
     "warmup_iterations": 2,
 }
-INFERENCE: dict[str, Any] = {**NETWORK, "overlap": 0.1}
+# in this process, so that tests can put their own parts in the place of ours; test_dealing.py has the worker processes
+INFERENCE: dict[str, Any] = {**NETWORK, "overlap": 0.1, "isolate": False}
 
 
 def train(dataset: Path, output: Path, **options: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from gridgate.data.datasets import load_dataset, write_dataset_json
 from gridgate.data.errors import ConfigError, DatasetError
-from gridgate.pipeline.cases import check_dataset, check_folder, dataset_cases, folder_cases, label_map
+from gridgate.pipeline.cases import check_dataset, check_folder, dataset_cases, folder_inputs, label_map
 
 ORGANS = {"background": 0, "liver": 1, "spleen": 2}
 
@@ -40,36 +40,19 @@ def ids(items: list[dict[str, Any]]) -> list[str]:
 
 def test_each_image_of_a_folder_is_a_case(tmp_path: Path) -> None:
     files(tmp_path, "b.nii.gz", "a.nrrd", "c.d.nii", "e.MHA", "notes.txt", ".hidden.nii.gz")
-    items = folder_cases(tmp_path)
+    items = folder_inputs(tmp_path, output_dir=tmp_path / "masks").cases
     assert ids(items) == ["a", "b", "c.d", "e"]
     assert items[1] == {"id": "b", "image": str(tmp_path / "b.nii.gz")}
-    assert folder_cases(tmp_path / "b.nii.gz") == [items[1]]
-    assert folder_cases(tmp_path / "absent") == []
+    assert folder_inputs(tmp_path / "b.nii.gz", output_dir=tmp_path / "masks").cases == [items[1]]
+    assert folder_inputs(tmp_path / "absent", output_dir=tmp_path / "masks").cases == []
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        ("a.nii.gz", "a.nrrd"),
-        ("a.nii.gz", "a.nii", "a.mha", "b.nii"),
-        ("a.nii.gz", "A.nrrd"),  # one file on a disk that does not tell case
-        ("a.nii.gz", "a.nrrd", "a_nrrd.nii.gz"),  # called as the second becomes
-        ("a.nii.gz", "a.nrrd", "a_nrrd.nii.gz", "a_nrrd.nrrd", "a_nrrd_nrrd.nii", "A_NRRD_.nii"),
-    ],
-)
-def test_no_two_files_give_one_mask(names: tuple[str, ...], tmp_path: Path) -> None:
-    items = folder_cases(files(tmp_path, *names))
-    assert sorted(Path(item["image"]).name for item in items) == sorted(names)
-    assert len({item["id"].lower() for item in items}) == len(names)
-    assert all("/" not in item["id"] for item in items)
-
-
-def test_a_case_that_has_no_double_keeps_its_id(tmp_path: Path) -> None:
-    items = folder_cases(files(tmp_path, "a.nii.gz", "a.nrrd", "a_nrrd.nii.gz", "b.nii.gz"))
-    found = {Path(item["image"]).name: item["id"] for item in items}
-    assert found["a.nii.gz"] == "a_nii_gz"
-    assert found["a_nrrd.nii.gz"] == "a_nrrd"
-    assert found["b.nii.gz"] == "b"
+def test_masks_of_an_earlier_run_inside_the_folder_are_no_scans(tmp_path: Path) -> None:
+    files(tmp_path / "masks", "a.nii.gz")
+    files(tmp_path / "day_1", "a.nii.gz")
+    items = folder_inputs(tmp_path, output_dir=tmp_path / "masks").cases
+    assert ids(items) == ["day_1/a"]
+    assert ids(folder_inputs(tmp_path, output_dir=tmp_path / "masks", flat=True).cases) == ["day_1_a"]
 
 
 def test_check_folder_refuses_what_cannot_be_or_would_overwrite(
@@ -81,13 +64,15 @@ def test_check_folder_refuses_what_cannot_be_or_would_overwrite(
     with pytest.raises(ConfigError, match="no such file or folder"):
         check_folder(tmp_path / "absent", tmp_path / "masks")
     with pytest.raises(ConfigError, match=r"no image in it; looked for .*\.nii\.gz"):
-        check_folder(files(tmp_path / "texts", "a.txt"), tmp_path / "masks")
+        folder_inputs(files(tmp_path / "texts", "a.txt"), output_dir=tmp_path / "masks")
     (tmp_path / "link").symlink_to(scans)
     monkeypatch.chdir(scans)
     for source in (scans, scans / "a.nii.gz", Path(), tmp_path / "link"):
         for output in (scans, Path(), tmp_path / "link", tmp_path / "masks" / ".." / "scans"):
             with pytest.raises(ConfigError, match="would overwrite"):
                 check_folder(source, output)
+            with pytest.raises(ConfigError, match="would overwrite"):
+                folder_inputs(source, output_dir=output)
 
 
 # datasets

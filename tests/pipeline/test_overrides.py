@@ -99,7 +99,7 @@ def test_a_word_for_a_switch_is_an_error(word: object) -> None:
 def test_an_id_that_is_like_no_other_lists_some() -> None:
     error = failure(lambda: initialize(str(CONFIGS / INFERENCE), zzz=1))
     assert "--zzz is no setting of this bundle: known here: " in str(error)
-    assert "batch_size, bundle_root, cache_rate, channels" in str(error)
+    assert "batch_size, body_threshold, bundle_root, cache_rate, channels" in str(error)
 
 
 def test_a_setting_of_another_workflow_of_the_bundle_is_no_error() -> None:

@@ -1,6 +1,7 @@
 """Sliding windows against MONAI's own inferer, and mirroring against flips made by hand."""
 
 from itertools import combinations
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,12 @@ from monai.inferers import SlidingWindowInferer
 from torch import nn
 
 from gridgate.data.errors import ConfigError
+from gridgate.pipeline import device_memory
+from gridgate.pipeline.accumulator import Accumulator
+from gridgate.pipeline.ensemble import Ensemble
 from gridgate.pipeline.sliding_window import SlidingWindow
+from gridgate.pipeline.window_forward import OtherOutputError
+from gridgate.transforms.slabs import ScoreSlabs
 
 
 class Network(nn.Module):
@@ -146,3 +152,208 @@ def test_on_a_gpu_it_is_close_to_the_cpu(network: Network) -> None:
     assert on_gpu.dtype == torch.float32 and on_gpu.is_cuda
     on_cpu = SlidingWindow((16, 16, 16), overlap=0.5, mirror_axes=(1,), amp=False)(inputs, network.cpu())
     assert (on_gpu.cpu() - on_cpu).abs().max() < 0.1, "16 bits, so not exactly"
+
+
+# slabs
+
+
+def joined(slabs: ScoreSlabs) -> torch.Tensor:
+    """(C, *shape) of slabs, which must be in order and without gaps."""
+    parts, reached = [], 0
+    for slab in slabs:
+        assert slab.start == reached
+        reached += len(slab.scores)
+        parts.append(slab.scores)
+    assert reached == slabs.shape[slabs.axis]
+    return torch.cat(parts).movedim(-1, 0).movedim(1, 1 + slabs.axis)
+
+
+@pytest.mark.parametrize("size", [(40, 17, 23), (17, 40, 16), (9, 18, 41), (5, 7, 3), (16, 16, 16)])
+@pytest.mark.parametrize("overlap", [0.0, 0.5, 0.7])
+def test_slabs_are_the_volume_piece_by_piece(size: tuple[int, int, int], overlap: float, network: Network) -> None:
+    inputs = image(*size)
+    inferer = SlidingWindow((16, 16, 16), overlap=overlap, amp=False)
+    slabs = inferer.slabs(inputs[0], network)
+    assert slabs.axis == max(range(3), key=lambda axis: max(size[axis], 16))
+    torch.testing.assert_close(joined(slabs), monais(network, inputs, (16, 16, 16), overlap)[0], rtol=0, atol=1e-5)
+    assert slabs.facts["windows_skipped"] == 0
+    assert 0 < slabs.facts["network_seconds"] <= slabs.facts["seconds"]
+
+
+def test_the_accumulator_is_as_deep_as_a_window(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+
+    class Watched(Accumulator):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            shapes.append(tuple(self.sums.shape))
+
+    monkeypatch.setattr("gridgate.pipeline.sliding_window.Accumulator", Watched)
+    for length in (40, 80):
+        slabs = SlidingWindow((16, 16, 16), amp=False).slabs(image(20, 24, length)[0], network)
+        rows = [len(slab.scores) for slab in slabs]
+        assert max(rows) <= 16 and sum(rows) == length
+    assert shapes == [(16, 20, 24, 3)] * 2
+
+
+def test_constant_weights_and_an_overlap_an_axis_are_monais(network: Network) -> None:
+    inputs = image(30, 25, 20)
+    options: dict[str, Any] = {"overlap": (0.5, 0.25, 0.0), "mode": "constant"}
+    ours = SlidingWindow((16, 16, 16), amp=False, **options)(inputs, network)
+    lowest = float(inputs.min())
+    theirs = SlidingWindowInferer((16, 16, 16), 1, cval=lowest, **options)
+    with torch.no_grad():
+        torch.testing.assert_close(ours, theirs(inputs, network), rtol=0, atol=1e-5)
+
+
+def test_windows_outside_the_region_are_not_run_and_get_the_background(network: Network) -> None:
+    inputs = image(48, 16, 16)
+    region = torch.zeros(48, 16, 16, dtype=torch.bool)
+    region[30, 3, 3] = True
+    inferer = SlidingWindow((16, 16, 16), overlap=0.5, amp=False)
+    everywhere = inferer(inputs, network)
+    slabs = inferer.slabs(inputs[0], network, region=region)
+    found = joined(slabs)
+    # windows begin at 0, 8, 16, 24 and 32; those from 16 and 24 on hold row 30
+    assert (slabs.facts["windows"], slabs.facts["windows_skipped"]) == (5, 3)
+    assert (found.argmax(0)[:16] == 0).all() and (found.argmax(0)[40:] == 0).all()
+    # no window that holds a voxel of the region is missing, so it has its scores from all of them
+    torch.testing.assert_close(found[:, 30], everywhere[0, :, 30], rtol=0, atol=1e-6)
+    torch.testing.assert_close(inferer(inputs, network, region=region)[0], found, rtol=0, atol=0)
+
+
+def test_an_empty_region_is_all_background(network: Network) -> None:
+    nothing = torch.zeros(20, 30, 20, dtype=torch.bool)
+    slabs = SlidingWindow((16, 16, 16), amp=False).slabs(image(20, 30, 20)[0], network, region=nothing)
+    found = joined(slabs)
+    assert found.shape == (3, 20, 30, 20) and (found.argmax(0) == 0).all()
+    assert slabs.facts["windows"] == slabs.facts["windows_skipped"] == 12
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_ensemble_is_the_mean_of_probabilities(channels: int) -> None:
+    def member(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return nn.Conv3d(1, channels, 3, padding=1).eval()
+
+    inputs, networks = image(16, 16, 24), [member(0), member(1), member(2)]
+    inferer = SlidingWindow((16, 16, 16), amp=False, overlap=0.5)
+    found = inferer(inputs, Ensemble(networks))
+    start = [image[..., first : first + 16] for image in [inputs] for first in (0, 8)]
+    wanted = []
+    with torch.no_grad():
+        for window in start:
+            chances = [n(window).sigmoid() if channels == 1 else n(window).softmax(1) for n in networks]
+            wanted.append(torch.stack(chances).mean(0))
+    torch.testing.assert_close(found[..., :8], wanted[0][..., :8], rtol=0, atol=1e-5)
+    torch.testing.assert_close(found[..., 16:], wanted[1][..., 8:], rtol=0, atol=1e-5)
+    slabs = inferer.slabs(inputs[0], Ensemble(networks), region=torch.zeros(16, 16, 24))
+    assert slabs.probabilities and joined(slabs)[0].max() == (0.0 if channels == 1 else 1.0)
+
+
+def test_mirror_agreement_by_hand() -> None:
+    class Shifted(nn.Module):
+        """Says 1 where the image is above 0, and in the first row always."""
+
+        def forward(self, window: torch.Tensor) -> torch.Tensor:
+            logits = torch.cat([-window, window], 1)
+            logits[:, 1, 0] = 100
+            return logits
+
+    inputs = torch.full((1, 1, 8, 8, 8), -1.0)
+    inputs[:, :, 4:6] = 1.0
+    slabs = SlidingWindow((8, 8, 8), mirror_axes=(0,), amp=False).slabs(inputs[0], Shifted())
+    labels = joined(slabs).argmax(0)
+    assert labels[0].all() and labels[7].all() and labels[4:6].all()
+    # of every second row 0 2 4 6, one view calls 0 and 4 foreground and the other 4 alone (its own first row is 7):
+    # they agree with the mean in 4 only
+    assert slabs.facts["mirror_agreement"] == pytest.approx(0.5)
+    plain = SlidingWindow((8, 8, 8), amp=False).slabs(inputs[0], Shifted())
+    joined(plain)
+    assert "mirror_agreement" not in plain.facts
+
+
+def test_batches_shrink_when_memory_runs_out_and_other_errors_are_errors(network: Network) -> None:
+    class Small(nn.Module):
+        def forward(self, windows: torch.Tensor) -> torch.Tensor:
+            if len(windows) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            result: torch.Tensor = network(windows)
+            return result
+
+    class Broken(nn.Module):
+        def forward(self, windows: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("out of memory, says this text, but it is another error")
+
+    inputs = image(40, 30, 20)
+    inferer = SlidingWindow((16, 16, 16), sw_batch_size=8, amp=False)
+    torch.testing.assert_close(inferer(inputs, Small()), inferer(inputs, network), rtol=0, atol=1e-5)
+    with pytest.raises(RuntimeError, match="another error") as caught:
+        inferer(inputs, Broken())
+    assert not isinstance(caught.value, torch.OutOfMemoryError)
+
+    class Full(nn.Module):
+        def forward(self, windows: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        inferer(inputs, Full())
+
+
+def test_where_the_accumulator_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu, cpu = torch.device("cuda:0"), torch.device("cpu")
+    monkeypatch.setattr(device_memory, "free_bytes", lambda device: None if device == cpu else 1000)
+    assert device_memory.accumulator_device(cpu, 10**15) == cpu
+    assert device_memory.accumulator_device(gpu, 800) == gpu
+    assert device_memory.accumulator_device(gpu, 999) == cpu
+
+
+def test_16_bits_halve_the_accumulator_and_hardly_change_the_scores(network: Network) -> None:
+    inputs = image(40, 24, 24)
+    exact = SlidingWindow((16, 16, 16), amp=False)(inputs, network)
+    half = SlidingWindow((16, 16, 16), amp=True)(inputs, network)  # bfloat16 in software where it must be
+    slab = next(iter(SlidingWindow((16, 16, 16), amp=True).slabs(inputs[0], network)))
+    assert slab.scores.dtype == torch.float16
+    assert (half - exact).abs().max() < 0.05 * exact.abs().max()
+
+
+def test_networks_with_other_outputs_go_monais_way(network: Network) -> None:
+    class Two(nn.Module):
+        def forward(self, windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return network(windows), windows * 2
+
+    inputs = image(20, 16, 16)
+    first, second = SlidingWindow((16, 16, 16), amp=False)(inputs, Two())
+    torch.testing.assert_close(first, SlidingWindow((16, 16, 16), amp=False)(inputs, network), rtol=0, atol=1e-5)
+    torch.testing.assert_close(second, inputs * 2, rtol=0, atol=1e-5)
+    with pytest.raises(OtherOutputError, match="tuple"):
+        SlidingWindow((16, 16, 16), mirror_axes=(0,), amp=False)(inputs, Two())
+
+
+def test_progress_is_told_and_can_end_the_run(network: Network) -> None:
+    told = []
+    inferer = SlidingWindow((16, 16, 16), sw_batch_size=2, amp=False, overlap=0)
+    for _ in inferer.slabs(image(48, 16, 16)[0], network, progress=lambda done, total: told.append((done, total))):
+        pass
+    assert told == [(2, 3), (3, 3)]
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(inferer.slabs(image(48, 16, 16)[0], network, progress=stop))
+
+
+@pytest.mark.cuda
+def test_on_a_gpu_the_accumulator_may_lie_in_the_machines_memory(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = image(48, 40, 24)
+    wanted = SlidingWindow((16, 16, 16), amp=False)(inputs, network)
+    network = network.cuda()
+    inferer = SlidingWindow((16, 16, 16), amp=False, sw_device=torch.device("cuda"))
+    torch.testing.assert_close(inferer(inputs, network).cpu(), wanted, rtol=0, atol=1e-3)
+    monkeypatch.setattr("gridgate.pipeline.sliding_window.accumulator_device", lambda *_: torch.device("cpu"))
+    found = inferer(inputs.cuda(), network)
+    assert found.device.type == "cpu"
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-3)

@@ -1,0 +1,17 @@
+"""What the benchmark runs on, as JSON on stdout; a program of its own, so that inference.py need not import PyTorch."""
+
+from __future__ import annotations
+
+import json
+
+from gridgate.pipeline.machine import machine_facts
+from gridgate.pipeline.precision import cpu_has_bfloat16
+
+
+def main() -> None:
+    """Print hardware, versions, and whether the CPU multiplies bfloat16."""
+    print(json.dumps({"machine": machine_facts(), "cpu_has_bfloat16": cpu_has_bfloat16()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""Dealing cases to worker processes, one a device: whatever becomes of a worker, each case gets its row."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from multiprocessing.connection import wait
+from typing import Any
+
+from ..data.errors import GridgateError
+from .case_line import Report
+from .case_steps import Case, CaseSteps, shown
+from .case_table import FAILED
+from .worker_process import InHand, Worker
+
+_STARTS = 3  # workers in a row that end without a case in hand: it is not the cases
+_GRACE_SECONDS = 20.0  # for what is being written when the run is stopped
+
+
+class WorkerError(GridgateError):
+    """Worker processes cannot be started."""
+
+
+class Dealer:
+    """Cases over worker processes.
+
+    A worker that dies takes the case it worked on: if it had several in hand, these are run again one at a time, and
+    the one that kills its worker then is the one that failed. A case that takes longer than the limit is ended by
+    killing its worker; the others in that worker's hands are run again.
+
+    Args:
+        steps: what to do with a case; its `device` is replaced.
+        devices: a worker each.
+        readers: threads a worker that read ahead.
+        threads: PyTorch's threads a worker; None leaves its default.
+        time_limit: seconds that reading, computing and writing of one case may take together; None is no limit.
+        report: as CaseLine's; called in this thread.
+    """
+
+    def __init__(
+        self,
+        steps: CaseSteps,
+        *,
+        devices: Sequence[str],
+        readers: int = 1,
+        threads: int | None = None,
+        time_limit: float | None = None,
+        report: Report,
+    ) -> None:
+        settings = {"readers": readers, "threads": threads}
+        self.payloads = {
+            device: pickle.dumps({**settings, "steps": replace(steps, device=device)}) for device in devices
+        }
+        self.devices = list(devices)
+        self.ahead = readers + 2  # being read, waiting, being computed
+        self.time_limit = time_limit
+        self.report = report
+        self.todo: deque[Case] = deque()
+        self.suspects: deque[Case] = deque()
+        self.workers: list[Worker] = []
+        self.failed_starts = 0
+        self.broken = ""
+
+    def run(self, items: Sequence[Case]) -> None:
+        """Do all cases.
+
+        Raises:
+            WorkerError: no worker can be started.
+            KeyboardInterrupt: the run was stopped; what was being written is finished, the workers are gone.
+        """
+        self.todo.extend(items)
+        try:
+            self.workers = [Worker(device, self.payloads[device]) for device in self.devices[: max(1, len(items))]]
+            while self.todo or self.suspects or any(worker.cases for worker in self.workers):
+                self._deal()
+                self._listen(0.25)
+                self._check_time()
+            for worker in self.workers:
+                worker.tell(("close", None))
+        except KeyboardInterrupt:
+            self._wind_up()
+            raise
+        finally:
+            self._end()
+
+    def _deal(self) -> None:
+        for worker in self.workers:
+            if worker.ended or not worker.ready:
+                continue
+            if self.suspects:  # alone, so that it is known who did it
+                if not worker.cases:
+                    worker.give(self.suspects.popleft())
+                continue
+            while self.todo and len(worker.cases) < self.ahead:
+                worker.give(self.todo.popleft())
+
+    def _listen(self, seconds: float) -> None:
+        wait([worker.connection for worker in self.workers if not worker.ended], timeout=seconds)
+        for index, worker in enumerate(self.workers):
+            for kind, name, more in worker.messages():
+                self._take(worker, kind, name, more)
+            if worker.ended:
+                self._bury(worker)
+                if self.todo or self.suspects:
+                    self.workers[index] = Worker(worker.device, worker.payload)
+        self.workers = [worker for worker in self.workers if not worker.ended]
+
+    def _take(self, worker: Worker, kind: str, name: str, more: Any) -> None:
+        if kind == "ready":
+            worker.ready = True
+            return
+        if kind == "broken":
+            self.broken = str(more)
+            return
+        if kind == "end" or name not in worker.cases:
+            return
+        case = worker.cases[name]
+        if kind == "done":
+            self.failed_starts = 0
+            del worker.cases[name]
+        elif kind != "windows":
+            case.enter("" if kind == "wait" else kind)
+        self.report(kind, name, more)
+
+    def _bury(self, worker: Worker) -> None:
+        """See to the cases that a dead worker had."""
+        how = worker.how_it_ended()
+        worker.kill()
+        if not worker.ready or not worker.cases:
+            self.failed_starts += 1
+            if self.failed_starts >= _STARTS or self.broken:
+                raise WorkerError(f"{worker.device}: no worker process keeps running ({self.broken or how})")
+        active = [case for case in worker.cases.values() if case.stage]
+        waiting = [case.item for case in worker.cases.values() if not case.stage]
+        if len(active) == 1 and not waiting:
+            self._fail(active[0], f"{how} while it was in the stage {active[0].stage!r}; the other cases go on")
+        elif len(active) == 1:
+            self.suspects.append(active[0].item)
+        else:
+            self.suspects.extend(case.item for case in active)
+        self.todo.extendleft(reversed(waiting))
+        worker.cases = {}
+
+    def _check_time(self) -> None:
+        if self.time_limit is None:
+            return
+        for index, worker in enumerate(self.workers):
+            late = [case for case in worker.cases.values() if case.seconds > self.time_limit]
+            if not late:
+                continue
+            worker.kill()
+            for case in late:
+                self._fail(case, f"took longer than the limit of {self.time_limit:g} s in the stage {case.stage!r}")
+                del worker.cases[case.item["id"]]
+            self.todo.extendleft(case.item for case in reversed(list(worker.cases.values())))
+            self.workers[index] = Worker(worker.device, worker.payload)
+
+    def _fail(self, case: InHand, why: str) -> None:
+        name = case.item["id"]
+        row = {"case": name, "input": shown(case.item["image"]), "status": FAILED, "reason": why, "fatal": False}
+        self.report("done", name, row)
+
+    def _wind_up(self) -> None:
+        """After Ctrl-C: what is being written is finished, and gets its row."""
+        for worker in self.workers:
+            worker.tell(("stop", None))
+        until = time.monotonic() + _GRACE_SECONDS
+        while time.monotonic() < until and any(not w.ended and w.ready for w in self.workers):
+            wait([worker.connection for worker in self.workers if not worker.ended], timeout=0.25)
+            for worker in self.workers:
+                for kind, name, more in worker.messages():
+                    self._take(worker, kind, name, more)
+
+    def _end(self) -> None:
+        for worker in self.workers:
+            try:
+                worker.process.wait(timeout=5 if worker.ready and not worker.cases else 0)
+            except subprocess.TimeoutExpired:
+                pass
+            worker.kill()

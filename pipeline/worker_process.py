@@ -1,0 +1,109 @@
+"""A worker process as its parent sees it: started, spoken to, listened to, killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+from .case_steps import Case
+from .threads import wait_politely
+
+
+@dataclass
+class InHand:
+    """A case that a worker has.
+
+    Args:
+        stage: "" while it waits, else the stage that it is in.
+        since: when that began.
+        spent: seconds in stages before.
+    """
+
+    item: Case
+    stage: str = ""
+    since: float = 0.0
+    spent: float = 0.0
+
+    def enter(self, stage: str) -> None:
+        """Note that a stage begins, or with "" that the case waits."""
+        now = time.monotonic()
+        if self.stage:
+            self.spent += now - self.since
+        self.stage, self.since = stage, now
+
+    @property
+    def seconds(self) -> float:
+        """Spent on it so far, without waiting."""
+        return self.spent + (time.monotonic() - self.since if self.stage else 0.0)
+
+
+@dataclass
+class Worker:
+    """One process for one device, and the cases that it has; by id, in the order in which they were given."""
+
+    device: str
+    payload: bytes
+    cases: dict[str, InHand] = field(default_factory=dict)
+    ready: bool = False
+    closed: bool = False
+    ended: bool = False
+
+    def __post_init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        environment = dict(os.environ)
+        wait_politely(environment)
+        # the parent's paths: a bundle may bring modules of its own
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        command = [sys.executable, "-m", f"{__package__}.worker", str(theirs.fileno())]
+        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL)
+        theirs.close()
+        self.connection = Connection(ours.detach())
+        self.tell(self.payload)
+
+    def give(self, item: Case) -> None:
+        """Hand over a case."""
+        self.cases[item["id"]] = InHand(item)
+        self.tell(("case", item))
+
+    def tell(self, message: Any) -> None:
+        """Send; a worker that is gone is noticed elsewhere."""
+        try:
+            if isinstance(message, bytes):
+                self.connection.send_bytes(message)
+            else:
+                self.connection.send(message)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+    def messages(self) -> list[tuple[str, str, Any]]:
+        """What it has said since the last time; marks it as ended when it has closed the connection."""
+        found: list[tuple[str, str, Any]] = []
+        try:
+            while not self.ended and self.connection.poll():
+                found.append(self.connection.recv())
+        except (EOFError, OSError):
+            self.ended = True
+        return found
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.process.kill()
+        self.process.wait()
+        self.connection.close()
+        self.ended = True
+
+    def how_it_ended(self) -> str:
+        """The exit code in words."""
+        code = self.process.wait()
+        if code >= 0:
+            return f"its process ended with code {code}"
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        why = ": probably by the system, for lack of memory" if -code == signal.SIGKILL else ""
+        return f"its process was killed by {name}{why}"

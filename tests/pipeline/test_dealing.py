@@ -1,0 +1,185 @@
+"""Worker processes that crash, hang and are killed: each case has its row, once."""
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gridgate.data.errors import GridgateError
+from gridgate.pipeline.dealing import Dealer, WorkerError
+
+STEPS = '''
+"""Steps that do what their case says, and write down that they tried."""
+import os, signal, time
+from dataclasses import dataclass
+
+@dataclass
+class Steps:
+    log: str
+    device: str = "cpu"
+    start: str = ""
+
+    def prepare(self):
+        self.act(self.start)
+
+    def act(self, what):
+        if what == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif what == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif what == "exit":
+            os._exit(3)
+        elif what == "hang":
+            time.sleep(1000)
+        elif what == "error":
+            raise ValueError("as the test wants it")
+        elif what:
+            time.sleep(float(what))
+
+    def step(self, name, item):
+        with open(self.log, "a") as file:
+            file.write(f"{name} {item['id']} {self.device}\\n")
+        self.act(item.get(name, ""))
+
+    def read(self, item):
+        self.step("read", item)
+        return {"files": item}
+
+    def segment(self, case, progress):
+        self.step("compute", case["files"])
+        progress(1, 1)
+        return case
+
+    def finish(self, case):
+        self.step("write", case["files"])
+        return {"case": case["files"]["id"], "status": "ok", "reason": "", "fatal": False, "pid": os.getpid()}
+'''
+
+
+@pytest.fixture
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    (tmp_path / "steps_of_the_test.py").write_text(STEPS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("steps_of_the_test", None)
+    from steps_of_the_test import Steps
+
+    return Steps(str(tmp_path / "log"))
+
+
+def deal(steps: Any, items: list[dict[str, Any]], **options: Any) -> dict[str, dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {}
+
+    def report(kind: str, name: str, more: Any) -> None:
+        if kind == "done":
+            assert name not in rows, f"{name} twice"
+            rows[name] = more
+
+    items = [{"id": item["id"], "image": f"/scans/{item['id']}", **item} for item in items]
+    Dealer(steps, report=report, **{"devices": ["cpu"], **options}).run(items)
+    return rows
+
+
+def tried(steps: Any) -> list[str]:
+    return Path(steps.log).read_text().splitlines()
+
+
+def nobody_is_left() -> bool:
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
+    return not any("gridgate.pipeline.worker" in Path(f"/proc/{pid}/cmdline").read_text() for pid in children)
+
+
+def test_a_worker_that_dies_takes_only_its_case(steps: Any) -> None:
+    items: list[dict[str, Any]] = [{"id": f"good_{number}"} for number in range(6)]
+    items[1:1] = [{"id": "segfault", "read": "crash"}, {"id": "oom", "compute": "killed"}]
+    items[5:5] = [{"id": "gone", "write": "exit"}]
+    rows = deal(steps, items)
+    assert sorted(rows) == sorted(item["id"] for item in items)
+    failed = {name: row["reason"] for name, row in rows.items() if row["status"] == "failed"}
+    assert set(failed) == {"segfault", "oom", "gone"}
+    assert "SIGSEGV" in failed["segfault"] and "'read'" in failed["segfault"]
+    assert "SIGKILL" in failed["oom"] and "lack of memory" in failed["oom"]
+    assert "code 3" in failed["gone"] and "'write'" in failed["gone"]
+    assert rows["good_0"]["status"] == "ok"
+    assert nobody_is_left()
+
+
+def test_a_case_that_takes_too_long_is_ended_and_the_others_are_not(steps: Any) -> None:
+    items = [{"id": "a"}, {"id": "slow", "compute": "hang"}, {"id": "b", "read": "0.3"}, {"id": "c"}]
+    rows = deal(steps, items, time_limit=2.0)
+    assert {name: row["status"] for name, row in rows.items()} == {"a": "ok", "b": "ok", "c": "ok", "slow": "failed"}
+    assert "limit of 2 s" in rows["slow"]["reason"]
+    assert nobody_is_left()
+
+
+def test_waiting_is_not_counted_against_the_limit(steps: Any) -> None:
+    items = [{"id": f"case_{number}", "compute": "0.7"} for number in range(5)]
+    rows = deal(steps, items, time_limit=1.4, readers=3)
+    assert {row["status"] for row in rows.values()} == {"ok"}
+
+
+def test_cases_are_dealt_to_all_devices(steps: Any) -> None:
+    items = [{"id": f"case_{number}", "compute": "0.2"} for number in range(8)]
+    rows = deal(steps, items, devices=["cpu", "cpu:1"])
+    assert len({row["pid"] for row in rows.values()}) == 2
+    assert {line.split()[2] for line in tried(steps)} == {"cpu", "cpu:1"}
+    assert len(tried(steps)) == 3 * 8, "each case once"
+
+
+@pytest.mark.parametrize("start", ["crash", "error"])
+def test_workers_that_do_not_get_ready_end_the_run(steps: Any, start: str) -> None:
+    steps.start = start
+    with pytest.raises(WorkerError, match="SIGSEGV" if start == "crash" else "as the test wants it"):
+        deal(steps, [{"id": "a"}])
+    assert issubclass(WorkerError, GridgateError) and nobody_is_left()
+
+
+def test_ctrl_c_finishes_what_is_being_written_and_leaves_nobody(steps: Any) -> None:
+    items = [{"id": "first", "write": "1.0"}, *({"id": f"case_{number}", "compute": "0.2"} for number in range(200))]
+    rows: dict[str, Any] = {}
+
+    def report(kind: str, name: str, more: Any) -> None:
+        if kind == "done":
+            rows[name] = more
+        if kind == "write":
+            raise KeyboardInterrupt
+
+    items = [{"image": "x", **item} for item in items]
+    with pytest.raises(KeyboardInterrupt):
+        Dealer(steps, devices=["cpu"], report=report).run(items)
+    assert list(rows) == ["first"] and nobody_is_left()
+
+
+def test_a_parent_that_is_killed_takes_its_workers_along(steps: Any, tmp_path: Path) -> None:
+    import subprocess
+
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from steps_of_the_test import Steps\n"
+        "from gridgate.pipeline.dealing import Dealer\n"
+        "items = [{'id': str(n), 'image': 'x', 'compute': '0.2'} for n in range(1000)]\n"
+        "Dealer(Steps(sys.argv[1] + '/log'), devices=['cpu'], report=lambda *_: None).run(items)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
+    until = time.monotonic() + 60
+    while not (Path(steps.log).exists() and len(tried(steps)) > 5):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+    assert children
+    parent.kill()
+    parent.wait()
+    while any(Path(f"/proc/{pid}/cmdline").exists() and _alive(pid) for pid in children):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def _alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return False

@@ -1,0 +1,96 @@
+"""The benchmark runs through on a scan of one window, and its helpers measure what they say."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A file of benchmarks/, which is no package."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", BENCHMARKS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_a_small_run_ends_with_a_table_and_masks_that_agree(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "inference.py"), "--random-weights", "--classes", "3"]
+    command += ["--shape", "40", "36", "24", "--spacing", "2", "2", "2", "--variants", "float32"]
+    command += ["--nnunet-python", sys.executable, "--work", str(tmp_path / "work"), "--results", str(tmp_path)]
+    done = subprocess.run([*command, "--name", "small"], capture_output=True, text=True, env={**os.environ})
+    assert done.returncode == 0, done.stderr[-2000:]
+    page, numbers = (tmp_path / "small.md").read_text(), json.loads((tmp_path / "small.json").read_text())
+    assert page in done.stdout
+    rows = {row["name"]: row for row in numbers["rows"]}
+    for name in ("model zoo chain", "gridgate float32"):
+        row = rows[name]
+        assert row["failure"] == "" and row["windows"] >= 1
+        assert 0 < row["forward_s"] < row["warm_s"] < row["cold_s"]
+        assert 0.1 < row["peak_gb"] < 4 and 0.1 < row["max_rss_gb"] < 4
+        assert nib.load(row["mask"]).shape == (40, 36, 24)
+    if importlib.util.find_spec("nnunetv2") is None:
+        assert "nnU-Net predictor: not installed" in page
+    same = next(one for one in numbers["agreement"] if (one["mask"], one["with"])[1] == "model zoo chain")
+    # random weights: one voxel in some hundred lies where two labels' scores cross
+    assert same["same_affine"] and same["differing"] < 0.05 * same["voxels"]
+
+
+def test_agreement_is_what_a_hand_count_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    compare = load("agreement", monkeypatch).compare
+    first = np.zeros((6, 6, 6), np.uint16)
+    first[1:4, 1:4, 1:4] = 2  # 27 voxels
+    second = first.copy()
+    second[1, 1, 1] = 0  # at the border
+    second[2, 2, 2] = 5  # the middle, a border in the second map
+    answer = compare(first, second)
+    assert (answer["voxels"], answer["differing"], answer["differing_at_border"]) == (216, 2, 2)
+    assert answer["dice"] == {0: 2 * 189 / (189 + 190), 2: 2 * 25 / (27 + 25), 5: 0.0}
+    alone = compare(np.zeros((5, 5, 5), np.uint16), np.ones((5, 5, 5), np.uint16))
+    assert (alone["differing"], alone["differing_at_border"]) == (125, 0)
+    with pytest.raises(ValueError, match="cannot be compared"):
+        compare(first, first[:3])
+
+
+def test_memory_of_a_process_and_of_its_child_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_measured = load("measured_process", monkeypatch).run_measured
+    hold = "import time; held = bytearray(150_000_000); time.sleep(1)"
+    code = f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', '{hold}']); {hold}; child.wait()"
+    options = {"log": tmp_path / "log", "environment": dict(os.environ), "time_limit_s": 60.0}
+    both = run_measured([sys.executable, "-c", code], memory_limit_gb=10.0, **options)
+    assert both.failure == "" and 0.3 < both.peak_gb < 0.4 and both.max_rss_gb > 0.15
+    stopped = run_measured([sys.executable, "-c", code], memory_limit_gb=0.2, **options)
+    assert "more than 0.2 GB" in stopped.failure
+    wrong = run_measured([sys.executable, "-c", "raise ValueError('no such thing')"], memory_limit_gb=1.0, **options)
+    assert wrong.failure == "ended with 1: ValueError: no such thing"
+
+
+def test_more_outputs_win_nowhere_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = load("train_weights", monkeypatch)
+    torch.manual_seed(0)
+    few = weights.UNet(**{**weights.NETWORK, "out_channels": 7})
+    for module in few.modules():  # as after a training, not all zeros and ones
+        if isinstance(module, torch.nn.BatchNorm3d):
+            torch.nn.init.normal_(module.running_mean)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+    many = weights.UNet(**{**weights.NETWORK, "out_channels": 20})
+    many.load_state_dict(weights.widened(few.state_dict(), 20))
+    image = torch.rand(2, 1, 32, 32, 32)
+    with torch.no_grad():
+        before, after = few.eval()(image), many.eval()(image)
+    torch.testing.assert_close(after[:, :7], before)
+    torch.testing.assert_close(after[:, 7:], torch.full_like(after[:, 7:], weights.NEVER))

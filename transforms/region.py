@@ -1,0 +1,160 @@
+"""Where there is something to segment: the body in a CT, and a region of interest that a user gives."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Transform
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch.nn import functional
+
+from ..data.errors import ConfigError, ImageError
+from ..data.geometry import Grid, voxel_map
+from ..data.images import IMAGE_SUFFIXES, read_labels
+from .timing import stage
+
+_COARSE_MM = 5.0  # the body is looked for on voxels of about this size: one cheap pass
+_SMALLEST_PART = 0.05  # of the largest component's size; two legs are two bodies, a table is none
+_MARGIN = 1  # coarse voxels around the body that count as body
+
+Box = Sequence[Sequence[float]]
+
+
+def body_mask(image: torch.Tensor, spacing: Sequence[float], *, threshold: float = -500.0) -> NDArray[np.bool_]:
+    """Where the patient is in a CT: what is denser than air, without the table, lungs and gut filled in.
+
+    On a grid of about 5 mm: mean HU above the threshold, opened once (a thin table top goes), components of at least
+    a twentieth of the largest one's size (not only the largest: legs come in pairs), holes filled slice by slice
+    along each axis, grown by one coarse voxel.
+
+    Args:
+        image: (x, y, z) HU.
+        spacing: mm along each axis.
+        threshold: HU; air is -1000, lung about -850, fat -100.
+
+    Returns:
+        (x, y, z) bool; all True where nothing is above the threshold, as then this is no CT in HU.
+    """
+    factor = [max(1, min(n, round(_COARSE_MM / float(mm)))) for n, mm in zip(image.shape, spacing, strict=True)]
+    coarse = functional.avg_pool3d(image[None, None].float(), factor, ceil_mode=True, count_include_pad=False)[0, 0]
+    solid = (coarse > threshold).cpu().numpy()
+    opened = ndimage.binary_opening(solid) if min(solid.shape) > 2 else solid
+    components, count = ndimage.label(opened)
+    if count == 0:
+        if not solid.any():
+            return np.ones(tuple(image.shape), dtype=bool)
+        opened, (components, count) = solid, ndimage.label(solid)
+    sizes = np.bincount(components.ravel())
+    sizes[0] = 0
+    body = (sizes >= _SMALLEST_PART * sizes.max())[components]
+    for axis in range(3):
+        for plane in np.moveaxis(body, axis, 0):  # views, filled in place
+            plane[...] = ndimage.binary_fill_holes(plane)
+    body = ndimage.binary_dilation(body, structure=np.ones((3, 3, 3)), iterations=_MARGIN)
+    for axis, repeat in enumerate(factor):
+        body = np.repeat(body, repeat, axis=axis)
+    return np.ascontiguousarray(body[tuple(slice(0, n) for n in image.shape)])
+
+
+class Regiond(Transform):
+    """Leave in data["region"] where windows are to run: (1, x, y, z) bool on the image's grid; nothing for everywhere.
+
+    The body (see `body_mask`) and the user's region both restrict it. Needs the image in HU, so it stands before the
+    intensity transforms. Seconds are added to data["timings"]["resample"] if that dict is present.
+
+    Args:
+        body_threshold: HU of `body_mask`; None does not look for a body (MR, scans without HU).
+        region: a box ((x, y, z), (x, y, z)) in RAS+ mm, its two opposite corners; or a mask file, or a folder that
+            holds a mask <case id>.nii.gz (any image suffix) for each case: nonzero is inside, as from a coarse network.
+
+    Raises:
+        ConfigError: a box of other numbers.
+        ImageError: a case has no mask in the folder, or it cannot be read, or the region does not meet the scan.
+    """
+
+    def __init__(
+        self,
+        *,
+        body_threshold: float | None = None,
+        region: Box | str | PathLike[str] | None = None,
+        key: str = "image",
+        id_key: str = "id",
+    ) -> None:
+        self.body_threshold = body_threshold
+        self.key, self.id_key = key, id_key
+        self.box: NDArray[np.float64] | None = None
+        self.masks: Path | None = None
+        if isinstance(region, str | PathLike):
+            self.masks = Path(region)
+        elif region is not None:
+            self.box = _checked_box(region)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """A new dict with "region" added."""
+        result = dict(data)
+        with stage(result, "resample"):
+            image: MetaTensor = result[self.key]
+            wanted = self._wanted(result, image)
+            if self.body_threshold is not None:
+                mm = np.linalg.norm(np.asarray(image.affine)[:3, :3], axis=0)
+                body = body_mask(image.as_tensor()[0], mm.tolist(), threshold=self.body_threshold)
+                wanted = body if wanted is None else wanted & body
+            if wanted is not None and not wanted.all():
+                result["region"] = torch.from_numpy(wanted)[None]
+        return result
+
+    def _wanted(self, item: Mapping[Hashable, Any], image: MetaTensor) -> NDArray[np.bool_] | None:
+        x, y, z = (int(n) for n in image.shape[1:])
+        grid = Grid((x, y, z), np.asarray(torch.as_tensor(image.affine), dtype=np.float64))
+        if self.box is not None:
+            inside = _in_box(grid, self.box)
+            what = f"the region {self.box.tolist()} (mm, RAS+)"
+        elif self.masks is not None:
+            path = self._mask_of(item)
+            labels = read_labels(path)
+            matrix = voxel_map(labels.grid, grid)
+            inside = ndimage.affine_transform(
+                (labels.array > 0).astype(np.uint8), matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=0
+            ).astype(bool)
+            what = f"the region {path}"
+        else:
+            return None
+        if not inside.any():
+            name = image.meta.get("filename_or_obj", "the scan")
+            raise ImageError(f"{name}: {what} holds none of its voxels; give one in this scan's millimetres")
+        return inside
+
+    def _mask_of(self, item: Mapping[Hashable, Any]) -> Path:
+        assert self.masks is not None
+        if not self.masks.is_dir():
+            return self.masks
+        for suffix in IMAGE_SUFFIXES:
+            path = self.masks / f"{item.get(self.id_key)}{suffix}"
+            if path.is_file():
+                return path
+        raise ImageError(f"{self.masks}: holds no mask {item.get(self.id_key)}.nii.gz for this case; add it")
+
+
+def _checked_box(box: Box) -> NDArray[np.float64]:
+    try:
+        corners = np.asarray(box, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"region: two corners in mm are wanted, [[x, y, z], [x, y, z]], got {box!r}") from error
+    if corners.shape != (2, 3) or not np.isfinite(corners).all():
+        raise ConfigError(f"region: two corners in mm are wanted, [[x, y, z], [x, y, z]], got {box!r}")
+    return np.sort(corners, axis=0)
+
+
+def _in_box(grid: Grid, box: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which voxel centres lie in the box, row by row of world coordinates so that oblique grids need no extra case."""
+    inside = np.ones(grid.shape, dtype=bool)
+    i, j, k = (np.arange(n, dtype=np.float64) for n in grid.shape)
+    for row, low, high in zip(grid.affine[:3], box[0], box[1], strict=True):
+        world = (row[0] * i)[:, None, None] + (row[1] * j)[:, None] + (row[2] * k + row[3])
+        inside &= (world >= low) & (world <= high)
+    return inside
