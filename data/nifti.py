@@ -243,7 +243,10 @@ def _parse(stream: BinaryIO) -> nib.Nifti1Header:
         header_class = nib.Nifti2Header
     else:
         raise ImageError("it is not a NIfTI file, whatever its name says")
-    return header_class.from_fileobj(stream, check=False)
+    try:
+        return header_class.from_fileobj(stream, check=False)
+    except ValueError as error:  # a header extension of an impossible length
+        raise ImageError(f"its NIfTI header is damaged ({error}); convert it again") from error
 
 
 def _checked(header: nib.Nifti1Header) -> nib.Nifti1Header:

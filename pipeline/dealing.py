@@ -89,9 +89,10 @@ class Dealer:
 
     def _deal(self) -> None:
         for worker in self.workers:
-            if worker.ended or not worker.ready:
+            if worker.ended or not worker.ready or (worker.alone and worker.cases):
                 continue
-            if self.suspects:  # alone, so that it is known who did it
+            worker.alone = bool(self.suspects)
+            if self.suspects:  # so that it is known who did it
                 if not worker.cases:
                     worker.give(self.suspects.popleft())
                 continue
@@ -130,19 +131,18 @@ class Dealer:
         """See to the cases that a dead worker had."""
         how = worker.how_it_ended()
         worker.kill()
-        if not worker.ready or not worker.cases:
+        if not any(case.begun for case in worker.cases.values()):
             self.failed_starts += 1
             if self.failed_starts >= _STARTS or self.broken:
                 raise WorkerError(f"{worker.device}: no worker process keeps running ({self.broken or how})")
-        active = [case for case in worker.cases.values() if case.stage]
-        waiting = [case.item for case in worker.cases.values() if not case.stage]
-        if len(active) == 1 and not waiting:
-            self._fail(active[0], f"{how} while it was in the stage {active[0].stage!r}; the other cases go on")
-        elif len(active) == 1:
-            self.suspects.append(active[0].item)
+        # a crash may be noticed a moment after it was caused, so whatever was begun may have caused it
+        begun = [case for case in worker.cases.values() if case.begun]
+        if len(worker.cases) == len(begun) == 1:
+            stage = f" while it was in the stage {begun[0].stage!r}" if begun[0].stage else ""
+            self._fail(begun[0], f"{how}{stage}; the other cases go on")
         else:
-            self.suspects.extend(case.item for case in active)
-        self.todo.extendleft(reversed(waiting))
+            self.suspects.extend(case.item for case in begun)
+            self.todo.extendleft(case.item for case in reversed(worker.cases.values()) if not case.begun)
         worker.cases = {}
 
     def _check_time(self) -> None:

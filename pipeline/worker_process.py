@@ -24,19 +24,21 @@ class InHand:
         stage: "" while it waits, else the stage that it is in.
         since: when that began.
         spent: seconds in stages before.
+        begun: whether it has entered a stage.
     """
 
     item: Case
     stage: str = ""
     since: float = 0.0
     spent: float = 0.0
+    begun: bool = False
 
     def enter(self, stage: str) -> None:
         """Note that a stage begins, or with "" that the case waits."""
         now = time.monotonic()
         if self.stage:
             self.spent += now - self.since
-        self.stage, self.since = stage, now
+        self.stage, self.since, self.begun = stage, now, True
 
     @property
     def seconds(self) -> float:
@@ -52,7 +54,7 @@ class Worker:
     payload: bytes
     cases: dict[str, InHand] = field(default_factory=dict)
     ready: bool = False
-    closed: bool = False
+    alone: bool = False  # it has one case, and gets no other until that is done
     ended: bool = False
 
     def __post_init__(self) -> None:

@@ -45,6 +45,64 @@ def test_every_storage_becomes_float32(dtype: type, tmp_path: Path) -> None:
     assert image.array.flags.writeable
 
 
+@pytest.mark.parametrize(
+    ("storage", "lowest", "highest", "inter", "kept"),
+    [
+        (np.uint8, 0, 255, 0, np.int16),
+        (np.int8, -128, 127, 0, np.int16),
+        (np.int16, -32768, 32767, 0, np.int16),
+        (np.uint16, 0, 4095, 0, np.int16),
+        (np.uint16, 0, 65535, 0, np.int32),
+        (np.uint16, 0, 65535, -32768, np.int16),  # the sum fits where neither number does
+        (np.int16, -32768, 0, 40000, np.int32),
+        (np.int16, 0, 3000, -1024, np.int16),
+        (np.int32, -1024, 3071, 0, np.int16),
+        (np.int32, -1024, 70000, 0, np.int32),
+        (np.int64, -1024, 70000, 5, np.int32),
+        (np.int64, 0, 2**40, 0, np.float32),
+        (np.int32, 0, 2**31 - 1, 1, np.float32),
+        (np.int16, 0, 3000, 0.5, np.float32),
+        (np.float32, 0, 3000, 0, np.float32),
+    ],
+)
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+def test_integers_are_kept_in_the_smallest_type_that_holds_them(
+    storage: type, lowest: int, highest: int, inter: float, kept: type, byte_order: str, tmp_path: Path
+) -> None:
+    array = RAMP.astype(storage)
+    array[0, 0, :2] = [lowest, highest]
+    header = nib.Nifti1Header(endianness=byte_order)
+    header.set_data_dtype(np.dtype(storage).newbyteorder(byte_order))
+    nib.save(nib.Nifti1Image(array, A, header), tmp_path / "a.nii")
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    content[112:120] = np.array([1, inter], dtype=f"{byte_order}f4").tobytes()
+    (tmp_path / "a.nii").write_bytes(content)
+    found = read_image(tmp_path / "a.nii", keep_integers=True).array
+    assert found.dtype == kept and found.dtype.isnative and found.flags.writeable
+    np.testing.assert_array_equal(found, (array.astype(object) + inter).astype(kept))
+    np.testing.assert_allclose(found, nib.load(tmp_path / "a.nii").get_fdata(), rtol=1e-7)
+    np.testing.assert_array_equal(found.astype(np.float32), read_image(tmp_path / "a.nii").array)
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_integers_are_kept_in_itk_formats_and_channels(suffix: str, tmp_path: Path) -> None:
+    for storage, kept in ((sitk.sitkInt16, np.int16), (sitk.sitkInt32, np.int16), (sitk.sitkFloat32, np.float32)):
+        sitk.WriteImage(sitk.Cast(sitk.GetImageFromArray(RAMP.T.copy()), storage), str(tmp_path / f"a{suffix}"))
+        found = read_image(tmp_path / f"a{suffix}", keep_integers=True).array
+        assert found.dtype == kept
+        np.testing.assert_array_equal(found, RAMP)
+    two = read_image(nifti(tmp_path / "c.nii", np.stack([RAMP, RAMP + 500], -1)), channels=2, keep_integers=True)
+    assert two.array.dtype == np.int16
+    np.testing.assert_array_equal(two.array, [RAMP, RAMP + 500])
+
+
+def test_a_slope_makes_floats_of_integers(tmp_path: Path) -> None:
+    path = stored(tmp_path / "a.nii", RAMP, 0.5, -1024)
+    found = read_image(path, keep_integers=True).array
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, RAMP * 0.5 - 1024)
+
+
 def test_slope_and_intercept_are_applied_once(tmp_path: Path) -> None:
     path = stored(tmp_path / "a.nii", RAMP, 0.5, -1024)
     np.testing.assert_array_equal(read_image(path).array, RAMP * 0.5 - 1024)

@@ -3,6 +3,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from monai.data import DataLoader, Dataset, decollate_batch
 from volumes import save
@@ -74,6 +75,47 @@ def test_the_original_grid_survives_collating_and_decollating(tmp_path: Path) ->
         grid = original_grid(item["image"])
         assert grid.shape == (5, 6, 7)
         np.testing.assert_allclose(grid.affine, AFFINE, atol=1e-6)
+
+
+def test_integers_are_kept_when_asked_and_the_scan_shares_their_memory(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(-1000, 3000, (5, 6, 7)).astype(np.int16)
+    image = save(tmp_path / "a.nii.gz", array, AFFINE)
+    label = save(tmp_path / "l.nii.gz", (array > 0).astype(np.uint16) * 300, AFFINE)
+    item = LoadCased(keep_integers=True, keep_scan=True)({"image": image, "label": label})
+    assert item["image"].dtype == torch.int16 and item["scan"].dtype == np.int16 and item["scan"].shape == (5, 6, 7)
+    assert np.shares_memory(item["scan"], item["image"].numpy())
+    np.testing.assert_array_equal(item["scan"], array)
+    np.testing.assert_array_equal(item["label"].numpy()[0], (array > 0) * 300)
+    small = save(tmp_path / "s.nii.gz", (array > 0).astype(np.int32), AFFINE)
+    assert LoadCased("label", keep_integers=True)({"label": small})["label"].dtype == torch.uint8
+    floats = LoadCased("image", keep_scan=True)({"image": image})
+    assert floats["image"].dtype == torch.float32 and floats["scan"].dtype == np.int16
+    assert "scan" not in LoadCased("image")({"image": image})
+
+
+def test_the_scan_of_several_channels_has_them_first(tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"{n}.nii.gz", np.full((3, 4, 5), n, np.int16), AFFINE) for n in (1, 2)]
+    scan = LoadCased("image", channels=2, keep_scan=True)({"image": paths})["scan"]
+    assert scan.shape == (2, 3, 4, 5) and scan.dtype == np.int16
+    assert scan[0].max() == 1 and scan[1].min() == 2
+
+
+def test_a_dicom_series_is_read_as_simpleitk_reads_it(shared_data: Path) -> None:
+    from gridgate.data.dicom_series import find_series
+
+    folder = shared_data / "dicom" / "abdomen_20_slices"
+    (series,), _ = find_series(folder)
+    item = LoadCased("image", keep_integers=True, keep_scan=True)({"image": series, "timings": {}})
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(Path(series.files[0]).parent)))
+    expected = reader.Execute()
+    assert item["image"].dtype == torch.int16
+    np.testing.assert_array_equal(item["scan"], sitk.GetArrayFromImage(expected).T)
+    first = item["image"].affine.numpy()[:3, 3]
+    np.testing.assert_allclose(first, np.array(expected.GetOrigin()) * (-1, -1, 1), atol=1e-3)
+    assert item["image"].meta["filename_or_obj"] == str(series) and item["timings"]["read"] > 0
+    with pytest.raises(ImageError, match="one channel, but 2"):
+        LoadCased("image", channels=2)({"image": series})
 
 
 def test_real_scan_loads_where_nibabel_says(shared_data: Path) -> None:

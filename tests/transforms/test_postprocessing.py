@@ -5,8 +5,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from monai.data import MetaTensor
+from scipy import ndimage
 
+from gridgate.data.dicom_series import DicomSeries
 from gridgate.data.errors import OutputError
 from gridgate.transforms import FillHolesd, LargestComponentd, WriteLabelsd, postprocessing, preprocessing
 
@@ -24,11 +28,59 @@ def test_largest_component_of_each_label_as_simpleitk_finds_it() -> None:
         np.testing.assert_array_equal(found == label, expected)
 
 
+def _largest_by_scipy(labels: np.ndarray) -> tuple[np.ndarray, dict[int, tuple[int, int]]]:
+    result, removed = labels.copy(), {}
+    for label in np.unique(labels[labels > 0]).tolist():
+        parts, count = ndimage.label(labels == label, np.ones((3, 3, 3)))
+        sizes = np.bincount(parts.ravel())[1:]
+        others = (parts > 0) & (parts != sizes.argmax() + 1)  # scipy counts in the order of the indices
+        result[others] = 0
+        removed[label] = (count, int(others.sum()))
+    return result, removed
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    shape=st.tuples(*[st.integers(1, 12)] * 3),
+    density=st.sampled_from([0.0, 0.02, 0.1, 0.3, 0.9]),
+    order=st.permutations(range(3)),
+    dtype=st.sampled_from([np.uint8, np.uint16, np.int64, np.float32]),
+)
+def test_largest_components_as_scipy_finds_them_one_label_after_the_other(
+    seed: int, shape: tuple[int, ...], density: float, order: list[int], dtype: type
+) -> None:
+    # Sparse ones are full of ties; any order of the axes in memory must give one answer.
+    rng = np.random.default_rng(seed)
+    labels = (rng.integers(1, 5, shape) * (rng.random(shape) < density)).astype(dtype)
+    expected, removed = _largest_by_scipy(labels)
+    stored = np.ascontiguousarray(labels.transpose(order)).transpose(np.argsort(order))
+    given_labels = torch.from_numpy(stored)[None]
+    result = LargestComponentd("pred")({"pred": given_labels})
+    assert result["pred"].dtype == given_labels.dtype
+    np.testing.assert_array_equal(result["pred"].numpy()[0], expected)
+    np.testing.assert_array_equal(given_labels.numpy()[0], labels)
+    assert result["pred_removed"] == removed
+
+
+def test_a_map_larger_than_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gridgate.transforms.components._CHUNK", 100)
+    labels = (np.random.default_rng(0).random((20, 22, 18)) > 0.9).astype(np.uint8)
+    labels[0] = labels[:, :, 17] = 0
+    labels[:4] *= 3
+    expected, removed = _largest_by_scipy(labels)
+    result = LargestComponentd("pred")({"pred": torch.from_numpy(labels)[None]})
+    np.testing.assert_array_equal(result["pred"].numpy()[0], expected)
+    assert result["pred_removed"] == removed
+
+
 def test_only_the_asked_labels_are_touched() -> None:
     labels = torch.zeros(1, 9, 9, 9, dtype=torch.uint8)
     labels[0, 0, 0, :3], labels[0, 4, 4, 4] = 1, 1
     labels[0, 8, 8, :3], labels[0, 6, 6, 6] = 2, 2
-    found = LargestComponentd("pred", labels=[2])({"pred": labels})["pred"]
+    result = LargestComponentd("pred", labels=[2])({"pred": labels})
+    found = result["pred"]
+    assert result["pred_removed"] == {2: (2, 1)}
     assert found[0, 4, 4, 4] == 1 and found[0, 6, 6, 6] == 0 and labels[0, 6, 6, 6] == 2
 
 
@@ -82,5 +134,22 @@ def test_the_item_id_names_the_file(tmp_path: Path) -> None:
     pred = MetaTensor(torch.ones(1, 4, 5, 6, dtype=torch.uint8), meta=meta)
     result = WriteLabelsd(output_dir=tmp_path / "out", postfix="_seg")({"pred": pred, "id": "case7"})
     assert result["pred_path"] == str(tmp_path / "out" / "case7_seg.nii.gz")
+    result = WriteLabelsd(output_dir=tmp_path / "out")({"pred": pred, "id": "site a/patient 3/ct"})
+    assert (tmp_path / "out" / "site a" / "patient 3" / "ct.nii.gz").is_file()
     with pytest.raises(OutputError, match="shape"):
         WriteLabelsd(output_dir=tmp_path / "out")({"pred": pred[:, 1:]})
+    for name in ("../elsewhere", str(tmp_path / "elsewhere")):
+        with pytest.raises(OutputError, match="leads out of the folder"):
+            WriteLabelsd(output_dir=tmp_path / "out")({"pred": pred, "id": name})
+    assert not list(tmp_path.glob("elsewhere*"))
+
+
+def test_a_dicom_series_gives_its_grid_and_its_folders_name(tmp_path: Path) -> None:
+    series = DicomSeries("1.2.3", "CT", "", tmp_path / "patient.nii.gz", ())  # a folder, whatever its name
+    affine = np.array([[-0.7, 0, 0, 10], [0, -0.7, 0.2, -20], [0, 0, 2.5, 30], [0, 0, 0, 1.0]])
+    meta = {"filename_or_obj": str(series), "original_affine": affine, "spatial_shape": (4, 5, 6)}
+    pred = MetaTensor(torch.ones(1, 4, 5, 6, dtype=torch.uint8), meta=meta)
+    item = {"pred": pred, "files": {"image": series}}
+    result = WriteLabelsd(output_dir=tmp_path / "out")(item)
+    assert Path(result["pred_path"]) == tmp_path / "out" / "patient.nii.gz"
+    np.testing.assert_allclose(nib.load(result["pred_path"]).affine, affine, atol=1e-6)
