@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 
 try:
     from isal import igzip, isal_zlib
+
+    _HAS_ISAL = True
+    _IsalError = cast(type[Exception], isal_zlib.error)
 except ImportError:  # no wheel for this machine
-    igzip = isal_zlib = None
+    _HAS_ISAL = False
 
 # Inflating a piece of this size at a time stays in the cache; larger pieces took half as long again.
 _PIECE = 1 << 20
@@ -36,14 +39,14 @@ def inflating(raw: BinaryIO) -> Iterator[BinaryIO]:
     Raises:
         EOFError, zlib.error, gzip.BadGzipFile: while reading: cut off, damaged, wrong checksum.
     """
-    if igzip is None:
+    if not _HAS_ISAL:
         with gzip.GzipFile(fileobj=raw, mode="rb") as stream:
             yield cast(BinaryIO, stream)
         return
     try:
         with igzip.IGzipFile(fileobj=raw, mode="rb") as stream:
             yield cast(BinaryIO, stream)
-    except isal_zlib.error as error:
+    except _IsalError as error:
         raise zlib.error(str(error)) from error
 
 
@@ -54,7 +57,7 @@ def deflating(raw: BinaryIO) -> Iterator[BinaryIO]:
     Args:
         raw: it is not closed.
     """
-    if igzip is None:
+    if not _HAS_ISAL:
         with gzip.GzipFile("", "wb", _ZLIB_LEVEL, raw, mtime=0) as stream:
             yield cast(BinaryIO, stream)
     else:
@@ -70,7 +73,7 @@ def read_array(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> NDA
     """
     array = np.empty(shape, dtype=dtype, order="F")
     # Flat and of bytes, as readinto wants it; the array's memory is one piece, so ravel gives a view.
-    target = memoryview(array.ravel("F").view(np.uint8))
+    target = array.ravel("F").view(np.uint8).data
     done = 0
     while done < len(target):
         count = stream.readinto(target[done : done + _PIECE])  # type: ignore[attr-defined]

@@ -67,12 +67,14 @@ def write_dicom_seg(
     try:
         images = [_completed(sources[index], headers[index], between) for index in used]
         segmentation = _build(images, stack, [names[value] for value in values], algorithm)
+        write_atomically(path, lambda stream: segmentation.save_as(stream, enforce_file_format=True))
+    except OutputError:
+        raise
     except Exception as error:
         # What highdicom or pydicom finds wrong with the source's attributes, in their words and many types.
         raise OutputError(
             f"{path}: no DICOM SEG can be made of {series}: {error}; write the mask as NIfTI instead"
         ) from error
-    write_atomically(path, lambda stream: segmentation.save_as(stream, enforce_file_format=True))
 
 
 def _frames(

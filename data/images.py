@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -235,7 +235,8 @@ def _as_integers(stored: NDArray[np.generic], slope: float, inter: float) -> NDA
     """The values as int16 or int32, in the same memory where possible; None when they are not whole or too large."""
     if stored.dtype.kind not in "iu" or slope != 1.0 or not inter.is_integer():
         return None
-    lowest, highest = int(np.iinfo(stored.dtype).min), int(np.iinfo(stored.dtype).max)
+    held = np.iinfo(np.dtype(stored.dtype).name)
+    lowest, highest = int(held.min), int(held.max)
     shift = int(inter)
     if shift or not np.can_cast(stored.dtype, np.int16):
         lowest, highest = int(stored.min()) + shift, int(stored.max()) + shift
@@ -245,8 +246,9 @@ def _as_integers(stored: NDArray[np.generic], slope: float, inter: float) -> NDA
             break
     else:
         return None
+    whole: NDArray[Any]
     if stored.dtype == np.uint16 and dtype is np.int16:
-        whole: NDArray[np.generic] = stored.view(np.int16)  # the same bits, so no copy
+        whole = stored.view(np.int16)  # the same bits, so no copy
     else:
         whole = stored.astype(dtype, order="K", copy=False)
     if shift:

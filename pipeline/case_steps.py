@@ -75,8 +75,11 @@ class CaseSteps:
             with torch.inference_mode():
                 return self._segment(case, progress)
         except Exception as error:
-            if getattr(error, "stops_the_run", False):
-                raise
+            cause: BaseException | None = error
+            while cause is not None:  # MONAI wraps what its transforms raise
+                if getattr(cause, "stops_the_run", False):
+                    raise cause from None
+                cause = cause.__cause__
             return _failed(case, error)
 
     def finish(self, case: Case) -> dict[str, Any]:

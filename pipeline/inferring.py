@@ -220,11 +220,13 @@ class CaseEvaluator(SupervisedEvaluator):
             )
 
     def _check_outputs(self, cases: Sequence[Mapping[str, Any]]) -> None:
+        sources = set()
         for item in cases:
             images = item["image"] if isinstance(item["image"], list | tuple) else [item["image"]]
-            paths = [path for path in (*images, item.get("label")) if isinstance(path, str | Path)]
+            sources |= {Path(path).resolve() for path in (*images, item.get("label")) if isinstance(path, str | Path)}
+        for item in cases:
             mask = self.table.folder / f"{item['id']}.nii.gz"
-            if mask.resolve() in {Path(path).resolve() for path in paths}:
+            if mask.resolve() in sources:
                 raise ConfigError(f"{mask}: the mask would overwrite this file; give another --output_dir")
 
 

@@ -59,7 +59,9 @@ def show_errors_plainly() -> None:
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         cause = user_error(error)
-        if cause is None:
+        if isinstance(error, KeyboardInterrupt):
+            print("stopped; start the same command again to go on", file=sys.stderr)
+        elif cause is None:
             before(kind, error, trace)
         else:
             print(f"error: {cause}", file=sys.stderr)

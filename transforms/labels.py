@@ -1,7 +1,7 @@
 """Label maps ready for training: on the image's grid, consecutive, with a list of where each class is."""
 
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ class AlignLabeld(MapTransform):
             return labels
         axes = parallel_axes(source, wanted)
         if axes is None:
-            return self.general(labels, dst_affine=image.affine, spatial_size=image.shape[1:])
+            return cast(MetaTensor, self.general(labels, dst_affine=image.affine, spatial_size=image.shape[1:]))
         return on_grid(nearest_axes(labels.as_tensor(), axes).float(), wanted, like=labels)
 
 

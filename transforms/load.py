@@ -24,8 +24,8 @@ class LoadCased(MapTransform):
     """Read a case: each key's path, list of paths (a file a channel) or DicomSeries becomes a MetaTensor.
 
     float32, (C, X, Y, Z). Affines are voxel index to RAS+ mm. The meta holds `affine`, `original_affine` (4,
-    4) float64, `spatial_shape` (3,) of the file, `filename_or_obj` (str: the first path, or the series) and `notes` (str:
-    what was odd about the files, "" mostly). Keys in `label_keys` are read as label maps: whole numbers >= 0,
+    4) float64, `spatial_shape` (3,) of the file, `filename_or_obj` (str: the first path, or the series) and `notes`
+    (str: what was odd about the files, "" mostly). Keys in `label_keys` are read as label maps: whole numbers >= 0,
     one channel. Seconds are added to data["timings"]["read"] if that dict is present.
 
     Args:

@@ -35,9 +35,9 @@ def preprocessing(
     The result: MetaTensors float32 (C, x, y, z). The order: LoadCased (integers stay integers), ToNetworkGridd (image:
     orientation and spacing in one step, trilinear, border values beyond the edge), AlignLabeld (label, nearest
     neighbour, straight from its own grid: resampled once, and always of the image's shape), MapLabelsd, Regiond,
-    intensity, CropForegroundd, EnsureTyped. `affine` of the result is true for flipped, permuted, oblique and sheared scans: the
-    grid for a sheared one (gantry tilt) is orthonormal, as MONAI's Spacing removes the shear from the new affine and
-    resamples by both affines. Without `spacing` nothing is resampled but a label that is on another grid, and
+    intensity, CropForegroundd, EnsureTyped. `affine` of the result is true for flipped, permuted, oblique and sheared
+    scans: the grid for a sheared one (gantry tilt) is orthonormal, as in MONAI's Spacing, and the resampling goes by
+    both affines. Without `spacing` nothing is resampled but a label that is on another grid, and
     a shear stays.
 
     Args:

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -18,6 +18,8 @@ from .timing import stage
 _AXIS_LABELS = (("L", "R"), ("P", "A"), ("I", "S"))
 # MONAI's Spacing leaves an axis alone whose spacing is this near to the wanted one.
 _SAME_SPACING_MM = 1e-3
+# It leaves a whole volume alone when the map to the new grid is this near to none.
+_SAME_PLACE = 1e-3
 # Axes count as parallel when no voxel centre moves by more than this: what rounded direction cosines of DICOM do.
 _PARALLEL_MM = 2e-3
 # A coordinate this near to a voxel's centre is on it, in voxels.
@@ -71,9 +73,8 @@ class ToNetworkGridd(MapTransform):
         if axes is not None:
             return on_grid(interpolate_axes(image.as_tensor(), axes), target, like=image)
         affine = torch.as_tensor(target.affine)
-        found = self.general(image, dst_affine=affine, spatial_size=target.shape)
-        # MONAI leaves a volume that is almost on the target's grid where it is, and says so in the affine.
-        return on_grid(found.as_tensor().contiguous(), grid_of(found), like=image)
+        found = cast(MetaTensor, self.general(image, dst_affine=affine, spatial_size=target.shape))
+        return on_grid(found.as_tensor().contiguous(), target, like=image)
 
 
 def grid_of(tensor: MetaTensor) -> Grid:
@@ -108,7 +109,10 @@ def network_grid(scan: Grid, *, orientation: str, spacing: Sequence[float] | Non
     shape, offset = compute_shape_offset(turned.shape, turned.affine, affine)
     affine[:3, 3] = offset[:3]
     x, y, z = (int(size) for size in shape)
-    return Grid((x, y, z), affine)
+    target = Grid((x, y, z), affine)
+    if target.shape == turned.shape and np.allclose(voxel_map(turned, target), np.eye(4), atol=_SAME_PLACE):
+        return turned
+    return target
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,9 +189,7 @@ def nearest_axes(volume: torch.Tensor, axes: tuple[Axis, Axis, Axis]) -> torch.T
     result, views = _planes(volume, axes, volume.dtype)
     for planes, target, sorted_axes in views:
         nearest = [np.rint(axis.at).astype(np.int64) for axis in sorted_axes]
-        inside = [
-            np.flatnonzero((at >= 0) & (at < axis.size)) for at, axis in zip(nearest, sorted_axes, strict=True)
-        ]
+        inside = [np.flatnonzero((at >= 0) & (at < axis.size)) for at, axis in zip(nearest, sorted_axes, strict=True)]
         if not all(map(len, inside)):
             continue
         # What is inside is one range on each axis, as the coordinates go one way.

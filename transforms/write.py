@@ -96,4 +96,4 @@ def _image_source(item: Mapping[Hashable, Any]) -> Path | None:
     """The folder or zip of the item's DICOM series; None when it is no series."""
     files = item.get("files")
     image = files.get("image") if isinstance(files, Mapping) else None
-    return image.folder if is_series(image) else None
+    return image.folder if image is not None and is_series(image) else None

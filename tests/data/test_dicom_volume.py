@@ -284,6 +284,13 @@ def test_what_is_no_volume_is_refused_with_the_reason(
     assert text in refusal(tmp_path)
 
 
+def test_a_damaged_header_is_refused(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+    files = write_dicom(tmp_path)
+    content = files[2].read_bytes()
+    files[2].write_bytes(content.replace(b"\x28\x00\x10\x00US", b"\x28\x00\x10\x00\x99\x99"))  # type of Rows
+    assert "CT.0002" in refusal(tmp_path)
+
+
 def test_other_sizes_are_refused(tmp_path: Path, write_dicom: SeriesWriter) -> None:
     write_dicom(tmp_path, count=4)
     more = np.zeros((2, 6, 7), np.uint16)

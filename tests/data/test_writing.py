@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gridgate.data.geometry import Grid, same_grid
 from gridgate.data.images import Image, read_image, read_labels
-from gridgate.data.writing import smallest_unsigned, write_image, write_labels
+from gridgate.data.writing import smallest_unsigned, write_image, write_labels, write_probabilities
 
 A = np.array([[-0.8, 0, 0, 100], [0, -0.8, 0, 90], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
 SHAPE = (5, 6, 7)
@@ -195,6 +195,20 @@ def test_a_result_in_the_mended_grid_of_a_scan_nibabel_refuses(tmp_path: Path) -
     assert like.notes
     write_labels(tmp_path / "out.nii", np.ones(SHAPE, int), like=like)
     np.testing.assert_allclose(nib.load(tmp_path / "out.nii").affine, like.grid.affine, atol=1e-4)
+
+
+def test_probabilities_are_read_as_0_to_1_by_others(tmp_path: Path) -> None:
+    like = scan(tmp_path / "scan.nii.gz")
+    shares = (np.arange(np.prod(SHAPE)) % 256).reshape(SHAPE).astype(np.uint8)
+    shares[0, 0, :2] = [0, 255]
+    write_probabilities(tmp_path / "p.nii.gz", shares, like=like)
+    by_nibabel = nib.load(tmp_path / "p.nii.gz")
+    assert by_nibabel.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(by_nibabel.dataobj.get_unscaled(), shares)
+    by_itk = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "p.nii.gz"), sitk.sitkFloat64)).T
+    for found in (by_nibabel.get_fdata(), by_itk, read_image(tmp_path / "p.nii.gz", keep_integers=True).array):
+        np.testing.assert_allclose(found, shares / 255, atol=1e-6)
+    assert_same_forms(tmp_path / "p.nii.gz", tmp_path / "scan.nii.gz")
 
 
 def test_images_are_float32(tmp_path: Path) -> None:
