@@ -45,7 +45,18 @@ class CaseTable:
     @property
     def columns(self) -> list[str]:
         """Names of the table's columns."""
-        fixed = ["case", "input", "output", "status", "reason", "hint_count", "hints", "notes", "checkpoint", "settings"]
+        fixed = [
+            "case",
+            "input",
+            "output",
+            "status",
+            "reason",
+            "hint_count",
+            "hints",
+            "notes",
+            "checkpoint",
+            "settings",
+        ]
         fixed += [f"{stage}_s" for stage in (*STAGES, "total", "network")]
         fixed += ["windows", "windows_skipped", "margin", "mirror_agreement"]
         return fixed + [f"{name}_{unit}" for name in self.labels[1:] for unit in ("voxels", "ml", "hu")]

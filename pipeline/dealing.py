@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import Any
@@ -177,8 +178,6 @@ class Dealer:
 
     def _end(self) -> None:
         for worker in self.workers:
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 worker.process.wait(timeout=5 if worker.ready and not worker.cases else 0)
-            except subprocess.TimeoutExpired:
-                pass
             worker.kill()

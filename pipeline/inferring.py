@@ -65,7 +65,7 @@ def case_loader(dataset: CaseDataset, *, num_workers: int = 0) -> DataLoader[dic
         num_workers: threads that read ahead in CaseEvaluator, 0 counts as 1.
     """
     loader: DataLoader[dict[str, Any]] = DataLoader(dataset, batch_size=None, collate_fn=_as_it_is)
-    loader.readers = max(1, num_workers)  # type: ignore[attr-defined]
+    loader.readers = max(1, num_workers)
     return loader
 
 
@@ -119,7 +119,7 @@ class CaseEvaluator(SupervisedEvaluator):
         Raises:
             CasesFailedError: some failed; all others are done by then.
             CheckpointError: the weights are missing or of another network; nothing was touched.
-            ConfigError: a mask would overwrite a scan or a label file, or another run writes there; nothing was touched.
+            ConfigError: a mask would overwrite a scan or a label, or another run writes there; nothing was touched.
             OutputError: the disk is full or the folder cannot be written; the run has stopped there.
             KeyboardInterrupt: stopped by Ctrl-C or SIGTERM; what was being written is finished.
         """

@@ -118,7 +118,7 @@ def _pieces(
         stray = sum(sizes[wanted:])
         if stray > STRAY_SHARE * sum(sizes):
             hints.append(f"{names[value]}: {len(sizes)} pieces, expected {wanted}")
-        elif 1 < wanted and len(sizes) < wanted:
+        elif wanted > 1 and len(sizes) < wanted:
             hints.append(f"{names[value]}: {len(sizes)} piece, expected {wanted}")
     return hints
 

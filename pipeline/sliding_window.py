@@ -132,7 +132,7 @@ class SlidingWindow(SlidingWindowInferer):
         """
         image = image.as_tensor() if hasattr(image, "as_tensor") else image
         device = torch.device(self.sw_device) if self.sw_device is not None else image.device
-        grid = WindowGrid(image.shape[1:], self.roi_size, self.overlaps)
+        grid = WindowGrid(image.shape[1:], cast(Sequence[int], self.roi_size), self.overlaps)
         dtype = autocast_dtype(device, self.amp)
         forward = WindowForward(
             self._network(network),
@@ -246,9 +246,7 @@ class _Work:
         rows, others = self.grid.roi_size[self.grid.axis], [self.grid.padded[axis] for axis in self.order[1:]]
         dtype = torch.float32 if self.forward.dtype is None else torch.float16
         needed = Accumulator.bytes_needed(rows, others, channels, dtype)
-        make = partial(
-            Accumulator, rows, others, channels, dtype=dtype, probabilities=self.forward.probabilities
-        )
+        make = partial(Accumulator, rows, others, channels, dtype=dtype, probabilities=self.forward.probabilities)
         try:
             self.accumulator = make(device=self.stitch or accumulator_device(self.device, needed))
         except torch.OutOfMemoryError:

@@ -56,7 +56,9 @@ def label_volumes(
         found = part[inside]
         count += np.bincount(found, minlength=len(names))[: len(names)]
         if values is not None:
-            total += np.bincount(found, weights=values[start : start + step][inside], minlength=len(names))[: len(names)]
+            total += np.bincount(found, weights=values[start : start + step][inside], minlength=len(names))[
+                : len(names)
+            ]
     voxel_ml = abs(float(np.linalg.det(np.asarray(affine)[:3, :3]))) / 1000.0
     return [
         LabelVolume(

@@ -113,7 +113,7 @@ class WindowForward:
 
 def _labels(scores: torch.Tensor, probabilities: bool) -> torch.Tensor:
     """Labels of every second voxel along each axis, which is enough to compare and an eighth of the work."""
-    few = scores[(..., *(slice(None, None, 2) for _ in scores.shape[2:]))]
+    few = scores[(slice(None), slice(None), *[slice(None, None, 2)] * (scores.ndim - 2))]
     return few.argmax(1) if few.shape[1] > 1 else (few[:, 0] > (0.5 if probabilities else 0.0)).long()
 
 

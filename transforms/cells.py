@@ -143,9 +143,7 @@ def block_coordinates(which: torch.Tensor, matrix: torch.Tensor, block: Block) -
     return index @ matrix[:3, :3].T + matrix[:3, 3]
 
 
-def interpolate(
-    scores: torch.Tensor, first: int, coordinates: torch.Tensor, sizes: Sequence[int]
-) -> torch.Tensor:
+def interpolate(scores: torch.Tensor, first: int, coordinates: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
     """(m, C) float32: a part's scores (rows, y, z, C) trilinearly at (m, 3) coordinates, clamped to the border."""
     _, *others, channels = scores.shape
     flat = scores.reshape(-1, channels)

@@ -48,9 +48,7 @@ def postprocessing(
         raise ConfigError(f"probabilities: {unknown[0]!r} is no label; there are {', '.join(labels)}")
     channels = {name: list(labels).index(name) for name in probabilities}
     transforms: list[Callable] = [
-        RestoreLabelsd(
-            "pred", label_values=label_values, probabilities=channels, max_slab_bytes=max_slab_bytes
-        )
+        RestoreLabelsd("pred", label_values=label_values, probabilities=channels, max_slab_bytes=max_slab_bytes)
     ]
     for wanted, transform in ((keep_largest, LargestComponentd), (fill_holes, FillHolesd)):
         if wanted is True:

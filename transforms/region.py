@@ -119,7 +119,11 @@ class Regiond(Transform):
             labels = read_labels(path)
             matrix = voxel_map(labels.grid, grid)
             inside = ndimage.affine_transform(
-                (labels.array > 0).astype(np.uint8), matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=0
+                (np.asarray(labels.array) != 0).astype(np.uint8),
+                matrix[:3, :3],
+                matrix[:3, 3],
+                output_shape=grid.shape,
+                order=0,
             ).astype(bool)
             what = f"the region {path}"
         else:

@@ -27,7 +27,7 @@ from .cells import (
     look_up_separable,
     outside,
 )
-from .slabs import ScoreSlabs, Slab
+from .slabs import ScoreSlabs
 from .timing import stage
 
 # What a target voxel needs on the way: coordinates and indices of the general map, float64 and int64.

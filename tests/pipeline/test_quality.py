@@ -57,14 +57,18 @@ def test_pieces() -> None:
     assert hints(labels, expected=expected) == []
     assert hints(sound(), expected=expected) == ["liver: 1 piece, expected 2"]
     assert hints(labels, expected={"liver": {"pieces": 0}, "cord": {"cut": True}}) == []
-    assert hints(sound(), removed={1: (4, 250), 2: (1, 0)}) == [
-        "liver: 4 pieces, 20 % outside the largest was removed"
-    ]
+    assert hints(sound(), removed={1: (4, 250), 2: (1, 0)}) == ["liver: 4 pieces, 20 % outside the largest was removed"]
 
 
 @pytest.mark.parametrize(
     ("axis", "end", "letters", "side"),
-    [(0, 0, "RAS", "left"), (0, -1, "LPS", "left"), (1, -1, "RAS", "front"), (2, 0, "RAS", "lower"), (2, 0, "RAI", "upper")],
+    [
+        (0, 0, "RAS", "left"),
+        (0, -1, "LPS", "left"),
+        (1, -1, "RAS", "front"),
+        (2, 0, "RAS", "lower"),
+        (2, 0, "RAI", "upper"),
+    ],
 )
 def test_a_label_that_is_cut_off_by_the_volumes_border(axis: int, end: int, letters: str, side: str) -> None:
     labels = np.zeros((20, 20, 20), np.uint8)
