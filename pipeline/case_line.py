@@ -11,8 +11,8 @@ if TYPE_CHECKING:  # a worker process gets its steps pickled, and imports what t
     from .case_steps import Case, CaseSteps
 
 Report = Callable[[str, str, Any], None]
-"""Called from any of the line's threads with what happened, the case's id and more: ("read", id, None), ("wait", id, None)
-between two stations, ("compute", id, None), ("windows", id, (done, total)), ("write", id, None), ("done", id, row)."""
+"""Called from any of the line's threads with what happened, the case's id and more: ("read", id, None), ("compute", id,
+None), ("windows", id, (done, total)), ("write", id, None), ("done", id, row), and ("wait", id, None) in between."""
 
 
 class StoppedError(Exception):

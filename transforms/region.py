@@ -14,8 +14,11 @@ from scipy import ndimage
 from torch.nn import functional
 
 from ..data.errors import ConfigError, ImageError
-from ..data.geometry import Grid, voxel_map
-from ..data.images import IMAGE_SUFFIXES, read_labels
+from ..data.geometry import Grid
+from ..data.images import IMAGE_SUFFIXES
+from .labels import AlignLabeld
+from .load import LoadCased
+from .resample import grid_of
 from .timing import stage
 
 _COARSE_MM = 5.0  # the body is looked for on voxels of about this size: one cheap pass
@@ -108,23 +111,14 @@ class Regiond(Transform):
                 result["region"] = torch.from_numpy(wanted)[None]
         return result
 
-    def _wanted(self, item: Mapping[Hashable, Any], image: MetaTensor) -> NDArray[np.bool_] | None:
-        x, y, z = (int(n) for n in image.shape[1:])
-        grid = Grid((x, y, z), np.asarray(torch.as_tensor(image.affine), dtype=np.float64))
+    def _wanted(self, case: Mapping[Hashable, Any], image: MetaTensor) -> NDArray[np.bool_] | None:
         if self.box is not None:
-            inside = _in_box(grid, self.box)
+            inside = _in_box(grid_of(image), self.box)
             what = f"the region {self.box.tolist()} (mm, RAS+)"
         elif self.masks is not None:
-            path = self._mask_of(item)
-            labels = read_labels(path)
-            matrix = voxel_map(labels.grid, grid)
-            inside = ndimage.affine_transform(
-                (np.asarray(labels.array) != 0).astype(np.uint8),
-                matrix[:3, :3],
-                matrix[:3, 3],
-                output_shape=grid.shape,
-                order=0,
-            ).astype(bool)
+            path = self._mask_of(case)
+            item: dict[Hashable, Any] = {"label": LoadCased("label")({"label": path})["label"], "image": image}
+            inside = np.asarray(AlignLabeld("label", reference="image")(item)["label"])[0] != 0
             what = f"the region {path}"
         else:
             return None
