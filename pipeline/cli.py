@@ -161,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         "infer": (
             "a mask for each scan of a folder",
             "SCANS",
-            "folder of .nii.gz, .nii, .nrrd, .mha, or one file",
+            "a file, a folder, a .txt or .csv list, a DICOM folder, or a .zip of DICOM",
         ),
     }
     for name, (text, source, about) in texts.items():
