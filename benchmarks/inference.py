@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,16 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.classes < (2 if options.random_weights else 7):
         parser.error("--classes: the trained network has 7 outputs, a random one 2 or more")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a contestant does not outlive the benchmark
     bench = Benchmark(options)
     rows = bench.run()
-    text = report.markdown(rows, bench.facts(), bench.comparisons(rows), reference=ZOO)
-    folder = Path(options.results)
-    folder.mkdir(parents=True, exist_ok=True)
-    name = options.name or bench.default_name()
-    (folder / f"{name}.md").write_text(text)
-    numbers = {"facts": bench.facts(), "rows": rows, "agreement": bench.comparisons(rows)}
-    (folder / f"{name}.json").write_text(json.dumps(numbers, indent=1) + "\n")
-    print(text)
+    print(bench.save(rows, bench.comparisons(rows)))
     return int(any(row["failure"] for row in rows if row["kind"] == "ours"))
 
 
@@ -69,44 +64,56 @@ class Benchmark:
         self.bundle = self.work / f"bundle_{self.weights.stem}"
         self._helper("materials.py", "bundle", self.bundle, "--classes", options.classes, "--weights", self.weights)
         self.about = json.loads(self._helper("facts.py"))
-        self._comparisons: list[dict[str, Any]] | None = None
 
     def run(self) -> list[dict[str, Any]]:
         """A row for each contestant, in the order of the table; the run of median seconds where there are repeats."""
         runs: dict[str, list[dict[str, Any]]] = {}
+        rows: list[dict[str, Any]] = []
         contestants = self._contestants()
         for _ in range(self.options.repeats):
             for name, contestant in contestants.items():
                 print(f"running: {name}", file=sys.stderr, flush=True)
                 runs.setdefault(name, []).append({"name": name, **contestant()})
-        return [sorted(each, key=lambda row: row.get("warm_s", 0.0))[len(each) // 2] for each in runs.values()]
+                rows = [sorted(each, key=lambda row: row.get("warm_s", 0.0))[len(each) // 2] for each in runs.values()]
+                self.save(rows, [])  # what is measured is not lost when a later one is interrupted
+        return rows
+
+    def save(self, rows: list[dict[str, Any]], comparisons: list[dict[str, Any]]) -> str:
+        """Write <name>.md and <name>.json; returns the page."""
+        folder, name = Path(self.options.results), self.options.name or self._default_name()
+        folder.mkdir(parents=True, exist_ok=True)
+        page = report.markdown(rows, self.facts(), comparisons, reference=ZOO)
+        (folder / f"{name}.md").write_text(page)
+        numbers = {"facts": self.facts(), "rows": rows, "agreement": comparisons}
+        (folder / f"{name}.json").write_text(json.dumps(numbers, indent=1) + "\n")
+        return page
 
     def comparisons(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Agreement of the masks: with the chain's, with ours in float32, and with the phantom's truth."""
-        if self._comparisons is None:
-            masks = {row["name"]: row["mask"] for row in rows if row.get("mask")}
-            if not self.options.scan:
-                masks["truth"] = str(truth_of(self.scan))
-            exact = "gridgate float32"
-            pairs = [(name, ZOO) for name in masks if name not in (ZOO, "truth")]
-            pairs += [(name, exact) for name in masks if name.startswith("gridgate") and name != exact]
-            pairs += [(name, "truth") for name in masks if name != "truth"]
-            pairs = [pair for pair in pairs if pair[1] in masks]
-            job = self.work / "agreement.json"
-            result = job.with_suffix(".result.json")
-            job.write_text(json.dumps({"pairs": [[masks[a], masks[b]] for a, b in pairs], "result": str(result)}))
-            self._helper("agreement.py", job)
-            answers = json.loads(result.read_text())
-            self._comparisons = [
-                {"mask": a, "with": b, **answer} for (a, b), answer in zip(pairs, answers, strict=True)
-            ]
-        return self._comparisons
+        masks = {row["name"]: row["mask"] for row in rows if row.get("mask")}
+        if not self.options.scan:
+            masks["truth"] = str(truth_of(self.scan))
+        exact = "gridgate float32"
+        pairs = [(name, ZOO) for name in masks if name not in (ZOO, "truth")]
+        pairs += [(name, exact) for name in masks if name.startswith("gridgate") and name != exact]
+        pairs += [(name, "truth") for name in masks if name != "truth"]
+        pairs = [pair for pair in pairs if pair[1] in masks]
+        job = self.work / "agreement.json"
+        result = job.with_suffix(".result.json")
+        job.write_text(json.dumps({"pairs": [[masks[a], masks[b]] for a, b in pairs], "result": str(result)}))
+        self._helper("agreement.py", job)
+        answers = json.loads(result.read_text())
+        return [{"mask": a, "with": b, **answer} for (a, b), answer in zip(pairs, answers, strict=True)]
 
     def facts(self) -> list[tuple[str, str]]:
         """What ran on what, for the head of the table."""
         options = self.options
         scan = self.scan.name if options.scan else f"phantom {_by(options.shape)} at {_by(options.spacing)} mm, int16"
-        trained = "random" if options.random_weights else f"trained on phantoms, {options.iterations} iterations"
+        trained = (
+            "random"
+            if options.random_weights
+            else f"trained on phantoms (this one too), {options.iterations} iterations"
+        )
         return [
             ("command", "python benchmarks/inference.py " + " ".join(options.given)),
             ("scan", scan),
@@ -118,12 +125,10 @@ class Benchmark:
             ("load before", " ".join(f"{load:.2f}" for load in self.load)),
         ]
 
-    def default_name(self) -> str:
-        """Name of the results' files."""
+    def _default_name(self) -> str:
         scan = self.scan.name.partition(".")[0]
-        return f"{scan}_{self.options.classes}_{self.options.device.replace(':', '')}" + (
-            "_random" if self.options.random_weights else ""
-        )
+        name = f"{scan}_{self.options.classes}_{self.options.device.replace(':', '')}"
+        return name + "_random" * self.options.random_weights
 
     def _contestants(self) -> dict[str, Callable[[], dict[str, Any]]]:
         options, cuda = self.options, self.options.device.startswith("cuda")
@@ -249,7 +254,7 @@ def _parser() -> argparse.ArgumentParser:
     network = parser.add_argument_group("network")
     network.add_argument("--classes", type=int, default=14, help="outputs, background among them; 7 or more")
     network.add_argument("--random-weights", action="store_true", help="masks are noise: the worst case for all")
-    network.add_argument("--iterations", type=int, default=300, help="of the training (minutes on two cores, once)")
+    network.add_argument("--iterations", type=int, default=600, help="of the training (ten minutes on two cores, once)")
     run = parser.add_argument_group("run")
     run.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
     run.add_argument("--contestants", nargs="+", choices=["ours", "zoo", "nnunet"], default=["zoo", "nnunet", "ours"])

@@ -47,7 +47,11 @@ def run_measured(
         )
         watch = _Watch(process.pid, memory_limit_gb=memory_limit_gb, time_limit_s=time_limit_s)
         watch.start()
-        _, status, usage = os.wait4(process.pid, 0)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:  # Ctrl-C, or the benchmark is ended: nothing of it goes on
+            watch.end("stopped")
+            raise
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)  # so that Popen does not wait again
         watch.stop()
@@ -91,13 +95,14 @@ class _Watch(threading.Thread):
                 self.peak = max(self.peak, sum(map(_proportional, tree)))
                 next_look = time.perf_counter() + 10 * (time.perf_counter() - now)
             if resident > self.limit:
-                self._end(tree, f"stopped: it needed more than {self.limit / 1e9:.1f} GB")
+                self.end(f"stopped: it needed more than {self.limit / 1e9:.1f} GB")
             elif now > self.deadline:
-                self._end(tree, "stopped: it took longer than allowed")
+                self.end("stopped: it took longer than allowed")
 
-    def _end(self, tree: list[int], reason: str) -> None:
+    def end(self, reason: str) -> None:
+        """Kill the whole tree."""
         self.reason = self.reason or reason
-        for process in reversed(tree):
+        for process in reversed(_tree(self.root)):
             try:
                 os.kill(process, 9)
             except ProcessLookupError:

@@ -10,7 +10,7 @@ from ..transforms.slabs import Slab
 
 # Elements at a time, so that the temporary product stays in a CPU's cache: whole windows took 4 to 15 times as long.
 _CHUNK = {"cpu": 2**19, "cuda": 2**26}
-_SLAB_BYTES = 64e6  # rows are handed on in slabs of about this size
+_SLAB_BYTES = 16e6  # rows are handed on in slabs of about this size
 BACKGROUND_LOGIT = 30.0
 """By how much the background leads where no window ran, in logits."""
 

@@ -127,12 +127,22 @@ def _piece_sizes(labels: NDArray[np.generic], wanted: Sequence[int]) -> dict[int
     """Voxels of each connected piece (26 neighbours) of the wanted labels, the largest first."""
     if not wanted:
         return {}
-    kept = np.where(np.isin(labels, list(wanted)), labels, 0)
-    pieces, count = cc3d.connected_components(kept, connectivity=26, return_N=True)
-    sizes = np.bincount(pieces.ravel(order="K"), minlength=count + 1)
+    part = labels[_box_of(labels != 0)]
+    pieces, count = cc3d.connected_components(part, connectivity=26, return_N=True)
+    pieces, values = pieces.ravel(order="K"), part.ravel(order="K")
+    sizes = np.bincount(pieces, minlength=count + 1)
     label_of = np.zeros(count + 1, dtype=np.int64)
-    label_of[pieces.ravel(order="K")] = kept.ravel(order="K")
+    label_of[pieces] = values
     return {value: sorted(sizes[label_of == value].tolist(), reverse=True) for value in wanted}
+
+
+def _box_of(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """The bounding box of what is True, which must be something."""
+    box = []
+    for axis in range(mask.ndim):
+        (found,) = mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)).nonzero()
+        box.append(slice(int(found[0]), int(found[-1]) + 1))
+    return tuple(box)
 
 
 def _cut(
@@ -142,7 +152,8 @@ def _cut(
     ends: dict[int, list[str]] = {}
     for axis, code in enumerate(orientation(affine)):
         for plane, side in ((0, _OPPOSITE[code]), (-1, code)):
-            for value in np.unique(np.take(labels, plane, axis=axis)).tolist():
+            outermost = np.moveaxis(labels, axis, 0)[plane]  # a view, where np.take copies all of a volume in this order
+            for value in np.flatnonzero(np.bincount(outermost.ravel())).tolist():
                 if value and not expected.get(names[value], {}).get("cut", False):
                     ends.setdefault(value, []).append(_SIDES[side])
     return [f"{names[value]}: cut off at the {' and '.join(sides)} border" for value, sides in sorted(ends.items())]
