@@ -41,10 +41,12 @@ def make_bundle(folder: Path, *, classes: int, weights: Path) -> Path:
     from gridgate.bundles import FOLDER
     from gridgate.bundles.generate import bundle_files, read_plan
 
-    plan = read_plan(FOLDER / "plans" / "phantom_attention_unet.yaml") | {
+    phantoms, labels = read_plan(FOLDER / "plans" / "phantom_attention_unet.yaml"), label_names(classes)
+    plan = phantoms | {
         "name": folder.name,
         "title": "Benchmark",
-        "labels": label_names(classes),
+        "labels": labels,
+        "expected": {name: what for name, what in phantoms.get("expected", {}).items() if name in labels},
         "network": {"name": "unet"},  # a stand-in, see below
         "orientation": "RAS",
         "spacing": list(SPACING),

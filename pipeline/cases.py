@@ -119,7 +119,7 @@ def check_dataset(
     output_dir: str | Path | None = None,
     resume: bool = False,
     settings: Mapping[str, Any] | None = None,
-    checkpoint: str | Path | None = None,
+    checkpoint: str | Path | Sequence[str | Path] | None = None,
 ) -> None:
     """Before a training or evaluation: the dataset is there and fits the bundle; nothing would be overwritten.
 
@@ -148,7 +148,8 @@ def check_dataset(
     if not cases:
         raise DatasetError(f"{dataset.root}: no {part} case in it")
     if checkpoint is not None and part == "validation":
-        _check_unseen(Path(checkpoint).parent, [item["id"] for item in cases])
+        for path in [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint:
+            _check_unseen(Path(path).parent, [item["id"] for item in cases])
     if output_dir is None:
         return
     run = {"fold": fold, "folds": folds, "split_seed": split_seed, **(settings or {})}

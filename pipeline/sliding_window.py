@@ -193,7 +193,7 @@ class _Work:
         began, spent = perf_counter(), 0.0
         for slab in self._rows():
             spent += perf_counter() - began
-            self.facts |= {"seconds": spent, "network_seconds": self.forward.seconds}
+            self.facts["seconds"] = spent
             yield slab
             began = perf_counter()
         if (agreement := self.forward.mirror_agreement) is not None:

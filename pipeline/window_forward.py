@@ -45,7 +45,8 @@ class WindowForward:
         self.arguments, self.options = tuple(arguments), dict(options or {})
         axes = sorted(set(mirror_axes))
         self.flips = list(chain.from_iterable(combinations(axes, count) for count in range(len(axes) + 1)))
-        self.seconds = 0.0
+        self._seconds = 0.0
+        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
         self._agreement: list[torch.Tensor] = []
 
     def __call__(self, windows: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -77,8 +78,29 @@ class WindowForward:
         same, either = torch.stack(self._agreement).sum(0).tolist()
         return same / either if either else 1.0
 
+    @property
+    def seconds(self) -> float:
+        """Spent in the network so far; on a GPU the GPU's own time, which waits for it."""
+        if self._events:
+            self._events[-1][1].synchronize()
+            self._seconds += sum(start.elapsed_time(end) for start, end in self._events) / 1000
+            self._events = []
+        return self._seconds
+
     def _scores(self, windows: torch.Tensor) -> torch.Tensor:
-        began = perf_counter()
+        if windows.device.type != "cuda":
+            began = perf_counter()
+            scores = self._mirrored(windows)
+            self._seconds += perf_counter() - began
+            return scores
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        scores = self._mirrored(windows)
+        end.record()
+        self._events.append((start, end))
+        return scores
+
+    def _mirrored(self, windows: torch.Tensor) -> torch.Tensor:
         if len(self.flips) == 1:
             scores = self._run(windows)
         else:
@@ -93,7 +115,6 @@ class WindowForward:
             assert total is not None
             scores = total.div_(len(self.flips))
             self._agreement.append(_agreement(_labels(scores, self.probabilities), parts))
-        self.seconds += perf_counter() - began
         return scores
 
     def _run(self, windows: torch.Tensor) -> torch.Tensor:
