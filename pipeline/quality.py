@@ -140,7 +140,7 @@ def _box_of(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
     """The bounding box of what is True, which must be something."""
     box = []
     for axis in range(mask.ndim):
-        (found,) = mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)).nonzero()
+        found = np.flatnonzero(np.any(mask, axis=tuple(other for other in range(mask.ndim) if other != axis)))
         box.append(slice(int(found[0]), int(found[-1]) + 1))
     return tuple(box)
 
@@ -152,7 +152,7 @@ def _cut(
     ends: dict[int, list[str]] = {}
     for axis, code in enumerate(orientation(affine)):
         for plane, side in ((0, _OPPOSITE[code]), (-1, code)):
-            outermost = np.moveaxis(labels, axis, 0)[plane]  # a view, where np.take copies all of a volume in this order
+            outermost = np.moveaxis(labels, axis, 0)[plane]  # a view; np.take copies the volume
             for value in np.flatnonzero(np.bincount(outermost.ravel())).tolist():
                 if value and not expected.get(names[value], {}).get("cut", False):
                     ends.setdefault(value, []).append(_SIDES[side])
