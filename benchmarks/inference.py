@@ -60,6 +60,8 @@ class Benchmark:
         self.small = self._phantom(*SMALL)
         weights = ["--classes", options.classes, "--iterations", options.iterations]
         weights += ["--random-weights"] if options.random_weights else []
+        self.has_nnunet = "nnunet" in options.contestants and self._can_import_nnunet()
+        weights += ["--script"] if self.has_nnunet else []
         self.weights = Path(self._helper("train_weights.py", self.work / "weights", *weights))
         self.bundle = self.work / f"bundle_{self.weights.stem}"
         self._helper("materials.py", "bundle", self.bundle, "--classes", options.classes, "--weights", self.weights)
@@ -174,11 +176,18 @@ class Benchmark:
         return row
 
     def _nnunet(self) -> dict[str, Any]:
-        python = self.options.nnunet_python
-        test = "import importlib.util as u, sys; sys.exit(u.find_spec('nnunetv2') is None)"
-        if subprocess.run([python, "-c", test], env=self.environment).returncode != 0:
+        if not self.has_nnunet:
             return {"kind": "peer", "failure": "", "skipped": "not installed (give --nnunet-python)"}
+        python = self.options.nnunet_python
         return self._peer("nnunet", "nnunet_predictor.py", python=python, nnunet_network=self.options.nnunet_network)
+
+    def _can_import_nnunet(self) -> bool:
+        test = "import importlib.util as u, sys; sys.exit(u.find_spec('nnunetv2') is None)"
+        try:
+            done = subprocess.run([self.options.nnunet_python, "-c", test], env=self.environment)
+        except OSError as error:
+            raise SystemExit(f"--nnunet-python {self.options.nnunet_python}: {error.strerror}") from error
+        return done.returncode == 0
 
     def _job(self, folder: str) -> dict[str, Any]:
         place = self.work / "runs" / folder

@@ -149,6 +149,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, required=True)
     parser.add_argument("--iterations", type=int, default=600)
     parser.add_argument("--random-weights", action="store_true")
+    parser.add_argument("--script", action="store_true", help="TorchScript too")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     kind = "random" if options.random_weights else f"trained_{options.iterations}"
@@ -164,7 +165,7 @@ def main() -> None:
             state = widened(torch.load(trained, weights_only=True), options.classes)
         save(state, target)
     script = target.with_suffix(".ts")
-    if not script.exists():
+    if options.script and not script.exists():
         network = UNet(**{**NETWORK, "out_channels": options.classes}).eval()
         network.load_state_dict(torch.load(target, weights_only=True))
         beside = script.with_name(script.name + ".part")

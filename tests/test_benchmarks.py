@@ -40,7 +40,7 @@ def test_a_small_run_ends_with_a_table_and_masks_that_agree(tmp_path: Path) -> N
     for name in ("model zoo chain", "gridgate float32"):
         row = rows[name]
         assert row["failure"] == "" and row["windows"] >= 1
-        assert 0 < row["forward_s"] < row["warm_s"] < row["cold_s"]
+        assert 0 < row["forward_s"] < row["warm_s"] and row["cold_s"] > 0
         assert 0.1 < row["peak_gb"] < 4 and 0.1 < row["max_rss_gb"] < 4
         assert nib.load(row["mask"]).shape == (40, 36, 24)
     if importlib.util.find_spec("nnunetv2") is None:
