@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -117,7 +118,7 @@ class Benchmark:
             else f"trained on phantoms (this one too), {options.iterations} iterations"
         )
         return [
-            ("command", "python benchmarks/inference.py " + " ".join(options.given)),
+            ("command", shlex.join(["python", "benchmarks/inference.py", *options.given])),
             ("scan", scan),
             ("network", f"MONAI UNet {NETWORK['channels']}, {options.classes} classes, weights {trained}"),
             ("windows", f"{_by(ROI_SIZE)} at {_by(SPACING)} mm, overlap {OVERLAP}, Gaussian blending in all rows"),

@@ -19,6 +19,9 @@ from .window_forward import OtherOutputError, WindowForward
 from .window_grid import Layer, WindowGrid
 
 Progress = Callable[[int, int], None]
+_BATCH_BYTES = 2**28  # scores of a batch at the most, where its size is ours to choose: many classes run one by one
+    2**28
+)  # scores of a batch at the most, where its size is ours to choose: many classes run window by window
 _PROBE_ROWS = 16  # of rows that no window touches, handed on at a time
 
 
@@ -32,8 +35,8 @@ class SlidingWindow(SlidingWindowInferer):
     Args:
         roi_size: window in voxels, one number an axis.
         overlap: share of a window that its neighbour covers again, 0 to below 1; one number, or one an axis.
-        sw_batch_size: windows a forward pass; None: 1 on a CPU in bfloat16, 2 in float32, 4 on a GPU. Halved when
-            memory runs out.
+        sw_batch_size: windows a forward pass; None: 1 on a CPU in bfloat16, 2 in float32, 4 on a GPU, fewer with
+            very many classes. Halved when memory runs out.
         mirror_axes: test-time augmentation: the logits' mean over all flips along these spatial axes; never name an
             axis across which left and right are different labels.
         amp: see `precision.autocast_dtype`; in 16 bits the accumulator has 16 bits too (float16).
@@ -177,6 +180,7 @@ class _Work:
         # volumes smaller than a window are padded as in training; 0 is the mean of a z-scored image
         self.image = grid.pad(image, float(image.amin()))
         self.progress, self.facts = progress, facts
+        self.adapts = settings.chosen_batch_size is None
         importance = grid.importance(
             mode=str(getattr(settings.mode, "value", settings.mode)),
             sigma_scale=cast(float, settings.sigma_scale),
@@ -224,10 +228,15 @@ class _Work:
         """Scores (B, C, *roi) of the windows, batch after batch."""
         done = 0
         while done < len(starts):
-            now = starts[done : done + self.forward.batch_size]
+            # the first window comes alone and shows how large its scores are
+            count = 1 if self.adapts and self.accumulator is None else self.forward.batch_size
+            now = starts[done : done + count]
             windows = torch.stack([self.grid.window(self.image, start) for start in now])
             try:
                 for scores in self.forward(upload(windows, self.device)):
+                    if self.adapts:
+                        fitting = int(_BATCH_BYTES / (scores[0].numel() * scores.element_size()))
+                        self.forward.batch_size = max(1, min(self.forward.batch_size, fitting))
                     done += len(scores)
                     if self.progress is not None:
                         self.progress(done, len(starts))

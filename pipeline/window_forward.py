@@ -11,6 +11,8 @@ import torch
 
 from .precision import autocast, channels_last
 
+_SMALL_WINDOW = 64**3  # voxels
+
 
 class OtherOutputError(TypeError):
     """The network gives something else than one tensor of its input's spatial size."""
@@ -119,7 +121,8 @@ class WindowForward:
 
     def _run(self, windows: torch.Tensor) -> torch.Tensor:
         count = len(windows)
-        if count == 1 and windows.device.type == "cpu" and self.dtype is None:
+        small = windows[0].numel() < _SMALL_WINDOW
+        if count == 1 and small and windows.device.type == "cpu" and self.dtype is None:
             # PyTorch hands small float32 batches of one not to oneDNN but to a loop that is many times slower
             windows = windows.expand(2, *windows.shape[1:])
         with autocast(windows.device, self.dtype):
