@@ -20,8 +20,6 @@ from .window_grid import Layer, WindowGrid
 
 Progress = Callable[[int, int], None]
 _BATCH_BYTES = 2**28  # scores of a batch at the most, where its size is ours to choose: many classes run one by one
-    2**28
-)  # scores of a batch at the most, where its size is ours to choose: many classes run window by window
 _PROBE_ROWS = 16  # of rows that no window touches, handed on at a time
 
 
