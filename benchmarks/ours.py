@@ -16,9 +16,10 @@ from typing import Any
 
 MODULE = "gridgate.pipeline.cli"
 # What the rows override in the bundle's inference.yaml. Windows without anything denser than body_threshold (HU)
-# are not run, and null runs all
+# are not run, and null runs all; interpolating probabilities, and not logits, is what the model zoo's chain does
 VARIANTS: dict[str, dict[str, str]] = {
     "float32": {"amp": "False", "body_threshold": "null"},
+    "float32, probabilities": {"amp": "False", "body_threshold": "null", "interpolate_probabilities": "True"},
     "float32, air skipped": {"amp": "False", "body_threshold": "-500"},
     "bf16": {"amp": "True", "body_threshold": "null"},
     "bf16, air skipped": {"amp": "True", "body_threshold": "-500"},

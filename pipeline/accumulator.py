@@ -25,7 +25,8 @@ class Accumulator:
         rows: depth of a window along the slabs' axis.
         others: sizes of the padded volume's other axes.
         dtype: float32, or float16 where the scores come in 16 bits anyway: half of the memory.
-        probabilities: what unseen voxels get is in probabilities, not logits.
+        probabilities: what comes are probabilities, not logits.
+        normalise: hand on the probabilities of mean logits: their softmax, or the sigmoid of one channel.
     """
 
     def __init__(
@@ -37,10 +38,12 @@ class Accumulator:
         dtype: torch.dtype,
         device: torch.device,
         probabilities: bool = False,
+        normalise: bool = False,
     ) -> None:
         self.sums = torch.zeros(rows, *others, channels, dtype=dtype, device=device)
         self.weights = torch.zeros(rows, *others, dtype=torch.float32, device=device)
         self.probabilities = probabilities
+        self.normalise = normalise and not probabilities
 
     @staticmethod
     def bytes_needed(rows: int, others: Sequence[int], channels: int, dtype: torch.dtype) -> int:
@@ -96,6 +99,9 @@ class Accumulator:
         means = (self.sums[(part, *crop)] / weights).to(self.sums.dtype)
         if bool(unseen.any()):
             means[unseen] = background(means.shape[-1], probabilities=self.probabilities).to(means)
+        if self.normalise:
+            chances = means.float().softmax(-1) if means.shape[-1] > 1 else means.float().sigmoid()
+            return chances.to(means.dtype)
         return means
 
 

@@ -38,6 +38,9 @@ class SlidingWindow(SlidingWindowInferer):
         mirror_axes: test-time augmentation: the logits' mean over all flips along these spatial axes; never name an
             axis across which left and right are different labels.
         amp: see `precision.autocast_dtype`; in 16 bits the accumulator has 16 bits too (float16).
+        probabilities: hand on the probabilities (softmax, or the sigmoid of one channel) of the blended logits, not the
+            logits: what the model zoo's chain brings back to the scan's grid. Labels differ in a few voxels along
+            boundaries, as the mean of probabilities is not the probability of the mean.
         compile: run the network through torch.compile; pays off for many volumes.
         mode, sigma_scale, sw_device, device, ...: as SlidingWindowInferer's; mode is "gaussian" by default.
 
@@ -53,6 +56,7 @@ class SlidingWindow(SlidingWindowInferer):
         sw_batch_size: int | None = None,
         mirror_axes: Sequence[int] = (),
         amp: Amp = "auto",
+        probabilities: bool = False,
         compile: bool = False,
         **options: Any,
     ) -> None:
@@ -67,6 +71,7 @@ class SlidingWindow(SlidingWindowInferer):
         self.overlaps = overlaps
         self.mirror_axes = tuple(mirror_axes)
         self.amp = amp
+        self.probabilities = probabilities
         self.compile = compile
         self._compiled: tuple[Any, Any] | None = None
 
@@ -146,7 +151,7 @@ class SlidingWindow(SlidingWindowInferer):
         starts = grid.starts if region is None else grid.touching(region.to(torch.bool))
         facts: dict[str, float] = {"windows": len(grid.starts), "windows_skipped": len(grid.starts) - len(starts)}
         work = _Work(self, grid, forward, image, device, starts, progress, facts)
-        return ScoreSlabs(grid.shape, grid.axis, work.rows, forward.probabilities, facts)
+        return ScoreSlabs(grid.shape, grid.axis, work.rows, work.probabilities, facts)
 
     def _network(self, network: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         if not self.compile:
@@ -178,6 +183,8 @@ class _Work:
         # volumes smaller than a window are padded as in training; 0 is the mean of a z-scored image
         self.image = grid.pad(image, float(image.amin()))
         self.progress, self.facts = progress, facts
+        self.normalise = settings.probabilities
+        self.probabilities = forward.probabilities or settings.probabilities
         self.adapts = settings.chosen_batch_size is None
         importance = grid.importance(
             mode=str(getattr(settings.mode, "value", settings.mode)),
@@ -253,7 +260,15 @@ class _Work:
         rows, others = self.grid.roi_size[self.grid.axis], [self.grid.padded[axis] for axis in self.order[1:]]
         dtype = torch.float32 if self.forward.dtype is None else torch.float16
         needed = Accumulator.bytes_needed(rows, others, channels, dtype)
-        make = partial(Accumulator, rows, others, channels, dtype=dtype, probabilities=self.forward.probabilities)
+        make = partial(
+            Accumulator,
+            rows,
+            others,
+            channels,
+            dtype=dtype,
+            probabilities=self.forward.probabilities,
+            normalise=self.normalise,
+        )
         try:
             self.accumulator = make(device=self.stitch or accumulator_device(self.device, needed))
         except torch.OutOfMemoryError:
@@ -282,7 +297,7 @@ class _Work:
     def _unseen(self, channels: int) -> Iterator[Slab]:
         """The rows before the first window that ran."""
         others = [self.grid.shape[axis] for axis in self.order[1:]]
-        scores = background(channels, probabilities=self.forward.probabilities).to(self.device)
+        scores = background(channels, probabilities=self.probabilities).to(self.device)
         for first, rows in self.unseen:
             for row in range(first, first + rows, _PROBE_ROWS):
                 count = min(_PROBE_ROWS, first + rows - row)

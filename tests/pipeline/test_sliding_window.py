@@ -251,6 +251,18 @@ def test_an_ensemble_is_the_mean_of_probabilities(channels: int) -> None:
     assert slabs.probabilities and joined(slabs)[0].max() == (0.0 if channels == 1 else 1.0)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_probabilities_are_the_softmax_of_the_blended_logits(channels: int) -> None:
+    torch.manual_seed(0)
+    network, inputs = nn.Conv3d(1, channels, 3, padding=1).eval(), image(40, 20, 17)
+    logits = SlidingWindow((16, 16, 16), amp=False)(inputs, network)
+    inferer = SlidingWindow((16, 16, 16), amp=False, probabilities=True)
+    wanted = logits.sigmoid() if channels == 1 else logits.softmax(1)
+    torch.testing.assert_close(inferer(inputs, network), wanted, rtol=0, atol=1e-5)
+    nothing = inferer.slabs(inputs[0], network, region=torch.zeros(40, 20, 17))
+    assert nothing.probabilities and joined(nothing)[0].unique().tolist() == [0.0 if channels == 1 else 1.0]
+
+
 def test_mirror_agreement_by_hand() -> None:
     class Shifted(nn.Module):
         """Says 1 where the image is above 0, and in the first row always."""
