@@ -51,9 +51,9 @@ def read_row(output: Path) -> dict[str, Any]:
 def main() -> None:
     """The command twice in one process, the second time on the clock."""
     job: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
-    from gridgate.pipeline.threads import wait_politely
+    from gridgate.pipeline.process_settings import set_up_process
 
-    wait_politely()  # as the command does, which must come before PyTorch
+    set_up_process()  # as the command does, which must come before PyTorch
     import torch
     from monai.networks.nets import UNet
     from stopwatch import ForwardClock, gpu_peak_gb, now, write_result

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gridgate.pipeline.threads import wait_politely
+from gridgate.pipeline.process_settings import set_up_process
 
-wait_politely()
+set_up_process()
 
 import torch  # noqa: E402
 from materials import INTENSITY, NETWORK, ROI_SIZE, SCAN_SEED, SPACING  # noqa: E402

@@ -14,7 +14,7 @@ import yaml
 
 from ..data.errors import ConfigError, GridgateError
 from .bundle_folders import bundle_path, shipped_bundles
-from .threads import wait_politely
+from .process_settings import set_up_process
 
 _WORKFLOWS = {
     "train": ("training", "train.yaml", "dataset_dir"),
@@ -28,7 +28,7 @@ _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # for YAML 1.1 1e-3 is 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; the exit code is 0, or 1 after an error that is the user's to mend."""
-    wait_politely()
+    set_up_process()
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command not in _WORKFLOWS:

@@ -23,7 +23,7 @@ from .case_table import DONE, FAILED, read_case_table
 from .figures import spoken
 from .report import Run, write_report
 from .report_page import duration
-from .threads import wait_politely
+from .process_settings import set_up_process
 
 BUNDLE = "phantom_attention_unet"
 _MARK = ".gridgate-demo"
@@ -161,7 +161,7 @@ class _Steps:
             print(f"$ {line}", flush=True)
             # MONAI warns that a config may run code; this one is ours
             environment = {"PYTHONWARNINGS": "ignore", **os.environ}
-            wait_politely(environment)
+            set_up_process(environment)
             # the name shown may be relative and without a separator, which would be looked for on PATH
             self.code = subprocess.run([sys.executable, *command[1:]], env=environment, check=False).returncode
         self.done[-1] = (name, line, self.done[-1][2])

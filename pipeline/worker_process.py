@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from .case_steps import Case
-from .threads import wait_politely
+from .process_settings import set_up_process
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Worker:
     def __post_init__(self) -> None:
         ours, theirs = socket.socketpair()
         environment = dict(os.environ)
-        wait_politely(environment)
+        set_up_process(environment)
         # the parent's paths: a bundle may bring modules of its own
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         command = [sys.executable, "-m", f"{__package__}.worker", str(theirs.fileno())]

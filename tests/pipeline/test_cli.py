@@ -14,8 +14,9 @@ from gridgate.data.errors import ConfigError
 from gridgate.pipeline import cli
 from gridgate.pipeline.bundle_folders import bundle_path, shipped_bundles
 from gridgate.pipeline.cli import main, parse_overrides
-from gridgate.pipeline.threads import SPINS, wait_politely
+from gridgate.pipeline.process_settings import SPINS, set_up_process
 
+STOPPED = "stopped; start the same command again to go on"
 NAMES = [path.stem for path in sorted((FOLDER / "plans").glob("*.yaml"))]
 
 
@@ -25,6 +26,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # set first, so that what main() sets is taken back
     monkeypatch.setenv("GOMP_SPINCOUNT", "1")
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
 
 
 @pytest.fixture
@@ -216,7 +218,7 @@ def test_exit_codes_of_what_ends_a_command(monkeypatch: pytest.MonkeyPatch, caps
     wrapped.__cause__ = ConfigError("fold 9: use 0 to 4")
     ends_with(wrapped)
     assert main(["bundles"]) == 1
-    assert capsys.readouterr().err.splitlines() == ["stopped", "error: fold 9: use 0 to 4"]
+    assert capsys.readouterr().err.splitlines() == [STOPPED, "error: fold 9: use 0 to 4"]
     ends_with(ZeroDivisionError("a bug of ours"))
     with pytest.raises(ZeroDivisionError):  # with its traceback
         main(["bundles"])
@@ -231,9 +233,10 @@ def test_waiting_threads_sleep_unless_the_user_says_how(monkeypatch: pytest.Monk
     monkeypatch.delenv("OMP_WAIT_POLICY")
     main(["bundles"])
     assert os.environ["GOMP_SPINCOUNT"] == SPINS
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0", "set by the user"
     environment = {"GOMP_SPINCOUNT": "7"}
-    wait_politely(environment)
-    assert environment == {"GOMP_SPINCOUNT": "7"}
+    set_up_process(environment)
+    assert environment == {"GOMP_SPINCOUNT": "7", "THP_MEM_ALLOC_ENABLE": "1"}
 
 
 def test_the_command_starts_without_torch(tmp_path: Path) -> None:
