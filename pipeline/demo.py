@@ -21,9 +21,9 @@ from ..data.phantom_dataset import write_phantom_dataset, write_phantom_scans
 from .bundle_folders import bundle_path
 from .case_table import DONE, FAILED, read_case_table
 from .figures import spoken
+from .process_settings import set_up_process
 from .report import Run, write_report
 from .report_page import duration
-from .process_settings import set_up_process
 
 BUNDLE = "phantom_attention_unet"
 _MARK = ".gridgate-demo"

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import monai.bundle  # noqa: F401  # here, as its log handler keeps the stdout of when it is imported
 import pytest
 
 from gridgate.bundles import FOLDER
