@@ -47,9 +47,9 @@ class Accumulator:
 
     @staticmethod
     def bytes_needed(rows: int, others: Sequence[int], channels: int, dtype: torch.dtype) -> int:
-        """Memory of an accumulator, with the slab that is handed on."""
+        """Memory of an accumulator with what it needs on the way, on a GPU."""
         voxels = rows * int(torch.tensor(others).prod())
-        return voxels * (channels * dtype.itemsize + 4) + int(2 * _SLAB_BYTES)
+        return voxels * (channels * dtype.itemsize + 4) + 8 * _CHUNK["cuda"] + int(4 * _SLAB_BYTES)
 
     def to(self, device: torch.device) -> None:
         """Move to another device's memory."""

@@ -68,7 +68,7 @@ class CaseLine:
             thread.start()
         ended = 0
         try:
-            while ended < len(self._threads) and self._error is None:
+            while ended < len(self._threads) and self._error is None and not self._stopped.is_set():
                 try:
                     case = self._read.get(timeout=0.5)  # so that an error elsewhere is seen
                 except queue.Empty:
@@ -78,10 +78,8 @@ class CaseLine:
                 elif not self._stopped.is_set():
                     self._compute(case)
                     del case  # not kept while waiting for the next one
-        except BaseException:
-            self._stopped.set()
-            raise
         finally:
+            self._stopped.set()  # whoever still reads gives up
             self._hand_on(self._segmented, None)
             self._writer.join()
         if self._error is not None:

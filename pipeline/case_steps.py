@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import logging
 import os
 import time
@@ -15,7 +17,9 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose
 
-from ..data.errors import GridgateError, OutputError
+from ..data.dicom_series import DicomSeries
+from ..data.errors import OutputError
+from ..transforms.cells import ScoresError
 from ..transforms.restore import RestoreLabelsd
 from .case_table import DONE, FAILED, STAGES
 from .overrides import user_error
@@ -28,8 +32,8 @@ logger = logging.getLogger("gridgate.cases")
 Case = dict[str, Any]
 
 
-class NetworkOutputError(GridgateError):
-    """A network gave numbers that mean nothing."""
+# What torch raises when a GPU's context is broken; older ones have no class for it.
+_STICKY: Any = getattr(torch, "AcceleratorError", ())
 
 
 @dataclass(eq=False)
@@ -57,6 +61,8 @@ class CaseSteps:
 
     def prepare(self) -> None:
         """Put the network on the device; once, where the cases are computed."""
+        if self.device.startswith("cuda:"):
+            torch.cuda.set_device(self.device)  # or events, streams and caches would be the first GPU's
         self.network = to_device(self.network, self.device).eval()
 
     def read(self, item: Case) -> Case:
@@ -79,6 +85,8 @@ class CaseSteps:
             while cause is not None:  # MONAI wraps what its transforms raise
                 if getattr(cause, "stops_the_run", False):
                     raise cause from None
+                if isinstance(cause, _STICKY) and not isinstance(cause, torch.OutOfMemoryError):
+                    raise  # the GPU answers nothing but this from now on: the process must end, and take one case along
                 cause = cause.__cause__
             return _failed(case, error)
 
@@ -98,8 +106,7 @@ class CaseSteps:
                 timings["restore"] = timings.get("restore", 0.0) + spent
                 row |= {"output": f"{files['id']}.nii.gz", "status": DONE, "notes": _notes(case)}
             except Exception as error:
-                # not this case's fault, and the next one's cannot be written either
-                fatal = isinstance(error, OutputError) and isinstance(error.__cause__, OSError)
+                fatal = _hits_all_cases(error)
                 case = _failed(case, error)
         if "error" in case:
             row = {"case": row["case"], "input": row["input"], "status": FAILED, "reason": case["error"]}
@@ -116,16 +123,18 @@ class CaseSteps:
             slabs = self.inferer.slabs(plain, self.network, region=region, progress=progress)
             try:
                 done = dict(before({**case, "pred": slabs}))
-            except ValueError as error:
-                if "NaN or infinite" not in str(error):
+            except Exception as error:
+                if plain.device.type == "cpu" or not isinstance(root_cause(error), torch.OutOfMemoryError):
                     raise
-                raise _nonsense() from None
+                torch.cuda.empty_cache()  # once more, with all but the network in the machine's memory
+                slabs = self.inferer.slabs(plain, self.network, region=region, progress=progress, stitch="cpu")
+                done = dict(before({**case, "pred": slabs}))
             return {**done, "facts": slabs.facts}
         began = time.perf_counter()
         scores = self.inferer(plain[None], self.network)[0].cpu()
         case["timings"]["forward"] = time.perf_counter() - began
         if not torch.isfinite(scores.sum()):
-            raise _nonsense()
+            raise ScoresError
         return {**case, "pred": scores, "facts": {}}
 
     def _split(self) -> tuple[Compose, Compose]:
@@ -180,13 +189,21 @@ def read_case(item: Case, transform: Callable[[Any], Any]) -> Case:
     return case
 
 
+def root_cause(error: BaseException) -> BaseException:
+    """The first error of a chain of causes."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def reason(error: BaseException) -> str:
     """One line that says why a case failed: our own errors' text, or the type and text of the first cause."""
     ours = user_error(error)
     if ours is not None:
         return " ".join(str(ours).split())
-    while error.__cause__ is not None:
-        error = error.__cause__
+    error = root_cause(error)
+    if isinstance(error, ScoresError):
+        return f"{error}; try --amp False, or other weights"
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return "out of memory: use a smaller window, --device cpu, or a machine with more memory"
     return f"unexpected {type(error).__name__}: " + " ".join(str(error).split())
@@ -198,16 +215,42 @@ def shown(files: Any) -> str:
     return ";".join(os.path.abspath(path) if isinstance(path, str | Path) else str(path) for path in several)
 
 
+def stamp(files: Any, more: Sequence[str | Path] = ()) -> str:
+    """What changes when a case's files do: a hash of their sizes and times; of a DICOM series of its files' names too.
+
+    Args:
+        files: a path, several, or a DicomSeries.
+        more: other files that decide the mask, such as its region.
+    """
+    several = list(files) if isinstance(files, list | tuple) else [files]
+    told: list[Any] = []
+    for source in (*several, *more):
+        if isinstance(source, DicomSeries):
+            told.append(source.files)
+            source = source.archive or next(iter(source.files), source.folder)
+        try:
+            found = os.stat(source)
+            told.append((found.st_size, found.st_mtime_ns))
+        except OSError:
+            told.append("absent")
+    return hashlib.sha256(repr(told).encode(errors="surrogateescape")).hexdigest()[:12]
+
+
 def _failed(case: Case, error: Exception) -> Case:
     """The case with the reason of its failure and nothing that takes memory."""
     why = reason(error)
-    if user_error(error) is None:  # a bug of ours, or of a library: where it happened matters
+    if user_error(error) is None and not isinstance(
+        root_cause(error), ScoresError
+    ):  # a bug of ours, or of a library: where it happened matters
         logger.error(f"{case['files']['id']}: {why}", exc_info=error)
     return {"files": case["files"], "timings": case.get("timings", {}), "error": why}
 
 
-def _nonsense() -> NetworkOutputError:
-    return NetworkOutputError("the network's output is NaN or infinite; try --amp False, or other weights")
+def _hits_all_cases(error: Exception) -> bool:
+    """Whether nothing can be written any more, which is not this case's fault."""
+    ours = user_error(error)
+    system = ours.__cause__ if isinstance(ours, OutputError) else None
+    return isinstance(system, OSError) and system.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def _notes(case: Case) -> str:

@@ -10,10 +10,12 @@ from typing import Any, Literal
 
 from ..data.datasets import Case, load_dataset
 from ..data.errors import ConfigError, DatasetError
+from ..data.input_files import PassedOver
 from ..data.input_lists import LIST_SUFFIXES
 from ..data.inputs import Inputs, find_cases
 from ..data.splits import load_or_make_splits, select_fold
 from ..data.writing import write_atomically
+from .case_table import is_output_folder
 from .checkpoints import LAST
 
 SETTINGS, SPLITS = "settings.json", "splits.json"  # what a training leaves beside its weights
@@ -79,7 +81,11 @@ def folder_inputs(
     if not path.exists():
         return Inputs([], [])
     _refuse_same_folder(path, output_dir)
-    return find_cases(path, recursive=recursive, flat=flat, modality=modality, exclude=[output_dir])
+    earlier = [folder for folder in _output_folders(path) if folder.resolve() != Path(output_dir).resolve()]
+    exclude = [output_dir, *earlier]
+    found = find_cases(path, recursive=recursive, flat=flat, modality=modality, exclude=exclude)
+    told = [PassedOver(str(folder), "masks of an earlier run, no scans") for folder in earlier]
+    return Inputs(found.cases, [*found.passed_over, *told])
 
 
 def label_map(
@@ -195,6 +201,14 @@ def check_folder(input_dir: str | Path, output_dir: str | Path) -> None:
     if not path.exists():
         raise ConfigError(f"{input_dir}: there is no such file or folder; give --input_dir FOLDER with CTs")
     _refuse_same_folder(path, output_dir)
+
+
+def _output_folders(path: Path) -> list[Path]:
+    """Folders inside a folder in which an earlier run left its masks."""
+    if not path.is_dir():
+        return []
+    inside = (Path(folder) for folder, _, files in os.walk(path) if "cases.csv" in files and Path(folder) != path)
+    return sorted(folder for folder in inside if is_output_folder(folder))
 
 
 def _refuse_same_folder(path: Path, output_dir: str | Path) -> None:

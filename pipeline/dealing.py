@@ -18,6 +18,7 @@ from .case_steps import Case, CaseSteps, shown
 from .case_table import FAILED
 from .worker_process import InHand, Worker
 
+_READY_SECONDS = 600.0  # to import PyTorch from a slow disk and load the network
 _STARTS = 3  # workers in a row that end without a case in hand: it is not the cases
 _GRACE_SECONDS = 20.0  # for what is being written when the run is stopped
 

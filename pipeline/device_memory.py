@@ -9,12 +9,18 @@ import torch
 _SPARE = 0.9  # of what is free; fragments and other programs take some
 
 
+def watch_peak(device: torch.device) -> None:
+    """From here on the device's peak is what the network needs; before the first forward pass."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that a CUDA device can still give to this process, cached blocks included; None for a CPU."""
+    """Memory that a CUDA device can give to this process beside its peak since `watch_peak`; None for a CPU."""
     if device.type != "cuda":
         return None
     free, _ = torch.cuda.mem_get_info(device)
-    return int(free) + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(free) + torch.cuda.memory_reserved(device) - torch.cuda.max_memory_allocated(device)
 
 
 def accumulator_device(device: torch.device, needed: int) -> torch.device:

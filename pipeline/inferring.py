@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..data.errors import ConfigError, GridgateError, OutputError
 from .case_line import CaseLine
-from .case_steps import CaseSteps, read_case, shown
+from ..transforms.region import region_file
+from .case_steps import CaseSteps, read_case, shown, stamp
 from .case_table import CaseTable
 from .checkpoints import load_weights
 from .dealing import Dealer
@@ -85,6 +86,7 @@ class CaseEvaluator(SupervisedEvaluator):
         time_limit: seconds a case may take; None is no limit. Needs worker processes.
         expected: see quality.Expected.
         passed_over: inputs that are no case, (source, note) each; they get a row too.
+        region: see transforms.region.Regiond; a mask that has changed means that the case is not done.
         **options: those of SupervisedEvaluator; `postprocessing` as for CaseSteps.
     """
 
@@ -99,6 +101,7 @@ class CaseEvaluator(SupervisedEvaluator):
         time_limit: float | None = None,
         expected: Expectations | None = None,
         passed_over: Sequence[tuple[str, str]] = (),
+        region: Any = None,
         **options: Any,
     ) -> None:
         self.case_postprocessing = options.pop("postprocessing", None)
@@ -111,6 +114,7 @@ class CaseEvaluator(SupervisedEvaluator):
         self.time_limit = time_limit
         self.expected = dict(expected or {})
         self.passed_over = list(passed_over)
+        self.region = region
         check_expectations(self.expected, table.labels)
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's Evaluator has it
@@ -129,11 +133,13 @@ class CaseEvaluator(SupervisedEvaluator):
         network = with_weights(self.network, self.checkpoint)
         self.table.checkpoint = fingerprint(self.checkpoint)
         with output_folder(self.table.folder):
-            sources = {item["id"]: shown(item["image"]) for item in cases}
+            sources = {item["id"]: (shown(item["image"]), self._stamp(item)) for item in cases}
             done = self.table.start(sources, overwrite=self.overwrite)
             for source, note in self.passed_over:
                 self.table.pass_over(source, note)
             todo = [item for item in cases if item["id"] not in done]
+            for item in todo:
+                self.table.discard_stale(item["id"])
             if done:
                 self.logger.info(f"{len(done)} of {len(cases)} cases were done before")
             if todo:
@@ -142,6 +148,10 @@ class CaseEvaluator(SupervisedEvaluator):
                     self._compute(todo, self._steps(dataset, network), progress)
                 self.fire_event(Events.COMPLETED)
         self._close(len(cases))
+
+    def _stamp(self, item: Mapping[str, Any]) -> str:
+        region = region_file(Path(self.region), item["id"]) if isinstance(self.region, str | Path) else None
+        return stamp(item["image"], [] if region is None else [region])
 
     def _steps(self, dataset: CaseDataset, network: torch.nn.Module) -> CaseSteps:
         return CaseSteps(

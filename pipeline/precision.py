@@ -28,6 +28,8 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"device {name!r} is not known: use cpu, cuda or cuda:N") from error
+    if str(device) == "cuda":
+        device = torch.device("cuda:0")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
         raise ConfigError(f"device {name!r} is not here: PyTorch sees {found} CUDA GPUs; use --device cpu")

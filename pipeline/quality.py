@@ -127,9 +127,9 @@ def _piece_sizes(labels: NDArray[np.generic], wanted: Sequence[int]) -> dict[int
     """Voxels of each connected piece (26 neighbours) of the wanted labels, the largest first."""
     if not wanted:
         return {}
-    part = labels[_box_of(labels != 0)]
+    part = np.asfortranarray(labels[_box_of(labels != 0)])  # one order, for cc3d's result and what is read beside it
     pieces, count = cc3d.connected_components(part, connectivity=26, return_N=True)
-    pieces, values = pieces.ravel(order="K"), part.ravel(order="K")
+    pieces, values = pieces.ravel(order="F"), part.ravel(order="F")
     sizes = np.bincount(pieces, minlength=count + 1)
     label_of = np.zeros(count + 1, dtype=np.int64)
     label_of[pieces] = values

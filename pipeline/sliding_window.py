@@ -13,7 +13,7 @@ from monai.inferers import SlidingWindowInferer
 from ..data.errors import ConfigError
 from ..transforms.slabs import ScoreSlabs, Slab
 from .accumulator import Accumulator, background
-from .device_memory import Downloads, accumulator_device, upload
+from .device_memory import Downloads, accumulator_device, upload, watch_peak
 from .precision import Amp, autocast_dtype
 from .window_forward import OtherOutputError, WindowForward
 from .window_grid import Layer, WindowGrid
@@ -42,7 +42,8 @@ class SlidingWindow(SlidingWindowInferer):
             logits: what the model zoo's chain brings back to the scan's grid. Labels differ in a few voxels along
             boundaries, as the mean of probabilities is not the probability of the mean.
         compile: run the network through torch.compile; pays off for many volumes.
-        mode, sigma_scale, sw_device, device, ...: as SlidingWindowInferer's; mode is "gaussian" by default.
+        mode, sigma_scale, sw_device, device, cval, ...: as SlidingWindowInferer's; mode is "gaussian" by default, and
+            what a volume smaller than a window is padded with its lowest value.
 
     Raises:
         ConfigError: an overlap or axis out of range.
@@ -65,6 +66,12 @@ class SlidingWindow(SlidingWindowInferer):
             raise ConfigError(f"overlap {overlap} is not in 0 to below 1")
         if any(axis not in range(len(roi_size)) for axis in mirror_axes):
             raise ConfigError(f"mirror_axes {list(mirror_axes)} are not all axes of a {len(roi_size)}D window")
+        for name in ("roi_weight_map", "process_fn", "with_coord"):
+            if options.get(name):
+                raise ConfigError(f"{name}: only MONAI's SlidingWindowInferer has it; use that as the inferer")
+        if str(getattr(options.get("padding_mode"), "value", options.get("padding_mode", "constant"))) != "constant":
+            raise ConfigError("padding_mode: only constant is there; use MONAI's SlidingWindowInferer for others")
+        self.padding_value: float | None = options.get("cval")
         options.setdefault("mode", "gaussian")
         super().__init__(tuple(roi_size), sw_batch_size=sw_batch_size or 1, overlap=overlaps, **options)
         self.chosen_batch_size = sw_batch_size
@@ -118,6 +125,7 @@ class SlidingWindow(SlidingWindowInferer):
         *args: Any,
         region: torch.Tensor | None = None,
         progress: Progress | None = None,
+        stitch: str | torch.device | None = None,
         **kwargs: Any,
     ) -> ScoreSlabs:
         """The scores of one image, computed as they are asked for.
@@ -131,6 +139,7 @@ class SlidingWindow(SlidingWindowInferer):
             region: (*spatial) bool; windows that hold none of it are not run, and what no window covers gets the
                 background's score. None runs all.
             progress: called with (windows run, windows to run) after each batch; what it raises ends the run.
+            stitch: device to accumulate on; None: `device`, or else where there is room.
 
         Raises:
             torch.OutOfMemoryError: not even one window fits into the device's memory.
@@ -151,6 +160,7 @@ class SlidingWindow(SlidingWindowInferer):
         starts = grid.starts if region is None else grid.touching(region.to(torch.bool))
         facts: dict[str, float] = {"windows": len(grid.starts), "windows_skipped": len(grid.starts) - len(starts)}
         work = _Work(self, grid, forward, image, device, starts, progress, facts)
+        work.stitch = torch.device(stitch) if stitch is not None else work.stitch
         return ScoreSlabs(grid.shape, grid.axis, work.rows, work.probabilities, facts)
 
     def _network(self, network: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -181,7 +191,8 @@ class _Work:
     ) -> None:
         self.grid, self.forward, self.device, self.starts = grid, forward, device, starts
         # volumes smaller than a window are padded as in training; 0 is the mean of a z-scored image
-        self.image = grid.pad(image, float(image.amin()))
+        value = settings.padding_value
+        self.image = grid.pad(image, float(image.amin()) if value is None else value)
         self.progress, self.facts = progress, facts
         self.normalise = settings.probabilities
         self.probabilities = forward.probabilities or settings.probabilities
@@ -211,6 +222,7 @@ class _Work:
 
     @torch.inference_mode()
     def _rows(self) -> Iterator[Slab]:
+        watch_peak(self.device)
         scores = self._scores(self.starts)  # a batch may reach into the next layer: its windows wait here
         for layer in self.grid.layers(self.starts):
             for start in layer.starts:
@@ -297,7 +309,8 @@ class _Work:
     def _unseen(self, channels: int) -> Iterator[Slab]:
         """The rows before the first window that ran."""
         others = [self.grid.shape[axis] for axis in self.order[1:]]
-        scores = background(channels, probabilities=self.probabilities).to(self.device)
+        device = self.accumulator.sums.device if self.accumulator else self.device
+        scores = background(channels, probabilities=self.probabilities).to(device)
         for first, rows in self.unseen:
             for row in range(first, first + rows, _PROBE_ROWS):
                 count = min(_PROBE_ROWS, first + rows - row)

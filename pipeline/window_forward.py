@@ -96,9 +96,10 @@ class WindowForward:
             self._seconds += perf_counter() - began
             return scores
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
+        stream = torch.cuda.current_stream(windows.device)
+        start.record(stream)
         scores = self._mirrored(windows)
-        end.record()
+        end.record(stream)
         self._events.append((start, end))
         return scores
 

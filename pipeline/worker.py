@@ -18,8 +18,9 @@ from typing import Any
 
 def main(descriptor: int) -> None:
     """Work until the parent says so or is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; the parent decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Ctrl-C, and what a batch system sends before it kills, reach every process of the group; the parent decides
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     connection = Connection(descriptor)
     from .case_line import CaseLine
 

@@ -17,6 +17,14 @@ TOLERANCE = 1e-4
 MIXED = -1
 """In place of a label: the cell's corners disagree."""
 
+
+class ScoresError(ValueError):
+    """A network's scores are NaN or infinite, and so mean nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("the network's scores are NaN or infinite")
+
+
 _INDEX = torch.int16  # of labels, with room for MIXED
 # A voxel in a mixed cell takes two float32 a channel (running sum, corner being added) beside its weights.
 _BYTES_A_MIXED_VOXEL = 256
@@ -27,14 +35,14 @@ def decide(scores: torch.Tensor, threshold: float = 0.0) -> torch.Tensor:
     """Label of each voxel, int16: argmax over the last axis; one channel is label 1 where above `threshold`.
 
     Raises:
-        ValueError: a voxel's highest score is NaN or infinite.
+        ScoresError: a voxel's highest score is NaN or infinite.
     """
     if scores.shape[-1] == 1:
         best, labels = scores[..., 0], scores[..., 0] > threshold
     else:
         best, labels = scores.max(-1)
     if not torch.isfinite(best.sum(dtype=torch.float32)) and not torch.isfinite(best).all():
-        raise ValueError("scores are NaN or infinite")
+        raise ScoresError
     return labels.to(_INDEX)
 
 
@@ -151,7 +159,11 @@ def interpolate(scores: torch.Tensor, first: int, coordinates: torch.Tensor, siz
     fractions, steps = [], []
     for axis, size in enumerate(sizes):
         low = cell_index(coordinates[:, axis], size)
-        fractions.append((coordinates[:, axis].clamp(0, size - 1) - low).float())
+        if axis == 0:
+            # on a voxel's centre, coordinates that were worked out in another way may fall into the next cell, which
+            # this part may not hold; at the border between two cells either gives the same
+            low = low.clamp(first, first + max(len(scores) - 2, 0))
+        fractions.append((coordinates[:, axis].clamp(0, size - 1) - low).clamp(0, 1).float())
         base = base * (size if axis else 1) + (low - first if axis == 0 else low)
         # On an axis of one voxel the fraction is 0 and the upper corner is the lower one.
         steps.append(0 if size == 1 else int(np.prod(others[axis:])))

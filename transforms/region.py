@@ -129,13 +129,18 @@ class Regiond(Transform):
 
     def _mask_of(self, item: Mapping[Hashable, Any]) -> Path:
         assert self.masks is not None
-        if not self.masks.is_dir():
-            return self.masks
-        for suffix in IMAGE_SUFFIXES:
-            path = self.masks / f"{item.get(self.id_key)}{suffix}"
-            if path.is_file():
-                return path
+        found = region_file(self.masks, str(item.get(self.id_key)))
+        if found is not None:
+            return found
         raise ImageError(f"{self.masks}: holds no mask {item.get(self.id_key)}.nii.gz for this case; add it")
+
+
+def region_file(region: Path, case: str) -> Path | None:
+    """The file that holds a case's region: the file itself, or the case's in a folder; None when it is not there."""
+    if not region.is_dir():
+        return region
+    candidates = (region / f"{case}{suffix}" for suffix in IMAGE_SUFFIXES)
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def _checked_box(box: Box) -> NDArray[np.float64]:

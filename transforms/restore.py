@@ -129,7 +129,9 @@ class Restoration:
             reached += len(scores)
             if kept is not None:  # the cells between two slabs need the last row of the first
                 first -= 1
-                scores, labels = torch.cat([kept[0], scores]), torch.cat([kept[1], labels])
+                # slabs may move to another device on the way, when memory runs out on the first
+                before = [row.to(scores.device) for row in kept]
+                scores, labels = torch.cat([before[0], scores]), torch.cat([before[1], labels])
             if len(scores) > 1 or self.sizes[0] == 1:
                 self._paint(first, scores, labels)
             kept = scores[-1:].clone(), labels[-1:].clone()
