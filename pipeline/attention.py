@@ -47,6 +47,7 @@ def attention_of(bundle_dir: str | Path, checkpoint: str | Path, scan: str | Pat
     parser = ConfigParser()
     parser.read_meta(str(configs / "metadata.json"))
     parser.read_config(str(configs / "inference.yaml"))
+    parser["amp"] = False  # for one picture: exact rather than fast
     network = parser.get_parsed_content("network_def")
     attend: Callable[[torch.Tensor], tuple[torch.Tensor, dict[str, torch.Tensor]]] | None
     attend = getattr(network, "attend", None)

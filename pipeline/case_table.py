@@ -160,8 +160,8 @@ class CaseTable:
         """A scan that was only moved has its old stamp; another one of the same name has neither path nor stamp."""
         if source is not None and self._has_mask(row) and row["input"] != source[0] and row.get("stamp") != source[1]:
             raise ConfigError(
-                f"{self.folder / row['output']} is the mask of {row['input']}, and {source[0]} would overwrite it; give "
-                "another --output_dir, or --overwrite True"
+                f"{self.folder / row['output']} is the mask of {row['input']}; {source[0]} would overwrite it; "
+                "give another --output_dir, or --overwrite True"
             )
 
 
@@ -185,10 +185,10 @@ def read_case_table(path: str | Path) -> list[dict[str, str]]:
         for row in csv.DictReader(io.StringIO(whole_lines, newline=""), delimiter=delimiter)
         if None not in row.values() and None not in row
     ]
-    if whole_lines and not {"case", "input", "status"} <= set(header.strip().replace('"', "").split(delimiter)):
+    if whole_lines and not {"case", "status"} <= set(header.strip().replace('"', "").split(delimiter)):
         raise OutputError(f"{path}: this is no table of cases; move it away, or give another --output_dir")
     # what was passed over has no id
-    return list({row["case"] or row["input"]: row for row in rows}.values())
+    return list({row["case"] or row.get("input", ""): row for row in rows}.values())
 
 
 def is_output_folder(folder: Path) -> bool:

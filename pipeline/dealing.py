@@ -5,10 +5,9 @@ from __future__ import annotations
 import pickle
 import subprocess
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -40,6 +39,7 @@ class Dealer:
         readers: threads a worker that read ahead.
         threads: PyTorch's threads a worker; None leaves its default.
         time_limit: seconds that reading, computing and writing of one case may take together; None is no limit.
+        scratch: folder for the workers' temporary files; the caller removes it, since a killed worker does not.
         report: as CaseLine's; called in this thread.
     """
 
@@ -51,21 +51,20 @@ class Dealer:
         readers: int = 1,
         threads: int | None = None,
         time_limit: float | None = None,
+        scratch: str | None = None,
         report: Report,
     ) -> None:
-        settings = {"readers": readers, "threads": threads}
-        self.payloads = {
-            device: pickle.dumps({**settings, "steps": replace(steps, device=device)}) for device in devices
-        }
+        self.payload = pickle.dumps({"readers": readers, "threads": threads, "steps": steps})
         self.devices = list(devices)
         self.ahead = readers + 2  # being read, waiting, being computed
         self.time_limit = time_limit
+        self.scratch = scratch
         self.report = report
         self.todo: deque[Case] = deque()
         self.suspects: deque[Case] = deque()
         self.workers: list[Worker] = []
-        self.failed_starts = 0
-        self.broken = ""
+        self.failed_starts = Counter[str]()  # a device's, in a row
+        self.broken: dict[str, str] = {}
 
     def run(self, items: Sequence[Case]) -> None:
         """Do all cases.
@@ -76,7 +75,7 @@ class Dealer:
         """
         self.todo.extend(items)
         try:
-            self.workers = [Worker(device, self.payloads[device]) for device in self.devices[: max(1, len(items))]]
+            self.workers = [self._worker(device) for device in self.devices[: max(1, len(items))]]
             while self.todo or self.suspects or any(worker.cases for worker in self.workers):
                 self._deal()
                 self._listen(0.25)
@@ -88,6 +87,9 @@ class Dealer:
             raise
         finally:
             self._end()
+
+    def _worker(self, device: str) -> Worker:
+        return Worker(device, self.payload, self.scratch)
 
     def _deal(self) -> None:
         for worker in self.workers:
@@ -107,9 +109,9 @@ class Dealer:
             for kind, name, more in worker.messages():
                 self._take(worker, kind, name, more)
             if worker.ended:
-                self._bury(worker)
-                if self.todo or self.suspects:
-                    self.workers[index] = Worker(worker.device, worker.payload)
+                again = self._bury(worker)
+                if again and (self.todo or self.suspects):
+                    self.workers[index] = self._worker(worker.device)
         self.workers = [worker for worker in self.workers if not worker.ended]
 
     def _take(self, worker: Worker, kind: str, name: str, more: Any) -> None:
@@ -117,26 +119,28 @@ class Dealer:
             worker.ready = True
             return
         if kind == "broken":
-            self.broken = str(more)
+            self.broken[worker.device] = str(more)
             return
         if kind == "end" or name not in worker.cases:
             return
         case = worker.cases[name]
         if kind == "done":
-            self.failed_starts = 0
+            self.failed_starts[worker.device] = 0
             del worker.cases[name]
         elif kind != "windows":
             case.enter("" if kind == "wait" else kind)
         self.report(kind, name, more)
 
-    def _bury(self, worker: Worker) -> None:
-        """See to the cases that a dead worker had."""
+    def _bury(self, worker: Worker) -> bool:
+        """See to the cases that a dead worker had; whether its device is to be tried again."""
         how = worker.how_it_ended()
         worker.kill()
         if not any(case.begun for case in worker.cases.values()):
-            self.failed_starts += 1
-            if self.failed_starts >= _STARTS or self.broken:
-                raise WorkerError(f"{worker.device}: no worker process keeps running ({self.broken or how})")
+            self.failed_starts[worker.device] += 1
+        again = self.failed_starts[worker.device] < _STARTS
+        if not again and all(other is worker or other.ended for other in self.workers):
+            why = self.broken.get(worker.device, how)
+            raise WorkerError(f"{worker.device}: no worker process keeps running ({why})")
         # a crash may be noticed a moment after it was caused, so whatever was begun may have caused it
         begun = [case for case in worker.cases.values() if case.begun]
         if len(worker.cases) == len(begun) == 1:
@@ -146,8 +150,12 @@ class Dealer:
             self.suspects.extend(case.item for case in begun)
             self.todo.extendleft(case.item for case in reversed(worker.cases.values()) if not case.begun)
         worker.cases = {}
+        return again
 
     def _check_time(self) -> None:
+        for worker in self.workers:
+            if not worker.ready and time.monotonic() - worker.started > _READY_SECONDS:
+                worker.kill()  # it is seen to as any that died
         if self.time_limit is None:
             return
         for index, worker in enumerate(self.workers):
@@ -159,7 +167,7 @@ class Dealer:
                 self._fail(case, f"took longer than the limit of {self.time_limit:g} s in the stage {case.stage!r}")
                 del worker.cases[case.item["id"]]
             self.todo.extendleft(case.item for case in reversed(list(worker.cases.values())))
-            self.workers[index] = Worker(worker.device, worker.payload)
+            self.workers[index] = self._worker(worker.device)
 
     def _fail(self, case: InHand, why: str) -> None:
         name = case.item["id"]

@@ -6,7 +6,9 @@ import copy
 import hashlib
 import os
 import pickle
+import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,8 +21,8 @@ from monai.engines import SupervisedEvaluator
 from torch.utils.data import DataLoader, Dataset
 
 from ..data.errors import ConfigError, GridgateError, OutputError
-from .case_line import CaseLine
 from ..transforms.region import region_file
+from .case_line import CaseLine
 from .case_steps import CaseSteps, read_case, shown, stamp
 from .case_table import CaseTable
 from .checkpoints import load_weights
@@ -178,9 +180,16 @@ class CaseEvaluator(SupervisedEvaluator):
             count = min(len(self.devices), len(todo))
             threads = max(1, len(os.sched_getaffinity(0)) // count) if count > 1 else None
             devices = [str(device) for device in self.devices]
-            Dealer(
-                steps, devices=devices, readers=readers, threads=threads, time_limit=self.time_limit, report=report
-            ).run(todo)
+            with _scratch(self.table.folder) as scratch:
+                Dealer(
+                    steps,
+                    devices=devices,
+                    readers=readers,
+                    threads=threads,
+                    time_limit=self.time_limit,
+                    scratch=scratch,
+                    report=report,
+                ).run(todo)
             return
         steps.prepare()
         line = CaseLine(steps, readers=readers, report=report)
@@ -261,6 +270,22 @@ def fingerprint(checkpoint: Checkpoint) -> str:
         return "untrained"
     paths = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
     return "+".join(hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] for path in paths)
+
+
+@contextmanager
+def _scratch(output: Path) -> Iterator[str]:
+    """A temporary folder for a run's workers, of one name for an output folder: the next run removes a killed one's."""
+    name = hashlib.sha256(str(output.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"gridgate-{os.getuid()}-{name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}); set TMPDIR to another folder") from error
+    try:
+        yield str(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

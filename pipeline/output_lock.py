@@ -33,13 +33,25 @@ def output_folder(folder: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"{folder}: cannot write here ({error.strerror}); give another --output_dir") from error
     try:
-        for leftover in folder.rglob(".*.partial"):
-            leftover.unlink(missing_ok=True)
-        yield folder
+        _remove_partials(folder)
+        try:
+            yield folder
+        finally:
+            _remove_partials(folder)  # of workers that were killed
     finally:
         with suppress(OSError):
             path.unlink()
         os.close(descriptor)
+
+
+def _remove_partials(folder: Path) -> None:
+    """Delete half-written files, but for those in folders where another run is writing."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not (Path(place) / name / _NAME).exists()]
+        for name in files:
+            if name.startswith(".") and name.endswith(".partial"):
+                with suppress(OSError):
+                    (Path(place) / name).unlink()
 
 
 def _locked(path: Path) -> int:

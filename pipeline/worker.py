@@ -12,6 +12,7 @@ import pickle
 import signal
 import sys
 import threading
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -32,11 +33,12 @@ def main(descriptor: int) -> None:
 
     try:
         settings = pickle.loads(connection.recv_bytes())  # from our own parent
+        device = connection.recv()
         if settings["threads"]:
             import torch
 
             torch.set_num_threads(settings["threads"])
-        steps = settings["steps"]
+        steps = replace(settings["steps"], device=device)
         steps.prepare()
         line = CaseLine(steps, readers=settings["readers"], report=report)
     except (EOFError, KeyboardInterrupt):

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -52,15 +53,19 @@ class Worker:
 
     device: str
     payload: bytes
+    scratch: str | None = None
     cases: dict[str, InHand] = field(default_factory=dict)
     ready: bool = False
     alone: bool = False  # it has one case, and gets no other until that is done
     ended: bool = False
+    started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         ours, theirs = socket.socketpair()
         environment = dict(os.environ)
         set_up_process(environment)
+        if self.scratch is not None:
+            environment["TMPDIR"] = self.scratch
         # the parent's paths: a bundle may bring modules of its own
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         command = [sys.executable, "-m", f"{__package__}.worker", str(theirs.fileno())]
@@ -68,6 +73,7 @@ class Worker:
         theirs.close()
         self.connection = Connection(ours.detach())
         self.tell(self.payload)
+        self.tell(self.device)
 
     def give(self, item: Case) -> None:
         """Hand over a case."""
@@ -97,13 +103,17 @@ class Worker:
     def kill(self) -> None:
         """End it at once."""
         self.process.kill()
-        self.process.wait()
+        with suppress(subprocess.TimeoutExpired):  # one that hangs in a driver cannot even be killed
+            self.process.wait(timeout=5)
         self.connection.close()
         self.ended = True
 
     def how_it_ended(self) -> str:
         """The exit code in words."""
-        code = self.process.wait()
+        try:
+            code = self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "its process hangs"
         if code >= 0:
             return f"its process ended with code {code}"
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"

@@ -37,7 +37,7 @@ def fake_training(folder: Path) -> None:
 
 def fake_evaluation(folder: Path, dataset_dir: Path) -> None:
     table = CaseTable(folder, labels=NAMES)
-    table.start([])
+    table.start({})
     rows = []
     for case in load_dataset(dataset_dir).cases:
         assert case.label is not None
@@ -60,7 +60,7 @@ def fake_evaluation(folder: Path, dataset_dir: Path) -> None:
 
 def fake_predictions(folder: Path, scans: Path) -> None:
     table = CaseTable(folder, labels=NAMES)
-    table.start([])
+    table.start({})
     for path in find_images(scans):
         case = path.name.removesuffix(".nii.gz")
         if case == "broken_scan":

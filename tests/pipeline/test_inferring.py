@@ -227,8 +227,50 @@ def test_other_scans_of_the_same_name_and_other_settings_are_not_taken_for_done(
     assert changed != before
     others.mkdir()
     shutil.copy(scans / "scan_1001.nii.gz", others / "scan_1000.nii.gz")
-    infer(others, folder, checkpoint=str(model), keep_largest=False)
+    before = (folder / "scan_1000.nii.gz").read_bytes()
+    error = failing(others, folder, model, keep_largest=False)
+    assert isinstance(error, ConfigError) and "would overwrite it" in str(error)
+    assert (folder / "scan_1000.nii.gz").read_bytes() == before
+    infer(others, folder, checkpoint=str(model), keep_largest=False, overwrite=True)
     assert nib.load(folder / "scan_1000.nii.gz").shape == nib.load(scans / "scan_1001.nii.gz").shape
+
+
+def test_a_scan_that_has_changed_is_not_done_and_one_that_has_moved_is(
+    scans: Path, model: Path, tmp_path: Path
+) -> None:
+    folder, here, there = tmp_path / "masks", tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    shutil.copy2(scans / "scan_1000.nii.gz", here / "a.nii.gz")
+    infer(here, folder, checkpoint=str(model))
+    before = (folder / "a.nii.gz").stat().st_mtime_ns
+    here.rename(there)
+    infer(there, folder, checkpoint=str(model))
+    assert (folder / "a.nii.gz").stat().st_mtime_ns == before
+    shutil.copy2(scans / "scan_1001.nii.gz", there / "a.nii.gz")
+    infer(there, folder, checkpoint=str(model))
+    assert nib.load(folder / "a.nii.gz").shape == nib.load(scans / "scan_1001.nii.gz").shape
+
+
+def test_what_an_earlier_run_left_beside_a_mask_does_not_outlive_it(scans: Path, model: Path, tmp_path: Path) -> None:
+    scan = scans / "scan_1000.nii.gz"
+    infer(scan, tmp_path, checkpoint=str(model), probabilities=["liver"])
+    beside = tmp_path / "probabilities" / "liver" / "scan_1000.nii.gz"
+    assert beside.is_file()
+    infer(scan, tmp_path, checkpoint=str(model))
+    assert (tmp_path / "scan_1000.nii.gz").is_file() and not beside.exists()
+
+
+def test_a_table_that_a_spreadsheet_has_saved_is_read(scans: Path, model: Path, tmp_path: Path) -> None:
+    scan = scans / "scan_1000.nii.gz"
+    infer(scan, tmp_path, checkpoint=str(model))
+    before = (tmp_path / "scan_1000.nii.gz").stat().st_mtime_ns
+    rows = list(csv.reader((tmp_path / "cases.csv").read_text().splitlines()))
+    with open(tmp_path / "cases.csv", "w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=";").writerows(rows)
+    infer(scan, tmp_path, checkpoint=str(model))
+    assert (tmp_path / "scan_1000.nii.gz").stat().st_mtime_ns == before
+    (tmp_path / "cases.csv").write_text("something,else\n1,2\n")
+    assert "no table of cases" in str(failing(scan, tmp_path, model))
 
 
 def test_a_file_name_that_is_not_utf8(scans: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_auto_is_the_first_gpu_or_the_cpu(monkeypatch: pytest.MonkeyPatch) -> No
     assert choose_device() == choose_device("auto") == choose_device("cpu") == choose_device(CPU) == CPU
     gpus(monkeypatch, 2)
     assert choose_device() == CUDA
-    assert choose_device("cuda") == torch.device("cuda")
+    assert choose_device("cuda") == torch.device("cuda:0")
     assert choose_device("cuda:1") == torch.device("cuda:1")
     assert choose_device("cpu") == CPU
 

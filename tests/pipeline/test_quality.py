@@ -32,7 +32,7 @@ def hints(labels: np.ndarray, affine: np.ndarray = AFFINE, **options: Any) -> li
 
 
 def test_a_sound_mask_has_none() -> None:
-    assert hints(sound()) == []
+    assert hints(sound()) == [] == hints(np.asfortranarray(sound()))
     assert hints(sound(), margin=0.8, mirror_agreement=0.97, removed={1: (3, 5)}) == []
 
 
@@ -52,7 +52,7 @@ def test_pieces() -> None:
     assert hints(labels) == []
     labels[15:19, 15:19, 15:19] = 0
     labels[16:19, 16:19, 16:19] = 1
-    assert hints(labels) == ["liver: 2 pieces, expected 1"]
+    assert hints(labels) == hints(np.asfortranarray(labels)) == ["liver: 2 pieces, expected 1"]
     expected = {"liver": {"pieces": 2}, "cord": {"cut": True}}
     assert hints(labels, expected=expected) == []
     assert hints(sound(), expected=expected) == ["liver: 1 piece, expected 2"]

@@ -238,6 +238,19 @@ def test_boundary_margin_by_hand() -> None:
     assert same.boundary_margin is None
 
 
+def test_slabs_of_one_row_on_grids_that_almost_meet() -> None:
+    """Coordinates on voxels' centres, but for rounding, at the border of every slab: found by review as IndexError."""
+    rng = np.random.default_rng(5)
+    for _ in range(40):
+        logits = _logits(rng, 3, (6, 7, 9))
+        columns = (rotation(float(rng.uniform(0, 0.01))) @ np.diag([2.0, 2.0, 2.0])).astype(np.float32)
+        affine = centred_affine(np.diag([2.0, 2.0, 2.0]), (0, 0, 0), (6, 7, 9))
+        target = Grid((6, 7, 9), centred_affine(columns.astype(np.float64), (0, 0, 0), (6, 7, 9)))
+        moved = logits.movedim(0, -1)
+        slabs = ScoreSlabs((6, 7, 9), 0, lambda moved=moved: (Slab(n, moved[n : n + 1]) for n in range(6)))  # type: ignore[misc]
+        _assert_same(restore_labels(slabs, affine=affine, target=target), logits, affine, target)
+
+
 def test_slabs_must_follow_each_other_and_be_numbers() -> None:
     scores = torch.zeros(4, 3, 3, 2)
     for slabs, text in (
