@@ -85,6 +85,8 @@ class CaseTable:
                 self._refuse_other_scan(row, cases.get(row["case"]))
         self._stamps = {name: stamp for name, (_, stamp) in cases.items()}
         done = [row for row in before if not overwrite and self._still_done(row, cases.get(row["case"]))]
+        for row in done:
+            row["input"] = cases[row["case"]][0]  # where it is now
         others = [row for row in before if row["case"] not in cases and row["status"] != PASSED_OVER]
         self.rows = [_kept(row) for row in done]
         beside = self.path.with_name(".cases.csv.part")
