@@ -15,8 +15,8 @@ from typing import Any
 from ..data.errors import ConfigError, OutputError
 
 DONE, FAILED, PASSED_OVER = "ok", "failed", "passed over"
-# a file's name may hold bytes that are not UTF-8
 PROBABILITIES = "probabilities"  # the folder below the masks
+# a file's name may hold bytes that are not UTF-8
 _CSV: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
 STAGES = ("read", "resample", "forward", "restore", "write")
 
@@ -46,6 +46,7 @@ class CaseTable:
         self.path = self.folder / "cases.csv"
         self.rows: list[dict[str, Any]] = []
         self._stamps: dict[str, str] = {}
+        self._began_ns = 0  # by the clock of the folder's file system
 
     @property
     def columns(self) -> list[str]:
@@ -99,6 +100,7 @@ class CaseTable:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(beside, self.path)
+            self._began_ns = self.path.stat().st_mtime_ns
         except OSError as error:
             beside.unlink(missing_ok=True)
             raise OutputError(f"{self.folder}: cannot write here ({error.strerror}); give another folder") from error
@@ -133,7 +135,9 @@ class CaseTable:
         self.add({"case": "", "input": source, "status": PASSED_OVER, "reason": note, "checkpoint": "", "settings": ""})
 
     def discard_stale(self, case: str) -> None:
-        """Delete what an earlier run left for a case that runs again: it is of other weights, settings or scans.
+        """Delete what an earlier run left of a case that has ended now: it is of other weights, settings or scans.
+
+        That is its mask, where it failed, and the files beside the mask that this run has not written.
 
         Raises:
             OutputError: it cannot be deleted.
@@ -141,7 +145,8 @@ class CaseTable:
         probabilities = self.folder.glob(f"{PROBABILITIES}/*/{glob.escape(case)}.nii.gz")
         try:
             for path in (self.folder / f"{case}.nii.gz", self.folder / f"{case}.seg.dcm", *probabilities):
-                path.unlink(missing_ok=True)
+                if path.is_file() and path.stat().st_mtime_ns < self._began_ns:
+                    path.unlink()
         except OSError as error:
             raise OutputError(f"{path}: an earlier run's file cannot be deleted ({error.strerror})") from error
 

@@ -140,8 +140,6 @@ class CaseEvaluator(SupervisedEvaluator):
             for source, note in self.passed_over:
                 self.table.pass_over(source, note)
             todo = [item for item in cases if item["id"] not in done]
-            for item in todo:
-                self.table.discard_stale(item["id"])
             if done:
                 self.logger.info(f"{len(done)} of {len(cases)} cases were done before")
             if todo:
@@ -218,8 +216,7 @@ class CaseEvaluator(SupervisedEvaluator):
     def _record(self, name: str, row: dict[str, Any]) -> None:
         row = dict(row)
         fatal = row.pop("fatal", False)
-        if row["status"] == "failed":
-            self.table.discard_stale(name)
+        self.table.discard_stale(name)
         self.table.add(row)
         self.state.output = row
         self.fire_event(Events.ITERATION_COMPLETED)
