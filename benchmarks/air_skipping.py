@@ -2,8 +2,9 @@
 
     python benchmarks/air_skipping.py BUNDLE SCANS --checkpoint model.pt [--settings "--overlap 0.5 ..."]
 
-Runs the `gridgate infer` command twice, with all windows and without those that hold no body, and compares the masks
-voxel by voxel. Writes a table to results/air_skipping.md.
+Runs the `gridgate infer` command three times: with all windows, without those that hold no body (which changes no
+voxel), and with windows laid over the box around the body (--fit_region True, which moves windows, so that masks differ
+along borders). Compares the masks voxel by voxel and writes a table to results/air_skipping.md.
 """
 
 from __future__ import annotations
@@ -16,11 +17,17 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
+RUNS = {
+    "all": ["--body_threshold", "null"],
+    "body": ["--body_threshold", "-500"],
+    "fitted": ["--body_threshold", "-500", "--fit_region", "True"],
+}
 
 
 def main() -> int:
@@ -34,56 +41,63 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         tables = {}
-        for name, threshold in (("all", "null"), ("body", "-500")):
+        for name, settings in RUNS.items():
             words = ["infer", options.bundle, options.scans, f"{work}/{name}", "--checkpoint", options.checkpoint]
-            words += ["--body_threshold", threshold, *shlex.split(options.settings)]
+            words += [*settings, *shlex.split(options.settings)]
             subprocess.run([sys.executable, "-m", "gridgate.pipeline.cli", *words], check=False)
             with open(f"{work}/{name}/cases.csv", newline="") as file:
                 tables[name] = {row["case"]: row for row in csv.DictReader(file) if row["status"] == "ok"}
-        rows = [
-            compare(Path(work), case, tables["all"][case], tables["body"][case])
-            for case in sorted(tables["all"].keys() & tables["body"].keys())
-        ]
+        cases = sorted(set.intersection(*(set(table) for table in tables.values())))
+        runs = [name for name in RUNS if name != "all"]
+        rows = {name: [compare(Path(work), case, name, tables) for case in cases] for name in runs}
     page = markdown(rows, "python benchmarks/air_skipping.py " + shlex.join(sys.argv[1:]))
     Path(options.results).mkdir(parents=True, exist_ok=True)
     (Path(options.results) / "air_skipping.md").write_text(page)
     print(page)
-    return int(not rows)
+    return int(not cases)
 
 
-def compare(work: Path, case: str, everything: dict[str, str], body: dict[str, str]) -> dict[str, float | int | str]:
+def compare(work: Path, case: str, run: str, tables: dict[str, dict[str, dict[str, str]]]) -> dict[str, Any]:
     """One scan's numbers."""
-    a, b = (np.asarray(nib.load(work / run / f"{case}.nii.gz").dataobj) for run in ("all", "body"))
-    either = int(((a > 0) | (b > 0)).sum())
+    everything, fewer = tables["all"][case], tables[run][case]
+    a, b = (np.asarray(nib.load(work / name / f"{case}.nii.gz").dataobj) for name in ("all", run))
+    labels = [label for label in np.union1d(np.unique(a), np.unique(b)) if label > 0]
+    dice = [2 * int(((a == x) & (b == x)).sum()) / (int((a == x).sum()) + int((b == x).sum())) for x in labels]
     return {
         "case": case,
         "windows": int(everything["windows"]),
-        "skipped": int(body["windows_skipped"]),
+        "skipped": int(fewer["windows_skipped"]),
         "different": int((a != b).sum()),
-        "foreground": either,
+        "foreground": int(((a > 0) | (b > 0)).sum()),
+        "dice": sum(dice) / len(dice) if dice else 1.0,
         "forward_all": float(everything["forward_s"]),
-        "forward_body": float(body["forward_s"]),
+        "forward": float(fewer["forward_s"]),
     }
 
 
-def markdown(rows: list[dict[str, float | int | str]], command: str) -> str:
+def markdown(rows: dict[str, list[dict[str, Any]]], command: str) -> str:
     """The page."""
     facts = "import json; from gridgate.pipeline.machine import machine_facts; print(json.dumps(machine_facts()))"
     found = json.loads(subprocess.run([sys.executable, "-c", facts], check=True, capture_output=True, text=True).stdout)
-    lines = ["# Windows without body", "", f"`{command}`", "", *(f"- {name}: {value}" for name, value in found), ""]
-    lines += [
-        "| scan | windows | not run | saved | voxels that differ | of the foreground | forward, all | without air |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        saved, share = int(row["skipped"]) / int(row["windows"]), int(row["different"]) / max(1, int(row["foreground"]))
-        lines.append(
-            f"| {row['case']} | {row['windows']} | {row['skipped']} | {saved:.0%} | {row['different']} | {share:.4%} "
-            f"| {row['forward_all']:.1f} s | {row['forward_body']:.1f} s |"
-        )
-    windows = sum(int(row["windows"]) for row in rows)
-    saved = sum(int(row["skipped"]) for row in rows) / max(1, windows)
-    return "\n".join([*lines, "", f"{len(rows)} scans, {windows} windows, {saved:.1%} not run.", ""])
+    lines = ["# Windows without body", "", f"`{command}`", "", *(f"- {name}: {value}" for name, value in found)]
+    for run, table in rows.items():
+        lines += [
+            "",
+            f"## `{shlex.join(RUNS[run])}` against `{shlex.join(RUNS['all'])}`",
+            "",
+            "| scan | windows | not run | saved | voxels that differ | of foreground | Dice | forward all | fewer |",
+            "|---|---|---|---|---|---|---|---|---|",
+        ]
+        for row in table:
+            share = row["different"] / max(1, row["foreground"])
+            lines.append(
+                f"| {row['case']} | {row['windows']} | {row['skipped']} | {row['skipped'] / row['windows']:.0%} "
+                f"| {row['different']} | {share:.4%} | {row['dice']:.4f} | {row['forward_all']:.1f} s "
+                f"| {row['forward']:.1f} s |"
+            )
+        windows, skipped = (sum(row[name] for row in table) for name in ("windows", "skipped"))
+        lines += ["", f"{len(table)} scans, {windows} windows, {skipped / max(1, windows):.1%} not run."]
+    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -10,6 +11,7 @@ from ..transforms.slabs import Slab
 
 # Elements at a time, so that the temporary product stays in a CPU's cache: whole windows took 4 to 15 times as long.
 _CHUNK = {"cpu": 2**19, "cuda": 2**26}
+_EXACT_BYTES = 2**28  # sums that take no more than this are float32 whatever is handed on
 _SLAB_BYTES = 16e6  # rows are handed on in slabs of about this size
 BACKGROUND_LOGIT = 30.0
 """By how much the background leads where no window ran, in logits."""
@@ -24,7 +26,8 @@ class Accumulator:
     Args:
         rows: depth of a window along the slabs' axis.
         others: sizes of the padded volume's other axes.
-        dtype: float32, or float16 where the scores come in 16 bits anyway: half of the memory.
+        dtype: of the scores handed on: float32, or float16 where they come in 16 bits anyway. The sums are float16 then
+            too where they would be large (many classes): half of the memory, for a few more voxels on borders.
         probabilities: what comes are probabilities, not logits.
         normalise: hand on the probabilities of mean logits: their softmax, or the sigmoid of one channel.
     """
@@ -40,7 +43,10 @@ class Accumulator:
         probabilities: bool = False,
         normalise: bool = False,
     ) -> None:
-        self.sums = torch.zeros(rows, *others, channels, dtype=dtype, device=device)
+        self.dtype = dtype
+        self.sums = torch.zeros(
+            rows, *others, channels, dtype=_sums_dtype(rows, others, channels, dtype), device=device
+        )
         self.weights = torch.zeros(rows, *others, dtype=torch.float32, device=device)
         self.probabilities = probabilities
         self.normalise = normalise and not probabilities
@@ -48,8 +54,8 @@ class Accumulator:
     @staticmethod
     def bytes_needed(rows: int, others: Sequence[int], channels: int, dtype: torch.dtype) -> int:
         """Memory of an accumulator with what it needs on the way, on a GPU."""
-        voxels = rows * int(torch.tensor(others).prod())
-        return voxels * (channels * dtype.itemsize + 4) + 8 * _CHUNK["cuda"] + int(4 * _SLAB_BYTES)
+        voxels, kept = rows * math.prod(others), _sums_dtype(rows, others, channels, dtype)
+        return voxels * (channels * kept.itemsize + 4) + 8 * _CHUNK["cuda"] + int(4 * _SLAB_BYTES)
 
     def to(self, device: torch.device) -> None:
         """Move to another device's memory."""
@@ -96,13 +102,18 @@ class Accumulator:
         unseen = weights == 0
         weights = weights.masked_fill(unseen, 1.0).unsqueeze(-1)
         # float16 divides in float32 and rounds once; both copies are as small as a slab
-        means = (self.sums[(part, *crop)] / weights).to(self.sums.dtype)
+        means = (self.sums[(part, *crop)] / weights).to(self.dtype)
         if bool(unseen.any()):
             means[unseen] = background(means.shape[-1], probabilities=self.probabilities).to(means)
         if self.normalise:
             chances = means.float().softmax(-1) if means.shape[-1] > 1 else means.float().sigmoid()
             return chances.to(means.dtype)
         return means
+
+
+def _sums_dtype(rows: int, others: Sequence[int], channels: int, dtype: torch.dtype) -> torch.dtype:
+    exact = rows * math.prod(others) * channels * torch.float32.itemsize <= _EXACT_BYTES
+    return torch.float32 if exact else dtype
 
 
 def background(channels: int, *, probabilities: bool) -> torch.Tensor:

@@ -16,7 +16,7 @@ from .accumulator import Accumulator, background
 from .device_memory import Downloads, accumulator_device, upload, watch_peak
 from .precision import Amp, autocast_dtype
 from .window_forward import OtherOutputError, WindowForward
-from .window_grid import Layer, WindowGrid
+from .window_grid import Layer, WindowGrid, bounding_box
 
 Progress = Callable[[int, int], None]
 _BATCH_BYTES = 2**28  # scores of a batch at the most, where its size is ours to choose: many classes run one by one
@@ -41,6 +41,9 @@ class SlidingWindow(SlidingWindowInferer):
         probabilities: hand on the probabilities (softmax, or the sigmoid of one channel) of the blended logits, not the
             logits: what the model zoo's chain brings back to the scan's grid. Labels differ in a few voxels along
             boundaries, as the mean of probabilities is not the probability of the mean.
+        fit_region: lay the windows over the box around the region, not over the whole volume: the fewest windows, at
+            other places, so that scores differ as they do between two overlaps. Without it a window that does run is
+            one of the whole volume's, and scores inside the region are those without a region.
         compile: run the network through torch.compile; pays off for many volumes.
         mode, sigma_scale, sw_device, device, cval, ...: as SlidingWindowInferer's; mode is "gaussian" by default, and
             what a volume smaller than a window is padded with its lowest value.
@@ -58,6 +61,7 @@ class SlidingWindow(SlidingWindowInferer):
         mirror_axes: Sequence[int] = (),
         amp: Amp = "auto",
         probabilities: bool = False,
+        fit_region: bool = False,
         compile: bool = False,
         **options: Any,
     ) -> None:
@@ -79,6 +83,7 @@ class SlidingWindow(SlidingWindowInferer):
         self.mirror_axes = tuple(mirror_axes)
         self.amp = amp
         self.probabilities = probabilities
+        self.fit_region = fit_region
         self.compile = compile
         self._compiled: tuple[Any, Any] | None = None
 
@@ -147,18 +152,26 @@ class SlidingWindow(SlidingWindowInferer):
         """
         image = image.as_tensor() if hasattr(image, "as_tensor") else image
         device = torch.device(self.sw_device) if self.sw_device is not None else image.device
-        grid = WindowGrid(image.shape[1:], cast(Sequence[int], self.roi_size), self.overlaps)
+        everywhere = WindowGrid(image.shape[1:], cast(Sequence[int], self.roi_size), self.overlaps)
+        box = None if region is None or not self.fit_region else bounding_box(region.to(torch.bool))
+        grid = everywhere
+        if box is not None:
+            grid = WindowGrid(image.shape[1:], cast(Sequence[int], self.roi_size), self.overlaps, box=box)
         dtype = autocast_dtype(device, self.amp)
         forward = WindowForward(
             self._network(network),
             dtype=dtype,
             mirror_axes=self.mirror_axes,
             batch_size=self.chosen_batch_size or default_batch_size(device, dtype),
+            exact_input=not self.compile,
             arguments=args,
             options=kwargs,
         )
         starts = grid.starts if region is None else grid.touching(region.to(torch.bool))
-        facts: dict[str, float] = {"windows": len(grid.starts), "windows_skipped": len(grid.starts) - len(starts)}
+        facts: dict[str, float] = {
+            "windows": len(everywhere.starts),
+            "windows_skipped": len(everywhere.starts) - len(starts),
+        }
         work = _Work(self, grid, forward, image, device, starts, progress, facts)
         work.stitch = torch.device(stitch) if stitch is not None else work.stitch
         return ScoreSlabs(grid.shape, grid.axis, work.rows, work.probabilities, facts)
