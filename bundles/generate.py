@@ -1,4 +1,8 @@
-"""Bundles from plans: `python -m gridgate.bundles.generate` writes every committed bundle again."""
+"""Bundles from plans: `python -m gridgate.bundles.generate` writes every committed bundle again.
+
+A plan names a dataset (datasets/<name>.yaml: what the data decide) and a network (networks.yaml: its paper, its options
+for two sizes), and says what this bundle has of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,25 +15,120 @@ from typing import Any
 import yaml
 
 from ..data.errors import ConfigError
+from ..networks import network_options
 from . import FOLDER
 
 TEMPLATE = FOLDER / "template"
 PLANS = FOLDER / "plans"
+DATASETS = FOLDER / "datasets"
+NETWORK_FACTS = FOLDER / "networks.yaml"
+SIZES = ("paper", "small")
+_DATASET_KEYS = (
+    *("title", "task", "data_source", "modality", "labels", "orientation", "spacing", "roi_size", "intensity"),
+    *("foreground", "mirror_axes", "overlap", "merge_labels", "keep_largest", "body_threshold", "expected", "training"),
+)
 _INCLUDE = re.compile(r"^<<include (\S+)>>\n", re.MULTILINE)
 _PLACE = re.compile(r"<<(\w+)>>")
 _EXPONENT = re.compile(r"(?<![\w.])(\d+)e(?=[-+]?\d)")
 
 
 def read_plan(path: str | Path) -> dict[str, Any]:
-    """A plan file; the bundle takes the file's name.
+    """A plan file, complete: with its dataset's and network's settings under its own. The bundle takes the file's name.
 
     Raises:
-        ConfigError: not a mapping.
+        ConfigError: not a mapping, or it names a dataset or network that is not there.
     """
-    plan = yaml.safe_load(Path(path).read_text())
-    if not isinstance(plan, dict):
-        raise ConfigError(f"{path}: a plan is a mapping of settings, see {PLANS}")
-    return {"name": Path(path).stem, **plan}
+    return complete({"name": Path(path).stem, **_mapping(Path(path), "a plan")})
+
+
+def new_plan(network: str, dataset: str, *, size: str = "small", name: str | None = None) -> dict[str, Any]:
+    """The plan of a network for a dataset, complete.
+
+    Args:
+        network: a name in networks.registry.
+        dataset: a name in datasets/, or the path of such a file.
+        size: "paper" for the paper's widths, "small" for what trains on two CPU cores.
+
+    Raises:
+        ConfigError: a name that is not there (the text lists those there are), or a file that is no mapping.
+    """
+    facts = network_facts(network)
+    if size not in SIZES:
+        raise ConfigError(f"size {size!r} is not one of {', '.join(SIZES)}")
+    whose = "with the paper's settings" if size == "paper" else "sized for two CPU cores"
+    plan = {
+        "name": name or f"{Path(dataset).stem}_{network}",
+        "version": "0.1.0",
+        "changelog": {"0.1.0": "first version"},
+        "dataset": dataset,
+        "description": f"{facts['title']} {whose}, for {dataset_facts(dataset)['title']}.",
+        "network": {"name": network, **facts[size]},
+        "results": "Not measured yet.",
+    }
+    return complete(plan)
+
+
+def complete(plan: dict[str, Any]) -> dict[str, Any]:
+    """A plan with the settings of its dataset and network under its own; img_size is the window unless it is given.
+
+    Raises:
+        ConfigError: it lacks its dataset or network, or one is not there.
+    """
+    if not {"dataset", "network"} <= plan.keys():
+        raise ConfigError(f"plan {plan.get('name', '')}: names no dataset, or no network")
+    data, facts = dataset_facts(plan["dataset"]), network_facts(plan["network"].get("name"))
+    title = f"{data['title']}, {facts['title']}"
+    result = data | {"title": title, "references": [facts["reference"], *data.get("references", [])]} | plan
+    result["training"] = {**data["training"], **facts.get("training", {}), **plan.get("training", {})}
+    if "img_size" in network_options(plan["network"]["name"]):
+        result["network"] = {**plan["network"], "img_size": plan["network"].get("img_size", result["roi_size"])}
+    return result
+
+
+def dataset_names() -> list[str]:
+    """The datasets that plans can name."""
+    return sorted(path.stem for path in DATASETS.glob("*.yaml"))
+
+
+def dataset_facts(name: str) -> dict[str, Any]:
+    """What the data decide: of a name in datasets/, or of such a file of the user's.
+
+    Raises:
+        ConfigError: there is none (the text lists those there are), or the file is no mapping, or lacks something.
+    """
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else DATASETS / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(
+            f"no dataset is called {name!r}; there are: {', '.join(dataset_names())}; or give a YAML file like those "
+            f"in {DATASETS}"
+        )
+    facts = _mapping(path, "a dataset")
+    missing = [key for key in _DATASET_KEYS if key not in facts]
+    if missing:
+        raise ConfigError(f"{path}: lacks {', '.join(missing)}; see the files in {DATASETS}")
+    return facts
+
+
+def network_facts(name: str | None) -> dict[str, Any]:
+    """What networks.yaml says of a network.
+
+    Raises:
+        ConfigError: there is none of that name; the text lists those there are.
+    """
+    known: dict[str, dict[str, Any]] = yaml.safe_load(NETWORK_FACTS.read_text())
+    if name not in known:
+        raise ConfigError(f"no network is called {name!r}; there are: {', '.join(sorted(known))}")
+    return known[name]
+
+
+def _mapping(path: Path, kind: str) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as {kind} ({error})") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: {kind} is a mapping of settings")
+    return found
 
 
 def bundle_files(plan: dict[str, Any]) -> dict[str, str]:
@@ -149,7 +248,7 @@ def metadata(plan: dict[str, Any]) -> dict[str, Any]:
 def _plan_table(plan: dict[str, Any]) -> str:
     network = dict(plan["network"])
     name = network.pop("name")
-    options = ", ".join(f"{key} {value}" for key, value in network.items())
+    options = ", ".join(f"{key} {value}" for key, value in network.items()) or "the paper's settings"
     intensity = dict(plan["intensity"])
     mode = intensity.pop("mode")
     rows = {

@@ -50,7 +50,8 @@ class AttentionUNet(nn.Module):
             paper: 4.
         filters: other channels than those, five numbers, the finest level first.
         subsample: voxels of a skip to one of its attention grid, one number or one an axis; paper: 2.
-        gating: how attention scores become coefficients; "sigmoid" is the paper's.
+        gating: how attention features become coefficients: "sigmoid" (the paper's), "softplus" or "softmax"; see
+            grid_attention.GATINGS.
         norm: "batch" is the paper's; "instance" is steadier at a batch of 1 or 2.
         align_corners: of all linear interpolation. The authors' code predates the choice and ran with True.
 

@@ -9,15 +9,24 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .blocks import ConvUnit, convolution, resize, spatial_size
 
-GATINGS = ("sigmoid",)
-"""How scores become coefficients; "sigmoid" is the paper's."""
+GATINGS = ("sigmoid", "softplus", "softmax")
+"""How features become coefficients, as the authors published it.
+
+* ``"sigmoid"``, the paper's: relu on f, then a sigmoid at each position.
+* ``"softplus"``: softplus in place of the relu.
+* ``"softmax"``: relu on f, then a softmax over all positions in place of the sigmoid: a case's coefficients on the
+  attention grid sum to 1. A constant added to all scores changes nothing then, so psi's bias keeps its value.
+"""
 
 
 class GridAttentionGate(nn.Module):
     """One gate: f = relu(theta(x) + resize(phi(g))), a = resize(sigmoid(psi(f))), output = W(a * x).
+
+    These are the paper's activations; ``gating`` has the others.
 
     theta is a convolution of kernel and stride ``subsample`` without bias, phi and psi are 1x1x1 with bias, W
     (here ``output``) is 1x1x1 with bias and norm, without activation. Interpolation is linear: f lies on
@@ -25,7 +34,7 @@ class GridAttentionGate(nn.Module):
 
     Args:
         subsample: voxels of x to one of the attention grid, one number or one an axis.
-        gating: how scores become coefficients, one of GATINGS.
+        gating: how features become coefficients, one of GATINGS.
         norm: "batch" (the paper's) or "instance".
         align_corners: for all interpolation. The authors' code ran under the old default of PyTorch, True.
 
@@ -47,7 +56,7 @@ class GridAttentionGate(nn.Module):
         super().__init__()
         if gating not in GATINGS:
             raise ValueError(f"gating is {gating!r}: choose one of {', '.join(GATINGS)}.")
-        self.align_corners = align_corners
+        self.align_corners, self.gating = align_corners, gating
         step = per_axis(subsample, spatial_dims)
         self.theta = convolution(spatial_dims, in_channels, in_channels, kernel_size=step, stride=step, bias=False)
         self.phi = convolution(spatial_dims, gating_channels, in_channels)
@@ -63,8 +72,13 @@ class GridAttentionGate(nn.Module):
         """The coefficients alone: (B, 1, ... of x), 0..1."""
         theta = self.theta(x)
         phi = resize(self.phi(g), spatial_size(theta), self.align_corners)
-        scores = self.psi(torch.relu(theta + phi))
-        return resize(torch.sigmoid(scores), spatial_size(x), self.align_corners)
+        f = theta + phi
+        scores = self.psi(functional.softplus(f) if self.gating == "softplus" else torch.relu(f))
+        if self.gating == "softmax":
+            coefficients = torch.softmax(scores.flatten(1), dim=1).view_as(scores)
+        else:
+            coefficients = torch.sigmoid(scores)
+        return resize(coefficients, spatial_size(x), self.align_corners)
 
 
 class ParallelGates(nn.Module):

@@ -1,21 +1,54 @@
 """Networks by name, for configs and the command line."""
 
+from __future__ import annotations
+
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
-from .attention_unet import AttentionUNet
-from .unet import UNet
-from .unetr import unetr
-
-NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "attention_unet": AttentionUNet,
-    "unet": UNet,
-    "unetr": unetr,
+_HOMES = {
+    "attention_unet": "attention_unet.AttentionUNet",
+    "transfuse": "transfuse.TransFuse",
+    "transunet": "transunet.TransUNet",
+    "uctransnet": "uctransnet.UCTransNet",
+    "unet": "unet_forms.unet",
+    "unet_e": "unet_plus_plus_family.unet_e",
+    "unet_plus": "unet_plus_plus_family.unet_plus",
+    "unet_plus_plus": "unet_plus_plus.UNetPlusPlus",
+    "unetr": "unetr.unetr",
+    "wide_unet": "unet_plus_plus_family.wide_unet",
+    # MONAI's own, by the names of its classes
+    "DynUNet": "monai_networks.dyn_unet",
+    "MedNeXt": "monai_networks.med_next",
+    "SegResNet": "monai_networks.seg_res_net",
+    "SwinUNETR": "monai_networks.swin_unetr",
+    "UNETR": "monai_networks.monai_unetr",
+    "UNet": "monai_networks.monai_unet",
+    "VNet": "monai_networks.v_net",
 }
+
+
+class _Networks(Mapping[str, "Callable[..., nn.Module]"]):
+    """Name -> class or function, imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> Callable[..., nn.Module]:
+        module, _, network = _HOMES[name].partition(".")
+        return getattr(import_module(f".{module}", __package__), network)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_HOMES)
+
+    def __len__(self) -> int:
+        return len(_HOMES)
+
+
+NETWORKS: Mapping[str, Callable[..., nn.Module]] = _Networks()
+"""Name -> what makes the network: ours, then MONAI's own under the names of its classes."""
 
 
 def build(name: str, *, spatial_dims: int = 3, in_channels: int = 1, out_channels: int, **options: Any) -> nn.Module:
@@ -24,18 +57,31 @@ def build(name: str, *, spatial_dims: int = 3, in_channels: int = 1, out_channel
     ``options`` are the keyword options of that network. Input is (B, in_channels, ...) and output logits (B,
     out_channels, ...), ``out_channels`` counting the background.
 
+    Every network has ``divisor`` (a tuple, one number an axis): windows are best made of its multiples. Where one has
+    ``head_weights`` of more than one number, it gives in training a list of logits, its main head first, each to be
+    counted in the loss with its weight; in eval mode it gives one tensor.
+
     Raises:
         ValueError: no network, or no option of it, has that name (the text gives the nearest and all of
             them), or the network refuses a value.
     """
-    if name not in NETWORKS:
-        raise ValueError(_unknown("network", name, NETWORKS))
-    network = NETWORKS[name]
-    known = [key for key, value in inspect.signature(network).parameters.items() if value.kind == value.KEYWORD_ONLY]
+    known = network_options(name)
     for option in options:
         if option not in known:
             raise ValueError(_unknown(f"option of the network {name!r}", option, known))
-    return network(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **options)
+    return NETWORKS[name](spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **options)
+
+
+def network_options(name: str) -> dict[str, Any]:
+    """The options of a network with their defaults (``inspect.Parameter.empty`` where there is none).
+
+    Raises:
+        ValueError: no network has that name.
+    """
+    if name not in NETWORKS:
+        raise ValueError(_unknown("network", name, NETWORKS))
+    parameters = inspect.signature(NETWORKS[name]).parameters.values()
+    return {value.name: value.default for value in parameters if value.kind == value.KEYWORD_ONLY}
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -52,7 +52,7 @@ _NAMES = {
         "ProgressBar",
         "TrainingRecord",
     ),
-    "weights": ("build_network", "to_device"),
+    "weights": ("build_network", "head_weights", "to_device"),
     "windows": (
         "CachedCases",
         "WindowDataset",

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_up_process()
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command not in _WORKFLOWS:
+    if rest and options.command not in (*_WORKFLOWS, "new-bundle"):
         parser.error(f"unknown arguments: {' '.join(rest)}")
     try:
         options.function(options, rest)
@@ -111,6 +111,12 @@ def _bundles(options: argparse.Namespace, rest: Sequence[str]) -> None:
     print(f"{target}")
 
 
+def _new_bundle(options: argparse.Namespace, rest: Sequence[str]) -> None:
+    from ..bundles.new_bundle import new_bundle  # the only step up: the command line serves every room
+
+    print(new_bundle(options.network, options.dataset, options.to, size=options.size, settings=parse_overrides(rest)))
+
+
 def _phantom(options: argparse.Namespace, rest: Sequence[str]) -> None:
     from ..data.phantom_dataset import write_phantom_dataset
 
@@ -131,6 +137,28 @@ def _export(options: argparse.Namespace, rest: Sequence[str]) -> None:
         meta_file=str(folder / "configs" / "metadata.json"),
         config_file=str(folder / "configs" / "inference.yaml"),
     )
+
+
+def _networks(options: argparse.Namespace, rest: Sequence[str]) -> None:
+    from .network_costs import WINDOWS, CostSettings, network_costs
+
+    window = tuple(options.window or WINDOWS[options.spatial_dims])
+    if len(window) == 1:
+        window *= options.spatial_dims
+    if len(window) != options.spatial_dims:
+        raise ConfigError(f"--window has {len(window)} numbers for {options.spatial_dims} spatial axes")
+    settings = CostSettings(
+        window=window,
+        in_channels=options.channels,
+        classes=options.classes,
+        batch=options.batch,
+        device=options.device,
+        measured=options.measure,
+        training=options.training,
+        timeout=options.timeout,
+        options=parse_overrides([f"--{setting}" for setting in options.set]),
+    )
+    network_costs(options.names, settings, table=options.csv)
 
 
 def _demo(options: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -181,6 +209,26 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--to", metavar="FOLDER", help="new folder for the copy; by default the bundle's name")
     command.set_defaults(function=_bundles)
 
+    command = commands.add_parser(
+        "new-bundle",
+        help="a bundle for any network and dataset",
+        epilog="any setting of the plan: --roi_size '[64, 64, 64]' --network::norm instance --training::epochs 100",
+    )
+    command.add_argument("network", metavar="NETWORK", help="a name that `gridgate networks` lists")
+    command.add_argument(
+        "dataset",
+        metavar="DATASET",
+        help="a name (btcv, msd_hippocampus, ...) or a YAML file like those of bundles/datasets",
+    )
+    command.add_argument("--to", metavar="FOLDER", help="new folder; by default DATASET_NETWORK")
+    command.add_argument(
+        "--size",
+        choices=("small", "paper"),
+        default="small",
+        help="small trains on two CPU cores; paper is the paper's",
+    )
+    command.set_defaults(function=_new_bundle)
+
     command = commands.add_parser("phantom", help="write a dataset of synthetic abdominal CTs")
     command.add_argument("folder", metavar="FOLDER")
     command.add_argument("--cases", type=int, default=20)
@@ -192,6 +240,25 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("checkpoint", metavar="CHECKPOINT", help="model.pt")
     command.add_argument("output", metavar="OUTPUT", help="file to write, such as model.ts")
     command.set_defaults(function=_export)
+
+    command = commands.add_parser("networks", help="what each network costs: parameters, GFLOPs, memory, seconds")
+    command.add_argument("names", nargs="*", metavar="NAME", help="networks to look at (default: all)")
+    command.add_argument("--window", nargs="+", type=int, metavar="N", help="voxels, one number or one an axis")
+    command.add_argument("--spatial-dims", type=int, choices=(2, 3), default=3)
+    command.add_argument("--channels", type=int, default=1, help="of the input (default: 1)")
+    command.add_argument("--classes", type=int, default=14, help="with the background (default: 14)")
+    command.add_argument("--batch", type=int, default=1, help="windows at once, when measuring (default: 1)")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    command.add_argument("--measure", action=argparse.BooleanOptionalAction, default=True, help="run the networks")
+    command.add_argument(
+        "--training", action=argparse.BooleanOptionalAction, default=True, help="run a training step of each, too"
+    )
+    command.add_argument("--timeout", type=float, default=1800.0, metavar="S", help="seconds for a network")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the networks; may come again"
+    )
+    command.add_argument("--csv", metavar="FILE", help="where to write the table")
+    command.set_defaults(function=_networks)
 
     command = commands.add_parser("demo", help="phantoms, training, evaluation, masks and a report, in minutes")
     command.add_argument("--folder", default="demo", help="where to write (default: ./demo)")

@@ -10,6 +10,7 @@ from monai.losses import DeepSupervisionLoss, DiceCELoss, DiceLoss
 from torch import Tensor, nn
 
 from ..data.errors import ConfigError
+from .structure_loss import StructureLoss
 
 _WEIGHT_MODES = ("same", "exp", "two")
 
@@ -175,6 +176,23 @@ def dice_ce_nnunet(
     )
 
 
+def structure(
+    *,
+    kernel: int = 31,
+    boundary: float = 5.0,
+    class_weights: Sequence[float] | None = None,
+    sigmoid: bool = False,
+) -> SegmentationLoss:
+    """Boundary-weighted cross-entropy plus boundary-weighted IoU of the foreground, as TransFuse trains.
+
+    Paper: Zhang et al. 2021 (arXiv 2102.08005). Arguments are those of structure_loss.StructureLoss, which says
+    what is ours in 3D and with several classes.
+    """
+    weight_count = _check_weights(class_weights, sigmoid)
+    loss = StructureLoss(kernel=kernel, boundary=boundary, class_weights=class_weights)
+    return SegmentationLoss(loss, sigmoid=sigmoid, weight_count=weight_count)
+
+
 class DeepSupervision(DeepSupervisionLoss):
     """MONAI's DeepSupervisionLoss that wants as many outputs as weights; see deep_supervision."""
 
@@ -220,6 +238,7 @@ LOSSES: dict[str, Callable[..., SegmentationLoss]] = {
     "sorensen_dice": SorensenDiceLoss,
     "dice_ce": dice_ce,
     "dice_ce_nnunet": dice_ce_nnunet,
+    "structure": structure,
 }
 """Name -> what makes the loss."""
 
@@ -230,7 +249,7 @@ def build_loss(
     """The loss of a name in LOSSES, made with its options.
 
     Args:
-        name: "sorensen_dice", "dice_ce" or "dice_ce_nnunet".
+        name: "sorensen_dice", "dice_ce", "dice_ce_nnunet" or "structure".
         deep_supervision_weights: None for one output; else see deep_supervision.
         options: keyword arguments of the named loss.
 

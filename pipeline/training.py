@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -12,7 +14,11 @@ from monai.utils.enums import CommonKeys as Keys
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..data.errors import GridgateError
+from .float32_convolutions import Float32Convolutions
 from .precision import Amp, autocast, autocast_dtype, channels_last
+
+logger = logging.getLogger(__name__)
+_MOST_PASSED_OVER = 10
 
 
 class TrainingError(GridgateError):
@@ -58,6 +64,7 @@ class SegmentationTrainer(SupervisedTrainer):
         super().__init__(amp=False, **options)
         self.average = average
         self.max_gradient_norm = max_gradient_norm
+        self._passed = 0  # steps in a row
         self.dtype = autocast_dtype(self.state.device, amp)
         # not `scaler`: MONAI sets that anew at each run
         self.grad_scaler = torch.GradScaler(self.state.device.type, enabled=self.dtype is torch.float16)
@@ -71,7 +78,7 @@ class SegmentationTrainer(SupervisedTrainer):
         label = batchdata[Keys.LABEL].to(device, non_blocking=self.non_blocking)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        with autocast(device, self.dtype):
+        with autocast(device, self.dtype), self._exact(image):
             prediction = self.inferer(image, self.network)
         loss = self.loss_function(_to_float(prediction), label).mean()
         # one such step would leave NaN in all weights; in float16 the GradScaler passes over it
@@ -82,12 +89,33 @@ class SegmentationTrainer(SupervisedTrainer):
         self.grad_scaler.scale(loss).backward()
         if self.max_gradient_norm is not None:
             self.grad_scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.max_gradient_norm)
+            norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.max_gradient_norm)
+            if self._passed_over(norm):
+                return {Keys.LOSS: loss.detach()}
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
         if self.average is not None:
             self.average.update_parameters(_unwrapped(self.network))
         return {Keys.LOSS: loss.detach()}
+
+    def _exact(self, image: torch.Tensor) -> AbstractContextManager[Any]:
+        if self.dtype is None:
+            return nullcontext()
+        return Float32Convolutions(image.shape[1], training=image.device.type == "cpu")
+
+    def _passed_over(self, norm: torch.Tensor) -> bool:
+        """Whether this step's gradients are NaN or infinite, and so would be in all weights after it."""
+        if self.dtype is torch.float16 or torch.isfinite(norm):  # the GradScaler looks after float16
+            self._passed = 0
+            return False
+        self._passed += 1
+        if self._passed == _MOST_PASSED_OVER:
+            raise TrainingError(
+                f"the gradients of {_MOST_PASSED_OVER} steps in a row are NaN or infinite; lower --learning_rate, or "
+                "train with --amp False (last.pt holds the last whole epoch)"
+            )
+        logger.warning("a step is passed over: its gradients are NaN or infinite")
+        return True
 
 
 def _to_float(prediction: Any) -> Any:

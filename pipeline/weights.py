@@ -29,6 +29,12 @@ def build_network(plan: Mapping[str, Any], *, in_channels: int, out_channels: in
         raise ConfigError(f"plan::network {dict(plan)}: {error}") from error
 
 
+def head_weights(network: torch.nn.Module) -> list[float] | None:
+    """The weights in the loss of the outputs that a network with deep supervision gives in training; None for one."""
+    weights = list(getattr(network, "head_weights", ()))
+    return weights if len(weights) > 1 else None
+
+
 def to_device(
     network: torch.nn.Module, device: str | torch.device, *, weights: str | Path | None = None
 ) -> torch.nn.Module:

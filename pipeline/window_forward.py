@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .exact_input import ExactInput
+from .float32_convolutions import Float32Convolutions
 from .precision import autocast, channels_last
 
 _SMALL_WINDOW = 64**3  # voxels
@@ -132,7 +132,7 @@ class WindowForward:
             # PyTorch hands small float32 batches of one not to oneDNN but to a loop that is many times slower
             windows = windows.expand(2, *windows.shape[1:])
         exact = self.dtype is not None and self.exact_input
-        with autocast(windows.device, self.dtype), ExactInput(windows.shape[1]) if exact else nullcontext():
+        with autocast(windows.device, self.dtype), Float32Convolutions(windows.shape[1]) if exact else nullcontext():
             scores = self.network(channels_last(windows), *self.arguments, **self.options)
         if not isinstance(scores, torch.Tensor) or scores.shape[2:] != windows.shape[2:]:
             raise OtherOutputError(

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 
 from gridgate.networks import GridAttentionGate
@@ -30,6 +31,50 @@ def test_one_voxel_by_hand() -> None:
     assert f == 2 and torch.allclose(coefficients, torch.full_like(x, a), rtol=0, atol=1e-12)
     expected = (2 * a * x + 1) / math.sqrt(1 + 1e-5) + 1
     assert torch.allclose(output, expected, rtol=0, atol=1e-12)
+
+
+def two_cells(gating: str) -> tuple[GridAttentionGate, torch.Tensor, torch.Tensor]:
+    """A gate whose theta + phi is -1 in the first of two cells and 3 in the second; psi = 2 f + 0.5."""
+    gate = GridAttentionGate(2, 1, 1, gating=gating).double().eval()
+    set_all(gate.theta, 1.0)
+    gate.phi.weight.data.fill_(0.0), gate.phi.bias.data.fill_(-1.0)
+    gate.psi.weight.data.fill_(2.0), gate.psi.bias.data.fill_(0.5)
+    x = torch.zeros(1, 1, 4, 2, dtype=torch.float64)
+    x[0, 0, 2:] = 1.0  # four voxels of a cell sum to 4
+    return gate, x, torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+
+
+def outer(coefficients: torch.Tensor) -> list[float]:
+    """Those of the first and last voxel, which lie beyond the cells' centres: the cells' own."""
+    return [coefficients[0, 0, 0, 0].item(), coefficients[0, 0, 3, 0].item()]
+
+
+def test_softplus_stands_in_for_the_relu() -> None:
+    gate, x, g = two_cells("softplus")
+    scores = [2 * math.log(1 + math.exp(f)) + 0.5 for f in (-1, 3)]
+    expected = [1 / (1 + math.exp(-score)) for score in scores]
+    assert outer(gate.coefficients(x, g)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_softmax_over_all_positions_stands_in_for_the_sigmoid() -> None:
+    gate, x, g = two_cells("softmax")
+    scores = [2 * max(0, f) + 0.5 for f in (-1, 3)]
+    expected = [math.exp(score) / sum(map(math.exp, scores)) for score in scores]
+    assert sum(expected) == pytest.approx(1) and expected[1] > 0.99
+    assert outer(gate.coefficients(x, g)) == pytest.approx(expected, abs=1e-12)
+    # over the positions of each case, not of the batch: twice the case, twice the same
+    both = gate.coefficients(torch.cat([x, -x]), torch.cat([g, g]))
+    assert torch.equal(both[:1], gate.coefficients(x, g))
+
+
+@pytest.mark.parametrize("gating", ["softplus", "softmax"])
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_other_modes_script_and_give_every_parameter_a_gradient(gating: str, spatial_dims: int) -> None:
+    gate = GridAttentionGate(spatial_dims, 3, 4, gating=gating)
+    x, g = torch.randn(2, 3, *(6, 4, 5)[:spatial_dims]), torch.randn(2, 4, *(3, 2, 2)[:spatial_dims])
+    torch.testing.assert_close(torch.jit.script(gate.eval())(x, g), gate(x, g))
+    gate.train()(x, g)[0].square().mean().backward()
+    assert all(parameter.grad is not None for parameter in gate.parameters())
 
 
 def test_linear_interpolation_of_coefficients_by_hand() -> None:

@@ -5,6 +5,7 @@ import torch
 from monai.networks.nets import UNETR
 
 from gridgate.networks import unetr
+from gridgate.networks.unetr import AnyWindowUNETR
 
 TINY = {"img_size": 32, "hidden_size": 24, "mlp_dim": 48, "num_heads": 2, "feature_size": 2}
 
@@ -47,6 +48,42 @@ def test_keys_and_outputs_are_monais() -> None:
     theirs.load_state_dict(ours.state_dict(), strict=True)
     x = torch.randn(1, 1, 32, 32, 32)
     assert torch.equal(ours(x), theirs(x))
+
+
+@pytest.mark.parametrize("projection", ["perceptron", "conv"])
+def test_positions_of_another_window_are_interpolated(projection: str) -> None:
+    """Against MONAI's own network of that window, given positions that were interpolated here."""
+    torch.manual_seed(0)
+    ours = AnyWindowUNETR(
+        1, 2, (32, 32, 48), feature_size=2, hidden_size=24, mlp_dim=48, num_heads=2, proj_type=projection
+    ).eval()
+    size = (16, 48, 32)
+    theirs = UNETR(1, 2, size, 2, 24, 48, 2, proj_type=projection).eval()
+    weights = ours.state_dict()
+    key = "vit.patch_embedding.position_embeddings"
+    old = weights[key].view(2, 2, 3, 24).permute(3, 0, 1, 2)[None]
+    new = torch.nn.functional.interpolate(old, size=(1, 3, 2), mode="trilinear", align_corners=False)
+    theirs.load_state_dict(weights | {key: new[0].permute(1, 2, 3, 0).reshape(1, 6, 24)}, strict=True)
+    x = torch.randn(2, 1, *size, dtype=torch.float64)
+    expected = theirs.double()(x)
+    assert (ours.double()(x) - expected).abs().max() <= 1e-6 * expected.abs().max()  # MONAI's were float32 before
+
+
+def test_other_sizes_are_padded_by_the_border_and_cropped() -> None:
+    net = unetr(3, 1, 2, **TINY).eval()
+    x = torch.randn(1, 1, 30, 32, 17)
+    i, j, k = torch.arange(32).clamp(max=29), torch.arange(32), torch.arange(32).clamp(max=16)
+    padded = x[:, :, i][:, :, :, j][:, :, :, :, k]
+    assert torch.equal(net(x), net(padded)[:, :, :30, :, :17])
+    assert net.divisor == (16, 16, 16)
+
+
+def test_scripts_for_any_window() -> None:
+    net = unetr(2, 1, 3, **TINY).eval()
+    scripted = torch.jit.script(net)
+    for size in ((32, 32), (48, 16), (20, 33)):
+        x = torch.randn(1, 1, *size)
+        torch.testing.assert_close(scripted(x), net(x))
 
 
 def test_takes_two_dimensions_and_uneven_windows() -> None:

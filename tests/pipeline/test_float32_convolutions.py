@@ -1,10 +1,10 @@
-"""The image is read in float32 where a network runs in 16 bits."""
+"""Which convolutions run in float32 where a network runs in 16 bits."""
 
 import pytest
 import torch
 from torch import nn
 
-from gridgate.pipeline.exact_input import ExactInput
+from gridgate.pipeline.float32_convolutions import Float32Convolutions
 from gridgate.pipeline.window_forward import WindowForward
 
 
@@ -43,7 +43,7 @@ def test_the_first_convolution_is_that_of_float32_and_the_rest_runs_in_16_bits(
 
 def test_features_with_as_many_channels_as_the_image_stay_in_16_bits() -> None:
     convolution, features = nn.Conv3d(1, 1, 1), torch.ones(1, 1, 4, 4, 4, dtype=torch.bfloat16)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), ExactInput(1):
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), Float32Convolutions(1):
         assert convolution(features).dtype == torch.bfloat16
 
 
@@ -52,3 +52,25 @@ def test_a_scripted_network_still_runs() -> None:
     with torch.no_grad():
         (scores,) = WindowForward(scripted, dtype=torch.bfloat16)(torch.ones(1, 1, 8, 8, 8))
     assert scores.shape == (1, 2, 8, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("convolution", "size", "exact"),
+    [
+        (nn.Conv3d(4, 4, 3, padding=1), (2, 12, 12), True),  # a map smaller than 8 voxels along one axis
+        (nn.Conv3d(4, 4, 3, padding=1), (12, 12, 12), False),
+        (nn.Conv3d(4, 4, 7, padding=3), (12, 12, 12), True),  # a large kernel
+        (nn.ConvTranspose3d(4, 4, 2, stride=2), (4, 4, 4), True),
+        (nn.ConvTranspose3d(4, 4, 2, stride=2), (12, 12, 12), False),
+    ],
+)
+def test_in_training_small_maps_and_large_kernels_run_in_float32(
+    convolution: nn.Module, size: tuple[int, int, int], exact: bool
+) -> None:
+    features = torch.rand(1, 4, *size).to(torch.bfloat16)
+    for training in (True, False):
+        with torch.autocast("cpu", torch.bfloat16), Float32Convolutions(1, training=training):
+            maps = convolution(features)
+        wanted = torch.float32 if training and exact else torch.bfloat16
+        assert maps.dtype == wanted
+    torch.testing.assert_close(maps.float(), convolution(features.float()), rtol=0.02, atol=0.02)

@@ -1,0 +1,213 @@
+"""Networks trained for the same time on one dataset, and measured on the same fold.
+
+    python benchmarks/compare_networks.py ../shared/data/msd_hippocampus --minutes 15
+    python benchmarks/compare_networks.py DATASET --dataset btcv --networks unetr uctransnet --minutes 600 --size paper
+
+Each network gets a bundle by `gridgate new-bundle`, a short run that shows how long an iteration and a validation take,
+then a training of as many epochs as fit into the time (its learning rate falls to 0 at their end), and an evaluation of
+the best checkpoint. One after the other, with the commands that a user types. What is there in the work folder is kept:
+the same command goes on where it was stopped. Writes results/networks_<dataset>.md and .csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import re
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+NETWORKS = ("attention_unet", "unet_plus_plus", "uctransnet", "transfuse", "transunet")
+TRIAL = 25  # iterations of an epoch of the short run; it has three, and validates after the last
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", help="with dataset.json, imagesTr and labelsTr")
+    parser.add_argument("--dataset", default="msd_hippocampus", help="name of what is known about it")
+    parser.add_argument("--networks", nargs="+", default=NETWORKS)
+    parser.add_argument("--size", choices=("small", "paper"), default="small")
+    parser.add_argument("--minutes", type=float, default=15, help="of training each, validations included")
+    parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--work", type=Path, default=Path("compare_networks"))
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    options = parser.parse_args()
+    rows = []
+    for network in options.networks:
+        done = options.work / network / "row.json"
+        if not done.exists():
+            done.parent.mkdir(parents=True, exist_ok=True)
+            done.write_text(json.dumps(measure(network, options)))
+        rows.append(json.loads(done.read_text()))
+        write(rows, options)
+    print((options.results / f"networks_{options.dataset}.md").read_text())
+    return 0
+
+
+def measure(network: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Train and evaluate one network; everything that the table says of it."""
+    work = options.work / network
+    bundle = work / "bundle"
+    shutil.rmtree(bundle, ignore_errors=True)
+    made = ["new-bundle", network, options.dataset, "--to", str(bundle), "--size", options.size]
+    gridgate(*made)
+    fold = ["--fold", str(options.fold)]
+    short = ["--epochs", "3", "--iterations_per_epoch", str(TRIAL), "--val_interval", "3"]
+    shutil.rmtree(work / "trial", ignore_errors=True)
+    log = gridgate("train", str(bundle), options.folder, str(work / "trial"), *short, *fold)
+    _, second, _ = seconds(log, "SegmentationTrainer")
+    iteration, validation = second / TRIAL, seconds(log, "SupervisedEvaluator")[-1]
+
+    settings = json.loads((work / "trial" / "settings.json").read_text())
+    length, interval = 75, 3
+    epochs = max(interval, int(60 * options.minutes / (length * iteration + validation / interval)))
+    training = ["--epochs", str(epochs), "--iterations_per_epoch", str(length), "--val_interval", str(interval)]
+    shutil.rmtree(work / "training", ignore_errors=True)
+    began = time.perf_counter()
+    gridgate("train", str(bundle), options.folder, str(work / "training"), *training, *fold)
+    wall = time.perf_counter() - began
+    history = table(work / "training" / "metrics_train.csv")
+    shutil.rmtree(work / "evaluation", ignore_errors=True)
+    checkpoint = ["--checkpoint", str(work / "training" / "model.pt")]
+    gridgate("evaluate", str(bundle), options.folder, str(work / "evaluation"), *checkpoint, *fold)
+    return {
+        "network": network,
+        "options": json.loads((bundle / "configs" / "metadata.json").read_text())["plan"]["network"],
+        "parameters": parameters(bundle),
+        "iterations": epochs * length,
+        "batch_size": settings.get("batch_size"),
+        "iteration_s": iteration,
+        "training_min": float(history[-1]["seconds"]) / 60,
+        "wall_min": wall / 60,
+        "labels": scores(work / "evaluation" / "metrics.csv"),
+        "cases": len(table(work / "evaluation" / "cases.csv")),
+        "case_s": statistics.mean(float(row["total_s"]) for row in table(work / "evaluation" / "cases.csv")),
+        "commands": [
+            shlex.join(["gridgate", *made]),
+            shlex.join(["gridgate", "train", str(bundle), options.folder, str(work / "training"), *training, *fold]),
+            shlex.join(
+                ["gridgate", "evaluate", str(bundle), options.folder, str(work / "evaluation"), *checkpoint, *fold]
+            ),
+        ],
+    }
+
+
+def gridgate(*words: str) -> str:
+    """Run the command, and give what it logged; its error is ours."""
+    words = (sys.executable, "-m", "gridgate.pipeline.cli", *words)
+    lines = []
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            sys.stderr.write(line)
+            lines.append(line)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, words)
+    return "".join(lines)
+
+
+def seconds(log: str, engine: str) -> list[float]:
+    """Of each epoch of an engine, from what ignite logs."""
+    found = re.findall(rf"{engine}: Epoch\[\d+\] Complete. Time taken: (\d+):(\d+):([\d.]+)", log)
+    return [3600 * int(hours) + 60 * int(minutes) + float(rest) for hours, minutes, rest in found]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def scores(path: Path) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation over the cases, a label."""
+    result: dict[str, dict[str, float]] = {}
+    rows = table(path)
+    for label in dict.fromkeys(row["label"] for row in rows):
+        dice = [float(row["dice"]) for row in rows if row["label"] == label and row["dice"]]
+        far = [float(row["hd95_mm"]) for row in rows if row["label"] == label and row["hd95_mm"]]
+        result[label] = {
+            "dice": statistics.mean(dice),
+            "dice_sd": statistics.stdev(dice),
+            "hd95_mm": statistics.mean(far),
+            "without_hd95": len(dice) - len(far),
+        }
+    return result
+
+
+def parameters(bundle: Path) -> int:
+    """Of the bundle's network."""
+    code = (
+        "import json, sys; from gridgate.networks import build; m = json.load(open(sys.argv[1])); "
+        "n = build(**m['plan']['network'], out_channels=m['network_data_format']['outputs']['pred']['num_channels']); "
+        "print(sum(p.numel() for p in n.parameters()))"
+    )
+    words = [sys.executable, "-c", code, str(bundle / "configs" / "metadata.json")]
+    return int(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+
+
+def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    """The page and the CSV."""
+    labels = list(rows[0]["labels"])
+    head = ["network", "parameters", "iterations", "s an iteration", "training, min"]
+    head += [f"Dice {label} (SD)" for label in labels] + ["mean Dice"] + [f"HD95 {label}, mm" for label in labels]
+    head += ["s a case"]
+    lines = [
+        f"# Networks on {options.dataset}, fold {options.fold}: {options.minutes:g} minutes of training each",
+        "",
+        f"`python benchmarks/compare_networks.py {shlex.join(sys.argv[1:])}`",
+        "",
+        *(f"- {name}: {value}" for name, value in facts()),
+        "",
+        "| " + " | ".join(head) + " |",
+        "|" + "---|" * len(head),
+    ]
+    for row in rows:
+        found = row["labels"]
+        cells = [row["network"], f"{row['parameters']:,}", f"{row['iterations']:,}", f"{row['iteration_s']:.2f}"]
+        cells += [f"{row['training_min']:.1f}"]
+        cells += [f"{found[label]['dice']:.3f} ({found[label]['dice_sd']:.3f})" for label in labels]
+        cells += [f"{statistics.mean(found[label]['dice'] for label in labels):.3f}"]
+        cells += [f"{found[label]['hd95_mm']:.2f}" for label in labels]
+        cells += [f"{row['case_s']:.2f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        f"{rows[0]['cases']} cases were measured, in the label files' own grids. Options of the networks:",
+        "",
+    ]
+    for row in rows:
+        chosen = ", ".join(f"{key} {value}" for key, value in row["options"].items() if key != "name")
+        lines.append(f"- {row['network']}: {chosen or 'none'}")
+    lines += ["", "```", *(command for row in rows for command in row["commands"]), "```", ""]
+    options.results.mkdir(parents=True, exist_ok=True)
+    (options.results / f"networks_{options.dataset}.md").write_text("\n".join(lines))
+    with (options.results / f"networks_{options.dataset}.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["network", "parameters", "iterations", "training_min", "label", "dice", "dice_sd", "hd95_mm", "case_s"]
+        )
+        for row in rows:
+            for label, value in row["labels"].items():
+                shown = [row["network"], row["parameters"], row["iterations"], round(row["training_min"], 2), label]
+                shown += [round(value["dice"], 4), round(value["dice_sd"], 4), round(value["hd95_mm"], 3)]
+                writer.writerow([*shown, round(row["case_s"], 3)])
+
+
+def facts() -> list[tuple[str, str]]:
+    """The machine."""
+    code = "import json; from gridgate.pipeline.machine import machine_facts; print(json.dumps(machine_facts()))"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return [tuple(pair) for pair in json.loads(run.stdout)]  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""A bundle for any network and any dataset: `gridgate new-bundle`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..data.errors import ConfigError
+from ..networks import build
+from .generate import complete, make_bundle, new_plan
+
+
+def new_bundle(
+    network: str,
+    dataset: str,
+    folder: str | Path | None = None,
+    *,
+    size: str = "small",
+    settings: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the bundle of a network for a dataset; it is there complete, or not at all.
+
+    Args:
+        network, dataset, size: see generate.new_plan.
+        folder: to write; it must not exist. None: <dataset>_<network> in the working folder.
+        settings: of the plan, by id: {"roi_size": [64, 64, 64], "network::feature_scale": 4, "training::epochs": 100}.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: no such network, dataset or setting; a value that the network refuses; the folder exists.
+    """
+    plan = new_plan(network, dataset, size=size, name=Path(folder).name if folder is not None else None)
+    target = Path(folder if folder is not None else plan["name"])
+    if target.exists():
+        raise ConfigError(f"{target} exists already; give another folder with --to")
+    given = dict(settings or {})
+    if "network::img_size" not in given:
+        plan = plan | {"network": {key: value for key, value in plan["network"].items() if key != "img_size"}}
+    plan = complete(_with_settings(plan, given))
+    fitting = _fitting_window(plan)
+    if fitting != list(plan["roi_size"]):
+        if "roi_size" in given:
+            raise ConfigError(
+                f'roi_size {plan["roi_size"]}: {network} takes other multiples; give --roi_size "{fitting}"'
+            )
+        # the dataset's window is a proposal: the next larger one that the network takes as it is
+        plan = complete(_with_settings(plan, {"roi_size": fitting} | given))
+        if "network::img_size" not in given and "img_size" in plan["network"]:
+            plan["network"] = plan["network"] | {"img_size": fitting}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        os.chmod(work, 0o755)
+        make_bundle(plan, work)
+        os.rename(work, target)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    return target
+
+
+def _with_settings(plan: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    result = {**plan, "network": dict(plan["network"]), "training": dict(plan["training"])}
+    for name, value in settings.items():
+        first, *rest = name.split("::")
+        if first in ("network", "training") and len(rest) == 1:
+            if first == "training" and rest[0] not in result["training"]:
+                raise ConfigError(f"--{name}: no such setting; there are: {', '.join(sorted(result['training']))}")
+            result[first][rest[0]] = value
+        elif rest or first in ("network", "training", "dataset", "name") or first not in result:
+            known = sorted(set(result) - {"network", "training", "dataset", "name"})
+            raise ConfigError(f"--{name}: no such setting of a plan; there are: {', '.join(known)}, network::OPTION")
+        else:
+            result[first] = value
+    return result
+
+
+def _fitting_window(plan: Mapping[str, Any]) -> list[int]:
+    """The plan's window, or the next larger one of the network's multiples. Builds the network without memory."""
+    options = {key: value for key, value in plan["network"].items() if key != "name"}
+    if not isinstance(plan["roi_size"], list) or any(not isinstance(n, int) or n < 1 for n in plan["roi_size"]):
+        raise ConfigError(f"roi_size {plan['roi_size']!r}: whole numbers of voxels are wanted, such as '[64, 64, 64]'")
+    roi_size, labels = plan["roi_size"], plan["labels"]
+    try:
+        with torch.device("meta"):
+            network = build(
+                plan["network"]["name"], spatial_dims=len(roi_size), in_channels=1, out_channels=len(labels), **options
+            )
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"network {plan['network']}: {error}") from error
+    divisor = tuple(getattr(network, "divisor", (1,) * len(roi_size)))
+    fitting = [-(-size // step) * step for size, step in zip(roi_size, divisor, strict=True)]
+    try:
+        network.train()(torch.empty(plan["training"]["batch_size"], 1, *fitting, device="meta"))
+    except ValueError as error:
+        raise ConfigError(f"roi_size {fitting}: {error}") from error
+    except NotImplementedError:  # an operation that the meta device does not know: the window is taken as it is
+        pass
+    return fitting

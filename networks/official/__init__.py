@@ -1,0 +1,145 @@
+"""Checkpoints of the authors' releases: their state dicts with our keys.
+
+Each network has a file here whose ``rename`` knows its authors' names; ``convert`` chooses it, and holds the result
+against the network. The names are facts of the releases; none of their code is here.
+"""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..registry import build
+
+_HOMES = {
+    "attention_unet": "attention_unet",
+    "transfuse": "transfuse",
+    "transunet": "transunet",
+    "uctransnet": "uctransnet",
+    "unet": "attention_unet",
+    "unet_e": "unet_plus_plus",
+    "unet_plus": "unet_plus_plus",
+    "unet_plus_plus": "unet_plus_plus",
+    "unetr": "unetr",
+    "wide_unet": "unet_plus_plus",
+}
+"""Name of a network -> the file that knows its authors' names. MONAI's own keep MONAI's."""
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "network_weights")
+
+
+def convert(
+    name: str,
+    state_dict: Mapping[str, Any],
+    *,
+    spatial_dims: int = 3,
+    in_channels: int | None = None,
+    out_channels: int | None = None,
+    **options: Any,
+) -> tuple[dict[str, Tensor], list[str], list[str]]:
+    """The state dict of a published checkpoint under the names of the network that ``build`` makes.
+
+    Args:
+        name: of the network, as for ``build``.
+        state_dict: what ``torch.load(..., weights_only=True)`` gave: tensors by their names, or a dict that holds them
+            as "state_dict", "model" and the like; "module." before each name (of DataParallel) is taken off.
+        in_channels, out_channels: None reads them off the weights.
+        options: the network's; they must be those that the checkpoint was trained with.
+
+    Returns:
+        The tensors that the network has, under its names (``build(...).load_state_dict`` takes them, strictly where
+        nothing is missing); the names, sorted, of those that it has and the checkpoint lacks; and the names of those
+        in the checkpoint that it has not. Where batch norms lack ``num_batches_tracked``, as in old checkpoints, zeros
+        are put in.
+
+    Raises:
+        ValueError: an unknown network or option; no tensors in ``state_dict``; a tensor of another shape than the
+            network's (the text has both).
+    """
+    weights = _tensors(state_dict)
+    renamed = _renaming(name, options)(weights, spatial_dims=spatial_dims, **options)
+    for key in [key for key in renamed if key.endswith(".running_mean")]:
+        renamed.setdefault(key.replace("running_mean", "num_batches_tracked"), torch.tensor(0))
+
+    def shapes(inside: int, outside: int) -> dict[str, torch.Size]:
+        with torch.device("meta"):
+            net = build(name, spatial_dims=spatial_dims, in_channels=inside, out_channels=outside, **options)
+        return {key: value.shape for key, value in net.state_dict().items()}
+
+    if in_channels is None or out_channels is None:
+        inside, outside = _channels(renamed, shapes)
+        in_channels = inside if in_channels is None else in_channels
+        out_channels = outside if out_channels is None else out_channels
+    wanted = shapes(in_channels, out_channels)
+    for key, shape in wanted.items():
+        if key in renamed and renamed[key].shape != shape:
+            raise ValueError(
+                f"{key} has the shape {tuple(renamed[key].shape)} in the checkpoint and {tuple(shape)} in {name} of "
+                f"{spatial_dims} spatial axes, {in_channels} -> {out_channels} channels and {options or 'no options'}: "
+                "give the options that the checkpoint was trained with."
+            )
+    found = {key: renamed[key] for key in wanted if key in renamed}
+    missing = sorted(key for key in wanted if key not in renamed)
+    unexpected = sorted(key for key in renamed if key not in wanted and not _counter(key))
+    return found, missing, unexpected
+
+
+def _renaming(name: str, options: Mapping[str, Any]) -> Callable[..., dict[str, Tensor]]:
+    home = _HOMES.get(name)
+    if home is None:
+        return lambda state_dict, **_: dict(state_dict)
+    if name == "unet" and options.get("form") == "zhou":
+        home = "unet_plus_plus"
+    return import_module(f".{home}", __name__).rename
+
+
+def _tensors(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors, out of their wrappers and without "module." before their names."""
+    for wrapper in _WRAPPERS:
+        inner = state_dict.get(wrapper)
+        if isinstance(inner, nn.Module):
+            raise ValueError(f"{wrapper!r} is a whole module: give its state_dict().")
+        if isinstance(inner, Mapping):
+            return _tensors(inner)
+    found = {key: value for key, value in state_dict.items() if isinstance(value, Tensor)}
+    if not found:
+        held = ", ".join(map(str, list(state_dict)[:8])) or "nothing"
+        raise ValueError(f"there are no tensors in the state dict, which holds {held}: give that of one network.")
+    while all(key.startswith("module.") for key in found):
+        found = {key.removeprefix("module."): value for key, value in found.items()}
+    return found
+
+
+def _channels(weights: Mapping[str, Tensor], shapes: Callable[[int, int], dict[str, torch.Size]]) -> tuple[int, int]:
+    """The channels in and out that the weights were trained with, where a size of some tensor is just that number.
+
+    Which sizes are, networks of two numbers tell: 2 and 4 channels in, as some take powers of 2 only and others make
+    three of a single one.
+    """
+    inside = _size(weights, (2, 4), shapes(2, 2), shapes(4, 2))
+    outside = _size(weights, (2, 3), shapes(2, 2), shapes(2, 3))
+    if inside is None or outside is None:
+        which = "in_channels" if inside is None else "out_channels"
+        raise ValueError(f"{which} cannot be read off the checkpoint: give it.")
+    return inside, outside
+
+
+def _size(
+    weights: Mapping[str, Tensor],
+    numbers: tuple[int, int],
+    one: Mapping[str, torch.Size],
+    other: Mapping[str, torch.Size],
+) -> int | None:
+    for key in one:
+        if key in weights and weights[key].ndim == len(one[key]):
+            for axis, sizes in enumerate(zip(one[key], other[key], strict=True)):
+                if sizes == numbers:
+                    return weights[key].shape[axis]
+    return None
+
+
+def _counter(key: str) -> bool:
+    """Whether this is the counter of a batch norm, of which nothing depends here."""
+    return key.endswith(".num_batches_tracked")

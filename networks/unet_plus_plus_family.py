@@ -1,0 +1,62 @@
+"""The networks that the UNet++ papers compare with: UNet+, U-Net^e, U-Net and wide U-Net (arXiv 1912.05074)."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .unet_plus_plus import UNetPlusPlus
+
+WIDE = (35, 70, 140, 280, 560)
+"""Filters of the wide U-Net, chosen by the authors to have about the parameters of UNet++."""
+
+Function = TypeVar("Function", bound=Callable[..., UNetPlusPlus])
+
+
+def _options_but(*fixed: str) -> Callable[[Function], Function]:
+    """Show UNetPlusPlus's signature without ``fixed``, so that the registry and help() know the options."""
+
+    def shown(function: Function) -> Function:
+        signature = inspect.signature(UNetPlusPlus)
+        parameters = [value for name, value in signature.parameters.items() if name not in fixed]
+        function.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=parameters, return_annotation=UNetPlusPlus
+        )
+        return function
+
+    return shown
+
+
+@_options_but("wiring")
+def unet_plus(spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any) -> UNetPlusPlus:
+    """UNet+: as UNet++, but a node sees only its neighbour X^{i,j-1} at its level, not all before it.
+
+    8,728,356 parameters in 2D, 1 -> 1 channel, with its four heads. Options are those of UNetPlusPlus.
+    """
+    return UNetPlusPlus(spatial_dims, in_channels, out_channels, wiring="previous", **options)
+
+
+@_options_but("wiring")
+def unet_e(spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any) -> UNetPlusPlus:
+    """U-Net^e: U-Nets of every depth that share one encoder: a node sees only X^{i,0} at its level.
+
+    8,728,356 parameters in 2D, 1 -> 1 channel, with its four heads. Options are those of UNetPlusPlus.
+    """
+    return UNetPlusPlus(spatial_dims, in_channels, out_channels, wiring="encoder", **options)
+
+
+@_options_but("wiring", "deep_supervision", "inference")
+def zhou_unet(spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any) -> UNetPlusPlus:
+    """The plain U-Net of the UNet++ papers: one decoder, one head, filters and blocks of UNet++.
+
+    7,759,521 parameters in 2D, 1 -> 1 channel. Options are those of UNetPlusPlus; forward gives one tensor.
+    """
+    return UNetPlusPlus(spatial_dims, in_channels, out_channels, wiring="encoder", deep_supervision=False, **options)
+
+
+@_options_but("wiring", "deep_supervision", "inference", "filters")
+def wide_unet(spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any) -> UNetPlusPlus:
+    """The wide U-Net of the UNet++ papers: the plain one with filters (35, 70, 140, 280, 560), in 3D as well.
+
+    9,282,246 parameters in 2D, 1 -> 1 channel. Options are those of UNetPlusPlus; forward gives one tensor.
+    """
+    return zhou_unet(spatial_dims, in_channels, out_channels, filters=WIDE, **options)
