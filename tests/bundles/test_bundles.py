@@ -48,12 +48,17 @@ def metadata(name: str) -> dict[str, Any]:
 
 def small_network(name: str, size: int = 32) -> dict[str, Any]:
     """Overrides that keep a bundle's network, with few channels and for a small window."""
-    overrides: dict[str, Any] = {SHAPE: [size] * 3}
-    if metadata(name)["plan"]["network"]["name"] == "unetr":
-        sizes = {"img_size": [size] * 3, "feature_size": 4, "hidden_size": 24, "mlp_dim": 48, "num_heads": 2}
-    else:
-        sizes = {"filters": [4, 4, 8, 8, 8]}
-    return overrides | {NETWORK + key: value for key, value in sizes.items()}
+    window = [size] * 3
+    sizes: dict[str, dict[str, Any]] = {
+        "unetr": {"img_size": window, "feature_size": 4, "hidden_size": 24, "mlp_dim": 48, "num_heads": 2},
+        "uctransnet": {"img_size": window, "width": 4, "layers": 1},
+        "transfuse": {"img_size": window, "widths": [8, 8, 8], "embed_dim": 12, "depth": 1, "heads": 2},
+        "transunet": {"img_size": window, "stem_width": 8, "units": [1, 1, 1], "groups": 4, "num_layers": 1}
+        | {"hidden_size": 12, "num_heads": 2, "mlp_dim": 12, "decoder_widths": [8, 8, 8, 8, 4]},
+        "wide_unet": {},
+    }
+    small = sizes.get(metadata(name)["plan"]["network"]["name"], {"filters": [4, 4, 8, 8, 8]})
+    return {SHAPE: window} | {NETWORK + key: value for key, value in small.items()}
 
 
 # what MONAI's tools accept
@@ -109,7 +114,9 @@ def test_the_network_is_the_plans_own() -> None:
     assert all(size > 100_000 for size in sizes.values()), sizes
 
 
-@pytest.mark.parametrize("name", ["phantom_attention_unet", "head_neck_attention_unet", "msd_spleen_unetr"])
+@pytest.mark.parametrize(
+    "name", ["phantom_attention_unet", "head_neck_attention_unet", "msd_spleen_unetr", "btcv_unetpp"]
+)
 def test_ckpt_export_gives_the_eager_networks_output(name: str, tmp_path: Path) -> None:
     overrides = small_network(name)
     configs = FOLDER / name / "configs"
