@@ -68,10 +68,12 @@ def convert(
             net = build(name, spatial_dims=spatial_dims, in_channels=inside, out_channels=outside, **options)
         return {key: value.shape for key, value in net.state_dict().items()}
 
-    if in_channels is None or out_channels is None:
-        inside, outside = _channels(renamed, shapes)
-        in_channels = inside if in_channels is None else in_channels
-        out_channels = outside if out_channels is None else out_channels
+    # Where a size of some tensor is just that number, networks of two numbers tell: 2 and 4 channels in, as some take
+    # powers of 2 only, and others make three of a single one.
+    if in_channels is None:
+        in_channels = _size("in_channels", renamed, (2, 4), shapes(2, 2), shapes(4, 2))
+    if out_channels is None:
+        out_channels = _size("out_channels", renamed, (2, 3), shapes(2, 2), shapes(2, 3))
     wanted = shapes(in_channels, out_channels)
     for key, shape in wanted.items():
         if key in renamed and renamed[key].shape != shape:
@@ -112,32 +114,20 @@ def _tensors(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     return found
 
 
-def _channels(weights: Mapping[str, Tensor], shapes: Callable[[int, int], dict[str, torch.Size]]) -> tuple[int, int]:
-    """The channels in and out that the weights were trained with, where a size of some tensor is just that number.
-
-    Which sizes are, networks of two numbers tell: 2 and 4 channels in, as some take powers of 2 only and others make
-    three of a single one.
-    """
-    inside = _size(weights, (2, 4), shapes(2, 2), shapes(4, 2))
-    outside = _size(weights, (2, 3), shapes(2, 2), shapes(2, 3))
-    if inside is None or outside is None:
-        which = "in_channels" if inside is None else "out_channels"
-        raise ValueError(f"{which} cannot be read off the checkpoint: give it.")
-    return inside, outside
-
-
 def _size(
+    what: str,
     weights: Mapping[str, Tensor],
     numbers: tuple[int, int],
     one: Mapping[str, torch.Size],
     other: Mapping[str, torch.Size],
-) -> int | None:
+) -> int:
+    """The number of channels that the weights were trained with."""
     for key in one:
         if key in weights and weights[key].ndim == len(one[key]):
             for axis, sizes in enumerate(zip(one[key], other[key], strict=True)):
                 if sizes == numbers:
                     return weights[key].shape[axis]
-    return None
+    raise ValueError(f"{what} cannot be read off the checkpoint: give it.")
 
 
 def _counter(key: str) -> bool:

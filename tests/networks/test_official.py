@@ -195,3 +195,15 @@ def test_the_plain_unet_of_the_unet_plus_plus_paper_has_that_papers_names() -> N
     with torch.device("meta"):
         net = build("unet", spatial_dims=2, out_channels=1, form="zhou", filters=widths)
     assert {key for key in net.state_dict() if key.startswith("encoder")} == set(names)
+
+
+def test_channels_that_no_size_tells_are_asked_for_and_the_others_still_read() -> None:
+    # TransUNet makes three channels of one, so its first convolution does not tell
+    with torch.device("meta"):
+        weights = build("transunet", spatial_dims=2, in_channels=1, out_channels=5, img_size=32).state_dict()
+    found, missing, unexpected = official.convert("transunet", weights, spatial_dims=2, in_channels=1, img_size=32)
+    assert missing == [] and unexpected == [] and found.keys() == weights.keys()
+    with pytest.raises(ValueError, match=r"weight has the shape .* in the checkpoint"):
+        official.convert("transunet", weights, spatial_dims=2, in_channels=5, img_size=32)
+    with pytest.raises(ValueError, match="in_channels cannot be read"):
+        official.convert("unet", {"head.level1.bias": torch.zeros(2)}, out_channels=2)
