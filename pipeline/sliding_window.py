@@ -163,7 +163,6 @@ class SlidingWindow(SlidingWindowInferer):
             dtype=dtype,
             mirror_axes=self.mirror_axes,
             batch_size=self.chosen_batch_size or default_batch_size(device, dtype),
-            exact_input=not self.compile,
             arguments=args,
             options=kwargs,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
@@ -14,8 +14,8 @@ from monai.utils.enums import CommonKeys as Keys
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..data.errors import GridgateError
-from .float32_convolutions import Float32Convolutions
 from .precision import Amp, autocast, autocast_dtype, channels_last
+from .small_maps import SmallMapsInFloat32
 
 logger = logging.getLogger(__name__)
 _MOST_PASSED_OVER = 10
@@ -78,7 +78,8 @@ class SegmentationTrainer(SupervisedTrainer):
         label = batchdata[Keys.LABEL].to(device, non_blocking=self.non_blocking)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        with autocast(device, self.dtype), self._exact(image):
+        breaks = device.type == "cpu" and self.dtype is not None
+        with autocast(device, self.dtype), SmallMapsInFloat32() if breaks else nullcontext():
             prediction = self.inferer(image, self.network)
         loss = self.loss_function(_to_float(prediction), label).mean()
         # one such step would leave NaN in all weights; in float16 the GradScaler passes over it
@@ -97,11 +98,6 @@ class SegmentationTrainer(SupervisedTrainer):
         if self.average is not None:
             self.average.update_parameters(_unwrapped(self.network))
         return {Keys.LOSS: loss.detach()}
-
-    def _exact(self, image: torch.Tensor) -> AbstractContextManager[Any]:
-        if self.dtype is None:
-            return nullcontext()
-        return Float32Convolutions(image.shape[1], training=image.device.type == "cpu")
 
     def _passed_over(self, norm: torch.Tensor) -> bool:
         """Whether this step's gradients are NaN or infinite, and so would be in all weights after it."""

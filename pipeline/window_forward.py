@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from itertools import chain, combinations
 from time import perf_counter
 from typing import Any
 
 import torch
 
-from .float32_convolutions import Float32Convolutions
 from .precision import autocast, channels_last
 
 _SMALL_WINDOW = 64**3  # voxels
@@ -29,7 +27,6 @@ class WindowForward:
         dtype: to autocast to, None for float32.
         mirror_axes: spatial axes; scores are the mean over all flips along them.
         batch_size: at the most; halved for good when memory runs out.
-        exact_input: read the image in float32 where the network runs in 16 bits; not for compiled networks.
         arguments, options: handed to the network after the windows.
     """
 
@@ -40,7 +37,6 @@ class WindowForward:
         dtype: torch.dtype | None,
         mirror_axes: Sequence[int] = (),
         batch_size: int = 1,
-        exact_input: bool = True,
         arguments: Sequence[Any] = (),
         options: dict[str, Any] | None = None,
     ) -> None:
@@ -48,7 +44,6 @@ class WindowForward:
         self.dtype = dtype
         self.probabilities = bool(getattr(network, "gives_probabilities", False))
         self.batch_size = max(1, batch_size)
-        self.exact_input = exact_input
         self.arguments, self.options = tuple(arguments), dict(options or {})
         axes = sorted(set(mirror_axes))
         self.flips = list(chain.from_iterable(combinations(axes, count) for count in range(len(axes) + 1)))
@@ -131,8 +126,7 @@ class WindowForward:
         if count == 1 and small and windows.device.type == "cpu" and self.dtype is None:
             # PyTorch hands small float32 batches of one not to oneDNN but to a loop that is many times slower
             windows = windows.expand(2, *windows.shape[1:])
-        exact = self.dtype is not None and self.exact_input
-        with autocast(windows.device, self.dtype), Float32Convolutions(windows.shape[1]) if exact else nullcontext():
+        with autocast(windows.device, self.dtype):
             scores = self.network(channels_last(windows), *self.arguments, **self.options)
         if not isinstance(scores, torch.Tensor) or scores.shape[2:] != windows.shape[2:]:
             raise OtherOutputError(
