@@ -41,9 +41,9 @@ class SlidingWindow(SlidingWindowInferer):
         probabilities: hand on the probabilities (softmax, or the sigmoid of one channel) of the blended logits, not the
             logits: what the model zoo's chain brings back to the scan's grid. Labels differ in a few voxels along
             boundaries, as the mean of probabilities is not the probability of the mean.
-        fit_region: lay the windows over the box around the region, not over the whole volume: the fewest windows, at
-            other places, so that scores differ as they do between two overlaps. Without it a window that does run is
-            one of the whole volume's, and scores inside the region are those without a region.
+        fit_region: lay the windows over the box around the region, not over the whole volume, where that makes fewer:
+            they stand at other places, so that scores differ as they do between two overlaps. Without it a window that
+            does run is one of the whole volume's, and scores inside the region are those without a region.
         compile: run the network through torch.compile; pays off for many volumes.
         mode, sigma_scale, sw_device, device, cval, ...: as SlidingWindowInferer's; mode is "gaussian" by default, and
             what a volume smaller than a window is padded with its lowest value.
@@ -152,11 +152,7 @@ class SlidingWindow(SlidingWindowInferer):
         """
         image = image.as_tensor() if hasattr(image, "as_tensor") else image
         device = torch.device(self.sw_device) if self.sw_device is not None else image.device
-        everywhere = WindowGrid(image.shape[1:], cast(Sequence[int], self.roi_size), self.overlaps)
-        box = None if region is None or not self.fit_region else bounding_box(region.to(torch.bool))
-        grid = everywhere
-        if box is not None:
-            grid = WindowGrid(image.shape[1:], cast(Sequence[int], self.roi_size), self.overlaps, box=box)
+        grid, starts, count = self._layout(image.shape[1:], region)
         dtype = autocast_dtype(device, self.amp)
         forward = WindowForward(
             self._network(network),
@@ -166,14 +162,28 @@ class SlidingWindow(SlidingWindowInferer):
             arguments=args,
             options=kwargs,
         )
-        starts = grid.starts if region is None else grid.touching(region.to(torch.bool))
-        facts: dict[str, float] = {
-            "windows": len(everywhere.starts),
-            "windows_skipped": len(everywhere.starts) - len(starts),
-        }
+        facts: dict[str, float] = {"windows": count, "windows_skipped": count - len(starts)}
         work = _Work(self, grid, forward, image, device, starts, progress, facts)
         work.stitch = torch.device(stitch) if stitch is not None else work.stitch
         return ScoreSlabs(grid.shape, grid.axis, work.rows, work.probabilities, facts)
+
+    def _layout(
+        self, shape: Sequence[int], region: torch.Tensor | None
+    ) -> tuple[WindowGrid, Sequence[tuple[int, ...]], int]:
+        """The grid, the windows of it that run, and of how many over the whole volume."""
+        make = partial(WindowGrid, shape, cast(Sequence[int], self.roi_size), self.overlaps)
+        grid = make()
+        if region is None:
+            return grid, grid.starts, len(grid.starts)
+        region = region.to(torch.bool)
+        starts, count = grid.touching(region), len(grid.starts)
+        box = bounding_box(region) if self.fit_region else None
+        if box is not None:
+            fitted = make(box=box)
+            fewer = fitted.touching(region)
+            if len(fewer) < len(starts):  # moving windows changes labels along borders; for nothing it is not done
+                return fitted, fewer, count
+        return grid, starts, count
 
     def _network(self, network: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         if not self.compile:

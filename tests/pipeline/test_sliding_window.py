@@ -238,6 +238,16 @@ def test_windows_fitted_to_the_region_are_those_of_the_crop(network: Network) ->
     assert (slabs.facts["windows"], slabs.facts["windows_skipped"]) == (84, 76)
 
 
+def test_windows_are_not_moved_where_that_saves_none(network: Network) -> None:
+    inputs = image(40, 24, 16)
+    region = torch.zeros(40, 24, 16, dtype=torch.bool)
+    region[3:39] = True  # a box of 36 voxels takes as many windows as one of 40
+    fitted, plain = (SlidingWindow((16, 16, 16), amp=False, fit_region=fit) for fit in (True, False))
+    torch.testing.assert_close(
+        fitted(inputs, network, region=region), plain(inputs, network, region=region), rtol=0, atol=0
+    )
+
+
 @pytest.mark.parametrize(("voxel", "start"), [(1, 0), (30, 23), (57, 44)])
 def test_a_region_smaller_than_a_window_gets_one_window_around_it(network: Network, voxel: int, start: int) -> None:
     inputs = image(60, 16, 16)
