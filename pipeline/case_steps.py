@@ -20,7 +20,7 @@ from monai.transforms import Compose
 from ..data.dicom_series import DicomSeries
 from ..data.errors import OutputError
 from ..transforms.cells import ScoresError
-from ..transforms.restore import RestoreLabelsd
+from ..transforms.restore_labels import RestoreLabelsd
 from .case_table import DONE, FAILED, STAGES
 from .overrides import user_error
 from .quality import Expectations, case_hints

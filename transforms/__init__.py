@@ -14,7 +14,8 @@ from .load import LoadCased
 from .postprocessing import postprocessing
 from .preprocessing import preprocessing
 from .resample import ToNetworkGridd
-from .restore import RestoreLabelsd, original_grid, restore_labels
+from .restore import restore_labels
+from .restore_labels import RestoreLabelsd, original_grid
 from .window import RandomWindowd
 from .write import WriteLabelsd
 

@@ -7,7 +7,7 @@ from monai.transforms import Compose
 
 from ..data.errors import ConfigError
 from .components import FillHolesd, LargestComponentd
-from .restore import RestoreLabelsd
+from .restore_labels import RestoreLabelsd
 from .write import WriteLabelsd
 from .write_dicom_seg import WriteDicomSegd
 from .write_probabilities import WriteProbabilitiesd

@@ -16,7 +16,7 @@ from ..data.errors import GridgateError, ImageError, OutputError
 from ..data.images import Image, case_id, write_labels
 from ..data.nifti import read_header
 from .load import is_series
-from .restore import original_grid
+from .restore_labels import original_grid
 from .timing import stage
 
 

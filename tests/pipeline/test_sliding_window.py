@@ -188,7 +188,7 @@ def test_the_accumulator_is_as_deep_as_a_window(network: Network, monkeypatch: p
             super().__init__(*args, **options)
             shapes.append(tuple(self.sums.shape))
 
-    monkeypatch.setattr("gridgate.pipeline.sliding_window.Accumulator", Watched)
+    monkeypatch.setattr("gridgate.pipeline.window_run.Accumulator", Watched)
     for length in (40, 80):
         slabs = SlidingWindow((16, 16, 16), amp=False).slabs(image(20, 24, length)[0], network)
         rows = [len(slab.scores) for slab in slabs]
@@ -404,7 +404,7 @@ def test_on_a_gpu_the_accumulator_may_lie_in_the_machines_memory(
     network = network.cuda()
     inferer = SlidingWindow((16, 16, 16), amp=False, sw_device=torch.device("cuda"))
     torch.testing.assert_close(inferer(inputs, network).cpu(), wanted, rtol=0, atol=1e-3)
-    monkeypatch.setattr("gridgate.pipeline.sliding_window.accumulator_device", lambda *_: torch.device("cpu"))
+    monkeypatch.setattr("gridgate.pipeline.window_run.accumulator_device", lambda *_: torch.device("cpu"))
     found = inferer(inputs.cuda(), network)
     assert found.device.type == "cpu"
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-3)
