@@ -45,7 +45,10 @@ def main() -> int:
             words = ["infer", options.bundle, options.scans, f"{work}/{name}", "--checkpoint", options.checkpoint]
             words += [*settings, *shlex.split(options.settings)]
             subprocess.run([sys.executable, "-m", "gridgate.pipeline.cli", *words], check=False)
-            with open(f"{work}/{name}/cases.csv", newline="") as file:
+            written = Path(work, name, "cases.csv")
+            if not written.exists():
+                sys.exit(f"gridgate {shlex.join(words)} ended before its first case; its error stands above")
+            with written.open(newline="") as file:
                 tables[name] = {row["case"]: row for row in csv.DictReader(file) if row["status"] == "ok"}
         cases = sorted(set.intersection(*(set(table) for table in tables.values())))
         runs = [name for name in RUNS if name != "all"]

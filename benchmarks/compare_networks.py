@@ -41,13 +41,15 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("compare_networks"))
     parser.add_argument("--results", type=Path, default=HERE / "results")
     options = parser.parse_args()
+    asked = {name: getattr(options, name) for name in ("dataset", "size", "minutes", "fold")}
     rows = []
     for network in options.networks:
         done = options.work / network / "row.json"
-        if not done.exists():
-            done.parent.mkdir(parents=True, exist_ok=True)
-            done.write_text(json.dumps(measure(network, options)))
-        rows.append(json.loads(done.read_text()))
+        row = json.loads(done.read_text()) if done.exists() else {}
+        if row.get("asked") != asked:  # not measured yet, or something else was
+            row = {**measure(network, options), "asked": asked}
+            done.write_text(json.dumps(row))
+        rows.append(row)
         write(rows, options)
     print((options.results / f"networks_{options.dataset}.md").read_text())
     return 0
@@ -69,7 +71,8 @@ def measure(network: str, options: argparse.Namespace) -> dict[str, Any]:
 
     settings = json.loads((work / "trial" / "settings.json").read_text())
     length, interval = 75, 3
-    epochs = max(interval, int(60 * options.minutes / (length * iteration + validation / interval)))
+    epochs = int(60 * options.minutes / (length * iteration + validation / interval))
+    epochs = max(interval, epochs - epochs % interval)  # the last one is validated
     training = ["--epochs", str(epochs), "--iterations_per_epoch", str(length), "--val_interval", str(interval)]
     shutil.rmtree(work / "training", ignore_errors=True)
     began = time.perf_counter()
@@ -127,20 +130,26 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def scores(path: Path) -> dict[str, dict[str, float]]:
+def scores(path: Path) -> dict[str, dict[str, Any]]:
     """Mean and standard deviation over the cases, a label."""
-    result: dict[str, dict[str, float]] = {}
+    result: dict[str, dict[str, Any]] = {}
     rows = table(path)
     for label in dict.fromkeys(row["label"] for row in rows):
         dice = [float(row["dice"]) for row in rows if row["label"] == label and row["dice"]]
         far = [float(row["hd95_mm"]) for row in rows if row["label"] == label and row["hd95_mm"]]
         result[label] = {
             "dice": statistics.mean(dice),
-            "dice_sd": statistics.stdev(dice),
-            "hd95_mm": statistics.mean(far),
-            "without_hd95": len(dice) - len(far),
+            "dice_sd": statistics.stdev(dice) if len(dice) > 1 else 0.0,
+            "hd95_mm": statistics.mean(far) if far else None,
+            "without_hd95": len(dice) - len(far),  # one of the two masks has nothing of this label
         }
     return result
+
+
+def far(value: dict[str, Any]) -> str:
+    """HD95, with the number of cases that have none."""
+    shown = "-" if value["hd95_mm"] is None else f"{value['hd95_mm']:.2f}"
+    return f"{shown} (without {value['without_hd95']})" if value["without_hd95"] else shown
 
 
 def parameters(bundle: Path) -> int:
@@ -163,7 +172,8 @@ def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     lines = [
         f"# Networks on {options.dataset}, fold {options.fold}: {options.minutes:g} minutes of training each",
         "",
-        f"`python benchmarks/compare_networks.py {shlex.join(sys.argv[1:])}`",
+        f"`python benchmarks/compare_networks.py DATASET --minutes {options.minutes:g} --dataset {options.dataset} "
+        f"--size {options.size} --fold {options.fold} --networks {shlex.join(options.networks)}`",
         "",
         *(f"- {name}: {value}" for name, value in facts()),
         "",
@@ -176,7 +186,7 @@ def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
         cells += [f"{row['training_min']:.1f}"]
         cells += [f"{found[label]['dice']:.3f} ({found[label]['dice_sd']:.3f})" for label in labels]
         cells += [f"{statistics.mean(found[label]['dice'] for label in labels):.3f}"]
-        cells += [f"{found[label]['hd95_mm']:.2f}" for label in labels]
+        cells += [far(found[label]) for label in labels]
         cells += [f"{row['case_s']:.2f}"]
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
@@ -187,7 +197,9 @@ def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     for row in rows:
         chosen = ", ".join(f"{key} {value}" for key, value in row["options"].items() if key != "name")
         lines.append(f"- {row['network']}: {chosen or 'none'}")
-    lines += ["", "```", *(command for row in rows for command in row["commands"]), "```", ""]
+    commands = (command for row in rows for command in row["commands"])
+    short = {str(options.work): "WORK", options.folder: "DATASET"}
+    lines += ["", "```", *(shortened(command, short) for command in commands), "```", ""]
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / f"networks_{options.dataset}.md").write_text("\n".join(lines))
     with (options.results / f"networks_{options.dataset}.csv").open("w", newline="") as file:
@@ -198,8 +210,15 @@ def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
         for row in rows:
             for label, value in row["labels"].items():
                 shown = [row["network"], row["parameters"], row["iterations"], round(row["training_min"], 2), label]
-                shown += [round(value["dice"], 4), round(value["dice_sd"], 4), round(value["hd95_mm"], 3)]
+                shown += [round(value["dice"], 4), round(value["dice_sd"], 4), value["hd95_mm"]]
                 writer.writerow([*shown, round(row["case_s"], 3)])
+
+
+def shortened(text: str, names: dict[str, str]) -> str:
+    """The same with other words for some folders."""
+    for long, name in names.items():
+        text = text.replace(long, name)
+    return text
 
 
 def facts() -> list[tuple[str, str]]:

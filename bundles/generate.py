@@ -55,7 +55,7 @@ def new_plan(network: str, dataset: str, *, size: str = "small", name: str | Non
     facts = network_facts(network)
     if size not in SIZES:
         raise ConfigError(f"size {size!r} is not one of {', '.join(SIZES)}")
-    whose = "with the paper's settings" if size == "paper" else "sized for two CPU cores"
+    whose = "with the paper's widths" if size == "paper" else "sized for two CPU cores"
     plan = {
         "name": name or f"{Path(dataset).stem}_{network}",
         "version": "0.1.0",
@@ -248,7 +248,7 @@ def metadata(plan: dict[str, Any]) -> dict[str, Any]:
 def _plan_table(plan: dict[str, Any]) -> str:
     network = dict(plan["network"])
     name = network.pop("name")
-    options = ", ".join(f"{key} {value}" for key, value in network.items()) or "the paper's settings"
+    options = ", ".join(f"{key} {value}" for key, value in network.items()) or "defaults"
     intensity = dict(plan["intensity"])
     mode = intensity.pop("mode")
     rows = {

@@ -72,6 +72,8 @@ def _with_settings(plan: dict[str, Any], settings: Mapping[str, Any]) -> dict[st
     for name, value in settings.items():
         first, *rest = name.split("::")
         if first in ("network", "training") and len(rest) == 1:
+            if name in ("network::name", "network::spatial_dims"):
+                raise ConfigError(f"--{name}: the network is the command's first word, and bundles are 3D")
             if first == "training" and rest[0] not in result["training"]:
                 raise ConfigError(f"--{name}: no such setting; there are: {', '.join(sorted(result['training']))}")
             result[first][rest[0]] = value
@@ -85,23 +87,26 @@ def _with_settings(plan: dict[str, Any], settings: Mapping[str, Any]) -> dict[st
 
 def _fitting_window(plan: Mapping[str, Any]) -> list[int]:
     """The plan's window, or the next larger one of the network's multiples. Builds the network without memory."""
-    options = {key: value for key, value in plan["network"].items() if key != "name"}
-    if not isinstance(plan["roi_size"], list) or any(not isinstance(n, int) or n < 1 for n in plan["roi_size"]):
-        raise ConfigError(f"roi_size {plan['roi_size']!r}: whole numbers of voxels are wanted, such as '[64, 64, 64]'")
-    roi_size, labels = plan["roi_size"], plan["labels"]
-    try:
-        with torch.device("meta"):
-            network = build(
-                plan["network"]["name"], spatial_dims=len(roi_size), in_channels=1, out_channels=len(labels), **options
-            )
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"network {plan['network']}: {error}") from error
-    divisor = tuple(getattr(network, "divisor", (1,) * len(roi_size)))
+    roi_size, own = plan["roi_size"], {key: value for key, value in plan["network"].items() if key != "name"}
+    if not isinstance(roi_size, list) or len(roi_size) != 3 or any(not isinstance(n, int) or n < 1 for n in roi_size):
+        raise ConfigError(f"roi_size {roi_size!r}: three whole numbers of voxels are wanted, such as '[64, 64, 64]'")
+    network = _built(plan, {key: value for key, value in own.items() if key != "img_size"})  # any img_size: for divisor
+    divisor = tuple(getattr(network, "divisor", (1, 1, 1)))
     fitting = [-(-size // step) * step for size, step in zip(roi_size, divisor, strict=True)]
+    if "img_size" in own:
+        network = _built(plan, own | ({"img_size": fitting} if own["img_size"] == roi_size else {}))
     try:
         network.train()(torch.empty(plan["training"]["batch_size"], 1, *fitting, device="meta"))
-    except ValueError as error:
-        raise ConfigError(f"roi_size {fitting}: {error}") from error
     except NotImplementedError:  # an operation that the meta device does not know: the window is taken as it is
         pass
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(f"windows of {fitting}, {plan['training']['batch_size']} at once: {error}") from error
     return fitting
+
+
+def _built(plan: Mapping[str, Any], options: Mapping[str, Any]) -> torch.nn.Module:
+    try:
+        with torch.device("meta"):
+            return build(plan["network"]["name"], in_channels=1, out_channels=len(plan["labels"]), **options)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(f"network {plan['network']}: {error}") from error

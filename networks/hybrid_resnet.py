@@ -11,8 +11,6 @@ from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .blocks import spatial_size
-
 WEIGHT_EPS = 1e-5  # added to the variance of a filter's weights
 GROUP_EPS = 1e-6
 PROJECTION_EPS = 1e-5  # of the norm on a projected shortcut
@@ -74,8 +72,8 @@ class HybridResNet(nn.Module):
         quarter = self.stages[0](self.pool(half))
         eighth = self.stages[1](quarter)
         padding: list[int] = []
-        for stem, own in zip(reversed(spatial_size(half)), reversed(spatial_size(quarter)), strict=True):
-            padding += [0, stem // 2 - own]
+        for axis in range(half.dim() - 1, 1, -1):  # functional.pad wants the last axis first
+            padding += [0, half.shape[axis] // 2 - quarter.shape[axis]]
         return self.stages[2](eighth), [eighth, functional.pad(quarter, padding), half]
 
 
@@ -150,7 +148,7 @@ class StandardisedConv3d(nn.Conv3d):
         return self._conv_forward(input, standardise(self.weight), self.bias)
 
 
-def standardise(weight: Tensor) -> Tensor:
+def standardise(weight: Tensor, eps: float = WEIGHT_EPS) -> Tensor:
     """Each filter of (out, in, ...) less its mean, over its standard deviation (of the population, eps 1e-5).
 
     Half precision is computed in float32: the variance of a wide layer's weights is not far above its least number.
@@ -159,4 +157,4 @@ def standardise(weight: Tensor) -> Tensor:
     axes = list(range(1, weight.dim()))
     centred = exact - exact.mean(dim=axes, keepdim=True)
     variance = centred.square().mean(dim=axes, keepdim=True)
-    return (centred / (variance + WEIGHT_EPS).sqrt()).to(weight.dtype)
+    return (centred / (variance + eps).sqrt()).to(weight.dtype)

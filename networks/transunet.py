@@ -101,14 +101,15 @@ class TransUNet(nn.Module):
         """(B, in_channels, X, Y[, Z]) -> logits (B, out_channels, X, Y[, Z]); no softmax inside."""
         check_input(x, self.in_channels, self.spatial_dims)
         size = spatial_size(x)
-        if max(size) <= PATCH:
+        patch = self.divisor[0]
+        if max(size) <= patch:
             raise ValueError(
                 f"the window is too small: {size} makes a single token, and norms see one value a channel at /16; use "
-                f"one of more than {PATCH} voxels along at least one axis."
+                f"one of more than {patch} voxels along at least one axis."
             )
         x = pad_at_end(x, list(self.divisor), list(self.divisor))
         if self.in_channels == 1:
-            x = torch.cat([x] * RESNET_CHANNELS, dim=1)
+            x = torch.cat([x, x, x], dim=1)  # the ResNet takes RGB
         coarsest, skips = self.resnet(x)
         features = self.bridge(self._transform(self.embedding(coarsest)))
         for level, up in enumerate(self.ups):

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -9,7 +10,12 @@ from torch import nn
 from .unet import UNet
 from .unet_plus_plus_family import zhou_unet
 
-FORMS: dict[str, Callable[..., nn.Module]] = {"oktay": UNet, "zhou": zhou_unet}
+FORMS: dict[str, Callable[..., nn.Module]] = {
+    "oktay": UNet,
+    "zhou": zhou_unet,
+    "zhou_paper": partial(zhou_unet, form="paper"),
+    "zhou_later": partial(zhou_unet, form="later"),
+}
 """Name of a form -> what makes it."""
 
 
@@ -20,8 +26,9 @@ def unet(
 
     Args:
         form: "oktay", that of Attention U-Net (5,888,004 parameters in 3D, 1 -> 4 channels; see UNet), or "zhou", that
-            of UNet++ (7,759,521 in 2D, 1 -> 1 channel; see zhou_unet; in 3D in the later form of its authors).
-        options: those of the form.
+            of UNet++ (7,759,521 in 2D, 1 -> 1 channel; see zhou_unet): in 2D the paper's form, in 3D the later one of
+            its authors; "zhou_paper" and "zhou_later" choose.
+        options: those of the form, with its defaults: norm is "batch" in "oktay".
 
     Raises:
         ValueError: an unknown form, an option of the other form, or a value out of range.

@@ -50,7 +50,8 @@ class UNetPlusPlus(nn.Module):
         wiring: see above.
         deep_supervision: heads on X^{0,1..L}. In training forward gives the list of their logits, that of X^{0,L}
             first; all carry the same weight in the loss. False: the head of X^{0,L} alone.
-        inference: what forward gives in eval mode: "ensemble", the mean of the heads' logits (the default), or
+        inference: what forward gives in eval mode: "ensemble", the mean of the heads' logits (the default; the
+            paper's one-class network averages behind the sigmoid, but every network here gives logits), or
             the depth d of one head, X^{0,d}, of which only the ancestors are then computed.
         depth: build the network pruned to this depth: X^{0,depth} with the one head, and its ancestors (nodes
             with i + j <= depth); ``deep_supervision`` means nothing then. None: all levels of ``filters``.

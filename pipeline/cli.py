@@ -124,19 +124,9 @@ def _phantom(options: argparse.Namespace, rest: Sequence[str]) -> None:
 
 
 def _export(options: argparse.Namespace, rest: Sequence[str]) -> None:
-    from monai.bundle import ckpt_export
+    from .exporting import export_bundle
 
-    from .checkpoints import load_checkpoint
-
-    folder = bundle_path(options.bundle)
-    load_checkpoint(options.checkpoint)
-    ckpt_export(
-        net_id="network_def",
-        filepath=options.output,
-        ckpt_file=options.checkpoint,
-        meta_file=str(folder / "configs" / "metadata.json"),
-        config_file=str(folder / "configs" / "inference.yaml"),
-    )
+    print(export_bundle(bundle_path(options.bundle), options.checkpoint, options.output, depth=options.depth))
 
 
 def _networks(options: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -235,10 +225,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(function=_phantom)
 
-    command = commands.add_parser("export", help="TorchScript of a trained bundle, for MONAI Deploy")
+    command = commands.add_parser("export", help="a trained network as one file: TorchScript, torch.export or ONNX")
     command.add_argument("bundle", metavar="BUNDLE")
     command.add_argument("checkpoint", metavar="CHECKPOINT", help="model.pt")
-    command.add_argument("output", metavar="OUTPUT", help="file to write, such as model.ts")
+    command.add_argument("output", metavar="OUTPUT", help="file to write: .ts (MONAI Deploy), .pt2 or .onnx")
+    command.add_argument(
+        "--depth", type=int, metavar="D", help="prune UNet++: only the nodes of its head D are written"
+    )
     command.set_defaults(function=_export)
 
     command = commands.add_parser("networks", help="what each network costs: parameters, GFLOPs, memory, seconds")

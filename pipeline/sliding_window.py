@@ -31,7 +31,7 @@ class SlidingWindow(SlidingWindowInferer):
             very many classes. Halved when memory runs out.
         mirror_axes: test-time augmentation: the logits' mean over all flips along these spatial axes; never name an
             axis across which left and right are different labels.
-        amp: see `precision.autocast_dtype`; in 16 bits the accumulator has 16 bits too (float16).
+        amp: see `precision.autocast_dtype`; in 16 bits slabs have 16 bits too (float16), and large sums.
         probabilities: hand on the probabilities (softmax, or the sigmoid of one channel) of the blended logits, not the
             logits: what the model zoo's chain brings back to the scan's grid. Labels differ in a few voxels along
             boundaries, as the mean of probabilities is not the probability of the mean.

@@ -17,9 +17,10 @@ class SmallMapsInFloat32(TorchFunctionMode):
     """A context for a forward pass under autocast in which convolutions of small maps, or large kernels, are float32.
 
     On CPUs with AVX512-BF16 oneDNN's bfloat16 gradient of the weights (jit_avx512_core_bf16_convolution_bwd_weights,
-    PyTorch 2.13) reads memory that nobody has written where a map is smaller than its kernel. It then gives NaN (32 of
-    40 trials of a kernel of 3 on maps of 2x3x2 voxels, with a heap full of NaN), or does not come back (a kernel of 7
-    on 4x6x4). Maps of fewer than 8 voxels along an axis cost next to nothing in float32.
+    PyTorch 2.13) reads memory that nobody has written where a map is smaller than its kernel. It then gives NaN
+    (in 40 trials with a heap full of NaN: a kernel of 3 on maps of 2x3x2 voxels 32 times, one of 5 on 4x6x4 20, one of
+    7 on 6x6x6 33), or does not come back (7 on 4x6x4). Maps of fewer than 8 voxels along an axis cost next to nothing
+    in float32.
 
     Code compiled by TorchScript is not seen by it, and stays as it is.
     """

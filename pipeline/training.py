@@ -88,11 +88,10 @@ class SegmentationTrainer(SupervisedTrainer):
                 "the loss is NaN or infinite; lower --learning_rate (last.pt holds the last whole epoch)"
             )
         self.grad_scaler.scale(loss).backward()
-        if self.max_gradient_norm is not None:
-            self.grad_scaler.unscale_(self.optimizer)
-            norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.max_gradient_norm)
-            if self._passed_over(norm):
-                return {Keys.LOSS: loss.detach()}
+        self.grad_scaler.unscale_(self.optimizer)
+        limit = float("inf") if self.max_gradient_norm is None else self.max_gradient_norm
+        if self._passed_over(torch.nn.utils.clip_grad_norm_(self.network.parameters(), limit)):
+            return {Keys.LOSS: loss.detach()}
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
         if self.average is not None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..data.errors import ConfigError
+from ..data.errors import CheckpointError, ConfigError
 from ..networks import build
-from .checkpoints import load_weights
+from ..networks.pretrained import load_resnet, load_vit
+from .checkpoints import load_checkpoint, load_weights
 from .precision import choose_device
+
+logger = logging.getLogger(__name__)
 
 
 def build_network(plan: Mapping[str, Any], *, in_channels: int, out_channels: int) -> torch.nn.Module:
@@ -35,14 +39,50 @@ def head_weights(network: torch.nn.Module) -> list[float] | None:
     return weights if len(weights) > 1 else None
 
 
+def load_encoders(network: torch.nn.Module, encoders: Mapping[str, str | Path]) -> torch.nn.Module:
+    """Put 2D encoders, trained on images, into a network that has such (TransFuse), inflated where it is 3D.
+
+    Args:
+        encoders: {"resnet": FILE, "vit": FILE}, one or both: state dicts in torchvision's and timm's naming.
+
+    Raises:
+        ConfigError: another key, or the network has no such encoder.
+        CheckpointError: a file is missing, or is not that of such a network.
+    """
+    loaders = {"resnet": ("trunk", load_resnet), "vit": ("transformer", load_vit)}
+    for kind, file in encoders.items():
+        if kind not in loaders:
+            raise ConfigError(f"pretrained_encoders: {kind!r} is not one of {', '.join(loaders)}")
+        part, load = loaders[kind]
+        encoder = getattr(network, part, None)
+        if encoder is None:
+            raise ConfigError(f"pretrained_encoders: {type(network).__name__} has no {kind}; TransFuse has")
+        weights = load_checkpoint(file)
+        try:
+            loaded = load(encoder, weights)  # type: ignore[operator]
+        except ValueError as error:
+            raise CheckpointError(f"{file}: {error}") from error
+        logger.info("%s: %d tensors taken, %d left", file, len(loaded.loaded), len(loaded.dropped))
+    return network
+
+
 def to_device(
-    network: torch.nn.Module, device: str | torch.device, *, weights: str | Path | None = None
+    network: torch.nn.Module,
+    device: str | torch.device,
+    *,
+    weights: str | Path | None = None,
+    encoders: Mapping[str, str | Path] | None = None,
 ) -> torch.nn.Module:
     """The network on a device, channels innermost in memory, with the weights of a checkpoint where one is given.
+
+    Args:
+        encoders: see load_encoders.
 
     Raises:
         CheckpointError: the checkpoint is missing or belongs to another network.
     """
+    if encoders:
+        load_encoders(network, encoders)
     if weights is not None:
         load_weights(network, weights)
     is_3d = any(parameter.ndim == 5 for parameter in network.parameters())

@@ -51,8 +51,9 @@ def convert(
     Returns:
         The tensors that the network has, under its names (``build(...).load_state_dict`` takes them, strictly where
         nothing is missing); the names, sorted, of those that it has and the checkpoint lacks; and the names of those
-        in the checkpoint that it has not. Where batch norms lack ``num_batches_tracked``, as in old checkpoints, zeros
-        are put in.
+        in the checkpoint that it has not. What a network has and does not use is not missed: zeros are put in for
+        ``num_batches_tracked`` of batch norms, as in old checkpoints, TransFuse's class token, and UNETR's norms of
+        cross-attention.
 
     Raises:
         ValueError: an unknown network or option; no tensors in ``state_dict``; a tensor of another shape than the
@@ -92,7 +93,7 @@ def _renaming(name: str, options: Mapping[str, Any]) -> Callable[..., dict[str, 
     home = _HOMES.get(name)
     if home is None:
         return lambda state_dict, **_: dict(state_dict)
-    if name == "unet" and options.get("form") == "zhou":
+    if name == "unet" and str(options.get("form")).startswith("zhou"):
         home = "unet_plus_plus"
     return import_module(f".{home}", __name__).rename
 

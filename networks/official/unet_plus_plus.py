@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 PAPER = re.compile(
-    r"(?:conv(?P<node>[1-9][1-9])_(?P<unit>[12])|up(?P<up>[1-9][1-9])|output_(?P<depth>[1-9]))"
+    r"(?:conv(?P<node>[1-9][1-9])_(?P<unit>[12])|up(?P<up>[1-9][1-9])|output(?:_(?P<depth>[1-9]))?)"
     r"(?:\.|/(?:\w+/)?)(?P<what>kernel|weight|bias)(?::0)?"
 )
 """conv21_1.weight, up12.bias, output_3.weight, and as an .h5 file has it: conv21_1/conv21_1/kernel:0."""
@@ -40,9 +40,10 @@ def rename(state_dict: Mapping[str, Tensor], **options: object) -> dict[str, Ten
     if stages:
         return {_later(key, max(stages)): value for key, value in state_dict.items()}
     renamed = {}
+    rows = [int(found["node"][0]) for key in state_dict if (found := PAPER.fullmatch(key)) and found["node"]]
     for key, value in state_dict.items():
         found = PAPER.fullmatch(key)
-        name = _paper(found) if found else key
+        name = _paper(found, max(rows, default=1) - 1) if found else key
         if found and found["what"] == "kernel":
             value = value.permute(value.dim() - 1, value.dim() - 2, *range(value.dim() - 2)).contiguous()
         renamed[name] = value
@@ -72,10 +73,11 @@ def _node(found: re.Match[str], levels: int) -> str:
     return f"{level}_{column}" if level >= 0 else ""
 
 
-def _paper(found: re.Match[str]) -> str:
+def _paper(found: re.Match[str], deepest: int) -> str:
+    """A single head, "output" without a number, is that of the ``deepest`` column."""
     what = "weight" if found["what"] == "kernel" else found["what"]
-    if found["depth"]:
-        return f"heads.{found['depth']}.{what}"
+    if not found["node"] and not found["up"]:
+        return f"heads.{found['depth'] or deepest}.{what}"
     level, column = (int(digit) - 1 for digit in found["node"] or found["up"])
     node = f"decoder.{level}_{column}" if column else f"encoder.{level}"
     part = "up" if found["up"] else f"{UNITS[int(found['unit']) - 1]}.conv"

@@ -71,6 +71,15 @@ def test_the_window_grows_to_what_the_network_takes_and_positions_follow(tmp_pat
     ]
 
 
+@pytest.mark.parametrize("network", ["unetr", "transunet", "transfuse", "uctransnet", "unet"])
+def test_a_window_that_is_no_multiple_grows_for_networks_with_positions_too(network: str, tmp_path: Path) -> None:
+    facts = yaml.safe_load((DATASETS / "msd_hippocampus.yaml").read_text()) | {"roi_size": [40, 56, 40]}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(facts))
+    folder = new_bundle(network, str(tmp_path / "mine.yaml"), tmp_path / "bundle")
+    assert window(folder) == [48, 64, 48]
+    assert plan(folder)["network"].get("img_size", [48, 64, 48]) == [48, 64, 48]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -79,6 +88,9 @@ def test_the_window_grows_to_what_the_network_takes_and_positions_follow(tmp_pat
         (["unet", "nowhere.yaml"], "nowhere.yaml"),
         (["unet", "btcv", "--rio_size", "[64, 64, 64]"], "roi_size"),
         (["unet", "btcv", "--roi_size", "64"], "whole numbers"),
+        (["unet", "btcv", "--roi_size", "[64, 64]"], "three"),
+        (["unet_plus", "btcv", "--network::name", "unet_plus_plus"], "first word"),
+        (["unet", "btcv", "--training::batch_size", "x"], "x at once"),
         (["unet", "btcv", "--training::epoch", "3"], "epochs"),
         (["unet", "btcv", "--network::norn", "batch"], "norm"),
         (["unet_plus_plus", "msd_hippocampus", "--size", "paper", "--roi_size", "[32, 48, 32]"], "[32, 64, 32]"),

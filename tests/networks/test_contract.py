@@ -8,6 +8,8 @@ from torch import Tensor
 from gridgate.data.phantom import make_phantom
 from gridgate.networks import NETWORKS
 from gridgate.pipeline.losses import build_loss
+from gridgate.pipeline.precision import cpu_has_bfloat16
+from gridgate.pipeline.small_maps import SmallMapsInFloat32
 
 from .tiny_networks import CLASSES, TINY, every_network, heads, noise, stirred, tiny
 
@@ -52,10 +54,9 @@ def test_eval_is_one_tensor_deterministic_and_for_any_window(name: str) -> None:
 @every_network
 def test_bfloat16_forward_and_backward_are_finite(name: str) -> None:
     net, x = tiny(name), noise(name, batch=TINY[name].cases)
-    # Without oneDNN, whose gradient of a bfloat16 3D convolution's weight is at times NaN where the last axis is two
-    # voxels long (torch 2.13 on AVX512-BF16): here the coarsest levels are.
-    with torch.backends.mkldnn.flags(enabled=False):
-        with torch.autocast("cpu", torch.bfloat16):
+    # as the trainer does; CPUs without bfloat16 have only oneDNN's reference loops, which take minutes
+    with torch.backends.mkldnn.flags(enabled=cpu_has_bfloat16()):
+        with torch.autocast("cpu", torch.bfloat16), SmallMapsInFloat32():
             outputs = heads(net, x)
         assert any(output.dtype == torch.bfloat16 for output in outputs), "autocast was on"
         loss = sum(output.float().square().mean() for output in outputs)

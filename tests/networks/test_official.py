@@ -189,12 +189,14 @@ def test_the_plain_unet_of_the_unet_plus_plus_paper_has_that_papers_names() -> N
     for row, (inside, outside) in enumerate(zip((1, *widths[:4]), widths, strict=True)):
         conv(f"conv{row + 1}1_1", outside, inside, 3)
         conv(f"conv{row + 1}1_2", outside, outside, 3)
-    names, _, _ = official.convert(
+    conv("output", 1, widths[0], 1)  # a single head has no number
+    names, _, unexpected = official.convert(
         "unet", published, spatial_dims=2, in_channels=1, out_channels=1, form="zhou", filters=widths
     )
     with torch.device("meta"):
         net = build("unet", spatial_dims=2, out_channels=1, form="zhou", filters=widths)
-    assert {key for key in net.state_dict() if key.startswith("encoder")} == set(names)
+    assert unexpected == []
+    assert {key for key in net.state_dict() if key.startswith(("encoder", "heads"))} == set(names)
 
 
 def test_channels_that_no_size_tells_are_asked_for_and_the_others_still_read() -> None:
