@@ -67,6 +67,17 @@ def test_bfloat16_forward_and_backward_are_finite(name: str) -> None:
     assert half.dtype == torch.bfloat16 and half.float().isfinite().all()
 
 
+@pytest.mark.parametrize("name", sorted(set(TINY) - {"SwinUNETR", "VNet", "wide_unet"}))  # those take 10 to 27 s
+def test_float16_logits_are_those_of_float32_within_its_precision(name: str) -> None:
+    net, x = tiny(name).eval(), noise(name, batch=1)
+    with torch.no_grad():
+        exact = net(x)
+        with torch.autocast("cpu", torch.float16):
+            half = net(x)
+    assert half.dtype == torch.float16
+    assert (half.float() - exact).abs().max() < 0.02 * exact.abs().max()
+
+
 def phantom_batch(window: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Two phantoms on a coarse grid of the window's size; labels: background, liver, the other organs."""
     images, labels = [], []
