@@ -135,6 +135,7 @@ def test_learns() -> None:
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.usefixtures("small_maps_in_float32")
 def test_bfloat16_is_finite_and_near(spatial_dims: int) -> None:
     net = tiny(spatial_dims).train()
     x = torch.randn(2, 1, *(48, 32, 32)[:spatial_dims])

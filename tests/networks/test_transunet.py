@@ -109,6 +109,7 @@ def test_one_channel_is_given_three_times() -> None:
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.usefixtures("small_maps_in_float32")
 def test_every_parameter_gets_a_gradient_in_bfloat16(spatial_dims: int) -> None:
     net = tiny(spatial_dims).train()
     with torch.autocast("cpu", torch.bfloat16):

@@ -69,6 +69,7 @@ def test_parameter_count_is_the_sum_of_its_parts(spatial_dims: int, tokens: int)
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 @pytest.mark.parametrize("norm", ["batch", "instance"])
 @pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.usefixtures("small_maps_in_float32")
 def test_every_parameter_gets_a_finite_gradient(spatial_dims: int, norm: str, autocast: bool) -> None:
     net = tiny(spatial_dims, norm=norm).train()
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):

@@ -73,6 +73,7 @@ def test_every_parameter_gets_a_gradient(function: Any, deep_supervision: bool, 
 
 
 @pytest.mark.parametrize("form", ["paper", "later"])
+@pytest.mark.usefixtures("small_maps_in_float32")
 def test_bfloat16_is_finite_forward_and_backward(form: str) -> None:
     torch.manual_seed(0)
     net = UNetPlusPlus(3, 1, 2, form=form, filters=(4, 6, 8))

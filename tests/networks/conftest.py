@@ -1,0 +1,14 @@
+"""Fixtures of the networks' tests."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from gridgate.pipeline.small_maps import SmallMapsInFloat32
+
+
+@pytest.fixture
+def small_maps_in_float32() -> Iterator[None]:
+    """As the trainer runs bfloat16 on a CPU, where oneDNN's gradients of small maps are at times NaN."""
+    with SmallMapsInFloat32():
+        yield
