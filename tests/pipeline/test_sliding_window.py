@@ -10,40 +10,17 @@ from monai.inferers import SlidingWindowInferer
 from torch import nn
 
 from gridgate.data.errors import ConfigError
-from gridgate.pipeline import device_memory
 from gridgate.pipeline.accumulator import Accumulator
 from gridgate.pipeline.ensemble import Ensemble
 from gridgate.pipeline.sliding_window import SlidingWindow
 from gridgate.pipeline.window_forward import OtherOutputError
-from gridgate.transforms.slabs import ScoreSlabs
 
-
-class Network(nn.Module):
-    """Three classes by two convolutions and an instance norm; remembers the batches that came."""
-
-    def __init__(self, spatial_dims: int = 3) -> None:
-        super().__init__()
-        torch.manual_seed(1)
-        convolution = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
-        norm = nn.InstanceNorm3d if spatial_dims == 3 else nn.InstanceNorm2d
-        self.layers = nn.Sequential(
-            convolution(1, 4, 3, padding=1), norm(4), nn.ReLU(), convolution(4, 3, 3, padding=1)
-        )
-        self.batches: list[int] = []
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        self.batches.append(len(image))
-        logits: torch.Tensor = self.layers(image)
-        return logits
+from .window_network import Network, image, joined
 
 
 @pytest.fixture
 def network() -> Network:
     return Network().eval()
-
-
-def image(*size: int, batch: int = 1, seed: int = 0) -> torch.Tensor:
-    return torch.randn(batch, 1, *size, generator=torch.Generator().manual_seed(seed))
 
 
 def monais(network: nn.Module, inputs: torch.Tensor, roi_size: tuple[int, ...], overlap: float) -> torch.Tensor:
@@ -157,17 +134,6 @@ def test_on_a_gpu_it_is_close_to_the_cpu(network: Network) -> None:
 # slabs
 
 
-def joined(slabs: ScoreSlabs) -> torch.Tensor:
-    """(C, *shape) of slabs, which must be in order and without gaps."""
-    parts, reached = [], 0
-    for slab in slabs:
-        assert slab.start == reached
-        reached += len(slab.scores)
-        parts.append(slab.scores)
-    assert reached == slabs.shape[slabs.axis]
-    return torch.cat(parts).movedim(-1, 0).movedim(1, 1 + slabs.axis)
-
-
 @pytest.mark.parametrize("size", [(40, 17, 23), (17, 40, 16), (9, 18, 41), (5, 7, 3), (16, 16, 16)])
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.7])
 def test_slabs_are_the_volume_piece_by_piece(size: tuple[int, int, int], overlap: float, network: Network) -> None:
@@ -204,69 +170,6 @@ def test_constant_weights_and_an_overlap_an_axis_are_monais(network: Network) ->
     theirs = SlidingWindowInferer((16, 16, 16), 1, cval=lowest, **options)
     with torch.no_grad():
         torch.testing.assert_close(ours, theirs(inputs, network), rtol=0, atol=1e-5)
-
-
-def test_windows_outside_the_region_are_not_run_and_get_the_background(network: Network) -> None:
-    inputs = image(48, 16, 16)
-    region = torch.zeros(48, 16, 16, dtype=torch.bool)
-    region[30, 3, 3] = True
-    inferer = SlidingWindow((16, 16, 16), overlap=0.5, amp=False)
-    everywhere = inferer(inputs, network)
-    slabs = inferer.slabs(inputs[0], network, region=region)
-    found = joined(slabs)
-    # windows begin at 0, 8, 16, 24 and 32; those from 16 and 24 on hold row 30
-    assert (slabs.facts["windows"], slabs.facts["windows_skipped"]) == (5, 3)
-    assert (found.argmax(0)[:16] == 0).all() and (found.argmax(0)[40:] == 0).all()
-    # no window that holds a voxel of the region is missing, so it has its scores from all of them
-    torch.testing.assert_close(found[:, 30], everywhere[0, :, 30], rtol=0, atol=1e-6)
-    torch.testing.assert_close(inferer(inputs, network, region=region)[0], found, rtol=0, atol=0)
-
-
-def test_windows_fitted_to_the_region_are_those_of_the_crop(network: Network) -> None:
-    inputs = image(60, 40, 30)
-    region = torch.zeros(60, 40, 30, dtype=torch.bool)
-    region[20:44, 5:29, 4:23] = True
-    inferer = SlidingWindow((16, 16, 16), overlap=0.5, amp=False, fit_region=True)
-    slabs = inferer.slabs(inputs[0], network, region=region)
-    found = joined(slabs)
-    crop = SlidingWindow((16, 16, 16), overlap=0.5, amp=False)(inputs[:, :, 20:44, 5:29, 4:23], network)[0]
-    torch.testing.assert_close(found[:, 20:44, 5:29, 4:23], crop, rtol=0, atol=1e-6)
-    outside = torch.ones(60, 40, 30, dtype=torch.bool)
-    outside[20:44, 5:29, 4:23] = False
-    assert (found.argmax(0)[outside] == 0).all()
-    # 7 x 4 x 3 windows over the volume, 2 x 2 x 2 over the box
-    assert (slabs.facts["windows"], slabs.facts["windows_skipped"]) == (84, 76)
-
-
-def test_windows_are_not_moved_where_that_saves_none(network: Network) -> None:
-    inputs = image(40, 24, 16)
-    region = torch.zeros(40, 24, 16, dtype=torch.bool)
-    region[3:39] = True  # a box of 36 voxels takes as many windows as one of 40
-    fitted, plain = (SlidingWindow((16, 16, 16), amp=False, fit_region=fit) for fit in (True, False))
-    torch.testing.assert_close(
-        fitted(inputs, network, region=region), plain(inputs, network, region=region), rtol=0, atol=0
-    )
-
-
-@pytest.mark.parametrize(("voxel", "start"), [(1, 0), (30, 23), (57, 44)])
-def test_a_region_smaller_than_a_window_gets_one_window_around_it(network: Network, voxel: int, start: int) -> None:
-    inputs = image(60, 16, 16)
-    region = torch.zeros(60, 16, 16, dtype=torch.bool)
-    region[voxel, 3, 3] = True
-    slabs = SlidingWindow((16, 16, 16), amp=False, fit_region=True).slabs(inputs[0], network, region=region)
-    found, inside = joined(slabs), slice(start, start + 16)
-    with torch.no_grad():
-        torch.testing.assert_close(found[:, inside], network(inputs[:, :, inside])[0], rtol=0, atol=1e-5)
-    assert (found[:, :start].argmax(0) == 0).all() and (found[:, start + 16 :].argmax(0) == 0).all()
-    assert slabs.facts["windows"] - slabs.facts["windows_skipped"] == 1
-
-
-def test_an_empty_region_is_all_background(network: Network) -> None:
-    nothing = torch.zeros(20, 30, 20, dtype=torch.bool)
-    slabs = SlidingWindow((16, 16, 16), amp=False).slabs(image(20, 30, 20)[0], network, region=nothing)
-    found = joined(slabs)
-    assert found.shape == (3, 20, 30, 20) and (found.argmax(0) == 0).all()
-    assert slabs.facts["windows"] == slabs.facts["windows_skipped"] == 12
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -322,50 +225,6 @@ def test_mirror_agreement_by_hand() -> None:
     plain = SlidingWindow((8, 8, 8), amp=False).slabs(inputs[0], Shifted())
     joined(plain)
     assert "mirror_agreement" not in plain.facts
-
-
-def test_batches_shrink_when_memory_runs_out_and_other_errors_are_errors(network: Network) -> None:
-    class Small(nn.Module):
-        def forward(self, windows: torch.Tensor) -> torch.Tensor:
-            if len(windows) > 2:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            result: torch.Tensor = network(windows)
-            return result
-
-    class Broken(nn.Module):
-        def forward(self, windows: torch.Tensor) -> torch.Tensor:
-            raise RuntimeError("out of memory, says this text, but it is another error")
-
-    inputs = image(40, 30, 20)
-    inferer = SlidingWindow((16, 16, 16), sw_batch_size=8, amp=False)
-    torch.testing.assert_close(inferer(inputs, Small()), inferer(inputs, network), rtol=0, atol=1e-5)
-    with pytest.raises(RuntimeError, match="another error") as caught:
-        inferer(inputs, Broken())
-    assert not isinstance(caught.value, torch.OutOfMemoryError)
-
-    class Full(nn.Module):
-        def forward(self, windows: torch.Tensor) -> torch.Tensor:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
-    with pytest.raises(torch.OutOfMemoryError):
-        inferer(inputs, Full())
-
-
-def test_where_the_accumulator_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu, cpu = torch.device("cuda:0"), torch.device("cpu")
-    monkeypatch.setattr(device_memory, "free_bytes", lambda device: None if device == cpu else 1000)
-    assert device_memory.accumulator_device(cpu, 10**15) == cpu
-    assert device_memory.accumulator_device(gpu, 800) == gpu
-    assert device_memory.accumulator_device(gpu, 999) == cpu
-
-
-def test_16_bits_halve_the_accumulator_and_hardly_change_the_scores(network: Network) -> None:
-    inputs = image(40, 24, 24)
-    exact = SlidingWindow((16, 16, 16), amp=False)(inputs, network)
-    half = SlidingWindow((16, 16, 16), amp=True)(inputs, network)  # bfloat16 in software where it must be
-    slab = next(iter(SlidingWindow((16, 16, 16), amp=True).slabs(inputs[0], network)))
-    assert slab.scores.dtype == torch.float16
-    assert (half - exact).abs().max() < 0.05 * exact.abs().max()
 
 
 def test_networks_with_other_outputs_go_monais_way(network: Network) -> None:
