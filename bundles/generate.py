@@ -41,13 +41,16 @@ def read_plan(path: str | Path) -> dict[str, Any]:
     return complete({"name": Path(path).stem, **_mapping(Path(path), "a plan")})
 
 
-def new_plan(network: str, dataset: str, *, size: str = "small", name: str | None = None) -> dict[str, Any]:
+def new_plan(
+    network: str, dataset: str, *, size: str = "small", spatial_dims: int = 3, name: str | None = None
+) -> dict[str, Any]:
     """The plan of a network for a dataset, complete.
 
     Args:
         network: a name in networks.registry.
         dataset: a name in datasets/, or the path of such a file.
         size: "paper" for the paper's widths, "small" for what trains on two CPU cores.
+        spatial_dims: 2 for the 2D network, which takes the volumes slice by slice.
 
     Raises:
         ConfigError: a name that is not there (the text lists those there are), or a file that is no mapping.
@@ -55,16 +58,27 @@ def new_plan(network: str, dataset: str, *, size: str = "small", name: str | Non
     facts = network_facts(network)
     if size not in SIZES:
         raise ConfigError(f"size {size!r} is not one of {', '.join(SIZES)}")
+    data = dataset_facts(dataset)
     whose = "with the paper's widths" if size == "paper" else "sized for two CPU cores"
-    plan = {
-        "name": name or f"{Path(dataset).stem}_{network}",
+    options, suffix = facts[size], ""
+    training = facts.get(f"{size}_training", {})
+    if spatial_dims == 2:
+        options = {"spatial_dims": 2, **facts.get(f"{size}_2d", options)}
+        training = facts.get(f"{size}_2d_training", training)
+        whose, suffix = f"{whose}, 2D and slice by slice", "_2d"
+    plan: dict[str, Any] = {
+        "name": name or f"{Path(dataset).stem}_{network}{suffix}",
         "version": "0.1.0",
         "changelog": {"0.1.0": "first version"},
         "dataset": dataset,
-        "description": f"{facts['title']} {whose}, for {dataset_facts(dataset)['title']}.",
-        "network": {"name": network, **facts[size]},
+        "description": f"{facts['title']} {whose}, for {data['title']}.",
+        "network": {"name": network, **options},
+        "training": training,
         "results": "Not measured yet.",
     }
+    if spatial_dims == 2:  # slices see nothing of one another, so that windows need not overlap there
+        plan["roi_size"] = data.get("roi_size_2d", data["roi_size"])
+        plan["overlap"] = [data["overlap"], data["overlap"], 0.0]
     return complete(plan)
 
 
@@ -81,7 +95,8 @@ def complete(plan: dict[str, Any]) -> dict[str, Any]:
     result = data | {"title": title, "references": [facts["reference"], *data.get("references", [])]} | plan
     result["training"] = {**data["training"], **facts.get("training", {}), **plan.get("training", {})}
     if "img_size" in network_options(plan["network"]["name"]):
-        result["network"] = {**plan["network"], "img_size": plan["network"].get("img_size", result["roi_size"])}
+        window = result["roi_size"][: plan["network"].get("spatial_dims", 3)]
+        result["network"] = {**plan["network"], "img_size": plan["network"].get("img_size", window)}
     return result
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..data.errors import ConfigError
-from ..networks import build
+from ..networks import build_for_volumes
 from .generate import complete, make_bundle, new_plan
 
 
@@ -22,13 +22,14 @@ def new_bundle(
     folder: str | Path | None = None,
     *,
     size: str = "small",
+    spatial_dims: int = 3,
     settings: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the bundle of a network for a dataset; it is there complete, or not at all.
 
     Args:
-        network, dataset, size: see generate.new_plan.
-        folder: to write; it must not exist. None: <dataset>_<network> in the working folder.
+        network, dataset, size, spatial_dims: see generate.new_plan.
+        folder: to write; it must not exist. None: <dataset>_<network>[_2d] in the working folder.
         settings: of the plan, by id: {"roi_size": [64, 64, 64], "network::feature_scale": 4, "training::epochs": 100}.
 
     Returns:
@@ -37,7 +38,8 @@ def new_bundle(
     Raises:
         ConfigError: no such network, dataset or setting; a value that the network refuses; the folder exists.
     """
-    plan = new_plan(network, dataset, size=size, name=Path(folder).name if folder is not None else None)
+    name = Path(folder).name if folder is not None else None
+    plan = new_plan(network, dataset, size=size, spatial_dims=spatial_dims, name=name)
     target = Path(folder if folder is not None else plan["name"])
     if target.exists():
         raise ConfigError(f"{target} exists already; give another folder with --to")
@@ -54,7 +56,7 @@ def new_bundle(
         # the dataset's window is a proposal: the next larger one that the network takes as it is
         plan = complete(_with_settings(plan, {"roi_size": fitting} | given))
         if "network::img_size" not in given and "img_size" in plan["network"]:
-            plan["network"] = plan["network"] | {"img_size": fitting}
+            plan["network"] = plan["network"] | {"img_size": fitting[:spatial_dims]}
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -72,8 +74,10 @@ def _with_settings(plan: dict[str, Any], settings: Mapping[str, Any]) -> dict[st
     for name, value in settings.items():
         first, *rest = name.split("::")
         if first in ("network", "training") and len(rest) == 1:
-            if name in ("network::name", "network::spatial_dims"):
-                raise ConfigError(f"--{name}: the network is the command's first word, and bundles are 3D")
+            if name == "network::name":
+                raise ConfigError(f"--{name}: the network is the command's first word")
+            if name == "network::spatial_dims":
+                raise ConfigError(f"--{name}: give --spatial-dims {value}, which sets the window too")
             if first == "training" and rest[0] not in result["training"]:
                 raise ConfigError(f"--{name}: no such setting; there are: {', '.join(sorted(result['training']))}")
             result[first][rest[0]] = value
@@ -91,10 +95,11 @@ def _fitting_window(plan: Mapping[str, Any]) -> list[int]:
     if not isinstance(roi_size, list) or len(roi_size) != 3 or any(not isinstance(n, int) or n < 1 for n in roi_size):
         raise ConfigError(f"roi_size {roi_size!r}: three whole numbers of voxels are wanted, such as '[64, 64, 64]'")
     network = _built(plan, {key: value for key, value in own.items() if key != "img_size"})  # any img_size: for divisor
-    divisor = tuple(getattr(network, "divisor", (1, 1, 1)))
+    divisor: tuple[int, ...] = network.divisor  # type: ignore[assignment]  # nn.Module's attributes are tensors to mypy
     fitting = [-(-size // step) * step for size, step in zip(roi_size, divisor, strict=True)]
     if "img_size" in own:
-        network = _built(plan, own | ({"img_size": fitting} if own["img_size"] == roi_size else {}))
+        axes = own.get("spatial_dims", 3)
+        network = _built(plan, own | ({"img_size": fitting[:axes]} if own["img_size"] == roi_size[:axes] else {}))
     try:
         network.train()(torch.empty(plan["training"]["batch_size"], 1, *fitting, device="meta"))
     except NotImplementedError:  # an operation that the meta device does not know: the window is taken as it is
@@ -107,6 +112,8 @@ def _fitting_window(plan: Mapping[str, Any]) -> list[int]:
 def _built(plan: Mapping[str, Any], options: Mapping[str, Any]) -> torch.nn.Module:
     try:
         with torch.device("meta"):
-            return build(plan["network"]["name"], in_channels=1, out_channels=len(plan["labels"]), **options)
+            return build_for_volumes(
+                plan["network"]["name"], in_channels=1, out_channels=len(plan["labels"]), **options
+            )
     except (RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(f"network {plan['network']}: {error}") from error

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from .errors import ImageError
 from .geometry import Affine, Grid
+from .image_files import IMAGE_SUFFIXES, case_id, find_images
 from .itk import read_itk_header, read_itk_voxels
 from .nifti import choose_affine, read_header, read_voxels
 from .writing import smallest_unsigned, write_image, write_labels
@@ -36,9 +37,6 @@ __all__ = [
     "write_image",
     "write_labels",
 ]
-
-IMAGE_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".mhd")
-"""Suffixes of files that can be read, longer ones first; upper case counts too."""
 
 _NIFTI_SUFFIXES = (".nii.gz", ".nii")
 # A label stored through slope and intercept comes back with rounding of this order; more is a real fraction.
@@ -153,33 +151,6 @@ def read_grid(path: str | Path) -> Grid:
         if len(sizes) < 3:
             raise ImageError(f"it has the axes {sizes}, a volume has three")
         return Grid((sizes[0], sizes[1], sizes[2]), choose_affine(header).affine)
-
-
-def case_id(path: str | Path) -> str:
-    """A file's name without its image suffix, whatever the suffix's case; other names are returned whole."""
-    name = Path(path).name
-    for suffix in IMAGE_SUFFIXES:
-        if name.lower().endswith(suffix) and len(name) > len(suffix):
-            return name[: -len(suffix)]
-    return name
-
-
-def find_images(folder: str | Path) -> list[Path]:
-    """The image files of a folder, sorted by name; not those of folders inside it, and no hidden ones.
-
-    Raises:
-        ImageError: the folder does not exist, is a file, or cannot be listed.
-    """
-    folder = Path(folder)
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise ImageError(f"{folder}: cannot be listed ({error.strerror}); give a folder of images") from None
-    return [
-        entry
-        for entry in entries
-        if entry.name.lower().endswith(IMAGE_SUFFIXES) and not entry.name.startswith(".") and not entry.is_dir()
-    ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from .attention_unet import AttentionUNet
 from .grid_attention import GridAttentionGate
-from .registry import NETWORKS, build, network_options
+from .registry import NETWORKS, build, build_for_volumes, network_options
+from .slices import SliceBySlice
 from .unet import UNet
 from .unetr import unetr
 
@@ -30,12 +31,14 @@ __all__ = [
     "NETWORKS",
     "AttentionUNet",
     "GridAttentionGate",
+    "SliceBySlice",
     "TransFuse",
     "TransUNet",
     "UCTransNet",
     "UNet",
     "UNetPlusPlus",
     "build",
+    "build_for_volumes",
     "network_options",
     "unetr",
 ]

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 import torch
 from monai.networks import nets
-from monai.networks.nets.dynunet import DynUNetSkipLayer
-from torch import Tensor, nn
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from .list_of_heads import DynUNetOfHeads, MedNeXtOfHeads
 from .unetr import AnyWindowUNETR
 
 Make = TypeVar("Make", bound=Callable[..., nn.Module])
@@ -80,33 +80,6 @@ def monai_unet(
     return _with(net, _product(steps, spatial_dims))
 
 
-class _DynUNet(nets.DynUNet):
-    """MONAI's DynUNet that gives its heads as a list, each at its own resolution, and computes them in training only.
-
-    MONAI stacks them in one tensor, resized to the finest, and leaves them in the module, where a copy of the network
-    would stumble over them. Neither form with heads is for TorchScript; this one goes through torch.export.
-    """
-
-    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """Logits; in training with deep supervision those of the heads, finest first."""
-        levels: list[DynUNetSkipLayer] = []
-        skips: list[Tensor] = []
-        layer = self.skip_layers
-        while isinstance(layer, DynUNetSkipLayer):
-            x = layer.downsample(x)
-            levels.append(layer)
-            skips.append(x)
-            layer = layer.next_layer
-        x = layer(x)
-        heads: list[Tensor] = []
-        for level, skip in zip(reversed(levels), reversed(skips), strict=True):
-            x = level.upsample(x, skip)
-            if self.training and self.deep_supervision and level.super_head is not None:
-                heads.append(level.super_head(x))
-        logits = self.output_block(x)
-        return [logits, *reversed(heads)] if heads else logits
-
-
 @_hands_on_to(nets.DynUNet)
 def dyn_unet(
     spatial_dims: int = 3,
@@ -132,7 +105,7 @@ def dyn_unet(
     steps = (1,) + (2,) * (len(kernel_size) - 1) if strides is None else tuple(strides)
     raising = steps[1:] if upsample_kernel_size is None else upsample_kernel_size
     supervised = bool(options.get("deep_supervision"))
-    kind = _DynUNet if supervised else nets.DynUNet
+    kind = DynUNetOfHeads if supervised else nets.DynUNet
     net = kind(spatial_dims, in_channels, out_channels, kernel_size, steps, raising, **options)
     return _with(net, _product(steps, spatial_dims), heads=1 + net.deep_supr_num if supervised else 1)
 
@@ -237,15 +210,6 @@ def monai_unetr(
     return AnyWindowUNETR(in_channels, out_channels, img_size, spatial_dims=spatial_dims, **options)
 
 
-class _MedNeXt(nets.MedNeXt):
-    """MONAI's MedNeXt that gives its heads as a list."""
-
-    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """Logits; in training with deep supervision those of the heads, finest first."""
-        found = super().forward(x)
-        return found if isinstance(found, Tensor) else list(found)
-
-
 @_hands_on_to(nets.MedNeXt)
 def med_next(
     spatial_dims: int = 3,
@@ -277,7 +241,7 @@ def med_next(
         if down in preset:
             preset[up] = preset[down][::-1]
     options = preset | options
-    net = _MedNeXt(
+    net = MedNeXtOfHeads(
         spatial_dims,
         in_channels=in_channels,
         out_channels=out_channels,

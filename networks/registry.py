@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .slices import SliceBySlice
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -70,6 +72,16 @@ def build(name: str, *, spatial_dims: int = 3, in_channels: int = 1, out_channel
         if option not in known:
             raise ValueError(_unknown(f"option of the network {name!r}", option, known))
     return NETWORKS[name](spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **options)
+
+
+def build_for_volumes(name: str, *, spatial_dims: int = 3, **options: Any) -> nn.Module:
+    """As ``build``, for windows of volumes (B, in_channels, X, Y, Z): a 2D network takes them slice by slice.
+
+    Raises:
+        ValueError: as build.
+    """
+    network = build(name, spatial_dims=spatial_dims, **options)
+    return SliceBySlice(network) if spatial_dims == 2 else network
 
 
 def network_options(name: str) -> dict[str, Any]:

@@ -34,7 +34,9 @@ class Attention:
 
 
 def attention_of(bundle_dir: str | Path, checkpoint: str | Path, scan: str | Path) -> Attention | None:
-    """Run a bundle's network over a scan and keep the coefficients; None when the network has no `attend`.
+    """Run a bundle's network over a scan and keep the coefficients; None when it has no maps over space.
+
+    UCTransNet's are over channels.
 
     The windows are those of the bundle's inference, and the coefficients are blended as the logits are: a
     network that normalises by window would show other ones on the whole scan at once.
@@ -59,13 +61,16 @@ def attention_of(bundle_dir: str | Path, checkpoint: str | Path, scan: str | Pat
     sizes: dict[str, int] = {}
 
     def both(window: torch.Tensor) -> torch.Tensor:
-        logits, maps = attend(window)
+        logits, found = attend(window)
+        maps = {name: values for name, values in found.items() if values.shape[2:] == window.shape[2:]}
         sizes.update(logits=logits.shape[1], **{name: maps[name].shape[1] for name in sorted(maps)})
         return torch.cat([logits, *(maps[name] for name in sorted(maps))], dim=1)
 
     with torch.inference_mode():
         blended = parser.get_parsed_content("inferer")(image.as_tensor()[None], both)[0]
     logits, *maps = torch.split(blended, list(sizes.values()))
+    if not maps:
+        return None
     return Attention(
         image=np.asarray(image.as_tensor()[0], dtype=np.float32),
         labels=logits.argmax(dim=0).to(torch.uint8).numpy(),

@@ -114,7 +114,15 @@ def _bundles(options: argparse.Namespace, rest: Sequence[str]) -> None:
 def _new_bundle(options: argparse.Namespace, rest: Sequence[str]) -> None:
     from ..bundles.new_bundle import new_bundle  # the only step up: the command line serves every room
 
-    print(new_bundle(options.network, options.dataset, options.to, size=options.size, settings=parse_overrides(rest)))
+    folder = new_bundle(
+        options.network,
+        options.dataset,
+        options.to,
+        size=options.size,
+        spatial_dims=options.spatial_dims,
+        settings=parse_overrides(rest),
+    )
+    print(folder)
 
 
 def _phantom(options: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -210,12 +218,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DATASET",
         help="a name (btcv, msd_hippocampus, ...) or a YAML file like those of bundles/datasets",
     )
-    command.add_argument("--to", metavar="FOLDER", help="new folder; by default DATASET_NETWORK")
+    command.add_argument("--to", metavar="FOLDER", help="new folder; by default DATASET_NETWORK[_2d]")
     command.add_argument(
         "--size",
         choices=("small", "paper"),
         default="small",
         help="small trains on two CPU cores; paper is the paper's",
+    )
+    command.add_argument(
+        "--spatial-dims", type=int, choices=(2, 3), default=3, help="2: the 2D network, slice by slice (default: 3)"
     )
     command.set_defaults(function=_new_bundle)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import os
 import pickle
@@ -25,15 +24,12 @@ from ..transforms.region import region_file
 from .case_line import CaseLine
 from .case_steps import CaseSteps, read_case, shown, stamp
 from .case_table import CaseTable
-from .checkpoints import load_weights
 from .dealing import Dealer
-from .ensemble import Ensemble
 from .output_lock import output_folder
 from .precision import choose_devices
 from .progress import CaseProgress
 from .quality import Expectations, check_expectations, look_first
-
-Checkpoint = str | Path | Sequence[str | Path] | None
+from .run_weights import Checkpoint, fingerprint, with_weights
 
 
 class CasesFailedError(GridgateError):
@@ -244,29 +240,6 @@ class CaseEvaluator(SupervisedEvaluator):
             mask = self.table.folder / f"{item['id']}.nii.gz"
             if mask.resolve() in sources:
                 raise ConfigError(f"{mask}: the mask would overwrite this file; give another --output_dir")
-
-
-def with_weights(network: torch.nn.Module, checkpoint: Checkpoint) -> torch.nn.Module:
-    """The network with a checkpoint's weights, or an Ensemble of it with the weights of several.
-
-    Raises:
-        CheckpointError: one is missing or of another network.
-    """
-    if checkpoint is None:
-        return network
-    if isinstance(checkpoint, str | Path):
-        return load_weights(network, checkpoint)
-    if len(checkpoint) == 1:
-        return load_weights(network, checkpoint[0])
-    return Ensemble(load_weights(copy.deepcopy(network), path) for path in checkpoint)
-
-
-def fingerprint(checkpoint: Checkpoint) -> str:
-    """First 12 digits of the SHA-256 of a checkpoint file (joined by + for several), or "untrained" for none."""
-    if checkpoint is None:
-        return "untrained"
-    paths = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
-    return "+".join(hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] for path in paths)
 
 
 @contextmanager

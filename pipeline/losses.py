@@ -3,6 +3,7 @@
 import difflib
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -178,7 +179,7 @@ def dice_ce_nnunet(
 
 def structure(
     *,
-    kernel: int = 31,
+    kernel: int | Sequence[int] = 31,
     boundary: float = 5.0,
     class_weights: Sequence[float] | None = None,
     sigmoid: bool = False,
@@ -239,6 +240,7 @@ LOSSES: dict[str, Callable[..., SegmentationLoss]] = {
     "dice_ce": dice_ce,
     "dice_ce_nnunet": dice_ce_nnunet,
     "structure": structure,
+    "structure_2d": partial(structure, kernel=(31, 31, 1)),  # of 2D networks that take volumes slice by slice
 }
 """Name -> what makes the loss."""
 
@@ -249,7 +251,7 @@ def build_loss(
     """The loss of a name in LOSSES, made with its options.
 
     Args:
-        name: "sorensen_dice", "dice_ce", "dice_ce_nnunet" or "structure".
+        name: a key of LOSSES.
         deep_supervision_weights: None for one output; else see deep_supervision.
         options: keyword arguments of the named loss.
 

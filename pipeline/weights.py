@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..data.errors import CheckpointError, ConfigError
-from ..networks import build
+from ..networks import SliceBySlice, build_for_volumes
 from ..networks.pretrained import load_resnet, load_vit
 from .checkpoints import load_checkpoint, load_weights
 from .precision import choose_device
@@ -22,13 +22,13 @@ def build_network(plan: Mapping[str, Any], *, in_channels: int, out_channels: in
     """The network that a plan names, with initial weights.
 
     Args:
-        plan: its "name" in networks.registry, and options of it.
+        plan: its "name" in networks.registry, and options of it; "spatial_dims" 2 for a 2D network, slice by slice.
 
     Raises:
         ConfigError: no such network or option, or a value that it refuses.
     """
     try:
-        return build(**plan, in_channels=in_channels, out_channels=out_channels)
+        return build_for_volumes(**plan, in_channels=in_channels, out_channels=out_channels)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"plan::network {dict(plan)}: {error}") from error
 
@@ -49,12 +49,13 @@ def load_encoders(network: torch.nn.Module, encoders: Mapping[str, str | Path]) 
         ConfigError: another key, or the network has no such encoder.
         CheckpointError: a file is missing, or is not that of such a network.
     """
+    network_2d = network.network if isinstance(network, SliceBySlice) else network
     loaders = {"resnet": ("trunk", load_resnet), "vit": ("transformer", load_vit)}
     for kind, file in encoders.items():
         if kind not in loaders:
             raise ConfigError(f"pretrained_encoders: {kind!r} is not one of {', '.join(loaders)}")
         part, load = loaders[kind]
-        encoder = getattr(network, part, None)
+        encoder = getattr(network_2d, part, None)
         if encoder is None:
             raise ConfigError(f"pretrained_encoders: {type(network).__name__} has no {kind}; TransFuse has")
         weights = load_checkpoint(file)

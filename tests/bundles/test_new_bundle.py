@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -13,7 +15,7 @@ from monai.bundle import ConfigParser
 from gridgate.bundles.generate import DATASETS, NETWORK_FACTS, dataset_names
 from gridgate.bundles.new_bundle import new_bundle
 from gridgate.data.errors import ConfigError
-from gridgate.networks import NETWORKS
+from gridgate.networks import NETWORKS, build
 from gridgate.pipeline.cli import main
 
 
@@ -24,6 +26,11 @@ def plan(folder: Path) -> dict:
 def window(folder: Path) -> list[int]:
     found = json.loads((folder / "configs" / "metadata.json").read_text())
     return found["network_data_format"]["inputs"]["image"]["spatial_shape"]
+
+
+def plan_labels(folder: Path) -> dict:
+    found = json.loads((folder / "configs" / "metadata.json").read_text())
+    return found["network_data_format"]["outputs"]["pred"]["channel_def"]
 
 
 def test_every_network_of_the_registry_is_described() -> None:
@@ -90,6 +97,8 @@ def test_a_window_that_is_no_multiple_grows_for_networks_with_positions_too(netw
         (["unet", "btcv", "--roi_size", "64"], "whole numbers"),
         (["unet", "btcv", "--roi_size", "[64, 64]"], "three"),
         (["unet_plus", "btcv", "--network::name", "unet_plus_plus"], "first word"),
+        (["unet", "btcv", "--network::spatial_dims", "2"], "--spatial-dims 2"),
+        (["unet", "btcv", "--spatial-dims", "2", "--roi_size", "[64, 64]"], "three"),
         (["unet", "btcv", "--training::batch_size", "x"], "x at once"),
         (["unet", "btcv", "--training::epoch", "3"], "epochs"),
         (["unet", "btcv", "--network::norn", "batch"], "norm"),
@@ -140,3 +149,72 @@ def test_an_existing_folder_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="exists already"):
         new_bundle("unet", "btcv", tmp_path / "bundle")
     assert list(tmp_path.rglob("*")) == [tmp_path / "bundle"]
+
+
+# 2D
+
+
+@pytest.mark.parametrize("network", sorted(NETWORKS))
+@pytest.mark.parametrize("size", ["small", "paper"])
+def test_any_network_in_2d_slice_by_slice(network: str, size: str, tmp_path: Path) -> None:
+    folder = new_bundle(network, "msd_hippocampus", tmp_path / "bundle", size=size, spatial_dims=2)
+    parser = ConfigParser()
+    parser.read_config(str(folder / "configs" / "train.yaml"))
+    parser.read_meta(str(folder / "configs" / "metadata.json"))
+    with torch.device("meta"):
+        built = parser.get_parsed_content("network_def")
+    assert {parameter.dim() for parameter in built.parameters()} <= {1, 2, 3, 4}  # no 3D kernel among them
+    assert len(window(folder)) == 3 and window(folder)[2] == 16
+    outputs = built.train()(torch.empty(2, 1, *window(folder), device="meta"))
+    main_head = outputs[0] if isinstance(outputs, list) else outputs
+    assert main_head.shape == (2, 3, *window(folder))
+    assert plan(folder)["overlap"] == [0.5, 0.5, 0.0]
+    assert plan(folder)["network"].get("img_size", window(folder)[:2]) == window(folder)[:2]
+    assert "slice by slice" in (folder / "docs" / "README.md").read_text()
+
+
+def test_the_papers_2d_form_is_the_one_that_the_paper_counts(tmp_path: Path) -> None:
+    folder = new_bundle("unet_plus_plus", "msd_spleen", tmp_path / "bundle", size="paper", spatial_dims=2)
+    parser = ConfigParser()
+    parser.read_config(str(folder / "configs" / "inference.yaml"))
+    parser.read_meta(str(folder / "configs" / "metadata.json"))
+    with torch.device("meta"):
+        built = parser.get_parsed_content("network_def")
+    # NETWORKS.md counts one class; here each of four heads has a second: 32 weights and a bias
+    assert sum(parameter.numel() for parameter in built.parameters()) == 9_041_700 + 4 * 33
+
+
+@pytest.mark.parametrize(("spatial_dims", "loss"), [(3, "structure"), (2, "structure_2d")])
+def test_transfuse_at_the_papers_size_has_the_papers_loss(spatial_dims: int, loss: str, tmp_path: Path) -> None:
+    folder = new_bundle("transfuse", "btcv", tmp_path / "bundle", size="paper", spatial_dims=spatial_dims)
+    assert yaml.safe_load((folder / "configs" / "train.yaml").read_text())["train"]["loss"]["name"] == loss
+    small = new_bundle("transfuse", "btcv", tmp_path / "small", spatial_dims=spatial_dims)
+    assert yaml.safe_load((small / "configs" / "train.yaml").read_text())["train"]["loss"]["name"] == "dice_ce"
+
+
+def test_a_2d_bundle_trains_and_segments_a_folder(phantom_dataset: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    words = ["new-bundle", "unet_plus_plus", "phantom", "--to", str(folder), "--spatial-dims", "2"]
+    assert main([*words, "--network::filters", "[4, 6, 8]", "--spacing", "[8, 8, 8]"]) == 0
+    short = ["--epochs", "1", "--iterations_per_epoch", "3", "--batch_size", "1", "--val_interval", "1"]
+    short += ["--num_workers", "0", "--device", "cpu"]
+    assert main(["train", str(folder), str(phantom_dataset), str(tmp_path / "training"), *short]) == 0
+    checkpoint = tmp_path / "training" / "model.pt"
+    # what is saved is the 2D network's own state dict
+    options = {key: value for key, value in plan(folder)["network"].items() if key != "name"}
+    own = build("unet_plus_plus", in_channels=1, out_channels=len(plan_labels(folder)), **options)
+    own.load_state_dict(torch.load(checkpoint, weights_only=True))
+    scan = phantom_dataset / "imagesTr" / "phantom_000.nii.gz"
+    words = ["infer", str(folder), str(scan), str(tmp_path / "masks"), "--checkpoint", str(checkpoint)]
+    assert main([*words, "--device", "cpu"]) == 0
+    image, mask = nib.load(scan), nib.load(tmp_path / "masks" / "phantom_000.nii.gz")
+    assert mask.shape == image.shape and mask.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(mask.affine, image.affine)
+    for name in ("small.pt2", "small.ts"):
+        words = ["export", str(folder), str(checkpoint), str(tmp_path / name), "--depth", "1"]
+        assert main(words) == 0
+    window_of_zeros = torch.zeros(1, 1, *window(folder))
+    with torch.no_grad():
+        found = torch.jit.load(tmp_path / "small.ts")(window_of_zeros)
+        wanted = own.eval().pruned(1)(window_of_zeros[..., 0])
+    torch.testing.assert_close(found[..., 0], wanted)
