@@ -5,8 +5,8 @@
 
 Each network gets a bundle by `gridgate new-bundle`, a short run that shows how long an iteration and a validation take,
 then a training of as many epochs as fit into the time (its learning rate falls to 0 at their end), and an evaluation of
-the best checkpoint. One after the other, with the commands that a user types. What is there in the work folder is kept:
-the same command goes on where it was stopped. Writes results/networks_<dataset>.md and .csv.
+the best checkpoint. One after the other, with the commands that a user types. What is finished in the work folder is
+kept: the same command goes on where it was stopped. Writes results/networks_<dataset>.md and .csv.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ def main() -> int:
         done = options.work / network / "row.json"
         row = json.loads(done.read_text()) if done.exists() else {}
         if row.get("asked") != asked:  # not measured yet, or something else was
-            row = {**measure(network, options), "asked": asked}
+            row = measure(network, options, asked)
             done.write_text(json.dumps(row))
         rows.append(row)
         write(rows, options)
@@ -55,8 +54,34 @@ def main() -> int:
     return 0
 
 
-def measure(network: str, options: argparse.Namespace) -> dict[str, Any]:
+def measure(network: str, options: argparse.Namespace, asked: dict[str, Any]) -> dict[str, Any]:
     """Train and evaluate one network; everything that the table says of it."""
+    work = options.work / network
+    finished = work / "trained.json"
+    trained = json.loads(finished.read_text()) if finished.exists() else {}
+    if trained.get("asked") != asked:
+        trained = {**train(network, options), "asked": asked}
+        finished.write_text(json.dumps(trained))
+    shutil.rmtree(work / "evaluation", ignore_errors=True)
+    bundle, checkpoint = work / "bundle", work / "training" / "model.pt"
+    words = ["evaluate", str(bundle), options.folder, str(work / "evaluation"), "--checkpoint", str(checkpoint)]
+    words += ["--fold", str(options.fold)]
+    gridgate(*words)
+    cases = table(work / "evaluation" / "cases.csv")
+    return {
+        **trained,
+        "network": network,
+        "options": json.loads((bundle / "configs" / "metadata.json").read_text())["plan"]["network"],
+        "parameters": parameters(bundle),
+        "labels": scores(work / "evaluation" / "metrics.csv"),
+        "cases": len(cases),
+        "case_s": statistics.mean(float(row["total_s"]) for row in cases),
+        "commands": [*trained["commands"], shlex.join(["gridgate", *words])],
+    }
+
+
+def train(network: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Make a network's bundle and train it for the time that was asked for."""
     work = options.work / network
     bundle = work / "bundle"
     shutil.rmtree(bundle, ignore_errors=True)
@@ -69,38 +94,18 @@ def measure(network: str, options: argparse.Namespace) -> dict[str, Any]:
     _, second, _ = seconds(log, "SegmentationTrainer")
     iteration, validation = second / TRIAL, seconds(log, "SupervisedEvaluator")[-1]
 
-    settings = json.loads((work / "trial" / "settings.json").read_text())
     length, interval = 75, 3
     epochs = int(60 * options.minutes / (length * iteration + validation / interval))
     epochs = max(interval, epochs - epochs % interval)  # the last one is validated
-    training = ["--epochs", str(epochs), "--iterations_per_epoch", str(length), "--val_interval", str(interval)]
+    words = ["train", str(bundle), options.folder, str(work / "training"), "--epochs", str(epochs)]
+    words += ["--iterations_per_epoch", str(length), "--val_interval", str(interval), *fold]
     shutil.rmtree(work / "training", ignore_errors=True)
-    began = time.perf_counter()
-    gridgate("train", str(bundle), options.folder, str(work / "training"), *training, *fold)
-    wall = time.perf_counter() - began
-    history = table(work / "training" / "metrics_train.csv")
-    shutil.rmtree(work / "evaluation", ignore_errors=True)
-    checkpoint = ["--checkpoint", str(work / "training" / "model.pt")]
-    gridgate("evaluate", str(bundle), options.folder, str(work / "evaluation"), *checkpoint, *fold)
+    gridgate(*words)
     return {
-        "network": network,
-        "options": json.loads((bundle / "configs" / "metadata.json").read_text())["plan"]["network"],
-        "parameters": parameters(bundle),
         "iterations": epochs * length,
-        "batch_size": settings.get("batch_size"),
         "iteration_s": iteration,
-        "training_min": float(history[-1]["seconds"]) / 60,
-        "wall_min": wall / 60,
-        "labels": scores(work / "evaluation" / "metrics.csv"),
-        "cases": len(table(work / "evaluation" / "cases.csv")),
-        "case_s": statistics.mean(float(row["total_s"]) for row in table(work / "evaluation" / "cases.csv")),
-        "commands": [
-            shlex.join(["gridgate", *made]),
-            shlex.join(["gridgate", "train", str(bundle), options.folder, str(work / "training"), *training, *fold]),
-            shlex.join(
-                ["gridgate", "evaluate", str(bundle), options.folder, str(work / "evaluation"), *checkpoint, *fold]
-            ),
-        ],
+        "training_min": float(table(work / "training" / "metrics_train.csv")[-1]["seconds"]) / 60,
+        "commands": [shlex.join(["gridgate", *made]), shlex.join(["gridgate", *words])],
     }
 
 

@@ -58,7 +58,8 @@ def new_plan(
     facts = network_facts(network)
     if size not in SIZES:
         raise ConfigError(f"size {size!r} is not one of {', '.join(SIZES)}")
-    data = dataset_facts(dataset)
+    if spatial_dims not in (2, 3):
+        raise ConfigError(f"spatial_dims is {spatial_dims}: networks are built for 2 or 3")
     whose = "with the paper's widths" if size == "paper" else "sized for two CPU cores"
     options, suffix = facts[size], ""
     training = facts.get(f"{size}_training", {})
@@ -71,14 +72,11 @@ def new_plan(
         "version": "0.1.0",
         "changelog": {"0.1.0": "first version"},
         "dataset": dataset,
-        "description": f"{facts['title']} {whose}, for {data['title']}.",
+        "description": f"{facts['title']} {whose}, for {dataset_facts(dataset)['title']}.",
         "network": {"name": network, **options},
         "training": training,
         "results": "Not measured yet.",
     }
-    if spatial_dims == 2:  # slices see nothing of one another, so that windows need not overlap there
-        plan["roi_size"] = data.get("roi_size_2d", data["roi_size"])
-        plan["overlap"] = [data["overlap"], data["overlap"], 0.0]
     return complete(plan)
 
 
@@ -90,14 +88,25 @@ def complete(plan: dict[str, Any]) -> dict[str, Any]:
     """
     if not {"dataset", "network"} <= plan.keys():
         raise ConfigError(f"plan {plan.get('name', '')}: names no dataset, or no network")
-    data, facts = dataset_facts(plan["dataset"]), network_facts(plan["network"].get("name"))
+    axes = plan["network"].get("spatial_dims", 3)
+    data, facts = _of_axes(dataset_facts(plan["dataset"]), axes), network_facts(plan["network"].get("name"))
     title = f"{data['title']}, {facts['title']}"
     result = data | {"title": title, "references": [facts["reference"], *data.get("references", [])]} | plan
     result["training"] = {**data["training"], **facts.get("training", {}), **plan.get("training", {})}
     if "img_size" in network_options(plan["network"]["name"]):
-        window = result["roi_size"][: plan["network"].get("spatial_dims", 3)]
+        window = result["roi_size"][:axes] if isinstance(result["roi_size"], list) else result["roi_size"]
         result["network"] = {**plan["network"], "img_size": plan["network"].get("img_size", window)}
     return result
+
+
+def _of_axes(data: dict[str, Any], axes: int) -> dict[str, Any]:
+    """A dataset's settings for networks of 2 or 3 axes."""
+    data = dict(data)
+    window = data.pop("roi_size_2d", data["roi_size"])
+    if axes == 2:  # slices see nothing of one another, so that windows need not overlap there
+        share = data["overlap"]
+        data |= {"roi_size": window, "overlap": [*(share[:2] if isinstance(share, list) else [share] * 2), 0.0]}
+    return data
 
 
 def dataset_names() -> list[str]:
@@ -157,6 +166,7 @@ def bundle_files(plan: dict[str, Any]) -> dict[str, str]:
         values = {
             **plan,
             **plan["training"],
+            "validation_overlap": _at_most(plan["overlap"], 0.25),  # for speed
             "plan_table": _plan_table(plan),
             "reference_list": "\n".join(f"- {reference}" for reference in plan["references"]),
         }
@@ -167,6 +177,10 @@ def bundle_files(plan: dict[str, Any]) -> dict[str, str]:
             files[f"{path.parent.name}/{path.name}"] = _filled(path.read_text(), values, plan["name"])
     files["LICENSE"] = (TEMPLATE / "LICENSE").read_text()
     return files
+
+
+def _at_most(overlap: float | list[float], share: float) -> float | list[float]:
+    return [min(one, share) for one in overlap] if isinstance(overlap, list) else min(overlap, share)
 
 
 def make_bundle(plan: dict[str, Any], target: str | Path) -> Path:

@@ -33,32 +33,37 @@ class SliceBySlice(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """(B, in_channels, X, Y, slices) -> logits (B, out_channels, X, Y, slices), or those of the heads."""
-        logits = self.network(_to_slices(x))
+        logits = self.network(to_slices(x))
         if isinstance(logits, Tensor):
-            return _to_volumes(logits, x.shape[0])
+            return to_volumes(logits, x.shape[0])
         volumes: list[Tensor] = []
         for head in logits:
-            volumes.append(_to_volumes(head, x.shape[0]))
+            volumes.append(to_volumes(head, x.shape[0]))
         return volumes
 
     def _attend(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The logits and attention maps of windows of volumes: the network's, with the slices as their last axis."""
-        logits, maps = self.network.attend(_to_slices(x))  # type: ignore[operator]
-        return _to_volumes(logits, len(x)), {name: _to_volumes(found, len(x)) for name, found in maps.items()}
+        logits, maps = self.network.attend(to_slices(x))  # type: ignore[operator]
+        return to_volumes(logits, len(x)), {name: to_volumes(found, len(x)) for name, found in maps.items()}
 
     def _pruned(self, depth: int) -> "SliceBySlice":
         """The network pruned to a depth; see UNetPlusPlus."""
         return SliceBySlice(self.network.pruned(depth))  # type: ignore[operator]
 
 
-def _to_slices(x: Tensor) -> Tensor:
+def network_of_slices(network: nn.Module) -> nn.Module:
+    """The 2D network of a SliceBySlice; any other network itself."""
+    return network.network if isinstance(network, SliceBySlice) else network
+
+
+def to_slices(x: Tensor) -> Tensor:
     """(B, C, X, Y, slices) -> (B * slices, C, X, Y)."""
     if x.dim() != 5:
         raise ValueError(f"windows of volumes are (B, C, X, Y, slices), not of the shape {list(x.shape)}")
     return x.permute(0, 4, 1, 2, 3).flatten(0, 1)
 
 
-def _to_volumes(x: Tensor, batch: int) -> Tensor:
+def to_volumes(x: Tensor, batch: int) -> Tensor:
     """(B * slices, C, X, Y) -> (B, C, X, Y, slices)."""
     return x.unflatten(0, (batch, -1)).permute(0, 2, 3, 4, 1)
 

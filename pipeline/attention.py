@@ -33,6 +33,10 @@ class Attention:
     affine: Affine
 
 
+class _NoMapsError(Exception):
+    """The network's attention is not over space."""
+
+
 def attention_of(bundle_dir: str | Path, checkpoint: str | Path, scan: str | Path) -> Attention | None:
     """Run a bundle's network over a scan and keep the coefficients; None when it has no maps over space.
 
@@ -63,14 +67,17 @@ def attention_of(bundle_dir: str | Path, checkpoint: str | Path, scan: str | Pat
     def both(window: torch.Tensor) -> torch.Tensor:
         logits, found = attend(window)
         maps = {name: values for name, values in found.items() if values.shape[2:] == window.shape[2:]}
+        if not maps:
+            raise _NoMapsError
         sizes.update(logits=logits.shape[1], **{name: maps[name].shape[1] for name in sorted(maps)})
         return torch.cat([logits, *(maps[name] for name in sorted(maps))], dim=1)
 
-    with torch.inference_mode():
-        blended = parser.get_parsed_content("inferer")(image.as_tensor()[None], both)[0]
-    logits, *maps = torch.split(blended, list(sizes.values()))
-    if not maps:
+    try:
+        with torch.inference_mode():
+            blended = parser.get_parsed_content("inferer")(image.as_tensor()[None], both)[0]
+    except _NoMapsError:
         return None
+    logits, *maps = torch.split(blended, list(sizes.values()))
     return Attention(
         image=np.asarray(image.as_tensor()[0], dtype=np.float32),
         labels=logits.argmax(dim=0).to(torch.uint8).numpy(),

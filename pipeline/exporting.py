@@ -12,6 +12,7 @@ import torch
 from monai.bundle import ConfigParser, ckpt_export
 
 from ..data.errors import ConfigError, OutputError
+from ..networks.slices import network_of_slices
 from .checkpoints import load_weights
 
 SUFFIXES = (".ts", ".pt2", ".onnx")
@@ -109,4 +110,4 @@ def _window(parser: ConfigParser) -> torch.Tensor:
 
 
 def _name(network: torch.nn.Module) -> str:
-    return type(network).__name__
+    return type(network_of_slices(network)).__name__

@@ -179,9 +179,10 @@ def dice_ce_nnunet(
 
 def structure(
     *,
-    kernel: int | Sequence[int] = 31,
+    kernel: int = 31,
     boundary: float = 5.0,
     class_weights: Sequence[float] | None = None,
+    slices: bool = False,
     sigmoid: bool = False,
 ) -> SegmentationLoss:
     """Boundary-weighted cross-entropy plus boundary-weighted IoU of the foreground, as TransFuse trains.
@@ -190,7 +191,7 @@ def structure(
     what is ours in 3D and with several classes.
     """
     weight_count = _check_weights(class_weights, sigmoid)
-    loss = StructureLoss(kernel=kernel, boundary=boundary, class_weights=class_weights)
+    loss = StructureLoss(kernel=kernel, boundary=boundary, class_weights=class_weights, slices=slices)
     return SegmentationLoss(loss, sigmoid=sigmoid, weight_count=weight_count)
 
 
@@ -240,7 +241,7 @@ LOSSES: dict[str, Callable[..., SegmentationLoss]] = {
     "dice_ce": dice_ce,
     "dice_ce_nnunet": dice_ce_nnunet,
     "structure": structure,
-    "structure_2d": partial(structure, kernel=(31, 31, 1)),  # of 2D networks that take volumes slice by slice
+    "structure_2d": partial(structure, slices=True),  # of 2D networks that take volumes slice by slice
 }
 """Name -> what makes the loss."""
 

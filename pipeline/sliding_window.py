@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
@@ -26,7 +27,8 @@ class SlidingWindow(SlidingWindowInferer):
 
     Args:
         roi_size: window in voxels, one number an axis.
-        overlap: share of a window that its neighbour covers again, 0 to below 1; one number, or one an axis.
+        overlap: share of a window that its neighbour covers again, 0 to below 1; one number, or one an axis. An axis
+            of 0 beside others above 0 (slices for a 2D network) has the same weight everywhere, unlike MONAI's.
         sw_batch_size: windows a forward pass; None: 1 on a CPU in bfloat16, 2 in float32, 4 on a GPU, fewer with
             very many classes. Halved when memory runs out.
         mirror_axes: test-time augmentation: the logits' mean over all flips along these spatial axes; never name an
@@ -74,6 +76,9 @@ class SlidingWindow(SlidingWindowInferer):
         super().__init__(tuple(roi_size), sw_batch_size=sw_batch_size or 1, overlap=overlaps, **options)
         self.chosen_batch_size = sw_batch_size
         self.overlaps = overlaps
+        if any(overlaps):
+            scales = [self.sigma_scale] * len(roi_size) if isinstance(self.sigma_scale, float) else self.sigma_scale
+            self.sigma_scale = [math.inf if share == 0 else s for share, s in zip(overlaps, scales, strict=True)]
         self.mirror_axes = tuple(mirror_axes)
         self.amp = amp
         self.probabilities = probabilities

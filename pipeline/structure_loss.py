@@ -1,6 +1,5 @@
 """The structure loss of TransFuse: cross-entropy and IoU that weigh voxels near boundaries more."""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..data.errors import ConfigError
+from ..networks.slices import to_slices
 
 
 class StructureLoss(nn.Module):
@@ -24,33 +24,36 @@ class StructureLoss(nn.Module):
     foreground class against the rest, its mask ``labels == c`` and p its softmax probability.
 
     Args:
-        kernel: odd number of voxels, one or one an axis; the papers' 31 suits images of a few hundred pixels a
-            side. (31, 31, 1) looks at each slice of a volume by itself.
+        kernel: odd number of voxels; the papers' 31 suits images of a few hundred pixels a side.
         boundary: the papers' 5; 0 weighs all voxels the same.
         class_weights: factor on each class's term, background first (and not used); the mean is still over the
             number of classes.
+        slices: each slice of the last axis is an image of its own, for 2D networks on volumes.
 
     Raises:
-        ConfigError: an even kernel, a kernel of another number of axes than the masks, or a negative ``boundary``.
+        ConfigError: an even kernel or a negative ``boundary``.
     """
 
     def __init__(
         self,
         *,
-        kernel: int | Sequence[int] = 31,
+        kernel: int = 31,
         boundary: float = 5.0,
         class_weights: Sequence[float] | None = None,
+        slices: bool = False,
     ) -> None:
         super().__init__()
-        if any(size < 1 or size % 2 == 0 for size in ([kernel] if isinstance(kernel, int) else kernel)):
+        if kernel < 1 or kernel % 2 == 0:
             raise ConfigError(f"kernel must be an odd number of voxels, for example 31, not {kernel}")
         if boundary < 0:
             raise ConfigError(f"boundary must be 0 or more, not {boundary}")
-        self.kernel, self.boundary = kernel, boundary
+        self.kernel, self.boundary, self.slices = kernel, boundary, slices
         self.class_weights = None if class_weights is None else tuple(class_weights)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss, averaged over cases and foreground classes; see the class."""
+        if self.slices:
+            logits, labels = to_slices(logits), to_slices(labels)
         if logits.shape[1] == 1:
             return self._binary(logits, labels.to(logits.dtype)).mean()
         terms = []
@@ -72,19 +75,16 @@ class StructureLoss(nn.Module):
         return (weight * entropy).sum(1) / weight.sum(1) + 1 - (both + 1) / (either + 1)
 
 
-def local_mean(mask: Tensor, kernel: int | Sequence[int]) -> Tensor:
-    """Mean of a mask (B, 1, ...) of 0 and 1 over a box of ``kernel`` voxels an axis around each, 0 outside.
+def local_mean(mask: Tensor, kernel: int) -> Tensor:
+    """Mean of a mask (B, 1, ...) of 0 and 1 over a cube of ``kernel`` voxels an axis around each, 0 outside.
 
-    Shape and dtype of the mask. ``kernel`` is odd, one or one an axis; it may be larger than the window.
+    Shape and dtype of the mask. ``kernel`` is odd; it may be larger than the window.
     """
-    sizes = [kernel] * (mask.dim() - 2) if isinstance(kernel, int) else list(kernel)
-    if len(sizes) != mask.dim() - 2:
-        raise ConfigError(f"kernel {kernel} of the structure loss: give one number, or {mask.dim() - 2}, one an axis")
     # Running sums, in whole numbers: exact, the same on every device, and as fast for any kernel.
     count = mask.to(torch.int32)
-    for axis, length in enumerate(sizes, start=2):
-        margin = [0, 0] * (mask.dim() - 1 - axis) + [length // 2 + 1, length // 2]  # F.pad wants the last axis first
+    for axis in range(2, mask.dim()):
+        margin = [0, 0] * (mask.dim() - 1 - axis) + [kernel // 2 + 1, kernel // 2]  # F.pad wants the last axis first
         running = functional.pad(count, margin).cumsum(axis, dtype=torch.int32)
         size = mask.shape[axis]
-        count = running.narrow(axis, length, size) - running.narrow(axis, 0, size)
-    return count.to(mask.dtype) / math.prod(sizes)
+        count = running.narrow(axis, kernel, size) - running.narrow(axis, 0, size)
+    return count.to(mask.dtype) / kernel ** (mask.dim() - 2)

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from ..data.errors import CheckpointError, ConfigError
-from ..networks import SliceBySlice, build_for_volumes
+from ..networks import build_for_volumes
 from ..networks.pretrained import load_resnet, load_vit
+from ..networks.slices import network_of_slices
 from .checkpoints import load_checkpoint, load_weights
 from .precision import choose_device
 
@@ -49,15 +50,16 @@ def load_encoders(network: torch.nn.Module, encoders: Mapping[str, str | Path]) 
         ConfigError: another key, or the network has no such encoder.
         CheckpointError: a file is missing, or is not that of such a network.
     """
-    network_2d = network.network if isinstance(network, SliceBySlice) else network
     loaders = {"resnet": ("trunk", load_resnet), "vit": ("transformer", load_vit)}
     for kind, file in encoders.items():
         if kind not in loaders:
             raise ConfigError(f"pretrained_encoders: {kind!r} is not one of {', '.join(loaders)}")
         part, load = loaders[kind]
-        encoder = getattr(network_2d, part, None)
+        encoder = getattr(network_of_slices(network), part, None)
         if encoder is None:
-            raise ConfigError(f"pretrained_encoders: {type(network).__name__} has no {kind}; TransFuse has")
+            raise ConfigError(
+                f"pretrained_encoders: {type(network_of_slices(network)).__name__} has no {kind}; TransFuse has"
+            )
         weights = load_checkpoint(file)
         try:
             loaded = load(encoder, weights)  # type: ignore[operator]

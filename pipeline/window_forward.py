@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..networks.slices import SliceBySlice
 from .precision import autocast, channels_last
 
 _SMALL_WINDOW = 64**3  # voxels
@@ -43,6 +44,8 @@ class WindowForward:
         self.network = network
         self.dtype = dtype
         self.probabilities = bool(getattr(network, "gives_probabilities", False))
+        modules = network.modules() if isinstance(network, torch.nn.Module) else ()
+        self.of_slices = any(isinstance(module, SliceBySlice) for module in modules)
         self.batch_size = max(1, batch_size)
         self.arguments, self.options = tuple(arguments), dict(options or {})
         axes = sorted(set(mirror_axes))
@@ -123,8 +126,9 @@ class WindowForward:
     def _run(self, windows: torch.Tensor) -> torch.Tensor:
         count = len(windows)
         small = windows[0].numel() < _SMALL_WINDOW
-        if count == 1 and small and windows.device.type == "cpu" and self.dtype is None:
-            # PyTorch hands small float32 batches of one not to oneDNN but to a loop that is many times slower
+        if count == 1 and small and not self.of_slices and windows.device.type == "cpu" and self.dtype is None:
+            # PyTorch hands small float32 batches of one not to oneDNN but to a loop that is many times slower;
+            # the slices of a window for a 2D network are a batch already
             windows = windows.expand(2, *windows.shape[1:])
         with autocast(windows.device, self.dtype):
             scores = self.network(channels_last(windows), *self.arguments, **self.options)

@@ -83,7 +83,7 @@ class WindowGrid:
         amounts = [amount for pair in reversed(list(zip(self.before, after, strict=True))) for amount in pair]
         return functional.pad(image, amounts, value=value)
 
-    def importance(self, *, mode: str, sigma_scale: float, device: torch.device) -> torch.Tensor:
+    def importance(self, *, mode: str, sigma_scale: float | Sequence[float], device: torch.device) -> torch.Tensor:
         """Weight of each voxel of a window (*roi_size) float32, highest 1."""
         weights = compute_importance_map(self.roi_size, mode=mode, sigma_scale=sigma_scale, device=device)
         return weights.float()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -47,7 +47,7 @@ class WindowRun:
         self.adapts = settings.chosen_batch_size is None
         importance = grid.importance(
             mode=str(getattr(settings.mode, "value", settings.mode)),
-            sigma_scale=cast(float, settings.sigma_scale),
+            sigma_scale=settings.sigma_scale,
             device=device,
         )
         self.order = (grid.axis, *(axis for axis in range(len(grid.shape)) if axis != grid.axis))

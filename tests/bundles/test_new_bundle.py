@@ -1,6 +1,7 @@
 """A bundle for any network and any dataset."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,8 @@ def test_a_window_that_is_no_multiple_grows_for_networks_with_positions_too(netw
         (["unet", "btcv", "--rio_size", "[64, 64, 64]"], "roi_size"),
         (["unet", "btcv", "--roi_size", "64"], "whole numbers"),
         (["unet", "btcv", "--roi_size", "[64, 64]"], "three"),
+        (["unetr", "btcv", "--roi_size", "64"], "whole numbers"),
+        (["unet", "btcv", "--roi_size_2d", "[128, 128, 8]"], "no such setting"),
         (["unet_plus", "btcv", "--network::name", "unet_plus_plus"], "first word"),
         (["unet", "btcv", "--network::spatial_dims", "2"], "--spatial-dims 2"),
         (["unet", "btcv", "--spatial-dims", "2", "--roi_size", "[64, 64]"], "three"),
@@ -184,6 +187,18 @@ def test_the_papers_2d_form_is_the_one_that_the_paper_counts(tmp_path: Path) -> 
     assert sum(parameter.numel() for parameter in built.parameters()) == 9_041_700 + 4 * 33
 
 
+def test_a_2d_plan_keeps_a_datasets_overlap_an_axis_and_validates_without_repeating_slices(tmp_path: Path) -> None:
+    facts = yaml.safe_load((DATASETS / "msd_spleen.yaml").read_text()) | {"overlap": [0.5, 0.125, 0.25]}
+    del facts["roi_size_2d"]  # then the window is that of 3D
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(facts))
+    folder = new_bundle("unet", str(tmp_path / "mine.yaml"), tmp_path / "bundle", spatial_dims=2)
+    assert plan(folder)["overlap"] == [0.5, 0.125, 0.0] and window(folder) == [96, 96, 96]
+    training = yaml.safe_load((folder / "configs" / "train.yaml").read_text())
+    assert training["validate"]["inferer"]["overlap"] == [0.25, 0.125, 0.0]
+    with pytest.raises(ConfigError, match="2 or 3"):
+        new_bundle("unet", "btcv", tmp_path / "other", spatial_dims=4)
+
+
 @pytest.mark.parametrize(("spatial_dims", "loss"), [(3, "structure"), (2, "structure_2d")])
 def test_transfuse_at_the_papers_size_has_the_papers_loss(spatial_dims: int, loss: str, tmp_path: Path) -> None:
     folder = new_bundle("transfuse", "btcv", tmp_path / "bundle", size="paper", spatial_dims=spatial_dims)
@@ -204,17 +219,21 @@ def test_a_2d_bundle_trains_and_segments_a_folder(phantom_dataset: Path, tmp_pat
     options = {key: value for key, value in plan(folder)["network"].items() if key != "name"}
     own = build("unet_plus_plus", in_channels=1, out_channels=len(plan_labels(folder)), **options)
     own.load_state_dict(torch.load(checkpoint, weights_only=True))
-    scan = phantom_dataset / "imagesTr" / "phantom_000.nii.gz"
-    words = ["infer", str(folder), str(scan), str(tmp_path / "masks"), "--checkpoint", str(checkpoint)]
+    scans = tmp_path / "scans"  # two: they go to a worker process
+    scans.mkdir()
+    for name in ("phantom_000.nii.gz", "phantom_001.nii.gz"):
+        shutil.copy(phantom_dataset / "imagesTr" / name, scans)
+    words = ["infer", str(folder), str(scans), str(tmp_path / "masks"), "--checkpoint", str(checkpoint)]
     assert main([*words, "--device", "cpu"]) == 0
-    image, mask = nib.load(scan), nib.load(tmp_path / "masks" / "phantom_000.nii.gz")
-    assert mask.shape == image.shape and mask.get_data_dtype() == np.uint8
-    np.testing.assert_array_equal(mask.affine, image.affine)
-    for name in ("small.pt2", "small.ts"):
-        words = ["export", str(folder), str(checkpoint), str(tmp_path / name), "--depth", "1"]
-        assert main(words) == 0
-    window_of_zeros = torch.zeros(1, 1, *window(folder))
+    for scan in scans.iterdir():
+        image, mask = nib.load(scan), nib.load(tmp_path / "masks" / scan.name)
+        assert mask.shape == image.shape and mask.get_data_dtype() == np.uint8
+        np.testing.assert_array_equal(mask.affine, image.affine)
+    load = {"small.ts": torch.jit.load, "small.pt2": lambda path: torch.export.load(path).module()}
+    some = torch.rand(1, 1, *window(folder))
     with torch.no_grad():
-        found = torch.jit.load(tmp_path / "small.ts")(window_of_zeros)
-        wanted = own.eval().pruned(1)(window_of_zeros[..., 0])
-    torch.testing.assert_close(found[..., 0], wanted)
+        wanted = torch.stack([own.eval().pruned(1)(plane) for plane in some.unbind(-1)], dim=-1)
+        assert wanted.std() > 1e-3
+        for name in load:
+            assert main(["export", str(folder), str(checkpoint), str(tmp_path / name), "--depth", "1"]) == 0
+            torch.testing.assert_close(load[name](tmp_path / name)(some), wanted, rtol=1e-4, atol=1e-4)

@@ -1,6 +1,7 @@
 """2D networks on volumes: slice for slice what the 2D network gives, in every form that a bundle uses."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -71,8 +72,19 @@ def test_its_checkpoints_are_the_2d_networks() -> None:
     holder = nn.ModuleDict({"module": both("attention_unet")[1]})
     assert set(holder.state_dict()) == {f"module.{key}" for key in network.state_dict()}
     holder.load_state_dict({f"module.{key}": value for key, value in network.state_dict().items()})
+    for key, value in holder.state_dict().items():
+        assert torch.equal(value, network.state_dict()[key.removeprefix("module.")])
     with pytest.raises(RuntimeError, match="down1"):
         other.load_state_dict({key: value for key, value in network.state_dict().items() if "down1" not in key})
+
+
+def test_it_goes_to_another_process() -> None:
+    volumes = both("attention_unet")[1].eval()
+    image = torch.randn(1, 1, 32, 16, 2)
+    arrived = pickle.loads(pickle.dumps(volumes))
+    with torch.no_grad():
+        assert torch.equal(arrived(image), volumes(image)) and torch.equal(arrived.attend(image)[0], volumes(image))
+    arrived.load_state_dict(volumes.state_dict())
 
 
 def test_a_copy_has_weights_of_its_own() -> None:
@@ -98,7 +110,17 @@ def test_attention_of_a_volume() -> None:
     assert maps.keys() == slices.keys()
     for name in maps:
         torch.testing.assert_close(maps[name][..., 1], slices[name], rtol=1e-4, atol=1e-6)
-    assert not hasattr(both("uctransnet")[1], "attend") or hasattr(both("uctransnet")[0], "attend")
+
+
+def test_attention_over_channels_gets_the_slices_as_its_last_axis() -> None:
+    network, volumes = both("uctransnet")
+    image = torch.randn(2, 1, 32, 16, 3)
+    with torch.no_grad():
+        maps, slices = volumes.eval().attend(image)[1], network.attend(image[1:, ..., 2])[1]
+    assert maps.keys() == slices.keys()
+    for name in maps:
+        torch.testing.assert_close(maps[name][1:, ..., 2], slices[name], rtol=1e-4, atol=1e-6)
+    assert not hasattr(both("transfuse")[1], "attend")
 
 
 def test_pruned_is_the_pruned_network_slice_by_slice() -> None:

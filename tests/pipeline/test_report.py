@@ -174,3 +174,14 @@ def test_network_without_gates_has_no_attention(trained: tuple[Path, Path, Path]
     content["plan"]["network"] = {"name": "unet", "feature_scale": 8}
     path.write_text(json.dumps(content))
     assert attention_of(bundle, checkpoint, scan) is None
+
+
+def test_attention_over_channels_is_not_shown(trained: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    bundle, _, scan = trained
+    path = bundle / "configs" / "metadata.json"
+    content = json.loads(path.read_text())
+    content["plan"]["network"] = {"name": "uctransnet", "width": 2, "layers": 1, "img_size": 16}
+    path.write_text(json.dumps(content))
+    network = networks.build(**content["plan"]["network"], in_channels=1, out_channels=7)
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    assert attention_of(bundle, tmp_path / "model.pt", scan) is None

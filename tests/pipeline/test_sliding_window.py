@@ -10,6 +10,7 @@ from monai.inferers import SlidingWindowInferer
 from torch import nn
 
 from gridgate.data.errors import ConfigError
+from gridgate.networks import SliceBySlice
 from gridgate.pipeline.accumulator import Accumulator
 from gridgate.pipeline.ensemble import Ensemble
 from gridgate.pipeline.sliding_window import SlidingWindow
@@ -160,6 +161,17 @@ def test_the_accumulator_is_as_deep_as_a_window(network: Network, monkeypatch: p
         rows = [len(slab.scores) for slab in slabs]
         assert max(rows) <= 16 and sum(rows) == length
     assert shapes == [(16, 20, 24, 3)] * 2
+
+
+def test_slices_for_a_2d_network_are_monais_in_2d() -> None:
+    flat, inputs = Network(2).eval(), image(33, 20, 11)
+    inferer = SlidingWindow((16, 16, 4), overlap=(0.5, 0.25, 0.0), amp=False)
+    ours = inferer(inputs, SliceBySlice(flat).eval())
+    theirs = SlidingWindowInferer((16, 16), 1, overlap=(0.5, 0.25), mode="gaussian", cval=float(inputs.min()))
+    with torch.no_grad():
+        for place in range(11):
+            wanted = theirs(inputs[..., place], flat)
+            torch.testing.assert_close(ours[..., place], wanted, rtol=0, atol=1e-5)
 
 
 def test_constant_weights_and_an_overlap_an_axis_are_monais(network: Network) -> None:

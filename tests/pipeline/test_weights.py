@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gridgate.data.errors import CheckpointError, ConfigError
-from gridgate.networks import build
+from gridgate.networks import build, build_for_volumes
 from gridgate.pipeline.weights import head_weights, load_encoders, to_device
 
 SMALL: dict[str, Any] = {
@@ -41,14 +41,25 @@ def encoder_files(folder: Path) -> dict[str, str]:
 def test_2d_encoders_start_a_3d_network(tmp_path: Path) -> None:
     files = encoder_files(tmp_path)
     network = build("transfuse", in_channels=1, out_channels=2, **SMALL)
-    head = network.state_dict()["heads.0.1.weight"].clone() if "heads.0.1.weight" in network.state_dict() else None
+    head = network.state_dict()["head_2.1.weight"].clone()
     to_device(network, "cpu", encoders=files)
     source = torch.load(files["resnet"], weights_only=True)["conv1.weight"]
     # the mean over the new axis, and R, G and B summed for grey
     torch.testing.assert_close(network.trunk.conv1.weight.sum(4)[:, 0], source.sum(1))
     vit = torch.load(files["vit"], weights_only=True)["model"]
     torch.testing.assert_close(network.transformer.norm.weight, vit["norm.weight"])
-    assert head is None or torch.equal(head, network.state_dict()["heads.0.1.weight"])
+    assert torch.equal(head, network.state_dict()["head_2.1.weight"])
+
+
+def test_2d_encoders_start_a_2d_network_that_takes_slices(tmp_path: Path) -> None:
+    files = encoder_files(tmp_path)
+    volumes = build_for_volumes("transfuse", spatial_dims=2, in_channels=3, out_channels=2, **SMALL)
+    to_device(volumes, "cpu", encoders=files)
+    source = torch.load(files["resnet"], weights_only=True)
+    torch.testing.assert_close(volumes.state_dict()["trunk.conv1.weight"], source["conv1.weight"])
+    with pytest.raises(ConfigError, match="UNet has no resnet"):
+        flat = build_for_volumes("unet", spatial_dims=2, out_channels=2, feature_scale=32)
+        load_encoders(flat, {"resnet": files["resnet"]})
 
 
 def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
