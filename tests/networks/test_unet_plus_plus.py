@@ -56,6 +56,21 @@ def test_each_setting_of_a_form_can_be_changed_alone() -> None:
     assert size(form="later") == size(norm="instance", head_bias=False, up_bias=False)
 
 
+@pytest.mark.parametrize("option", [{"activation": "leaky_relu"}, {"concat": "up_last"}, {"down": "stride"}])
+def test_settings_without_parameters_change_the_output(option: dict[str, str]) -> None:
+    def output(**options: str) -> Tensor:
+        torch.manual_seed(0)
+        net = UNetPlusPlus(2, 1, 2, filters=(2, 3, 4), **options).eval()
+        torch.manual_seed(1)
+        with torch.no_grad():
+            for parameter in net.parameters():  # the same whatever the option does to the initial weights
+                parameter.normal_()
+            return net(torch.randn(1, 1, 8, 8))
+
+    assert torch.equal(output(), output())
+    assert not torch.allclose(output(**option), output(), rtol=0.01)
+
+
 @pytest.mark.parametrize("function", FAMILY)
 @pytest.mark.parametrize("deep_supervision", [True, False])
 @pytest.mark.parametrize("form", ["paper", "later"])
