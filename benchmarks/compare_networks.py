@@ -196,7 +196,8 @@ def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        f"{rows[0]['cases']} cases were measured, in the label files' own grids. One run of one fold each: small differences say nothing. Options of the networks:",
+        f"{rows[0]['cases']} cases were measured, in the label files' own grids. One run of one fold each: small "
+        "differences say nothing. Options of the networks:",
         "",
     ]
     for row in rows:
