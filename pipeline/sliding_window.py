@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 from monai.inferers import SlidingWindowInferer
+from monai.utils import ensure_tuple_rep
 
 from ..data.errors import ConfigError
 from ..transforms.slabs import ScoreSlabs
@@ -76,8 +77,8 @@ class SlidingWindow(SlidingWindowInferer):
         super().__init__(tuple(roi_size), sw_batch_size=sw_batch_size or 1, overlap=overlaps, **options)
         self.chosen_batch_size = sw_batch_size
         self.overlaps = overlaps
-        if any(overlaps):
-            scales = [self.sigma_scale] * len(roi_size) if isinstance(self.sigma_scale, float) else self.sigma_scale
+        if 0 in overlaps and any(overlaps):
+            scales = ensure_tuple_rep(self.sigma_scale, len(roi_size))
             self.sigma_scale = [math.inf if share == 0 else s for share, s in zip(overlaps, scales, strict=True)]
         self.mirror_axes = tuple(mirror_axes)
         self.amp = amp
