@@ -60,7 +60,8 @@ def new_plan(
         raise ConfigError(f"size {size!r} is not one of {', '.join(SIZES)}")
     if spatial_dims not in (2, 3):
         raise ConfigError(f"spatial_dims is {spatial_dims}: networks are built for 2 or 3")
-    whose = "with the paper's widths" if size == "paper" else "sized for two CPU cores"
+    widths = "with MONAI's default widths" if facts["title"].startswith("MONAI's") else "with the paper's widths"
+    whose = widths if size == "paper" else "sized for two CPU cores"
     options, suffix = facts[size], ""
     training = facts.get(f"{size}_training", {})
     if spatial_dims == 2:
@@ -130,10 +131,13 @@ def dataset_facts(name: str) -> dict[str, Any]:
     missing = [key for key in _DATASET_KEYS if key not in facts]
     if missing:
         raise ConfigError(f"{path}: lacks {', '.join(missing)}; see the files in {DATASETS}")
+    strangers = sorted(set(facts["expected"] or {}) - set(facts["labels"]))
+    if strangers:
+        raise ConfigError(f"{path}: expected speaks of {', '.join(strangers)}, which are not among the labels")
     return facts
 
 
-def network_facts(name: str | None) -> dict[str, Any]:
+def network_facts(name: Any) -> dict[str, Any]:
     """What networks.yaml says of a network.
 
     Raises:
@@ -141,7 +145,10 @@ def network_facts(name: str | None) -> dict[str, Any]:
     """
     known: dict[str, dict[str, Any]] = yaml.safe_load(NETWORK_FACTS.read_text())
     if name not in known:
-        raise ConfigError(f"no network is called {name!r}; there are: {', '.join(sorted(known))}")
+        try:
+            network_options(str(name))
+        except ValueError as error:  # with the nearest name
+            raise ConfigError(str(error)) from error
     return known[name]
 
 

@@ -13,6 +13,7 @@ import torch
 
 from ..data.errors import ConfigError
 from ..networks import build_for_volumes
+from ..pipeline.training_numbers import check_training
 from .generate import complete, make_bundle, new_plan
 
 
@@ -47,6 +48,7 @@ def new_bundle(
     if "network::img_size" not in given:
         plan = plan | {"network": {key: value for key, value in plan["network"].items() if key != "img_size"}}
     plan = complete(_with_settings(plan, given))
+    check_training(plan["training"])
     fitting = _fitting_window(plan)
     if fitting != list(plan["roi_size"]):
         if "roi_size" in given:
@@ -82,8 +84,9 @@ def _with_settings(plan: dict[str, Any], settings: Mapping[str, Any]) -> dict[st
                 raise ConfigError(f"--{name}: no such setting; there are: {', '.join(sorted(result['training']))}")
             result[first][rest[0]] = value
         elif rest or first in ("network", "training", "dataset", "name") or first not in result:
-            known = sorted(set(result) - {"network", "training", "dataset", "name"})
-            raise ConfigError(f"--{name}: no such setting of a plan; there are: {', '.join(known)}, network::OPTION")
+            known = [*sorted(set(result) - {"network", "training", "dataset", "name"}), "network::OPTION"]
+            known.append("training::SETTING")
+            raise ConfigError(f"--{name}: no such setting of a plan; there are: {', '.join(known)}")
         else:
             result[first] = value
     return result
@@ -93,7 +96,9 @@ def _fitting_window(plan: Mapping[str, Any]) -> list[int]:
     """The plan's window, or the next larger one of the network's multiples. Builds the network without memory."""
     roi_size, own = plan["roi_size"], {key: value for key, value in plan["network"].items() if key != "name"}
     if not isinstance(roi_size, list) or len(roi_size) != 3 or any(not isinstance(n, int) or n < 1 for n in roi_size):
-        raise ConfigError(f"roi_size {roi_size!r}: three whole numbers of voxels are wanted, such as '[64, 64, 64]'")
+        raise ConfigError(
+            f"roi_size {roi_size!r}: three whole numbers are wanted, as '[64, 64, 64]', in 2D (X, Y, slices)"
+        )
     network = _built(plan, {key: value for key, value in own.items() if key != "img_size"})  # any img_size: for divisor
     divisor: tuple[int, ...] = network.divisor  # type: ignore[assignment]  # nn.Module's attributes are tensors to mypy
     fitting = [-(-size // step) * step for size, step in zip(roi_size, divisor, strict=True)]

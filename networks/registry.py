@@ -97,6 +97,7 @@ def network_options(name: str) -> dict[str, Any]:
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, list(known), n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    by_letters = {one.lower(): one for one in sorted(known, key=str.islower)}  # of two that differ in case, our own
+    near = get_close_matches(name.lower(), list(by_letters), n=1, cutoff=0.4)
+    hint = f" Did you mean {by_letters[near[0]]!r}?" if near else ""
     return f"there is no {kind} called {name!r}.{hint} Known: {', '.join(sorted(known))}."

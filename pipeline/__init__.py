@@ -52,6 +52,7 @@ _NAMES = {
         "ProgressBar",
         "TrainingRecord",
     ),
+    "training_numbers": ("check_training",),
     "weights": ("build_network", "head_weights", "to_device"),
     "windows": (
         "CachedCases",

@@ -45,8 +45,8 @@ def load_checkpoint(path: str | Path, *, device: str | torch.device = "cpu") -> 
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(
-            f"{path}: there is no such checkpoint; give --checkpoint FILE (training writes OUTPUT_DIR/{BEST}), "
-            "or --load_pretrain False for untrained weights"
+            f"{path}: there is no such checkpoint; give one (training writes OUTPUT_DIR/{BEST}), or, to "
+            "evaluate or infer with untrained weights, --load_pretrain False"
         )
     try:
         with warnings.catch_warnings():
@@ -72,11 +72,12 @@ def load_weights(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
             break
     own = network.state_dict()
     wrong = [key for key in own if key not in content] + [key for key in content if key not in own]
-    wrong += [key for key in own if key in content and own[key].shape != content[key].shape]
-    if wrong:
+    other = [key for key in own if key in content and own[key].shape != content[key].shape]
+    if wrong or other:
+        shapes = f" {tuple(content[other[0]].shape)} for {tuple(own[other[0]].shape)}" if other and not wrong else ""
         raise CheckpointError(
-            f"{path}: made for another network; {len(wrong)} of its tensors do not fit, such as {wrong[0]!r}. "
-            "Use the bundle (and its network settings) that trained it"
+            f"{path}: made for another network; {len(wrong + other)} of its tensors do not fit, such as "
+            f"{(wrong + other)[0]!r}{shapes}. Use the bundle (and its network settings) that trained it"
         )
     network.load_state_dict(content)
     return network
@@ -164,7 +165,7 @@ class Checkpoints:
             engine.grad_scaler.load_state_dict(saved["scaler"])
         except (KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(
-                f"{path}: written by a run with other settings, it cannot be resumed ({error})"
+                f"{path}: written by a run with other settings, it cannot be resumed ({str(error).splitlines()[0]})"
             ) from error
         engine.state.epoch, engine.state.iteration = saved["epoch"], saved["iteration"]
         self.validator.state.best_metric = saved["best_metric"]

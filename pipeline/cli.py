@@ -156,7 +156,9 @@ def _networks(options: argparse.Namespace, rest: Sequence[str]) -> None:
         timeout=options.timeout,
         options=parse_overrides([f"--{setting}" for setting in options.set]),
     )
-    network_costs(options.names, settings, table=options.csv)
+    rows = network_costs(options.names, settings, table=options.csv)
+    if all(row["parameters"] is None for row in rows):
+        raise ConfigError("no network could be counted; the table says why")
 
 
 def _demo(options: argparse.Namespace, rest: Sequence[str]) -> None:

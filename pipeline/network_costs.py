@@ -136,14 +136,8 @@ def count(name: str, settings: CostSettings) -> tuple[int, float]:
     the meta device, which computes nothing, and where attention is made of matrix products: the counter does not know
     the fused one of the CPU.
     """
+    network = _built(name, settings)
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network = build(
-            name,
-            spatial_dims=len(settings.window),
-            in_channels=settings.in_channels,
-            out_channels=settings.classes,
-            **settings.options_of(name),
-        ).eval()
         network(torch.empty(1, settings.in_channels, *settings.window))
     return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() / 1e9
 
@@ -173,12 +167,34 @@ def _costs(name: str, settings: CostSettings) -> Row:
     try:
         row["parameters"], row["gflops"] = count(name, settings)
     except Exception as error:  # whatever a network, or MONAI's, raises is its row
-        row["reason"] = _one_line(f"{type(error).__name__}: {error}")
+        row["reason"] = _one_line(f"{_multiples(name, settings)}{type(error).__name__}: {error}")
         return row
     if settings.measured:
         for found in _measured(name, settings):
             row |= found
     return row
+
+
+def _built(name: str, settings: CostSettings) -> torch.nn.Module:
+    with torch.device("meta"):
+        return build(
+            name,
+            spatial_dims=len(settings.window),
+            in_channels=settings.in_channels,
+            out_channels=settings.classes,
+            **settings.options_of(name),
+        ).eval()
+
+
+def _multiples(name: str, settings: CostSettings) -> str:
+    """Which windows would fit, where that may be why a network failed; else nothing."""
+    try:
+        divisor: tuple[int, ...] = _built(name, settings).divisor  # type: ignore[assignment]
+    except Exception:  # it cannot even be built, which has been said
+        return ""
+    if all(size % step == 0 for size, step in zip(settings.window, divisor, strict=True)):
+        return ""
+    return f"the window is no multiple of {' '.join(map(str, divisor))}: "
 
 
 def _measured(name: str, settings: CostSettings) -> Iterator[Row]:

@@ -26,8 +26,12 @@ def build_network(plan: Mapping[str, Any], *, in_channels: int, out_channels: in
         plan: its "name" in networks.registry, and options of it; "spatial_dims" 2 for a 2D network, slice by slice.
 
     Raises:
-        ConfigError: no such network or option, or a value that it refuses.
+        ConfigError: no mapping with a name; no such network or option, or a value that it refuses.
     """
+    if not isinstance(plan, Mapping) or "name" not in plan:
+        raise ConfigError(
+            f"plan::network {plan}: a mapping with a network's name is wanted, as '{{name: unet, feature_scale: 8}}'"
+        )
     try:
         return build_for_volumes(**plan, in_channels=in_channels, out_channels=out_channels)
     except (TypeError, ValueError) as error:
@@ -47,10 +51,12 @@ def load_encoders(network: torch.nn.Module, encoders: Mapping[str, str | Path]) 
         encoders: {"resnet": FILE, "vit": FILE}, one or both: state dicts in torchvision's and timm's naming.
 
     Raises:
-        ConfigError: another key, or the network has no such encoder.
+        ConfigError: no mapping, another key, or the network has no such encoder.
         CheckpointError: a file is missing, or is not that of such a network.
     """
     loaders = {"resnet": ("trunk", load_resnet), "vit": ("transformer", load_vit)}
+    if not isinstance(encoders, Mapping):
+        raise ConfigError(f"pretrained_encoders {encoders}: '{{resnet: FILE, vit: FILE}}' is wanted, one or both")
     for kind, file in encoders.items():
         if kind not in loaders:
             raise ConfigError(f"pretrained_encoders: {kind!r} is not one of {', '.join(loaders)}")
@@ -60,11 +66,15 @@ def load_encoders(network: torch.nn.Module, encoders: Mapping[str, str | Path]) 
             raise ConfigError(
                 f"pretrained_encoders: {type(network_of_slices(network)).__name__} has no {kind}; TransFuse has"
             )
+        if not Path(file).is_file():
+            raise CheckpointError(f"pretrained_encoders: there is no such file as {file}")
         weights = load_checkpoint(file)
         try:
             loaded = load(encoder, weights)  # type: ignore[operator]
         except ValueError as error:
-            raise CheckpointError(f"{file}: {error}") from error
+            raise CheckpointError(
+                f"{file}: {error} Bundles of --size paper have the published encoders' widths"
+            ) from error
         logger.info("%s: %d tensors taken, %d left", file, len(loaded.loaded), len(loaded.dropped))
     return network
 
@@ -83,7 +93,10 @@ def to_device(
 
     Raises:
         CheckpointError: the checkpoint is missing or belongs to another network.
+        ConfigError: both are given, or see load_encoders.
     """
+    if encoders and weights is not None:
+        raise ConfigError("pretrained and pretrained_encoders: give one, as the checkpoint has encoders of its own")
     if encoders:
         load_encoders(network, encoders)
     if weights is not None:

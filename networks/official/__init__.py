@@ -56,9 +56,11 @@ def convert(
         cross-attention.
 
     Raises:
-        ValueError: an unknown network or option; no tensors in ``state_dict``; a tensor of another shape than the
-            network's (the text has both).
+        ValueError: an unknown network or option; no mapping, or none of its tensors is the network's; a
+            tensor of another shape than the network's (the text has both).
     """
+    if not isinstance(state_dict, Mapping):
+        raise ValueError(f"a state dict is wanted, as torch.load gives, not {type(state_dict).__name__}.")
     weights = _tensors(state_dict)
     renamed = _renaming(name, options)(weights, spatial_dims=spatial_dims, **options)
     for key in [key for key in renamed if key.endswith(".running_mean")]:
@@ -69,12 +71,15 @@ def convert(
             net = build(name, spatial_dims=spatial_dims, in_channels=inside, out_channels=outside, **options)
         return {key: value.shape for key, value in net.state_dict().items()}
 
+    sample = shapes(2, 2)
+    if not any(key in sample for key in renamed):
+        raise ValueError(f"none of the {len(weights)} tensors is {name}'s, the first is {next(iter(weights))!r}.")
     # Where a size of some tensor is just that number, networks of two numbers tell: 2 and 4 channels in, as some take
     # powers of 2 only, and others make three of a single one.
     if in_channels is None:
-        in_channels = _size("in_channels", renamed, (2, 4), shapes(2, 2), shapes(4, 2))
+        in_channels = _size("in_channels", renamed, (2, 4), sample, shapes(4, 2))
     if out_channels is None:
-        out_channels = _size("out_channels", renamed, (2, 3), shapes(2, 2), shapes(2, 3))
+        out_channels = _size("out_channels", renamed, (2, 3), sample, shapes(2, 3))
     wanted = shapes(in_channels, out_channels)
     for key, shape in wanted.items():
         if key in renamed and renamed[key].shape != shape:
@@ -128,7 +133,10 @@ def _size(
             for axis, sizes in enumerate(zip(one[key], other[key], strict=True)):
                 if sizes == numbers:
                     return weights[key].shape[axis]
-    raise ValueError(f"{what} cannot be read off the checkpoint: give it.")
+    raise ValueError(
+        f"{what} cannot be read off the checkpoint, as no tensor that tells it has the network's shape: "
+        "give it, or the spatial_dims and options that the checkpoint was trained with."
+    )
 
 
 def _counter(key: str) -> bool:

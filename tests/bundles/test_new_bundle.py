@@ -92,6 +92,8 @@ def test_a_window_that_is_no_multiple_grows_for_networks_with_positions_too(netw
     ("words", "told"),
     [
         (["nonet", "btcv"], "unet_plus_plus"),
+        (["UnetR", "btcv"], "Did you mean 'unetr'?"),
+        (["unet", "btcv", "--training::epochs", "-1"], "--epochs -1: a whole number of 1 or more"),
         (["unet", "nowhere"], "msd_hippocampus"),
         (["unet", "nowhere.yaml"], "nowhere.yaml"),
         (["unet", "btcv", "--rio_size", "[64, 64, 64]"], "roi_size"),
@@ -102,7 +104,7 @@ def test_a_window_that_is_no_multiple_grows_for_networks_with_positions_too(netw
         (["unet_plus", "btcv", "--network::name", "unet_plus_plus"], "first word"),
         (["unet", "btcv", "--network::spatial_dims", "2"], "--spatial-dims 2"),
         (["unet", "btcv", "--spatial-dims", "2", "--roi_size", "[64, 64]"], "three"),
-        (["unet", "btcv", "--training::batch_size", "x"], "x at once"),
+        (["unet", "btcv", "--training::batch_size", "x"], "--batch_size x: a whole number of 1"),
         (["unet", "btcv", "--training::epoch", "3"], "epochs"),
         (["unet", "btcv", "--network::norn", "batch"], "norm"),
         (["unet_plus_plus", "msd_hippocampus", "--size", "paper", "--roi_size", "[32, 48, 32]"], "[32, 64, 32]"),
@@ -123,6 +125,7 @@ def test_the_command_and_a_dataset_of_the_users_own(tmp_path: Path) -> None:
     facts = yaml.safe_load((DATASETS / "msd_spleen.yaml").read_text()) | {
         "title": "Mine",
         "labels": ["background", "tumour"],
+        "expected": {"tumour": {"ml": [1, 100]}},
     }
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(facts))
     words = [
@@ -141,6 +144,10 @@ def test_the_command_and_a_dataset_of_the_users_own(tmp_path: Path) -> None:
     assert yaml.safe_load((folder / "configs" / "train.yaml").read_text())["epochs"] == 7
     page = (folder / "docs" / "README.md").read_text()
     assert "Mine, U-Net" in page and "tumour" in page
+    facts["expected"] = {"liver": {"ml": [1, 2]}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(facts))
+    with pytest.raises(ConfigError, match="expected speaks of liver"):
+        new_bundle("unet", str(tmp_path / "mine.yaml"), tmp_path / "other")
     del facts["spacing"]
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(facts))
     with pytest.raises(ConfigError, match="lacks spacing"):

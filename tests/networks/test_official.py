@@ -153,7 +153,7 @@ def test_unknown_names_are_named() -> None:
     with pytest.raises(ValueError, match="'attention_unet'"):
         official.convert("atention_unet", {"a": torch.zeros(1)}, in_channels=1, out_channels=1)
     with pytest.raises(ValueError, match="in_channels cannot be read off the checkpoint"):
-        official.convert("unet", {"a": torch.zeros(1)}, out_channels=1)
+        official.convert("unet", {"bottom.first.conv.bias": torch.zeros(256)}, out_channels=1)
 
 
 def test_unetr_of_before_the_unused_norms_loads() -> None:
@@ -209,3 +209,11 @@ def test_channels_that_no_size_tells_are_asked_for_and_the_others_still_read() -
         official.convert("transunet", weights, spatial_dims=2, in_channels=5, img_size=32)
     with pytest.raises(ValueError, match="in_channels cannot be read"):
         official.convert("unet", {"head.level1.bias": torch.zeros(2)}, out_channels=2)
+
+
+def test_another_networks_tensors_and_what_is_no_state_dict_are_told() -> None:
+    weights = {"inc.conv.weight": torch.zeros(4, 1, 3, 3), "mtc.encoder.encoder_norm1.weight": torch.zeros(4)}
+    with pytest.raises(ValueError, match=r"none of the 2 tensors is unetr's, the first is 'inc\.conv"):
+        official.convert("unetr", weights)
+    with pytest.raises(ValueError, match=r"a state dict is wanted, .*, not str"):
+        official.convert("unetr", "model.pth")  # type: ignore[arg-type]

@@ -216,6 +216,15 @@ def test_check_dataset_writes_the_splits_and_protects_a_training(
     assert not (root / "splits.json").exists(), "the dataset's folder is the user's"
 
 
+def test_a_training_is_resumed_with_its_own_network_only(tmp_path: Path) -> None:
+    root, output = dataset(tmp_path / "D"), tmp_path / "out"
+    network = {"name": "uctransnet", "img_size": [32, 48, 32]}
+    check_dataset(root, output_dir=output, settings={"network": network})
+    check_dataset(root, output_dir=output, resume=True, settings={"network": dict(network)})
+    with pytest.raises(ConfigError, match=r"resume it with network \{'name': 'uctransnet'"):
+        check_dataset(root, output_dir=output, resume=True, settings={"network": {"name": "unet"}})
+
+
 def test_check_dataset_says_what_to_do_where_there_is_none(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"absent: there is no such dataset folder; .*gridgate phantom"):
         check_dataset(tmp_path / "absent")

@@ -258,3 +258,10 @@ def test_names_that_configs_use_are_found_when_asked_for() -> None:
         assert callable(getattr(pipeline, name)) and name in dir(pipeline)
     with pytest.raises(AttributeError, match="chose_device"):
         pipeline.chose_device  # noqa: B018
+
+
+def test_networks_tells_which_windows_fit_and_fails_when_all_do(capsys: pytest.CaptureFixture) -> None:
+    assert main(["networks", "DynUNet", "--window", "50", "--no-measure"]) == 1
+    told = capsys.readouterr()
+    assert "the window is no multiple of 32 32 32" in told.out and "no network could be counted" in told.err
+    assert main(["networks", "DynUNet", "unet", "--window", "50", "--no-measure"]) == 0
