@@ -165,7 +165,7 @@ class Checkpoints:
             engine.grad_scaler.load_state_dict(saved["scaler"])
         except (KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(
-                f"{path}: written by a run with other settings, it cannot be resumed ({str(error).splitlines()[0]})"
+                f"{path}: written by a run with other settings, it cannot be resumed ({str(error).partition(':')[0]})"
             ) from error
         engine.state.epoch, engine.state.iteration = saved["epoch"], saved["iteration"]
         self.validator.state.best_metric = saved["best_metric"]
