@@ -39,7 +39,8 @@ def label_names(classes: int) -> list[str]:
 def make_bundle(folder: Path, *, classes: int, weights: Path) -> Path:
     """A bundle as `python -m gridgate.bundles.generate` makes them, but with MONAI's UNet; returns its folder."""
     from gridgate.bundles import FOLDER
-    from gridgate.bundles.generate import bundle_files, read_plan
+    from gridgate.bundles.generate import bundle_files
+    from gridgate.bundles.planning import read_plan
 
     phantoms, labels = read_plan(FOLDER / "plans" / "phantom_attention_unet.yaml"), label_names(classes)
     plan = phantoms | {

@@ -14,7 +14,8 @@ import torch
 from ..data.errors import ConfigError
 from ..networks import build_for_volumes
 from ..pipeline.training_numbers import check_training
-from .generate import complete, make_bundle, new_plan
+from .generate import make_bundle
+from .planning import complete, new_plan
 
 
 def new_bundle(
@@ -29,7 +30,7 @@ def new_bundle(
     """Write the bundle of a network for a dataset; it is there complete, or not at all.
 
     Args:
-        network, dataset, size, spatial_dims: see generate.new_plan.
+        network, dataset, size, spatial_dims: see planning.new_plan.
         folder: to write; it must not exist. None: <dataset>_<network>[_2d] in the working folder.
         settings: of the plan, by id: {"roi_size": [64, 64, 64], "network::feature_scale": 4, "training::epochs": 100}.
 

@@ -15,7 +15,7 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, run, verify_metadata, verify_net_in_out
 
 from gridgate.bundles import FOLDER
-from gridgate.bundles.generate import PLANS, read_plan
+from gridgate.bundles.planning import PLANS, read_plan
 from gridgate.data.datasets import write_dataset_json
 from gridgate.networks import build
 from gridgate.pipeline.cli import main

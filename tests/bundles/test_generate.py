@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from gridgate.bundles import FOLDER
-from gridgate.bundles.generate import PLANS, bundle_files, make_bundle, read_plan
+from gridgate.bundles.generate import bundle_files, make_bundle
+from gridgate.bundles.planning import PLANS, read_plan
 from gridgate.data.errors import ConfigError
 from gridgate.pipeline.bundle_folders import shipped_bundles
 

@@ -13,8 +13,8 @@ import torch
 import yaml
 from monai.bundle import ConfigParser
 
-from gridgate.bundles.generate import DATASETS, NETWORK_FACTS, dataset_names
 from gridgate.bundles.new_bundle import new_bundle
+from gridgate.bundles.planning import DATASETS, NETWORK_FACTS, dataset_names
 from gridgate.data.errors import ConfigError
 from gridgate.networks import NETWORKS, build
 from gridgate.pipeline.cli import main

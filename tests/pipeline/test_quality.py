@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from gridgate.bundles.generate import PLANS, read_plan
+from gridgate.bundles.planning import PLANS, read_plan
 from gridgate.data.errors import ConfigError
 from gridgate.data.phantom import PHANTOM_LABELS, make_phantom
 from gridgate.pipeline.quality import case_hints, check_expectations, look_first
