@@ -1,10 +1,15 @@
 """Fixtures shared by all rooms' tests."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from gridgate.data.phantom_dataset import write_phantom_dataset
+
+# A shell that starts a command in the background lets it ignore Ctrl-C, and what tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
