@@ -2,7 +2,7 @@
 
 PYTHON := python3
 VENV := .venv
-ROOMS := data transforms networks pipeline bundles
+ROOMS := gridgate data transforms networks pipeline bundles
 # A worker a core, four at most (each holds torch and MONAI), of one thread; a file's tests stay in one worker, so that
 # what they share is made once.
 TEST_FLAGS := -n auto --maxprocesses 4 --dist loadfile
@@ -31,9 +31,8 @@ test: $(STAMP)
 lint: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	@mkdir -p $(VENV)/mypy/gridgate
-	@ln -sfn $(foreach room,$(ROOMS),$(CURDIR)/$(room)) $(VENV)/mypy/gridgate/
-	MYPYPATH=$(VENV)/mypy $(VENV)/bin/mypy -p gridgate
+
+	MYPYPATH=$(CURDIR) $(VENV)/bin/mypy -p gridgate
 
 format: $(STAMP)
 	$(VENV)/bin/ruff check --fix .

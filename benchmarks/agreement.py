@@ -1,6 +1,7 @@
 """How far masks agree: shares of equal voxels, Dice a label, and how much of the rest lies at a label's border.
 
-As a program it reads a job {"pairs": [[mask, mask], ...], "result": path} and writes one answer a pair.
+As a program it reads a job {"pairs": [[mask, mask], ...], "result": path} and writes one answer a
+pair.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import numpy as np
 def compare(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
     """Two label maps of one grid: voxels, differing ones, those of them at a border, and Dice of each label in either.
 
-    A differing voxel is at a border when one of its six neighbours has another label than itself, in one of the maps.
+    A differing voxel is at a border when one of its six neighbours has another label than itself,
+    in one of the maps.
 
     Raises:
         ValueError: the maps differ in shape.
@@ -26,11 +28,16 @@ def compare(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
         raise ValueError(f"masks of {first.shape} and {second.shape} voxels cannot be compared")
     count = int(max(first.max(), second.max())) + 1
     table = np.zeros((count, count), np.int64)
-    for a, b in zip(first, second, strict=True):  # a plane at a time: bincount takes 8 bytes a voxel
+    for a, b in zip(
+        first, second, strict=True
+    ):  # a plane at a time: bincount takes 8 bytes a voxel
         pairs = a.astype(np.int64).ravel() * count + b.ravel().astype(np.int64)
         table += np.bincount(pairs, minlength=count * count).reshape(count, count)
     sizes = table.sum(0) + table.sum(1)
-    dice = {label: float(2 * table[label, label] / sizes[label]) for label in np.flatnonzero(sizes).tolist()}
+    dice = {
+        label: float(2 * table[label, label] / sizes[label])
+        for label in np.flatnonzero(sizes).tolist()
+    }
     differing = first != second
     at_border = differing & (_borders(first) | _borders(second))
     return {
@@ -66,7 +73,9 @@ def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text())
     answers = []
     for first, second in job["pairs"]:
-        answers.append({**compare(_read(first), _read(second)), "same_affine": _affines_agree(first, second)})
+        answers.append(
+            {**compare(_read(first), _read(second)), "same_affine": _affines_agree(first, second)}
+        )
     Path(job["result"]).write_text(json.dumps(answers))
 
 

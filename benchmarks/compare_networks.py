@@ -1,12 +1,14 @@
 """Networks trained for the same time on one dataset, and measured on the same fold.
 
-    python benchmarks/compare_networks.py ../shared/data/msd_hippocampus --minutes 15
-    python benchmarks/compare_networks.py DATASET --dataset btcv --networks unetr uctransnet --minutes 600 --size paper
+    python benchmarks/compare_networks.py ../shared/data/msd_hippocampus --minutes 15 python
+    benchmarks/compare_networks.py DATASET --dataset btcv --networks unetr uctransnet --minutes 600
+    --size paper
 
-Each network gets a bundle by `gridgate new-bundle`, a short run that shows how long an iteration and a validation take,
-then a training of as many epochs as fit into the time (its learning rate falls to 0 at their end), and an evaluation of
-the best checkpoint. One after the other, with the commands that a user types. What is finished in the work folder is
-kept: the same command goes on where it was stopped. Writes results/networks_<dataset>.md and .csv.
+Each network gets a bundle by `gridgate new-bundle`, a short run that shows how long an iteration
+and a validation take, then a training of as many epochs as fit into the time (its learning rate
+falls to 0 at their end), and an evaluation of the best checkpoint. One after the other, with the
+commands that a user types. What is finished in the work folder is kept: the same command goes on
+where it was stopped. Writes results/networks_<dataset>.md and .csv.
 """
 
 from __future__ import annotations
@@ -30,12 +32,18 @@ TRIAL = 25  # iterations of an epoch of the short run; it has three, and validat
 
 def main() -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", help="with dataset.json, imagesTr and labelsTr")
-    parser.add_argument("--dataset", default="msd_hippocampus", help="name of what is known about it")
+    parser.add_argument(
+        "--dataset", default="msd_hippocampus", help="name of what is known about it"
+    )
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
     parser.add_argument("--size", choices=("small", "paper"), default="small")
-    parser.add_argument("--minutes", type=float, default=15, help="of training each, validations included")
+    parser.add_argument(
+        "--minutes", type=float, default=15, help="of training each, validations included"
+    )
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("compare_networks"))
     parser.add_argument("--results", type=Path, default=HERE / "results")
@@ -64,14 +72,23 @@ def measure(network: str, options: argparse.Namespace, asked: dict[str, Any]) ->
         finished.write_text(json.dumps(trained))
     shutil.rmtree(work / "evaluation", ignore_errors=True)
     bundle, checkpoint = work / "bundle", work / "training" / "model.pt"
-    words = ["evaluate", str(bundle), options.folder, str(work / "evaluation"), "--checkpoint", str(checkpoint)]
+    words = [
+        "evaluate",
+        str(bundle),
+        options.folder,
+        str(work / "evaluation"),
+        "--checkpoint",
+        str(checkpoint),
+    ]
     words += ["--fold", str(options.fold)]
     gridgate(*words)
     cases = table(work / "evaluation" / "cases.csv")
     return {
         **trained,
         "network": network,
-        "options": json.loads((bundle / "configs" / "metadata.json").read_text())["plan"]["network"],
+        "options": json.loads((bundle / "configs" / "metadata.json").read_text())["plan"][
+            "network"
+        ],
         "parameters": parameters(bundle),
         "labels": scores(work / "evaluation" / "metrics.csv"),
         "cases": len(cases),
@@ -111,7 +128,7 @@ def train(network: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def gridgate(*words: str) -> str:
     """Run the command, and give what it logged; its error is ours."""
-    words = (sys.executable, "-m", "gridgate.pipeline.cli", *words)
+    words = (sys.executable, "-m", "gridgate.pipeline.cli.main", *words)
     lines = []
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -161,7 +178,8 @@ def parameters(bundle: Path) -> int:
     """Of the bundle's network."""
     code = (
         "import json, sys; from gridgate.networks import build; m = json.load(open(sys.argv[1])); "
-        "n = build(**m['plan']['network'], out_channels=m['network_data_format']['outputs']['pred']['num_channels']); "
+        "n = build(**m['plan']['network'], "
+        "out_channels=m['network_data_format']['outputs']['pred']['num_channels']); "
         "print(sum(p.numel() for p in n.parameters()))"
     )
     words = [sys.executable, "-c", code, str(bundle / "configs" / "metadata.json")]
@@ -172,12 +190,18 @@ def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     """The page and the CSV."""
     labels = list(rows[0]["labels"])
     head = ["network", "parameters", "iterations", "s an iteration", "training, min"]
-    head += [f"Dice {label} (SD)" for label in labels] + ["mean Dice"] + [f"HD95 {label}, mm" for label in labels]
+    head += (
+        [f"Dice {label} (SD)" for label in labels]
+        + ["mean Dice"]
+        + [f"HD95 {label}, mm" for label in labels]
+    )
     head += ["s a case"]
     lines = [
-        f"# Networks on {options.dataset}, fold {options.fold}: {options.minutes:g} minutes of training each",
+        f"# Networks on {options.dataset}, fold {options.fold}: {options.minutes:g} minutes of "
+        "training each",
         "",
-        f"`python benchmarks/compare_networks.py DATASET --minutes {options.minutes:g} --dataset {options.dataset} "
+        f"`python benchmarks/compare_networks.py DATASET --minutes {options.minutes:g} --dataset "
+        f"{options.dataset} "
         f"--size {options.size} --fold {options.fold} --networks {shlex.join(options.networks)}`",
         "",
         *(f"- {name}: {value}" for name, value in facts()),
@@ -187,7 +211,12 @@ def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     ]
     for row in rows:
         found = row["labels"]
-        cells = [row["network"], f"{row['parameters']:,}", f"{row['iterations']:,}", f"{row['iteration_s']:.2f}"]
+        cells = [
+            row["network"],
+            f"{row['parameters']:,}",
+            f"{row['iterations']:,}",
+            f"{row['iteration_s']:.2f}",
+        ]
         cells += [f"{row['training_min']:.1f}"]
         cells += [f"{found[label]['dice']:.3f} ({found[label]['dice_sd']:.3f})" for label in labels]
         cells += [f"{statistics.mean(found[label]['dice'] for label in labels):.3f}"]
@@ -196,12 +225,15 @@ def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        f"{rows[0]['cases']} cases were measured, in the label files' own grids. One run of one fold each: small "
+        f"{rows[0]['cases']} cases were measured, in the label files' own grids. One run of one "
+        "fold each: small "
         "differences say nothing. Options of the networks:",
         "",
     ]
     for row in rows:
-        chosen = ", ".join(f"{key} {value}" for key, value in row["options"].items() if key != "name")
+        chosen = ", ".join(
+            f"{key} {value}" for key, value in row["options"].items() if key != "name"
+        )
         lines.append(f"- {row['network']}: {chosen or 'none'}")
     commands = (command for row in rows for command in row["commands"])
     short = {str(options.work): "WORK", options.folder: "DATASET"}
@@ -211,11 +243,27 @@ def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     with (options.results / f"networks_{options.dataset}.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
-            ["network", "parameters", "iterations", "training_min", "label", "dice", "dice_sd", "hd95_mm", "case_s"]
+            [
+                "network",
+                "parameters",
+                "iterations",
+                "training_min",
+                "label",
+                "dice",
+                "dice_sd",
+                "hd95_mm",
+                "case_s",
+            ]
         )
         for row in rows:
             for label, value in row["labels"].items():
-                shown = [row["network"], row["parameters"], row["iterations"], round(row["training_min"], 2), label]
+                shown = [
+                    row["network"],
+                    row["parameters"],
+                    row["iterations"],
+                    round(row["training_min"], 2),
+                    label,
+                ]
                 shown += [round(value["dice"], 4), round(value["dice_sd"], 4), value["hd95_mm"]]
                 writer.writerow([*shown, round(row["case_s"], 3)])
 
@@ -229,7 +277,7 @@ def shortened(text: str, names: dict[str, str]) -> str:
 
 def facts() -> list[tuple[str, str]]:
     """The machine."""
-    code = "import json; from gridgate.pipeline.machine import machine_facts; print(json.dumps(machine_facts()))"
+    code = "import json; from gridgate.pipeline.reports.machine import machine_facts; print(json.dumps(machine_facts()))"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return [tuple(pair) for pair in json.loads(run.stdout)]  # type: ignore[misc]
 

@@ -1,12 +1,14 @@
 """Gridgate's inference against the model zoo's transform chain and nnU-Net's predictor: seconds, memory, masks.
 
-    python benchmarks/inference.py                                     # a phantom CT of 488x404x269, 14 classes
-    python benchmarks/inference.py --scan ct.nii.gz --classes 118      # a scan of yours
-    python benchmarks/inference.py --nnunet-python /path/to/python     # nnU-Net from another environment
+    python benchmarks/inference.py                                     # a phantom CT of
+    488x404x269, 14 classes python benchmarks/inference.py --scan ct.nii.gz --classes 118      # a
+    scan of yours python benchmarks/inference.py --nnunet-python /path/to/python     # nnU-Net from
+    another environment
 
-All contestants get the same scan, the same network and weights, the same windows and blending, and each its own fresh
-process, one after the other. README.md beside this file says what the columns mean. This process imports neither
-PyTorch nor numpy, because its memory would count for its children's.
+All contestants get the same scan, the same network and weights, the same windows and blending, and
+each its own fresh process, one after the other. README.md beside this file says what the columns
+mean. This process imports neither PyTorch nor numpy, because its memory would count for its
+children's.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.classes < (2 if options.random_weights else 7):
         parser.error("--classes: the trained network has 7 outputs, a random one 2 or more")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a contestant does not outlive the benchmark
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # so that a contestant does not outlive the benchmark
     bench = Benchmark(options)
     rows = bench.run()
     print(bench.save(rows, bench.comparisons(rows)))
@@ -55,9 +59,14 @@ class Benchmark:
         self.work = Path(options.work).resolve()
         self.load = os.getloadavg()
         self.environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": ""}
-        # what the gridgate command sets for itself, for all: threads that burn the cores they wait for are no contest
+        # what the gridgate command sets for itself, for all: threads that burn the cores they wait
+        # for are no contest
         self.environment.setdefault("GOMP_SPINCOUNT", "20000")
-        self.scan = Path(options.scan).resolve() if options.scan else self._phantom(options.shape, options.spacing)
+        self.scan = (
+            Path(options.scan).resolve()
+            if options.scan
+            else self._phantom(options.shape, options.spacing)
+        )
         self.small = self._phantom(*SMALL)
         weights = ["--classes", options.classes, "--iterations", options.iterations]
         weights += ["--random-weights"] if options.random_weights else []
@@ -65,7 +74,15 @@ class Benchmark:
         weights += ["--script"] if self.has_nnunet else []
         self.weights = Path(self._helper("train_weights.py", self.work / "weights", *weights))
         self.bundle = self.work / f"bundle_{self.weights.stem}"
-        self._helper("materials.py", "bundle", self.bundle, "--classes", options.classes, "--weights", self.weights)
+        self._helper(
+            "materials.py",
+            "bundle",
+            self.bundle,
+            "--classes",
+            options.classes,
+            "--weights",
+            self.weights,
+        )
         self.about = json.loads(self._helper("facts.py"))
 
     def run(self) -> list[dict[str, Any]]:
@@ -77,7 +94,10 @@ class Benchmark:
             for name, contestant in contestants.items():
                 print(f"running: {name}", file=sys.stderr, flush=True)
                 runs.setdefault(name, []).append({"name": name, **contestant()})
-                rows = [sorted(each, key=lambda row: row.get("warm_s", 0.0))[len(each) // 2] for each in runs.values()]
+                rows = [
+                    sorted(each, key=lambda row: row.get("warm_s", 0.0))[len(each) // 2]
+                    for each in runs.values()
+                ]
                 self.save(rows, [])  # what is measured is not lost when a later one is interrupted
         return rows
 
@@ -103,15 +123,23 @@ class Benchmark:
         pairs = [pair for pair in pairs if pair[1] in masks]
         job = self.work / "agreement.json"
         result = job.with_suffix(".result.json")
-        job.write_text(json.dumps({"pairs": [[masks[a], masks[b]] for a, b in pairs], "result": str(result)}))
+        job.write_text(
+            json.dumps({"pairs": [[masks[a], masks[b]] for a, b in pairs], "result": str(result)})
+        )
         self._helper("agreement.py", job)
         answers = json.loads(result.read_text())
-        return [{"mask": a, "with": b, **answer} for (a, b), answer in zip(pairs, answers, strict=True)]
+        return [
+            {"mask": a, "with": b, **answer} for (a, b), answer in zip(pairs, answers, strict=True)
+        ]
 
     def facts(self) -> list[tuple[str, str]]:
         """What ran on what, for the head of the table."""
         options = self.options
-        scan = self.scan.name if options.scan else f"phantom {_by(options.shape)} at {_by(options.spacing)} mm, int16"
+        scan = (
+            self.scan.name
+            if options.scan
+            else f"phantom {_by(options.shape)} at {_by(options.spacing)} mm, int16"
+        )
         trained = (
             "random"
             if options.random_weights
@@ -120,8 +148,15 @@ class Benchmark:
         return [
             ("command", shlex.join(["python", "benchmarks/inference.py", *options.given])),
             ("scan", scan),
-            ("network", f"MONAI UNet {NETWORK['channels']}, {options.classes} classes, weights {trained}"),
-            ("windows", f"{_by(ROI_SIZE)} at {_by(SPACING)} mm, overlap {OVERLAP}, Gaussian blending in all rows"),
+            (
+                "network",
+                f"MONAI UNet {NETWORK['channels']}, {options.classes} classes, weights {trained}",
+            ),
+            (
+                "windows",
+                f"{_by(ROI_SIZE)} at {_by(SPACING)} mm, overlap {OVERLAP}, Gaussian blending in "
+                "all rows",
+            ),
             ("device", options.device),
             *[(name, value) for name, value in self.about["machine"]],
             ("threads", os.environ.get("OMP_NUM_THREADS", "PyTorch's default")),
@@ -139,27 +174,42 @@ class Benchmark:
         if "zoo" in options.contestants:
             found[ZOO] = lambda: self._peer("zoo", "zoo_chain.py", amp=False, softmax=True)
             if cuda:
-                found[f"{ZOO}, amp"] = lambda: self._peer("zoo_amp", "zoo_chain.py", amp=True, softmax=True)
+                found[f"{ZOO}, amp"] = lambda: self._peer(
+                    "zoo_amp", "zoo_chain.py", amp=True, softmax=True
+                )
             if options.zoo_logits:
-                found[ZOO_LOGITS] = lambda: self._peer("zoo_logits", "zoo_chain.py", amp=False, softmax=False)
+                found[ZOO_LOGITS] = lambda: self._peer(
+                    "zoo_logits", "zoo_chain.py", amp=False, softmax=False
+                )
         if "nnunet" in options.contestants:
             found[NNUNET] = self._nnunet
         if "ours" in options.contestants:
             for name, settings in ours.VARIANTS.items():
                 if options.variants and name not in options.variants:
                     continue
-                found[f"gridgate {name}"] = lambda name=name, settings=settings: self._ours(name, settings)
+                found[f"gridgate {name}"] = lambda name=name, settings=settings: self._ours(
+                    name, settings
+                )
         return found
 
     def _ours(self, name: str, settings: dict[str, str]) -> dict[str, Any]:
         row: dict[str, Any] = {"kind": "ours"}
-        if settings["amp"] == "True" and self.options.device == "cpu" and not self.about["cpu_has_bfloat16"]:
+        if (
+            settings["amp"] == "True"
+            and self.options.device == "cpu"
+            and not self.about["cpu_has_bfloat16"]
+        ):
             return {**row, "failure": "", "skipped": "this CPU does not multiply bfloat16"}
         job = self._job("ours_" + name.replace(", ", "_").replace(" ", "_"))
         job |= {"bundle": str(self.bundle), "small_scan": str(self.small)}
         job["settings"] = settings
         cold = self._output(job, "cold")
-        command = [sys.executable, "-m", ours.MODULE, *ours.command_of(job, scan=job["scan"], output=str(cold))]
+        command = [
+            sys.executable,
+            "-m",
+            ours.MODULE,
+            *ours.command_of(job, scan=job["scan"], output=str(cold)),
+        ]
         row |= self._measure(job, command, "cold")
         if row["failure"]:
             return row
@@ -167,9 +217,14 @@ class Benchmark:
         row |= {"failure": warm["failure"], **self._result(job, warm)}
         return {**row, "mask": str(cold / ours.read_row(cold)["mask"])}
 
-    def _peer(self, folder: str, program: str, *, python: str = sys.executable, **settings: Any) -> dict[str, Any]:
+    def _peer(
+        self, folder: str, program: str, *, python: str = sys.executable, **settings: Any
+    ) -> dict[str, Any]:
         job = self._job(folder) | settings
-        row = {"kind": "peer", **self._measure(job, [python, str(HERE / program), self._write(job)], "log")}
+        row = {
+            "kind": "peer",
+            **self._measure(job, [python, str(HERE / program), self._write(job)], "log"),
+        }
         result = self._result(job, row)
         if result:
             row |= {**result, "mask": str(Path(job["output"]) / "mask.nii.gz")}
@@ -178,16 +233,27 @@ class Benchmark:
 
     def _nnunet(self) -> dict[str, Any]:
         if not self.has_nnunet:
-            return {"kind": "peer", "failure": "", "skipped": "not installed (give --nnunet-python)"}
+            return {
+                "kind": "peer",
+                "failure": "",
+                "skipped": "not installed (give --nnunet-python)",
+            }
         python = self.options.nnunet_python
-        return self._peer("nnunet", "nnunet_predictor.py", python=python, nnunet_network=self.options.nnunet_network)
+        return self._peer(
+            "nnunet",
+            "nnunet_predictor.py",
+            python=python,
+            nnunet_network=self.options.nnunet_network,
+        )
 
     def _can_import_nnunet(self) -> bool:
         test = "import importlib.util as u, sys; sys.exit(u.find_spec('nnunetv2') is None)"
         try:
             done = subprocess.run([self.options.nnunet_python, "-c", test], env=self.environment)
         except OSError as error:
-            raise SystemExit(f"--nnunet-python {self.options.nnunet_python}: {error.strerror}") from error
+            raise SystemExit(
+                f"--nnunet-python {self.options.nnunet_python}: {error.strerror}"
+            ) from error
         return done.returncode == 0
 
     def _job(self, folder: str) -> dict[str, Any]:
@@ -246,7 +312,9 @@ class Benchmark:
     def _helper(self, program: str, *arguments: object) -> str:
         """Last line that one of our programs prints."""
         command = [sys.executable, str(HERE / program), *map(str, arguments)]
-        done = subprocess.run(command, env=self.environment, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(
+            command, env=self.environment, stdout=subprocess.PIPE, text=True, check=True
+        )
         return done.stdout.strip().rpartition("\n")[2]
 
 
@@ -255,30 +323,69 @@ def _by(numbers: Sequence[float]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.set_defaults(given=sys.argv[1:])
     scan = parser.add_argument_group("scan")
     scan.add_argument("--scan", metavar="FILE", help="a CT in HU; default: a phantom")
-    scan.add_argument("--shape", type=int, nargs=3, default=[488, 404, 269], help="of the phantom, in voxels")
-    scan.add_argument("--spacing", type=float, nargs=3, default=[0.75, 0.75, 1.25], help="of the phantom, in mm")
+    scan.add_argument(
+        "--shape", type=int, nargs=3, default=[488, 404, 269], help="of the phantom, in voxels"
+    )
+    scan.add_argument(
+        "--spacing", type=float, nargs=3, default=[0.75, 0.75, 1.25], help="of the phantom, in mm"
+    )
     network = parser.add_argument_group("network")
-    network.add_argument("--classes", type=int, default=14, help="outputs, background among them; 7 or more")
-    network.add_argument("--random-weights", action="store_true", help="masks are noise: the worst case for all")
-    network.add_argument("--iterations", type=int, default=600, help="of the training (ten minutes on two cores, once)")
+    network.add_argument(
+        "--classes", type=int, default=14, help="outputs, background among them; 7 or more"
+    )
+    network.add_argument(
+        "--random-weights", action="store_true", help="masks are noise: the worst case for all"
+    )
+    network.add_argument(
+        "--iterations",
+        type=int,
+        default=600,
+        help="of the training (ten minutes on two cores, once)",
+    )
     run = parser.add_argument_group("run")
     run.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
-    run.add_argument("--contestants", nargs="+", choices=["ours", "zoo", "nnunet"], default=["zoo", "nnunet", "ours"])
-    run.add_argument("--variants", nargs="+", choices=list(ours.VARIANTS), help="of ours; default: all")
-    run.add_argument("--batch", type=int, default=4, help="windows a forward pass of the model zoo's chain")
-    run.add_argument("--zoo-logits", action="store_true", help="also run the chain without its softmax")
-    run.add_argument("--nnunet-python", default=sys.executable, help="interpreter that has nnunetv2")
-    run.add_argument("--nnunet-network", choices=["shared", "plain"], default="shared", help="see nnunet_predictor.py")
+    run.add_argument(
+        "--contestants",
+        nargs="+",
+        choices=["ours", "zoo", "nnunet"],
+        default=["zoo", "nnunet", "ours"],
+    )
+    run.add_argument(
+        "--variants", nargs="+", choices=list(ours.VARIANTS), help="of ours; default: all"
+    )
+    run.add_argument(
+        "--batch", type=int, default=4, help="windows a forward pass of the model zoo's chain"
+    )
+    run.add_argument(
+        "--zoo-logits", action="store_true", help="also run the chain without its softmax"
+    )
+    run.add_argument(
+        "--nnunet-python", default=sys.executable, help="interpreter that has nnunetv2"
+    )
+    run.add_argument(
+        "--nnunet-network",
+        choices=["shared", "plain"],
+        default="shared",
+        help="see nnunet_predictor.py",
+    )
     run.add_argument("--repeats", type=int, default=1, help="runs of each; the median is shown")
     run.add_argument(
-        "--memory-limit-gb", type=float, help="a contestant that needs more is stopped; default: what is free"
+        "--memory-limit-gb",
+        type=float,
+        help="a contestant that needs more is stopped; default: what is free",
     )
     run.add_argument("--time-limit-s", type=float, default=3600.0)
-    run.add_argument("--work", default=str(Path(tempfile.gettempdir()) / "gridgate-benchmarks"), help="cache and masks")
+    run.add_argument(
+        "--work",
+        default=str(Path(tempfile.gettempdir()) / "gridgate-benchmarks"),
+        help="cache and masks",
+    )
     run.add_argument("--results", default=str(HERE / "results"))
     run.add_argument("--name", help="of the results' files")
     return parser

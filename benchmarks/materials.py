@@ -1,6 +1,7 @@
 """What all contestants are given: the plan, the scan, and a bundle for ours. Weights are train_weights.py's.
 
-As a program it writes a phantom CT or a bundle, so that the memory this takes is not inherited by what is measured.
+As a program it writes a phantom CT or a bundle, so that the memory this takes is not inherited by
+what is measured.
 """
 
 from __future__ import annotations
@@ -30,24 +31,29 @@ SCAN_SEED = 7
 
 def label_names(classes: int) -> list[str]:
     """A name for each channel, the background first: the phantom's organs, then labels that never occur."""
-    from gridgate.data.phantom import PHANTOM_LABELS
+    from gridgate.data.phantom.phantom import PHANTOM_LABELS
 
     names = list(PHANTOM_LABELS)[:classes]
     return names + [f"never_{number}" for number in range(len(names), classes)]
 
 
 def make_bundle(folder: Path, *, classes: int, weights: Path) -> Path:
-    """A bundle as `python -m gridgate.bundles.generate` makes them, but with MONAI's UNet; returns its folder."""
-    from gridgate.bundles import FOLDER
-    from gridgate.bundles.generate import bundle_files
-    from gridgate.bundles.planning import read_plan
+    """A bundle as `python -m gridgate.pipeline.plans.generate` makes them, but with MONAI's UNet; returns its folder."""
+    from gridgate.pipeline.plans.planning import FOLDER
+    from gridgate.pipeline.plans.generate import bundle_files
+    from gridgate.pipeline.plans.planning import read_plan
 
-    phantoms, labels = read_plan(FOLDER / "plans" / "phantom_attention_unet.yaml"), label_names(classes)
+    phantoms, labels = (
+        read_plan(FOLDER / "plans" / "phantom_attention_unet.yaml"),
+        label_names(classes),
+    )
     plan = phantoms | {
         "name": folder.name,
         "title": "Benchmark",
         "labels": labels,
-        "expected": {name: what for name, what in phantoms.get("expected", {}).items() if name in labels},
+        "expected": {
+            name: what for name, what in phantoms.get("expected", {}).items() if name in labels
+        },
         "network": {"name": "unet"},  # a stand-in, see below
         "orientation": "RAS",
         "spacing": list(SPACING),
@@ -56,7 +62,9 @@ def make_bundle(folder: Path, *, classes: int, weights: Path) -> Path:
         "overlap": OVERLAP,
         "keep_largest": False,
     }
-    options = "".join(f"\n  {name}: {value}" for name, value in {**NETWORK, "out_channels": classes}.items())
+    options = "".join(
+        f"\n  {name}: {value}" for name, value in {**NETWORK, "out_channels": classes}.items()
+    )
     network = f"network_def:\n  _target_: monai.networks.nets.UNet{options}"
     for name, text in bundle_files(plan).items():
         path = folder / name
@@ -74,18 +82,25 @@ def make_bundle(folder: Path, *, classes: int, weights: Path) -> Path:
 
 
 def write_phantom_scan(
-    path: Path, *, shape: tuple[int, int, int], spacing: tuple[float, float, float], seed: int = SCAN_SEED
+    path: Path,
+    *,
+    shape: tuple[int, int, int],
+    spacing: tuple[float, float, float],
+    seed: int = SCAN_SEED,
 ) -> None:
     """Write a phantom CT (LPS, int16, gzip level 6 as converters use) and its truth beside it, <name>.labels.nii.gz."""
     import nibabel as nib
     import numpy as np
 
-    from gridgate.data.phantom import make_phantom
+    from gridgate.data.phantom.phantom import make_phantom
 
     phantom = make_phantom(seed, shape=shape, spacing=spacing, orientation="LPS", oblique_degrees=0)
     nib.openers.Opener.default_compresslevel = 6
     path.parent.mkdir(parents=True, exist_ok=True)
-    for target, array in ((truth_of(path), phantom.labels), (path, np.rint(phantom.image).astype(np.int16))):
+    for target, array in (
+        (truth_of(path), phantom.labels),
+        (path, np.rint(phantom.image).astype(np.int16)),
+    ):
         image = nib.Nifti1Image(array, phantom.grid.affine)
         image.set_qform(phantom.grid.affine, code=1)
         image.set_sform(phantom.grid.affine, code=1)

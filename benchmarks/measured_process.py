@@ -20,9 +20,10 @@ class Measured:
 
     Attributes:
         seconds: from its start to its end.
-        peak_gb: most memory at one moment (1e9 bytes): proportional set size summed over the process and all its
-            descendants, looked at every INTERVAL.
-        max_rss_gb: the kernel's high-water mark of the largest single process among them (ru_maxrss).
+        peak_gb: most memory at one moment (1e9 bytes): proportional set size summed over the
+            process and all its descendants, looked at every INTERVAL.
+        max_rss_gb: the kernel's high-water mark of the largest single process among them
+            (ru_maxrss).
         failure: "" or why there is no result, in words.
     """
 
@@ -33,17 +34,27 @@ class Measured:
 
 
 def run_measured(
-    command: Sequence[str], *, log: Path, environment: Mapping[str, str], memory_limit_gb: float, time_limit_s: float
+    command: Sequence[str],
+    *,
+    log: Path,
+    environment: Mapping[str, str],
+    memory_limit_gb: float,
+    time_limit_s: float,
 ) -> Measured:
     """Run a command to its end with its output in a file; it is killed when it passes a limit.
 
-    The caller should be small: Linux starts a child's ru_maxrss at the high-water mark of its parent.
+    The caller should be small: Linux starts a child's ru_maxrss at the high-water mark of its
+    parent.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w") as output:
         started = time.perf_counter()
         process = subprocess.Popen(
-            list(command), stdout=output, stderr=subprocess.STDOUT, env=dict(environment), start_new_session=True
+            list(command),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            start_new_session=True,
         )
         watch = _Watch(process.pid, memory_limit_gb=memory_limit_gb, time_limit_s=time_limit_s)
         watch.start()
@@ -57,7 +68,9 @@ def run_measured(
         watch.stop()
     failure = watch.reason
     if not failure and process.returncode != 0:
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        lines = [
+            line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()
+        ]
         failure = f"ended with {process.returncode}: {lines[-1] if lines else 'no output'}"
     return Measured(seconds, watch.peak / 1e9, usage.ru_maxrss * 1024 / 1e9, failure)
 

@@ -1,9 +1,10 @@
 """nnU-Net's predictor on the benchmark's scan, in an interpreter that has nnunetv2 (not Gridgate, not MONAI).
 
-Run by inference.py with a job file; writes <job's output>/mask.nii.gz. nnU-Net is told the same spacing, window, patch
-and overlap; it resamples by cubic splines as it always does, and goes without mirroring. All is done in one process
-(`predict_from_files_sequential`): for a single scan its worker processes only add their start. The network is the
-contestants' own as TorchScript ("shared"), or a PlainConvUNet of nnU-Net's of 5.7 M random parameters ("plain").
+Run by inference.py with a job file; writes <job's output>/mask.nii.gz. nnU-Net is told the same
+spacing, window, patch and overlap; it resamples by cubic splines as it always does, and goes
+without mirroring. All is done in one process (`predict_from_files_sequential`): for a single scan
+its worker processes only add their start. The network is the contestants' own as TorchScript
+("shared"), or a PlainConvUNet of nnU-Net's of 5.7 M random parameters ("plain").
 """
 
 from __future__ import annotations
@@ -98,14 +99,27 @@ def main() -> None:
 
     device = torch.device(job["device"])
     clock, stages = ForwardClock(), Stages()
-    network = plain_network(job["classes"]) if job["nnunet_network"] == "plain" else torch.jit.load(job["script"])
+    network = (
+        plain_network(job["classes"])
+        if job["nnunet_network"] == "plain"
+        else torch.jit.load(job["script"])
+    )
     network = _Clocked(network, clock).to(device).eval()
     labels = {"background": 0} | {f"label_{value}": value for value in range(1, job["classes"])}
-    dataset = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 0, "file_ending": ".nii.gz"}
+    dataset = {
+        "channel_names": {"0": "CT"},
+        "labels": labels,
+        "numTraining": 0,
+        "file_ending": ".nii.gz",
+    }
     manager = PlansManager(plans(job))
     configuration = manager.get_configuration("3d_fullres")
     predictor = library.nnUNetPredictor(
-        tile_step_size=1 - job["overlap"], use_gaussian=True, use_mirroring=False, device=device, allow_tqdm=False
+        tile_step_size=1 - job["overlap"],
+        use_gaussian=True,
+        use_mirroring=False,
+        device=device,
+        allow_tqdm=False,
     )
     predictor.manual_initialization(
         network, manager, configuration, [network.state_dict()], dataset, "nnUNetTrainer", None

@@ -1,8 +1,9 @@
 """Ours: the `gridgate infer` command itself, on a bundle that the benchmark makes.
 
-inference.py runs the command in a fresh process, which gives the process's seconds and memory, and this file in another
-one, which runs it twice: on a small scan, and, with everything imported and every thread started, on the scan. The
-seconds of that second run still hold the parsing of the config and the loading of the weights.
+inference.py runs the command in a fresh process, which gives the process's seconds and memory, and
+this file in another one, which runs it twice: on a small scan, and, with everything imported and
+every thread started, on the scan. The seconds of that second run still hold the parsing of the
+config and the loading of the weights.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-MODULE = "gridgate.pipeline.cli"
-# What the rows override in the bundle's inference.yaml. Windows without anything denser than body_threshold (HU)
-# are not run, and null runs all; interpolating probabilities, and not logits, is what the model zoo's chain does
+MODULE = "gridgate.pipeline.cli.main"
+# What the rows override in the bundle's inference.yaml. Windows without anything denser than
+# body_threshold (HU) are not run, and null runs all; interpolating probabilities, and not logits,
+# is what the model zoo's chain does
 VARIANTS: dict[str, dict[str, str]] = {
     "float32": {"amp": "False", "body_threshold": "null"},
-    "float32, probabilities": {"amp": "False", "body_threshold": "null", "interpolate_probabilities": "True"},
+    "float32, probabilities": {
+        "amp": "False",
+        "body_threshold": "null",
+        "interpolate_probabilities": "True",
+    },
     "float32, air skipped": {"amp": "False", "body_threshold": "-500"},
     "bf16": {"amp": "True", "body_threshold": "null"},
     "bf16, air skipped": {"amp": "True", "body_threshold": "-500"},
@@ -43,7 +49,9 @@ def read_row(output: Path) -> dict[str, Any]:
         row = list(csv.DictReader(file))[-1]
     if row["status"] != "ok":
         raise RuntimeError(row["reason"])
-    stages = {name[:-2]: float(value) for name, value in row.items() if name.endswith("_s") and value}
+    stages = {
+        name[:-2]: float(value) for name, value in row.items() if name.endswith("_s") and value
+    }
     counts = {name: int(row[name]) for name in ("windows", "windows_skipped") if row.get(name)}
     return {"mask": row["output"], "stages": stages, **counts}
 
@@ -58,7 +66,7 @@ def main() -> None:
     from monai.networks.nets import UNet
     from stopwatch import ForwardClock, gpu_peak_gb, now, write_result
 
-    from gridgate.pipeline.cli import main as gridgate
+    from gridgate.pipeline.cli.main import main as gridgate
 
     clock = ForwardClock()
     UNet.forward = clock.wrap(UNet.forward)  # type: ignore[method-assign]
@@ -75,7 +83,12 @@ def main() -> None:
     row = read_row(Path(job["output"]))
     # where another process runs the network, only cases.csv knows
     forward = clock.seconds if clock.windows else row["stages"].get("forward", 0.0)
-    clocked = {"warm_s": seconds, "forward_s": forward, "windows": clock.windows, "gpu_peak_gb": gpu_peak_gb()}
+    clocked = {
+        "warm_s": seconds,
+        "forward_s": forward,
+        "windows": clock.windows,
+        "gpu_peak_gb": gpu_peak_gb(),
+    }
     write_result(job["result"], {**clocked, **row})
 
 

@@ -73,7 +73,9 @@ class ForwardClock:
         """All passes since the last reset."""
         if self._events:
             torch.cuda.synchronize()
-        return self._wall + sum(before.elapsed_time(behind) for before, behind in self._events) / 1000
+        return (
+            self._wall + sum(before.elapsed_time(behind) for before, behind in self._events) / 1000
+        )
 
 
 def now() -> float:

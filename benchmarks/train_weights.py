@@ -1,7 +1,8 @@
 """Weights for the benchmark: MONAI's UNet, trained for some minutes on phantoms, with as many outputs as asked for.
 
-Trained once with the phantom's seven labels; more outputs are added that never win, so that masks are organs and the
-same ones whatever the number of classes. Run as a program, as inference.py does, so that its memory goes back.
+Trained once with the phantom's seven labels; more outputs are added that never win, so that masks
+are organs and the same ones whatever the number of classes. Run as a program, as inference.py does,
+so that its memory goes back.
 """
 
 from __future__ import annotations
@@ -26,14 +27,15 @@ from monai.transforms import Transform  # noqa: E402
 from torch.nn import functional  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
 
-from gridgate.data.phantom import PHANTOM_LABELS, make_phantom  # noqa: E402
+from gridgate.data.phantom.phantom import PHANTOM_LABELS, make_phantom  # noqa: E402
 from gridgate.pipeline import WindowDataset, WindowSampler  # noqa: E402
-from gridgate.pipeline.precision import autocast, autocast_dtype, channels_last  # noqa: E402
+from gridgate.pipeline.models.devices import autocast, autocast_dtype, channels_last  # noqa: E402
 from gridgate.transforms import ClassIndicesd, augmentation  # noqa: E402
 from gridgate.transforms.intensity import intensity_transforms  # noqa: E402
 
-# The scan's own patient is among them: what is wanted in some minutes is a network that is sure of its organs there, as
-# one trained for days is of a patient's. How well it does elsewhere is not measured.
+# The scan's own patient is among them: what is wanted in some minutes is a network that is sure of
+# its organs there, as one trained for days is of a patient's. How well it does elsewhere is not
+# measured.
 SEEDS = (SCAN_SEED, *range(200, 205))
 TRAINING_WINDOW = (96, 96, 80)
 SHAPE = (244, 202, 168)  # of SPACING: the field of view of an abdominal CT
@@ -49,9 +51,13 @@ class Phantoms(Transform):
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """{"image": (1, x, y, z) float32, "label": (1, x, y, z)} and where each class is."""
-        phantom = make_phantom(item["seed"], shape=SHAPE, spacing=SPACING, orientation="RAS", oblique_degrees=0)
+        phantom = make_phantom(
+            item["seed"], shape=SHAPE, spacing=SPACING, orientation="RAS", oblique_degrees=0
+        )
         case: dict[str, Any] = {
-            "image": MetaTensor(torch.from_numpy(phantom.image)[None], affine=torch.from_numpy(phantom.grid.affine)),
+            "image": MetaTensor(
+                torch.from_numpy(phantom.image)[None], affine=torch.from_numpy(phantom.grid.affine)
+            ),
             "label": torch.from_numpy(phantom.labels)[None],
         }
         for transform in (*self.intensity, self.indices):
@@ -64,11 +70,14 @@ def train(iterations: int, *, batch_size: int = 2, rate: float = 5e-3) -> dict[s
     torch.manual_seed(0)
     _keep_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = UNet(**{**NETWORK, "out_channels": len(PHANTOM_LABELS)}).to(device, memory_format=torch.channels_last_3d)
+    network = UNet(**{**NETWORK, "out_channels": len(PHANTOM_LABELS)}).to(
+        device, memory_format=torch.channels_last_3d
+    )
     windows = WindowDataset(
         [{"seed": seed} for seed in SEEDS],
         transform=Phantoms(),
-        # nothing but windows: what is learned in some minutes is these phantoms, and that is enough here
+        # nothing but windows: what is learned in some minutes is these phantoms, and that is enough
+        # here
         augmentation=augmentation(
             roi_size=TRAINING_WINDOW,
             label_count=len(PHANTOM_LABELS),
@@ -81,10 +90,16 @@ def train(iterations: int, *, batch_size: int = 2, rate: float = 5e-3) -> dict[s
     )
     windows.load()
     loader = DataLoader(
-        windows, batch_size=batch_size, sampler=WindowSampler(iterations * batch_size), num_workers=1, prefetch_factor=3
+        windows,
+        batch_size=batch_size,
+        sampler=WindowSampler(iterations * batch_size),
+        num_workers=1,
+        prefetch_factor=3,
     )
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=iterations, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, rate, total_steps=iterations, pct_start=0.1
+    )
     dtype, started = autocast_dtype(device), time.perf_counter()
     for number, batch in enumerate(loader, start=1):
         with autocast(device, dtype):
@@ -96,8 +111,13 @@ def train(iterations: int, *, batch_size: int = 2, rate: float = 5e-3) -> dict[s
         schedule.step()
         if number % 20 == 0:
             seconds = time.perf_counter() - started
-            print(f"training: {number}/{iterations}, loss {loss.item():.3f}, {seconds:.0f} s", file=sys.stderr)
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+            print(
+                f"training: {number}/{iterations}, loss {loss.item():.3f}, {seconds:.0f} s",
+                file=sys.stderr,
+            )
+    return {
+        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
+    }
 
 
 def _keep_memory() -> None:

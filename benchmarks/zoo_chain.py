@@ -51,12 +51,21 @@ def main() -> None:
         ]
     )
     inferer = SlidingWindowInferer(
-        roi_size=job["roi_size"], sw_batch_size=job["batch"], overlap=job["overlap"], mode="gaussian"
+        roi_size=job["roi_size"],
+        sw_batch_size=job["batch"],
+        overlap=job["overlap"],
+        mode="gaussian",
     )
     after: list[Any] = [
         Invertd("pred", transform=before, orig_keys="image", nearest_interp=False, to_tensor=True),
         AsDiscreted("pred", argmax=True),
-        SaveImaged("pred", output_dir=job["output"], output_postfix="pred", separate_folder=False, print_log=False),
+        SaveImaged(
+            "pred",
+            output_dir=job["output"],
+            output_postfix="pred",
+            separate_folder=False,
+            print_log=False,
+        ),
     ]
     if job["softmax"]:
         after.insert(0, Activationsd("pred", softmax=True))
@@ -65,7 +74,9 @@ def main() -> None:
         with torch.autocast(device.type, enabled=amp), torch.no_grad():
             return inferer(image, network)
 
-    warm_up = now()  # one batch of windows: threads, kernels and caches are there when the clock starts
+    warm_up = (
+        now()
+    )  # one batch of windows: threads, kernels and caches are there when the clock starts
     forward(torch.zeros(1, 1, *job["roi_size"], device=device))
     warm_up = now() - warm_up
     clock.reset()

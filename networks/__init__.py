@@ -1,14 +1,14 @@
 """The networks: torch modules from volumes (B, C, X, Y[, Z]) to logits of the same size, one network a file.
 
-``build(name, ...)`` makes one by name; ``registry.NETWORKS`` lists them. ``official`` renames the state dicts of the
-authors' releases. Needs torch and MONAI only.
+``build(name, ...)`` makes one by name; ``registry.NETWORKS`` lists them. ``official`` renames the
+state dicts of the authors' releases. Needs torch and MONAI only.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .attention_unet import AttentionUNet
-from .grid_attention import GridAttentionGate
+from .layers.grid_attention import GridAttentionGate
 from .registry import NETWORKS, build, build_for_volumes, network_options
 from .slices import SliceBySlice
 from .unet import UNet

@@ -6,7 +6,7 @@ import torch
 from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 
-from .blocks import (
+from .layers.blocks import (
     ConvBlock,
     ConvUnit,
     FusedHeads,
@@ -21,7 +21,7 @@ from .blocks import (
     resize,
     spatial_size,
 )
-from .grid_attention import GridAttentionGate, ParallelGates, per_axis
+from .layers.grid_attention import GridAttentionGate, ParallelGates, per_axis
 
 VARIANTS = {"ct_multi": 2, "ct_single": 1, "grid_gating": 1}
 """Name of a variant -> gates on a skip connection."""
@@ -32,36 +32,40 @@ class AttentionUNet(nn.Module):
 
     Variants, as the authors published them:
 
-    * ``"ct_multi"``, ``"ct_single"``: 3x3x3 convolutions, pooling (2, 2, 2), two or one gate a skip followed
-      by a combining convolution. The deepest gate listens to a gating signal made from the bottom level, the
-      others to the decoder level below them. Four heads fused into one output. ``"ct_multi"`` has the paper's
-      size.
-    * ``"grid_gating"``: 3x3x1 convolutions, pooling (2, 2, 1), one gate a skip used directly; all three
-      listen to the same signal from the bottom level. One head.
+    * ``"ct_multi"``, ``"ct_single"``: 3x3x3 convolutions, pooling (2, 2, 2), two or one gate a skip
+      followed by a combining convolution. The deepest gate listens to a gating signal made from the
+      bottom level, the others to the decoder level below them. Four heads fused into one output.
+      ``"ct_multi"`` has the paper's size.
+    * ``"grid_gating"``: 3x3x1 convolutions, pooling (2, 2, 1), one gate a skip used directly; all
+      three listen to the same signal from the bottom level. One head.
 
     In 2D the last axis of all kernels and strides falls away.
 
-    Any size is taken: axes are padded at their end to a multiple of ``divisor`` by repeating the border, and
-    the logits cropped back. Sizes that are multiples already (training windows should be) are not touched.
+    Any size is taken: axes are padded at their end to a multiple of ``divisor`` by repeating the
+    border, and the logits cropped back. Sizes that are multiples already (training windows should
+    be) are not touched.
 
     Args:
         variant: see above.
-        feature_scale: the five levels have (64, 128, 256, 512, 1024) / feature_scale channels, rounded down;
-            paper: 4.
+        feature_scale: the five levels have (64, 128, 256, 512, 1024) / feature_scale channels,
+            rounded down; paper: 4.
         filters: other channels than those, five numbers, the finest level first.
-        subsample: voxels of a skip to one of its attention grid, one number or one an axis; paper: 2.
-        gating: how attention features become coefficients: "sigmoid" (the paper's), "softplus" or "softmax"; see
-            grid_attention.GATINGS.
+        subsample: voxels of a skip to one of its attention grid, one number or one an axis; paper:
+            2.
+        gating: how attention features become coefficients: "sigmoid" (the paper's), "softplus" or
+            "softmax"; see grid_attention.GATINGS.
         norm: "batch" is the paper's; "instance" is steadier at a batch of 1 or 2.
-        align_corners: of all linear interpolation. The authors' code predates the choice and ran with True.
+        align_corners: of all linear interpolation. The authors' code predates the choice and ran
+            with True.
 
     Attributes:
-        divisor: sizes the network takes without padding are multiples of it: (16, 16, 16), or (16, 16, 1).
+        divisor: sizes the network takes without padding are multiples of it: (16, 16, 16), or (16,
+            16, 1).
 
     Raises:
-        ValueError: an argument out of range; in forward, an input of the wrong rank or channel count, or so
-            small that the norm has a single value a channel to work on (16^3 voxels in a batch of 1, in
-            training).
+        ValueError: an argument out of range; in forward, an input of the wrong rank or channel
+            count, or so small that the norm has a single value a channel to work on (16^3 voxels in
+            a batch of 1, in training).
     """
 
     def __init__(
@@ -98,7 +102,14 @@ class AttentionUNet(nn.Module):
             return ConvBlock(spatial_dims, channels, width, kernel_size=kernel, norm=norm)
 
         def up(deeper: int, skip: int) -> UpBlock:
-            return UpBlock(spatial_dims, deeper, skip, kernel_size=kernel, norm=norm, align_corners=align_corners)
+            return UpBlock(
+                spatial_dims,
+                deeper,
+                skip,
+                kernel_size=kernel,
+                norm=norm,
+                align_corners=align_corners,
+            )
 
         def gate(skip: int, signal: int) -> nn.Module:
             if ct:
@@ -149,8 +160,8 @@ class AttentionUNet(nn.Module):
     def attend(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The logits, and the attention coefficients of each gate, for display.
 
-        Coefficients: "gate2" (fine), "gate3", "gate4" (coarse) -> (B, gates on a skip, X, Y[, Z]), in 0..1,
-        interpolated linearly from the skip's grid to the input's.
+        Coefficients: "gate2" (fine), "gate3", "gate4" (coarse) -> (B, gates on a skip, X, Y[, Z]),
+        in 0..1, interpolated linearly from the skip's grid to the input's.
         """
         logits, coefficients = self._gated(x)
         grid = spatial_size(pad_at_end(x, list(self.divisor), list(self.minimum)))

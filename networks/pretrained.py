@@ -1,8 +1,8 @@
 """Weights of 2D image classifiers, from local files, for the 2D and 3D networks here.
 
-The papers' results rest on encoders trained on ImageNet. ``load_resnet`` and ``load_vit`` take state dicts in
-torchvision's naming of ResNets and in timm's of DeiT and ViT, adapt them to the network (channels of the input,
-third axis, token grid) and put them in. Nothing is downloaded.
+The papers' results rest on encoders trained on ImageNet. ``load_resnet`` and ``load_vit`` take
+state dicts in torchvision's naming of ResNets and in timm's of DeiT and ViT, adapt them to the
+network (channels of the input, third axis, token grid) and put them in. Nothing is downloaded.
 """
 
 import math
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .vision_transformer import VisionTransformer, resize_positions
+from .layers.vision_transformer import VisionTransformer, resize_positions
 
 Weights = Mapping[str, Tensor] | str | Path
 """A state dict, or the path of a file of one."""
@@ -32,27 +32,35 @@ class Loaded(NamedTuple):
 def load_resnet(trunk: nn.Module, weights: Weights) -> Loaded:
     """Put a ResNet's weights, in torchvision's naming, into a trunk of that naming (TransFuse's ``trunk``).
 
-    Kernels are inflated along the third axis for a 3D trunk, the first convolution is adapted to the
-    trunk's channels. Stages that the trunk has not, and the classifier, are dropped.
+    Kernels are inflated along the third axis for a 3D trunk, the first convolution is adapted to
+    the trunk's channels. Stages that the trunk has not, and the classifier, are dropped.
 
     Raises:
-        ValueError: the state dict lacks a tensor of the trunk, or one has another shape; the trunk is left as
-            it was.
+        ValueError: the state dict lacks a tensor of the trunk, or one has another shape; the trunk
+            is left as it was.
     """
     source = read_state_dict(weights)
-    return _put(trunk, {name: source[name] for name in trunk.state_dict() if name in source}, source, "conv1.weight")
+    return _put(
+        trunk,
+        {name: source[name] for name in trunk.state_dict() if name in source},
+        source,
+        "conv1.weight",
+    )
 
 
-def load_vit(transformer: VisionTransformer, weights: Weights, *, grid: Sequence[int] | None = None) -> Loaded:
+def load_vit(
+    transformer: VisionTransformer, weights: Weights, *, grid: Sequence[int] | None = None
+) -> Loaded:
     """Put a ViT's weights, in timm's naming (deit, vit), into a VisionTransformer.
 
-    The patch projection is inflated along the third axis for a 3D network and adapted to its channels. Position
-    embeddings lose those of the class and distillation tokens and are interpolated to the network's token
-    grid; in 3D all tokens along the third axis get the same. Class token, classifier and the blocks that the
-    network has not are dropped.
+    The patch projection is inflated along the third axis for a 3D network and adapted to its
+    channels. Position embeddings lose those of the class and distillation tokens and are
+    interpolated to the network's token grid; in 3D all tokens along the third axis get the same.
+    Class token, classifier and the blocks that the network has not are dropped.
 
     Args:
-        grid: the token grid of the file's position embeddings; None for a square one, as timm's are.
+        grid: the token grid of the file's position embeddings; None for a square one, as timm's
+            are.
 
     Raises:
         ValueError: as load_resnet; or the file's position embeddings do not make up its token grid.
@@ -69,8 +77,8 @@ def load_vit(transformer: VisionTransformer, weights: Weights, *, grid: Sequence
 def read_state_dict(weights: Weights) -> dict[str, Tensor]:
     """A state dict as it is, or read from a file with ``weights_only=True``.
 
-    Checkpoints that keep it under "model" or "state_dict", and the prefix "module." of parallel training, are
-    unpacked. Raises ValueError when there are no tensors in it.
+    Checkpoints that keep it under "model" or "state_dict", and the prefix "module." of parallel
+    training, are unpacked. Raises ValueError when there are no tensors in it.
     """
     content: Any = weights
     if isinstance(weights, (str, Path)):
@@ -78,16 +86,22 @@ def read_state_dict(weights: Weights) -> dict[str, Tensor]:
     for key in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, Mapping) or not any(
+        isinstance(value, Tensor) for value in content.values()
+    ):
         raise ValueError("the weights are no state dict: there are no tensors by name in them.")
-    return {name.removeprefix("module."): value for name, value in content.items() if isinstance(value, Tensor)}
+    return {
+        name.removeprefix("module."): value
+        for name, value in content.items()
+        if isinstance(value, Tensor)
+    }
 
 
 def inflate(kernel: Tensor, depth: int) -> Tensor:
     """A 2D kernel (O, I, X, Y) repeated along a new last axis and divided by its size: (O, I, X, Y, depth).
 
-    So that an input that is constant along that axis gives the 2D convolution's output (Carreira and
-    Zisserman 2017, arXiv 1705.07750). ``depth`` is the 3D kernel's size there.
+    So that an input that is constant along that axis gives the 2D convolution's output (Carreira
+    and Zisserman 2017, arXiv 1705.07750). ``depth`` is the 3D kernel's size there.
     """
     return (kernel / depth).unsqueeze(-1).repeat_interleave(depth, dim=-1)
 
@@ -95,8 +109,8 @@ def inflate(kernel: Tensor, depth: int) -> Tensor:
 def adapt_channels(kernel: Tensor, in_channels: int) -> Tensor:
     """A kernel on RGB (O, 3, ...) for another number of channels: (O, in_channels, ...).
 
-    Each channel gets the sum over R, G and B divided by ``in_channels``: a grey image, given once or in
-    every channel, gives what it gave as RGB. A kernel that has ``in_channels`` already stays.
+    Each channel gets the sum over R, G and B divided by ``in_channels``: a grey image, given once
+    or in every channel, gives what it gave as RGB. A kernel that has ``in_channels`` already stays.
     """
     if kernel.shape[1] == in_channels:
         return kernel
@@ -122,16 +136,21 @@ def _put(
             value = adapt_channels(value, wanted.shape[1])
         if value.shape != wanted.shape:
             raise ValueError(
-                f"the pretrained {(names or {}).get(name, name)} has the shape {list(value.shape)} and the network's "
-                f"{name} {list(wanted.shape)}: build the network with the widths of the pretrained one."
+                f"the pretrained {(names or {}).get(name, name)} has the shape {list(value.shape)} "
+                "and the network's "
+                f"{name} {list(wanted.shape)}: build the network with the widths of the pretrained "
+                "one."
             )
         adapted[name] = value
     # torchvision's old files have no count of batches
-    missing = [name for name in own if name not in adapted and not name.endswith("num_batches_tracked")]
+    missing = [
+        name for name in own if name not in adapted and not name.endswith("num_batches_tracked")
+    ]
     if missing:
         raise ValueError(
             f"{len(missing)} tensors of the network are not in the pretrained weights, for example "
-            f"{(names or {}).get(missing[0], missing[0])}: is it that network, and torchvision's or timm's naming?"
+            f"{(names or {}).get(missing[0], missing[0])}: is it that network, and torchvision's "
+            "or timm's naming?"
         )
     module.load_state_dict(adapted, strict=False)
     used = {(names or {}).get(name, name) for name in adapted}
@@ -144,17 +163,22 @@ def _timm_name(name: str) -> str:
     return re.sub(r"^patches\.", "patch_embed.proj.", name).replace(".attention.", ".attn.")
 
 
-def _positions(positions: Tensor, others: int, grid: Sequence[int] | None, transformer: VisionTransformer) -> Tensor:
+def _positions(
+    positions: Tensor, others: int, grid: Sequence[int] | None, transformer: VisionTransformer
+) -> Tensor:
     """(1, others + n, C) or (1, n, C) of a 2D file with ``others`` tokens -> (1, tokens, C) of the network."""
     count, target = positions.shape[1], list(transformer.grid)
     for extra in (others, 0):  # some files give the class token no position
         side = math.isqrt(max(count - extra, 0))
         shape = list(grid or (side, side))
         if side and math.prod(shape) == count - extra:
-            flat = resize_positions(positions[:, extra:], shape, target[:2], transformer.align_corners)
+            flat = resize_positions(
+                positions[:, extra:], shape, target[:2], transformer.align_corners
+            )
             repeats = math.prod(target[2:])  # 1 in 2D; the third axis is the fastest
             return flat.repeat_interleave(repeats, dim=1)
     raise ValueError(
         f"the pretrained network has {count} position embeddings, which are no token grid "
-        f"{list(grid) if grid else 'of equal sides'} with or without its class token: give the file's grid."
+        f"{list(grid) if grid else 'of equal sides'} with or without its class token: give the "
+        "file's grid."
     )

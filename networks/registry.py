@@ -25,13 +25,13 @@ _HOMES = {
     "unetr": "unetr.unetr",
     "wide_unet": "unet_plus_plus_family.wide_unet",
     # MONAI's own, by the names of its classes
-    "DynUNet": "monai_networks.dyn_unet",
-    "MedNeXt": "monai_networks.med_next",
-    "SegResNet": "monai_networks.seg_res_net",
-    "SwinUNETR": "monai_networks.swin_unetr",
-    "UNETR": "monai_networks.monai_unetr",
-    "UNet": "monai_networks.monai_unet",
-    "VNet": "monai_networks.v_net",
+    "DynUNet": "monai.networks.dyn_unet",
+    "MedNeXt": "monai.networks.med_next",
+    "SegResNet": "monai.networks.seg_res_net",
+    "SwinUNETR": "monai.networks.swin_unetr",
+    "UNETR": "monai.networks.monai_unetr",
+    "UNet": "monai.networks.monai_unet",
+    "VNet": "monai.networks.v_net",
 }
 
 
@@ -39,7 +39,7 @@ class _Networks(Mapping[str, "Callable[..., nn.Module]"]):
     """Name -> class or function, imported when it is asked for."""
 
     def __getitem__(self, name: str) -> Callable[..., nn.Module]:
-        module, _, network = _HOMES[name].partition(".")
+        module, _, network = _HOMES[name].rpartition(".")
         return getattr(import_module(f".{module}", __package__), network)
 
     def __iter__(self) -> Iterator[str]:
@@ -53,25 +53,30 @@ NETWORKS: Mapping[str, Callable[..., nn.Module]] = _Networks()
 """Name -> what makes the network: ours, then MONAI's own under the names of its classes."""
 
 
-def build(name: str, *, spatial_dims: int = 3, in_channels: int = 1, out_channels: int, **options: Any) -> nn.Module:
+def build(
+    name: str, *, spatial_dims: int = 3, in_channels: int = 1, out_channels: int, **options: Any
+) -> nn.Module:
     """The network called ``name`` (a key of NETWORKS), with initial weights.
 
-    ``options`` are the keyword options of that network. Input is (B, in_channels, ...) and output logits (B,
-    out_channels, ...), ``out_channels`` counting the background.
+    ``options`` are the keyword options of that network. Input is (B, in_channels, ...) and output
+    logits (B, out_channels, ...), ``out_channels`` counting the background.
 
-    Every network has ``divisor`` (a tuple, one number an axis): windows are best made of its multiples. Where one has
-    ``head_weights`` of more than one number, it gives in training a list of logits, its main head first, each to be
-    counted in the loss with its weight; in eval mode it gives one tensor.
+    Every network has ``divisor`` (a tuple, one number an axis): windows are best made of its
+    multiples. Where one has ``head_weights`` of more than one number, it gives in training a list
+    of logits, its main head first, each to be counted in the loss with its weight; in eval mode it
+    gives one tensor.
 
     Raises:
-        ValueError: no network, or no option of it, has that name (the text gives the nearest and all of
-            them), or the network refuses a value.
+        ValueError: no network, or no option of it, has that name (the text gives the nearest and
+            all of them), or the network refuses a value.
     """
     known = network_options(name)
     for option in options:
         if option not in known:
             raise ValueError(_unknown(f"option of the network {name!r}", option, known))
-    return NETWORKS[name](spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **options)
+    return NETWORKS[name](
+        spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **options
+    )
 
 
 def build_for_volumes(name: str, *, spatial_dims: int = 3, **options: Any) -> nn.Module:
@@ -97,7 +102,9 @@ def network_options(name: str) -> dict[str, Any]:
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    by_letters = {one.lower(): one for one in sorted(known, key=str.islower)}  # of two that differ in case, our own
+    by_letters = {
+        one.lower(): one for one in sorted(known, key=str.islower)
+    }  # of two that differ in case, our own
     near = get_close_matches(name.lower(), list(by_letters), n=1, cutoff=0.4)
     hint = f" Did you mean {by_letters[near[0]]!r}?" if near else ""
     return f"there is no {kind} called {name!r}.{hint} Known: {', '.join(sorted(known))}."

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 class SliceBySlice(nn.Module):
     """A 2D network that takes windows of volumes: each slice of the last axis on its own, all of them as one batch.
 
-    So the papers that are 2D train and infer as they are, in bundles whose windows are (X, Y, slices). State-dict keys
-    are the 2D network's own, so that its checkpoints (published ones too) are those of this one.
+    So the papers that are 2D train and infer as they are, in bundles whose windows are (X, Y,
+    slices). State-dict keys are the 2D network's own, so that its checkpoints (published ones too)
+    are those of this one.
 
     Args:
         network: built with spatial_dims 2.
@@ -44,7 +45,9 @@ class SliceBySlice(nn.Module):
     def _attend(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The logits and attention maps of windows of volumes: the network's, with the slices as their last axis."""
         logits, maps = self.network.attend(to_slices(x))  # type: ignore[operator]
-        return to_volumes(logits, len(x)), {name: to_volumes(found, len(x)) for name, found in maps.items()}
+        return to_volumes(logits, len(x)), {
+            name: to_volumes(found, len(x)) for name, found in maps.items()
+        }
 
     def _pruned(self, depth: int) -> "SliceBySlice":
         """The network pruned to a depth; see UNetPlusPlus."""
@@ -59,7 +62,9 @@ def network_of_slices(network: nn.Module) -> nn.Module:
 def to_slices(x: Tensor) -> Tensor:
     """(B, C, X, Y, slices) -> (B * slices, C, X, Y)."""
     if x.dim() != 5:
-        raise ValueError(f"windows of volumes are (B, C, X, Y, slices), not of the shape {list(x.shape)}")
+        raise ValueError(
+            f"windows of volumes are (B, C, X, Y, slices), not of the shape {list(x.shape)}"
+        )
     return x.permute(0, 4, 1, 2, 3).flatten(0, 1)
 
 
@@ -72,7 +77,9 @@ def _numbers(network: nn.Module, name: str, missing: tuple[Any, ...]) -> tuple[A
     return tuple(getattr(network, name, missing))
 
 
-def _without_prefix(module: nn.Module, state: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
+def _without_prefix(
+    module: nn.Module, state: dict[str, Any], prefix: str, metadata: dict[str, Any]
+) -> None:
     _rename(state, f"{prefix}network.", prefix)
 
 

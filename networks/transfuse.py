@@ -1,7 +1,7 @@
 """TransFuse S and L: a CNN and a transformer side by side (Zhang et al. 2021, arXiv 2102.08005).
 
-The paper's network is 2D. The 3D one is its natural extension: every kernel, stride and patch goes along the
-third axis as along the other two.
+The paper's network is 2D. The 3D one is its natural extension: every kernel, stride and patch goes
+along the third axis as along the other two.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from monai.networks.layers.factories import Dropout
 from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
 
-from .bifusion import BiFusion
-from .blocks import (
+from .layers.bifusion import BiFusion
+from .layers.blocks import (
     ConvUnit,
     check_input,
     check_statistics,
@@ -23,11 +23,17 @@ from .blocks import (
     resize,
     spatial_size,
 )
-from .vision_transformer import VisionTransformer
+from .layers.vision_transformer import VisionTransformer
 
 SIZES: dict[str, dict[str, Any]] = {
     "S": {"bottleneck": False, "widths": (64, 128, 256), "embed_dim": 384, "depth": 8, "heads": 6},
-    "L": {"bottleneck": True, "widths": (256, 512, 1024), "embed_dim": 768, "depth": 12, "heads": 12},
+    "L": {
+        "bottleneck": True,
+        "widths": (256, 512, 1024),
+        "embed_dim": 768,
+        "depth": 12,
+        "heads": 12,
+    },
 }
 """TransFuse-S is ResNet-34 and DeiT-small cut to 8 blocks, -L ResNet-50 and DeiT-base."""
 
@@ -38,26 +44,31 @@ class TransFuse(nn.Module):
     """ResNet and ViT in parallel, joined by BiFusion at three scales, with three supervised maps.
 
     Forward in training: [map_2, map_1, map_x], logits (B, out_channels, ...) of the joint path, the
-    transformer alone and the first fusion, all at the input's size. In eval: map_2. Any size is taken: axes
-    are padded at their end to multiples of 16 by repeating the border, and the logits cropped back.
+    transformer alone and the first fusion, all at the input's size. In eval: map_2. Any size is
+    taken: axes are padded at their end to multiples of 16 by repeating the border, and the logits
+    cropped back.
 
     Args:
-        size: "S" (26.2 M parameters in 2D) or "L" (143.5 M); the five options after img_size replace its numbers.
-        img_size: voxels of the training window, one number or one an axis, multiples of 16; it gives the grid
-            of the position embedding, which is interpolated for other windows. None: (192, 256), in 3D 96.
-        widths: channels of the CNN's maps at 1/4, 1/8 and 1/16, and of the decoder; the stem has the first
-            of them, a quarter of it when "L".
+        size: "S" (26.2 M parameters in 2D) or "L" (143.5 M); the five options after img_size
+            replace its numbers.
+        img_size: voxels of the training window, one number or one an axis, multiples of 16; it
+            gives the grid of the position embedding, which is interpolated for other windows. None:
+            (192, 256), in 3D 96.
+        widths: channels of the CNN's maps at 1/4, 1/8 and 1/16, and of the decoder; the stem has
+            the first of them, a quarter of it when "L".
         blocks: residual blocks of the three CNN stages.
         embed_dim, depth, heads: of the transformer, whose MLPs have 4 * embed_dim channels.
-        dropout: channel dropout of the three maps of each branch, half of it at the end of each BiFusion.
+        dropout: channel dropout of the three maps of each branch, half of it at the end of each
+            BiFusion.
 
     Attributes:
-        divisor: sizes the network takes without padding are multiples of it: (16, 16, 16), in 2D (16, 16).
+        divisor: sizes the network takes without padding are multiples of it: (16, 16, 16), in 2D
+            (16, 16).
         head_weights: (0.5, 0.3, 0.2), the weights of map_2, map_1 and map_x in the loss.
 
     Raises:
-        ValueError: an argument out of range; in forward, an input of the wrong rank or channel count, or in
-            training so small that batch norm has a single value a channel.
+        ValueError: an argument out of range; in forward, an input of the wrong rank or channel
+            count, or in training so small that batch norm has a single value a channel.
     """
 
     head_weights = (0.5, 0.3, 0.2)
@@ -83,12 +94,16 @@ class TransFuse(nn.Module):
         if size not in SIZES:
             raise ValueError(f"size is {size!r}: choose one of {', '.join(SIZES)}.")
         preset = SIZES[size]
-        w1, w2, w3 = widths = _three("widths", widths or preset["widths"], 4 if preset["bottleneck"] else 2)
+        w1, w2, w3 = widths = _three(
+            "widths", widths or preset["widths"], 4 if preset["bottleneck"] else 2
+        )
         tokens = embed_dim or preset["embed_dim"]
         self.spatial_dims, self.in_channels = spatial_dims, in_channels
         self.divisor = (PATCH,) * spatial_dims
 
-        self.trunk = ResNetTrunk(spatial_dims, in_channels, widths, blocks, bottleneck=preset["bottleneck"])
+        self.trunk = ResNetTrunk(
+            spatial_dims, in_channels, widths, blocks, bottleneck=preset["bottleneck"]
+        )
         self.transformer = VisionTransformer(
             spatial_dims,
             in_channels,
@@ -98,8 +113,8 @@ class TransFuse(nn.Module):
             depth=depth or preset["depth"],
             heads=heads or preset["heads"],
         )
-        # The authors' network carries DeiT's class token along without using it. Frozen, it keeps their parameter
-        # count and their checkpoints whole, and asks for no gradient.
+        # The authors' network carries DeiT's class token along without using it. Frozen, it keeps
+        # their parameter count and their checkpoints whole, and asks for no gradient.
         self.class_token = nn.Parameter(torch.zeros(1, 1, tokens), requires_grad=False)
         self.dropout = Dropout[Dropout.DROPOUT, spatial_dims](dropout)
         self.up1, self.up2 = Up(spatial_dims, tokens, 0, w2), Up(spatial_dims, w2, 0, w1)
@@ -107,7 +122,9 @@ class TransFuse(nn.Module):
         self.fuse1 = BiFusion(spatial_dims, w2, w2, w2, w2, reduction=2, dropout=dropout / 2)
         self.fuse2 = BiFusion(spatial_dims, w1, w1, w1, w1, reduction=1, dropout=dropout / 2)
         self.joint1, self.joint2 = Up(spatial_dims, w3, w2, w2), Up(spatial_dims, w2, w1, w1)
-        self.head_x = nn.Sequential(ConvUnit(spatial_dims, w3, w1), *_head(spatial_dims, w1, out_channels))
+        self.head_x = nn.Sequential(
+            ConvUnit(spatial_dims, w3, w1), *_head(spatial_dims, w1, out_channels)
+        )
         self.head_1 = nn.Sequential(*_head(spatial_dims, w1, out_channels))
         self.head_2 = nn.Sequential(*_head(spatial_dims, w1, out_channels))
         for name, part in self.named_children():
@@ -145,12 +162,18 @@ class TransFuse(nn.Module):
 class ResNetTrunk(ResNet):
     """MONAI's ResNet in torchvision's arithmetic and names, up to the third of its four stages.
 
-    Stride 2 on every axis in the stem, its pooling and the last two stages; shortcuts of 1x1 convolution
-    without bias and norm; stride on the 3x3 convolution of a bottleneck.
+    Stride 2 on every axis in the stem, its pooling and the last two stages; shortcuts of 1x1
+    convolution without bias and norm; stride on the 3x3 convolution of a bottleneck.
     """
 
     def __init__(
-        self, spatial_dims: int, in_channels: int, widths: Sequence[int], blocks: Sequence[int], *, bottleneck: bool
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        *,
+        bottleneck: bool,
     ) -> None:
         planes = [width // 4 if bottleneck else width for width in widths]
         super().__init__(
@@ -177,18 +200,25 @@ class ResNetTrunk(ResNet):
 class Up(nn.Module):
     """One decoder level: linear x2 (align_corners), the gated skip before it if there is one, DoubleConv.
 
-    Deeper (B, deeper_channels, ...), skip (B, skip_channels, twice ...) or None when ``skip_channels`` is 0 ->
-    (B, out_channels, twice ...).
+    Deeper (B, deeper_channels, ...), skip (B, skip_channels, twice ...) or None when
+    ``skip_channels`` is 0 -> (B, out_channels, twice ...).
     """
 
-    def __init__(self, spatial_dims: int, deeper_channels: int, skip_channels: int, out_channels: int) -> None:
+    def __init__(
+        self, spatial_dims: int, deeper_channels: int, skip_channels: int, out_channels: int
+    ) -> None:
         super().__init__()
-        self.gate = AttentionGate(spatial_dims, deeper_channels, skip_channels, out_channels) if skip_channels else None
+        self.gate = (
+            AttentionGate(spatial_dims, deeper_channels, skip_channels, out_channels)
+            if skip_channels
+            else None
+        )
         self.block = DoubleConv(spatial_dims, deeper_channels + skip_channels, out_channels)
 
     def forward(self, deeper: Tensor, skip: Tensor | None = None) -> Tensor:
         """See the class."""
-        # sizes are multiples of 16, so twice the deeper map is the skip's size: nothing is left to pad
+        # sizes are multiples of 16, so twice the deeper map is the skip's size: nothing is left to
+        # pad
         raised = resize(deeper, [2 * size for size in spatial_size(deeper)], True)
         if self.gate is not None and skip is not None:
             raised = torch.cat([self.gate(raised, skip), raised], dim=1)
@@ -201,15 +231,21 @@ class AttentionGate(nn.Module):
     g (B, gating_channels, ...) and skip (B, skip_channels, ...), of one size -> as the skip.
     """
 
-    def __init__(self, spatial_dims: int, gating_channels: int, skip_channels: int, inner_channels: int) -> None:
+    def __init__(
+        self, spatial_dims: int, gating_channels: int, skip_channels: int, inner_channels: int
+    ) -> None:
         super().__init__()
-        self.project_gating = ConvUnit(spatial_dims, gating_channels, inner_channels, activation=False)
+        self.project_gating = ConvUnit(
+            spatial_dims, gating_channels, inner_channels, activation=False
+        )
         self.project_skip = ConvUnit(spatial_dims, skip_channels, inner_channels, activation=False)
         self.score = ConvUnit(spatial_dims, inner_channels, 1, activation=False)
 
     def forward(self, g: Tensor, skip: Tensor) -> Tensor:
         """See the class."""
-        return skip * torch.sigmoid(self.score(torch.relu(self.project_gating(g) + self.project_skip(skip))))
+        return skip * torch.sigmoid(
+            self.score(torch.relu(self.project_gating(g) + self.project_skip(skip)))
+        )
 
 
 class DoubleConv(nn.Module):
@@ -219,7 +255,9 @@ class DoubleConv(nn.Module):
         super().__init__()
         kernel = (3, 3, 3)
         self.first = ConvUnit(spatial_dims, in_channels, out_channels, kernel_size=kernel)
-        self.second = ConvUnit(spatial_dims, out_channels, out_channels, kernel_size=kernel, activation=False)
+        self.second = ConvUnit(
+            spatial_dims, out_channels, out_channels, kernel_size=kernel, activation=False
+        )
         self.shortcut = ConvUnit(spatial_dims, in_channels, out_channels, activation=False)
 
     def forward(self, x: Tensor) -> Tensor:

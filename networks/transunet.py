@@ -6,34 +6,46 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .blocks import check_input, convolution, crop_at_end, normalisation, pad_at_end, resize, spatial_size
-from .hybrid_resnet import HybridResNet
-from .vision_transformer import TransformerBlock, resize_positions
+from .layers.blocks import (
+    check_input,
+    convolution,
+    crop_at_end,
+    normalisation,
+    pad_at_end,
+    resize,
+    spatial_size,
+)
+from .layers.hybrid_resnet import HybridResNet
+from .layers.vision_transformer import TransformerBlock, resize_positions
 
 PATCH = 16  # voxels an axis of one token
 WINDOW = {2: 224, 3: 96}
-RESNET_CHANNELS = 3  # the published weights are of colour images, so a single channel is given three times
+RESNET_CHANNELS = (
+    3  # the published weights are of colour images, so a single channel is given three times
+)
 LAYER_EPS = 1e-6
 
 
 class TransUNet(nn.Module):
     """Hybrid encoder and cascaded up-sampler: the paper's R50-ViT-B_16 at the defaults in 2D.
 
-    A ResNet-50 that stops at /16 gives features of which each position is a token, and a vision transformer works on
-    the tokens. A decoder of convolutions takes them back to the input's size, with the ResNet's maps at /8, /4 and /2
-    concatenated on the way. At 224^2 with 9 classes it has 105,277,081 parameters (commonly printed as 105.28 M).
+    A ResNet-50 that stops at /16 gives features of which each position is a token, and a vision
+    transformer works on the tokens. A decoder of convolutions takes them back to the input's size,
+    with the ResNet's maps at /8, /4 and /2 concatenated on the way. At 224^2 with 9 classes it has
+    105,277,081 parameters (commonly printed as 105.28 M).
 
-    The 3D form is the same network with 3D convolutions, linear interpolation along three axes and tokens of 16^3
-    voxels. It is not the paper's.
+    The 3D form is the same network with 3D convolutions, linear interpolation along three axes and
+    tokens of 16^3 voxels. It is not the paper's.
 
-    The network is made for windows of ``img_size``, and takes others by resizing its position embeddings linearly.
-    Any size is taken: axes are padded at their end to a multiple of ``divisor`` by repeating the border, and the
-    logits cropped back.
+    The network is made for windows of ``img_size``, and takes others by resizing its position
+    embeddings linearly. Any size is taken: axes are padded at their end to a multiple of
+    ``divisor`` by repeating the border, and the logits cropped back.
 
     Args:
-        img_size: voxels of the training window, one number or one an axis, multiples of 16; by default 224 in 2D
-            (the paper's) and 96 in 3D.
-        stem_width: channels of the ResNet at /2; at /4, /8 and /16 it has 4, 8 and 16 times as many. Paper: 64.
+        img_size: voxels of the training window, one number or one an axis, multiples of 16; by
+            default 224 in 2D (the paper's) and 96 in 3D.
+        stem_width: channels of the ResNet at /2; at /4, /8 and /16 it has 4, 8 and 16 times as
+            many. Paper: 64.
         units: of the ResNet's three stages; paper: (3, 4, 9).
         groups: of the ResNet's group norms, a divisor of ``stem_width``; paper: 32.
         hidden_size, num_layers, num_heads, mlp_dim: of the transformer; paper: 768, 12, 12, 3072.
@@ -41,12 +53,14 @@ class TransUNet(nn.Module):
         dropout_rate: on the embedded tokens and in the transformer's MLPs; paper: 0.1.
 
     Attributes:
-        divisor: sizes the network takes without padding are multiples of it: (16, 16, 16), in 2D (16, 16).
+        divisor: sizes the network takes without padding are multiples of it: (16, 16, 16), in 2D
+            (16, 16).
         head_weights: (1.0,), for it has one head.
 
     Raises:
-        ValueError: an argument out of range; in forward, an input of the wrong rank or channel count, or one that
-            makes a single token (16 voxels or fewer on every axis), on which norms have nothing to work.
+        ValueError: an argument out of range; in forward, an input of the wrong rank or channel
+            count, or one that makes a single token (16 voxels or fewer on every axis), on which
+            norms have nothing to work.
     """
 
     def __init__(
@@ -70,23 +84,38 @@ class TransUNet(nn.Module):
         if spatial_dims not in (2, 3):
             raise ValueError(f"spatial_dims is {spatial_dims}: this network is built for 2 or 3.")
         if num_heads < 1 or hidden_size < 1 or hidden_size % num_heads:
-            raise ValueError(f"hidden_size {hidden_size} must be a multiple of num_heads {num_heads}.")
+            raise ValueError(
+                f"hidden_size {hidden_size} must be a multiple of num_heads {num_heads}."
+            )
         if len(decoder_widths) != 5 or any(width < 1 for width in decoder_widths):
-            raise ValueError(f"decoder_widths is {list(decoder_widths)}: give five positive numbers, from /16 to 1.")
+            raise ValueError(
+                f"decoder_widths is {list(decoder_widths)}: give five positive numbers, from /16 "
+                "to 1."
+            )
         if num_layers < 1 or mlp_dim < 1:
-            raise ValueError(f"num_layers is {num_layers} and mlp_dim {mlp_dim}: both must be 1 or more.")
+            raise ValueError(
+                f"num_layers is {num_layers} and mlp_dim {mlp_dim}: both must be 1 or more."
+            )
         if not 0 <= dropout_rate < 1:
-            raise ValueError(f"dropout_rate is {dropout_rate}: it must be at least 0 and less than 1.")
+            raise ValueError(
+                f"dropout_rate is {dropout_rate}: it must be at least 0 and less than 1."
+            )
         self.spatial_dims, self.in_channels = spatial_dims, in_channels
         self.divisor, self.head_weights = (PATCH,) * spatial_dims, (1.0,)
-        self.grid = _token_grid(WINDOW[spatial_dims] if img_size is None else img_size, spatial_dims)
+        self.grid = _token_grid(
+            WINDOW[spatial_dims] if img_size is None else img_size, spatial_dims
+        )
 
         channels = RESNET_CHANNELS if in_channels == 1 else in_channels
-        self.resnet = HybridResNet(spatial_dims, channels, width=stem_width, units=units, groups=groups)
+        self.resnet = HybridResNet(
+            spatial_dims, channels, width=stem_width, units=units, groups=groups
+        )
         self.embedding = convolution(spatial_dims, self.resnet.widths[-1], hidden_size)
         self.positions = nn.Parameter(torch.zeros(1, math.prod(self.grid), hidden_size))
         self.dropout = nn.Dropout(dropout_rate)
-        self.layers = nn.ModuleList(_layer(hidden_size, num_heads, mlp_dim, dropout_rate) for _ in range(num_layers))
+        self.layers = nn.ModuleList(
+            _layer(hidden_size, num_heads, mlp_dim, dropout_rate) for _ in range(num_layers)
+        )
         self.norm = nn.LayerNorm(hidden_size, eps=LAYER_EPS)
 
         half, quarter, eighth, _ = self.resnet.widths
@@ -95,7 +124,9 @@ class TransUNet(nn.Module):
             CascadeBlock(spatial_dims, decoder_widths[level], skip, decoder_widths[level + 1])
             for level, skip in enumerate((eighth, quarter, half, 0))
         )
-        self.head = convolution(spatial_dims, decoder_widths[-1], out_channels, kernel_size=3, padding=1)
+        self.head = convolution(
+            spatial_dims, decoder_widths[-1], out_channels, kernel_size=3, padding=1
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, X, Y[, Z]) -> logits (B, out_channels, X, Y[, Z]); no softmax inside."""
@@ -104,7 +135,8 @@ class TransUNet(nn.Module):
         patch = self.divisor[0]
         if max(size) <= patch:
             raise ValueError(
-                f"the window is too small: {size} makes a single token, and norms see one value a channel at /16; use "
+                f"the window is too small: {size} makes a single token, and norms see one value a "
+                "channel at /16; use "
                 f"one of more than {patch} voxels along at least one axis."
             )
         x = pad_at_end(x, list(self.divisor), list(self.divisor))
@@ -129,7 +161,9 @@ class TransUNet(nn.Module):
 class CascadeBlock(nn.Module):
     """One step of the up-sampler: linear interpolation to twice the size, the skip behind it, two ConvNormUnits."""
 
-    def __init__(self, spatial_dims: int, deeper_channels: int, skip_channels: int, out_channels: int) -> None:
+    def __init__(
+        self, spatial_dims: int, deeper_channels: int, skip_channels: int, out_channels: int
+    ) -> None:
         super().__init__()
         self.first = ConvNormUnit(spatial_dims, deeper_channels + skip_channels, out_channels)
         self.second = ConvNormUnit(spatial_dims, out_channels, out_channels)
@@ -145,7 +179,9 @@ class ConvNormUnit(nn.Sequential):
 
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        conv = convolution(spatial_dims, in_channels, out_channels, kernel_size=3, padding=1, bias=False)
+        conv = convolution(
+            spatial_dims, in_channels, out_channels, kernel_size=3, padding=1, bias=False
+        )
         self.add_module("conv", conv)
         self.add_module("norm", normalisation(spatial_dims, out_channels, "batch"))
         self.add_module("relu", nn.ReLU(inplace=True))
@@ -165,7 +201,8 @@ def _token_grid(img_size: int | Sequence[int], spatial_dims: int) -> tuple[int, 
     size = (img_size,) * spatial_dims if isinstance(img_size, int) else tuple(img_size)
     if len(size) != spatial_dims or any(voxels < PATCH or voxels % PATCH for voxels in size):
         raise ValueError(
-            f"img_size is {img_size}: transunet takes {spatial_dims} multiples of {PATCH} voxels, for example "
+            f"img_size is {img_size}: transunet takes {spatial_dims} multiples of {PATCH} voxels, "
+            "for example "
             f"{WINDOW[spatial_dims]}."
         )
     return tuple(voxels // PATCH for voxels in size)

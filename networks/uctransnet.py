@@ -7,7 +7,7 @@ from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .blocks import (
+from .layers.blocks import (
     ConvBlock,
     ConvUnit,
     check_input,
@@ -17,8 +17,8 @@ from .blocks import (
     pad_at_end,
     spatial_size,
 )
-from .channel_attention import ChannelCrossAttention
-from .channel_transformer import ChannelTransformer
+from .layers.channel_attention import ChannelCrossAttention
+from .layers.channel_transformer import ChannelTransformer
 
 WINDOW = {2: 224, 3: 96}
 """Spatial axes -> training window when none is given: the paper's in 2D."""
@@ -27,35 +27,37 @@ WINDOW = {2: 224, 3: 96}
 class UCTransNet(nn.Module):
     """U-Net whose four skip connections pass a transformer over their channels, then a channel attention each.
 
-    The channel transformer (CCT) lets every channel of a skip attend to the channels of all four. Where a
-    skip meets the decoder, channel-wise cross attention (CCA) scales its channels. In 3D the paper's design is
-    taken over axis by axis.
+    The channel transformer (CCT) lets every channel of a skip attend to the channels of all four.
+    Where a skip meets the decoder, channel-wise cross attention (CCA) scales its channels. In 3D
+    the paper's design is taken over axis by axis.
 
-    Any size is taken: axes are padded at their end to a multiple of ``divisor`` by repeating the border, and
-    the logits cropped back. On another window than the training one, the position embeddings are interpolated.
+    Any size is taken: axes are padded at their end to a multiple of ``divisor`` by repeating the
+    border, and the logits cropped back. On another window than the training one, the position
+    embeddings are interpolated.
 
     Args:
-        img_size: training window, one number or one an axis: the position embeddings are made for its tokens.
-            By default 224 in 2D, the paper's, and 96 in 3D.
+        img_size: training window, one number or one an axis: the position embeddings are made for
+            its tokens. By default 224 in 2D, the paper's, and 96 in 3D.
         width: channels of the finest level; the others have 2, 4, 8 and 8 times as many. Paper: 64.
-        patch_size: voxels of a token on the finest level, one number or one an axis, multiples of 8; the
-            coarser levels have a half, a quarter, an eighth. Paper: 16.
+        patch_size: voxels of a token on the finest level, one number or one an axis, multiples of
+            8; the coarser levels have a half, a quarter, an eighth. Paper: 16.
         layers: of the transformer; paper: 4.
         heads: of its attention, each of full width; paper: 4.
         expansion: inner to outer channels of its feed-forward layers; paper: 4.
         embedding_dropout: rate of the dropout on the tokens; paper: 0.1.
-        attention_dropout: rate of the dropout on attention maps and the attention's output; paper: 0.1.
+        attention_dropout: rate of the dropout on attention maps and the attention's output; paper:
+            0.1.
         norm: "batch" is the paper's; "instance" is steadier at a batch of 1 or 2.
 
     Attributes:
-        divisor: sizes the network takes without padding are multiples of it: along each axis the smallest
-            multiple of 16 and of the patch, 16 for the paper's.
+        divisor: sizes the network takes without padding are multiples of it: along each axis the
+            smallest multiple of 16 and of the patch, 16 for the paper's.
         head_weights: (1.0,): the network has one head.
 
     Raises:
-        ValueError: an argument out of range; in forward, an input of the wrong rank or channel count, or so
-            small that the norm has a single value a channel to work on (16^3 voxels in a batch of 1, in
-            training).
+        ValueError: an argument out of range; in forward, an input of the wrong rank or channel
+            count, or so small that the norm has a single value a channel to work on (16^3 voxels in
+            a batch of 1, in training).
     """
 
     def __init__(
@@ -75,10 +77,18 @@ class UCTransNet(nn.Module):
         norm: str = "batch",
     ) -> None:
         super().__init__()
-        for name, number in (("width", width), ("layers", layers), ("heads", heads), ("expansion", expansion)):
+        for name, number in (
+            ("width", width),
+            ("layers", layers),
+            ("heads", heads),
+            ("expansion", expansion),
+        ):
             if number < 1:
                 raise ValueError(f"{name} is {number}: it must be a whole number of 1 or more.")
-        for name, rate in (("embedding_dropout", embedding_dropout), ("attention_dropout", attention_dropout)):
+        for name, rate in (
+            ("embedding_dropout", embedding_dropout),
+            ("attention_dropout", attention_dropout),
+        ):
             if not 0 <= rate < 1:
                 raise ValueError(f"{name} is {rate}: it must be at least 0 and less than 1.")
         patch, self.divisor, grid = token_grid(spatial_dims, img_size, patch_size)
@@ -105,8 +115,14 @@ class UCTransNet(nn.Module):
             attention_dropout=attention_dropout,
             norm=norm,
         )
-        self.up4, self.up3 = Up(spatial_dims, w4, w3, norm=norm), Up(spatial_dims, w3, w2, norm=norm)
-        self.up2, self.up1 = Up(spatial_dims, w2, w1, norm=norm), Up(spatial_dims, w1, w1, norm=norm)
+        self.up4, self.up3 = (
+            Up(spatial_dims, w4, w3, norm=norm),
+            Up(spatial_dims, w3, w2, norm=norm),
+        )
+        self.up2, self.up1 = (
+            Up(spatial_dims, w2, w1, norm=norm),
+            Up(spatial_dims, w1, w1, norm=norm),
+        )
         self.head = convolution(spatial_dims, w1, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -117,8 +133,9 @@ class UCTransNet(nn.Module):
     def attend(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The logits, and the transformer's attention maps, for display.
 
-        Maps: "layer1.scale1" (scale 1 is the finest) and so on -> (B, heads, C_i, C_1 + ... + C_4), which
-        channels of all scales, the finest's first, each channel of scale i takes from: in 0..1, rows summing to 1.
+        Maps: "layer1.scale1" (scale 1 is the finest) and so on -> (B, heads, C_i, C_1 + ... + C_4),
+        which channels of all scales, the finest's first, each channel of scale i takes from: in
+        0..1, rows summing to 1.
         """
         logits, attention = self._fused(x)
         maps: dict[str, Tensor] = {}
@@ -162,25 +179,36 @@ class Up(nn.Module):
 
 
 def token_grid(
-    spatial_dims: int, img_size: int | Sequence[int] | None = None, patch_size: int | Sequence[int] = 16
+    spatial_dims: int,
+    img_size: int | Sequence[int] | None = None,
+    patch_size: int | Sequence[int] = 16,
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """Of each axis: the finest level's patch, the divisor of the network, and the training window's tokens.
 
     Raises:
-        ValueError: spatial_dims is not 2 or 3, or a size is not what UCTransNet says of its argument.
+        ValueError: spatial_dims is not 2 or 3, or a size is not what UCTransNet says of its
+            argument.
     """
     if spatial_dims not in (2, 3):
         raise ValueError(f"spatial_dims is {spatial_dims}: this network is built for 2 or 3.")
-    window = _each_axis("img_size", WINDOW[spatial_dims] if img_size is None else img_size, spatial_dims, 1)
+    window = _each_axis(
+        "img_size", WINDOW[spatial_dims] if img_size is None else img_size, spatial_dims, 1
+    )
     patch = _each_axis("patch_size", patch_size, spatial_dims, 8)
-    divisor = tuple(size if size % 16 == 0 else 2 * size for size in patch)  # four poolings, and whole patches
+    divisor = tuple(
+        size if size % 16 == 0 else 2 * size for size in patch
+    )  # four poolings, and whole patches
     tokens = tuple(-(-w // d) * d // p for w, d, p in zip(window, divisor, patch, strict=True))
     return patch, divisor, tokens
 
 
-def _each_axis(name: str, value: int | Sequence[int], spatial_dims: int, unit: int) -> tuple[int, ...]:
+def _each_axis(
+    name: str, value: int | Sequence[int], spatial_dims: int, unit: int
+) -> tuple[int, ...]:
     values = (value,) * spatial_dims if isinstance(value, int) else tuple(value)
     if len(values) != spatial_dims or any(number < 1 or number % unit for number in values):
         kind = "whole number of 1 or more" if unit == 1 else f"positive multiple of {unit}"
-        raise ValueError(f"{name} is {value}: give one {kind}, or {spatial_dims} of them, one an axis.")
+        raise ValueError(
+            f"{name} is {value}: give one {kind}, or {spatial_dims} of them, one an axis."
+        )
     return values

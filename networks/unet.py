@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 
-from .blocks import (
+from .layers.blocks import (
     ConvBlock,
     FusedHeads,
     UpBlock,
@@ -22,23 +22,26 @@ from .blocks import (
 class UNet(nn.Module):
     """U-Net of five levels with four heads fused into one output.
 
-    Any size is taken: axes are padded at their end to a multiple of ``divisor`` by repeating the border, and
-    the logits cropped back.
+    Any size is taken: axes are padded at their end to a multiple of ``divisor`` by repeating the
+    border, and the logits cropped back.
 
     Args:
-        feature_scale: the five levels have (64, 128, 256, 512, 1024) / feature_scale channels, rounded down.
-            The paper uses 4 (5.88 M parameters), and 3 (10.40 M) to outweigh the attention network.
+        feature_scale: the five levels have (64, 128, 256, 512, 1024) / feature_scale channels,
+            rounded down. The paper uses 4 (5.88 M parameters), and 3 (10.40 M) to outweigh the
+            attention network.
         filters: other channels than those, five numbers, the finest level first.
         norm: "batch" is the paper's; "instance" is steadier at a batch of 1 or 2.
-        align_corners: of all linear interpolation. The authors' code predates the choice and ran with True.
+        align_corners: of all linear interpolation. The authors' code predates the choice and ran
+            with True.
 
     Attributes:
-        divisor: sizes the network takes without padding are multiples of it: (16, 16, 16), in 2D (16, 16).
+        divisor: sizes the network takes without padding are multiples of it: (16, 16, 16), in 2D
+            (16, 16).
 
     Raises:
-        ValueError: an argument out of range; in forward, an input of the wrong rank or channel count, or so
-            small that the norm has a single value a channel to work on (16^3 voxels in a batch of 1, in
-            training).
+        ValueError: an argument out of range; in forward, an input of the wrong rank or channel
+            count, or so small that the norm has a single value a channel to work on (16^3 voxels in
+            a batch of 1, in training).
     """
 
     def __init__(

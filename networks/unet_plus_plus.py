@@ -1,7 +1,7 @@
 """UNet++ (Zhou et al. 2018 and 2019, arXiv 1807.10165 and 1912.05074), in the paper's form and the later one.
 
-Written from the papers. The authors of UNet++ state a pending patent and a non-commercial licence for their own
-release; nothing of it is used here.
+Written from the papers. The authors of UNet++ state a pending patent and a non-commercial licence
+for their own release; nothing of it is used here.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,15 @@ import torch
 from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 
-from .blocks import check_input, check_statistics, convolution, crop_at_end, pad_at_end, spatial_size
-from .unet_plus_plus_nodes import (
+from .layers.blocks import (
+    check_input,
+    check_statistics,
+    convolution,
+    crop_at_end,
+    pad_at_end,
+    spatial_size,
+)
+from .layers.unet_plus_plus_nodes import (
     FORMS,
     SLOPE,
     WIRINGS,
@@ -30,48 +37,52 @@ from .unet_plus_plus_nodes import (
 class UNetPlusPlus(nn.Module):
     """U-Nets of every depth nested in one another, and the family between it and the U-Net.
 
-    Node X^{i,j} (level i, the finest 0; column j, the encoder 0) is two units of convolution, norm, activation
-    and dropout. It sees the up-sampled X^{i+1,j-1} and, at its own level, by ``wiring``:
+    Node X^{i,j} (level i, the finest 0; column j, the encoder 0) is two units of convolution, norm,
+    activation and dropout. It sees the up-sampled X^{i+1,j-1} and, at its own level, by ``wiring``:
 
     * ``"dense"``: X^{i,0}, ..., X^{i,j-1}: UNet++;
     * ``"previous"``: X^{i,j-1} only: UNet+;
     * ``"encoder"``: X^{i,0} only: U-Net^e, which with its last head alone is the plain U-Net.
 
-    Heads are 1x1 convolutions of X^{0,1}, ..., X^{0,L}, all at full resolution. Nodes that feed no head are not
-    built; those that feed no head in use are not computed.
+    Heads are 1x1 convolutions of X^{0,1}, ..., X^{0,L}, all at full resolution. Nodes that feed no
+    head are not built; those that feed no head in use are not computed.
 
-    Any size is taken: axes are padded at their end to a multiple of ``divisor`` by repeating the border, and
-    the logits cropped back.
+    Any size is taken: axes are padded at their end to a multiple of ``divisor`` by repeating the
+    border, and the logits cropped back.
 
     Args:
-        form: "paper" (convolution and ReLU without norm, dropout, max-pooling, five levels; the default in 2D)
-            or "later" (instance norm, leaky ReLU, strided convolutions, six levels; the default in 3D). It sets
-            all arguments below that are None.
+        form: "paper" (convolution and ReLU without norm, dropout, max-pooling, five levels; the
+            default in 2D) or "later" (instance norm, leaky ReLU, strided convolutions, six levels;
+            the default in 3D). It sets all arguments below that are None.
         wiring: see above.
-        deep_supervision: heads on X^{0,1..L}. In training forward gives the list of their logits, that of X^{0,L}
-            first; all carry the same weight in the loss. False: the head of X^{0,L} alone.
-        inference: what forward gives in eval mode: "ensemble", the mean of the heads' logits (the default; the
-            paper's one-class network averages behind the sigmoid, but every network here gives logits), or
-            the depth d of one head, X^{0,d}, of which only the ancestors are then computed.
-        depth: build the network pruned to this depth: X^{0,depth} with the one head, and its ancestors (nodes
-            with i + j <= depth); ``deep_supervision`` means nothing then. None: all levels of ``filters``.
+        deep_supervision: heads on X^{0,1..L}. In training forward gives the list of their logits,
+            that of X^{0,L} first; all carry the same weight in the loss. False: the head of X^{0,L}
+            alone.
+        inference: what forward gives in eval mode: "ensemble", the mean of the heads' logits (the
+            default; the paper's one-class network averages behind the sigmoid, but every network
+            here gives logits), or the depth d of one head, X^{0,d}, of which only the ancestors are
+            then computed.
+        depth: build the network pruned to this depth: X^{0,depth} with the one head, and its
+            ancestors (nodes with i + j <= depth); ``deep_supervision`` means nothing then. None:
+            all levels of ``filters``.
         filters: channels of the levels, the finest first, two or more of them.
         norm: "none", "batch" or "instance".
         activation: "relu" or "leaky_relu" (slope 0.01).
-        concat: "up_first" or "up_last": where the up-sampled channels stand among those a node sees.
+        concat: "up_first" or "up_last": where the up-sampled channels stand among those a node
+            sees.
         down: "pool" (max 2) or "stride" (of a level's first convolution).
         head_bias: whether the heads have a bias. up_bias: the same of the transposed convolutions.
         dropout: probability to drop a value after each activation, in training, 0 to below 1.
 
     Attributes:
-        divisor: sizes the network takes without padding are multiples of it: 2 to the power of the number of
-            levels above the coarsest, for each axis.
-        head_weights: weights of the heads in the loss, in the list's order; (1.0,) when forward always gives
-            one tensor, as it does with a single head.
+        divisor: sizes the network takes without padding are multiples of it: 2 to the power of the
+            number of levels above the coarsest, for each axis.
+        head_weights: weights of the heads in the loss, in the list's order; (1.0,) when forward
+            always gives one tensor, as it does with a single head.
 
     Raises:
-        ValueError: an argument out of range; in forward, an input of the wrong rank or channel count, or so
-            small that a norm has a single value a channel to work on.
+        ValueError: an argument out of range; in forward, an input of the wrong rank or channel
+            count, or so small that a norm has a single value a channel to work on.
     """
 
     def __init__(
@@ -110,21 +121,30 @@ class UNetPlusPlus(nn.Module):
             "up_bias": up_bias,
             "dropout": dropout,
         }
-        settings = replace(FORMS[form], **{key: value for key, value in given.items() if value is not None})
+        settings = replace(
+            FORMS[form], **{key: value for key, value in given.items() if value is not None}
+        )
         check_form(settings)
         levels = len(settings.filters) - 1
         if depth is not None and not 1 <= depth <= levels:
-            raise ValueError(f"depth is {depth}: {levels + 1} filters make a network of depth 1 to {levels}.")
+            raise ValueError(
+                f"depth is {depth}: {levels + 1} filters make a network of depth 1 to {levels}."
+            )
         deepest = levels if depth is None else depth
         depths = list(range(deepest, 0, -1)) if deep_supervision and depth is None else [deepest]
         inference = "ensemble" if inference is None else inference
         if inference != "ensemble" and inference not in depths:
             raise ValueError(
-                f"inference is {inference!r}: choose 'ensemble' or the depth of a head that is built, "
+                f"inference is {inference!r}: choose 'ensemble' or the depth of a head that is "
+                "built, "
                 f"{', '.join(map(str, reversed(depths)))}."
             )
 
-        self.spatial_dims, self.in_channels, self.out_channels = spatial_dims, in_channels, out_channels
+        self.spatial_dims, self.in_channels, self.out_channels = (
+            spatial_dims,
+            in_channels,
+            out_channels,
+        )
         self.wiring, self.inference, self.norm = wiring, inference, settings.norm
         self.settings = settings
         self.pools = settings.down == "pool"
@@ -144,10 +164,14 @@ class UNetPlusPlus(nn.Module):
         for column in range(1, deepest + 1):
             for level in range(deepest - column + 1):
                 if node_name(level, column) in self.built:
-                    self.decoder[node_name(level, column)] = DecoderNode(spatial_dims, level, column, wiring, settings)
+                    self.decoder[node_name(level, column)] = DecoderNode(
+                        spatial_dims, level, column, wiring, settings
+                    )
         self.heads = nn.ModuleDict()
         for d in depths:
-            self.heads[str(d)] = convolution(spatial_dims, settings.filters[0], out_channels, bias=settings.head_bias)
+            self.heads[str(d)] = convolution(
+                spatial_dims, settings.filters[0], out_channels, bias=settings.head_bias
+            )
         slope = SLOPE if settings.activation == "leaky_relu" else 0.0
         self.apply(lambda module: initialise_he(module, slope))
 
@@ -189,11 +213,14 @@ class UNetPlusPlus(nn.Module):
     def pruned(self, depth: int) -> "UNetPlusPlus":
         """A new network of the head X^{0,depth} and its ancestors alone, with a copy of their weights.
 
-        For a window whose sizes are multiples of this network's divisor, its eval output is that of the head
-        in this one. Its own divisor is 2^depth. ValueError when this network has no such head.
+        For a window whose sizes are multiples of this network's divisor, its eval output is that of
+        the head in this one. Its own divisor is 2^depth. ValueError when this network has no such
+        head.
         """
         if str(depth) not in self.heads:
-            raise ValueError(f"depth is {depth}: this network has heads at depth {', '.join(self.heads)}.")
+            raise ValueError(
+                f"depth is {depth}: this network has heads at depth {', '.join(self.heads)}."
+            )
         with torch.device("meta"):
             net = UNetPlusPlus(
                 self.spatial_dims,

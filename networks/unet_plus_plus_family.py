@@ -27,36 +27,50 @@ def _options_but(*fixed: str) -> Callable[[Function], Function]:
 
 
 @_options_but("wiring")
-def unet_plus(spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any) -> UNetPlusPlus:
+def unet_plus(
+    spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any
+) -> UNetPlusPlus:
     """UNet+: as UNet++, but a node sees only its neighbour X^{i,j-1} at its level, not all before it.
 
-    8,728,356 parameters in 2D, 1 -> 1 channel, with its four heads. Options are those of UNetPlusPlus.
+    8,728,356 parameters in 2D, 1 -> 1 channel, with its four heads. Options are those of
+    UNetPlusPlus.
     """
     return UNetPlusPlus(spatial_dims, in_channels, out_channels, wiring="previous", **options)
 
 
 @_options_but("wiring")
-def unet_e(spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any) -> UNetPlusPlus:
+def unet_e(
+    spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any
+) -> UNetPlusPlus:
     """U-Net^e: U-Nets of every depth that share one encoder: a node sees only X^{i,0} at its level.
 
-    8,728,356 parameters in 2D, 1 -> 1 channel, with its four heads. Options are those of UNetPlusPlus.
+    8,728,356 parameters in 2D, 1 -> 1 channel, with its four heads. Options are those of
+    UNetPlusPlus.
     """
     return UNetPlusPlus(spatial_dims, in_channels, out_channels, wiring="encoder", **options)
 
 
 @_options_but("wiring", "deep_supervision", "inference")
-def zhou_unet(spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any) -> UNetPlusPlus:
+def zhou_unet(
+    spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any
+) -> UNetPlusPlus:
     """The plain U-Net of the UNet++ papers: one decoder, one head, filters and blocks of UNet++.
 
-    7,759,521 parameters in 2D, 1 -> 1 channel. Options are those of UNetPlusPlus; forward gives one tensor.
+    7,759,521 parameters in 2D, 1 -> 1 channel. Options are those of UNetPlusPlus; forward gives one
+    tensor.
     """
-    return UNetPlusPlus(spatial_dims, in_channels, out_channels, wiring="encoder", deep_supervision=False, **options)
+    return UNetPlusPlus(
+        spatial_dims, in_channels, out_channels, wiring="encoder", deep_supervision=False, **options
+    )
 
 
 @_options_but("wiring", "deep_supervision", "inference", "filters")
-def wide_unet(spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any) -> UNetPlusPlus:
+def wide_unet(
+    spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any
+) -> UNetPlusPlus:
     """The wide U-Net of the UNet++ papers: the plain one with filters (35, 70, 140, 280, 560), in 3D as well.
 
-    9,282,246 parameters in 2D, 1 -> 1 channel. Options are those of UNetPlusPlus; forward gives one tensor.
+    9,282,246 parameters in 2D, 1 -> 1 channel. Options are those of UNetPlusPlus; forward gives one
+    tensor.
     """
     return zhou_unet(spatial_dims, in_channels, out_channels, filters=WIDE, **options)

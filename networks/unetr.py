@@ -6,7 +6,7 @@ from typing import Any
 from monai.networks.nets import UNETR
 from torch import Tensor
 
-from .blocks import check_input, crop_at_end, pad_at_end, resize, spatial_size
+from .layers.blocks import check_input, crop_at_end, pad_at_end, resize, spatial_size
 
 PATCH = 16  # voxels an axis of one token; MONAI's UNETR knows no other
 
@@ -14,24 +14,26 @@ PATCH = 16  # voxels an axis of one token; MONAI's UNETR knows no other
 class AnyWindowUNETR(UNETR):
     """MONAI's UNETR, parameters and arithmetic, that takes other windows than ``img_size`` too.
 
-    (B, in_channels, ...) -> logits (B, out_channels, ...). At ``img_size`` the output is MONAI's, bit for bit. For
-    another size the position embeddings are interpolated linearly (align_corners False) to its grid of tokens; sizes
-    that are no multiples of 16 are padded at their end by repeating the border, and the logits cropped back.
+    (B, in_channels, ...) -> logits (B, out_channels, ...). At ``img_size`` the output is MONAI's,
+    bit for bit. For another size the position embeddings are interpolated linearly (align_corners
+    False) to its grid of tokens; sizes that are no multiples of 16 are padded at their end by
+    repeating the border, and the logits cropped back.
 
-    MONAI registers a norm for cross-attention in each block (``norm_cross_attn``, 24 tensors) that UNETR never uses.
-    They are frozen here, so that every parameter that asks for a gradient gets one and DistributedDataParallel needs
-    no ``find_unused_parameters``.
+    MONAI registers a norm for cross-attention in each block (``norm_cross_attn``, 24 tensors) that
+    UNETR never uses. They are frozen here, so that every parameter that asks for a gradient gets
+    one and DistributedDataParallel needs no ``find_unused_parameters``.
 
     Args:
-        img_size: voxels of the training window, one number or one an axis, multiples of 16; paper: 96.
+        img_size: voxels of the training window, one number or one an axis, multiples of 16; paper:
+            96.
         options: MONAI's.
 
     Attributes:
         divisor: (16, 16, 16), in 2D (16, 16).
 
     Raises:
-        ValueError: ``img_size`` is not made of multiples of 16, or ``hidden_size`` of ``num_heads``; in forward, an
-            input of the wrong rank or channel count.
+        ValueError: ``img_size`` is not made of multiples of 16, or ``hidden_size`` of
+            ``num_heads``; in forward, an input of the wrong rank or channel count.
     """
 
     grid: list[int]
@@ -50,10 +52,13 @@ class AnyWindowUNETR(UNETR):
         size = (img_size,) * spatial_dims if isinstance(img_size, int) else tuple(img_size)
         if len(size) != spatial_dims or any(voxels < PATCH or voxels % PATCH for voxels in size):
             raise ValueError(
-                f"img_size is {img_size}: unetr takes {spatial_dims} multiples of {PATCH} voxels, for example 96."
+                f"img_size is {img_size}: unetr takes {spatial_dims} multiples of {PATCH} voxels, "
+                "for example 96."
             )
         if hidden_size % num_heads:
-            raise ValueError(f"hidden_size {hidden_size} must be a multiple of num_heads {num_heads}.")
+            raise ValueError(
+                f"hidden_size {hidden_size} must be a multiple of num_heads {num_heads}."
+            )
         super().__init__(
             in_channels,
             out_channels,
@@ -80,7 +85,11 @@ class AnyWindowUNETR(UNETR):
         for block in self.vit.blocks:
             tokens = block(tokens)
             maps.append(tokens)
-        fine, middle, coarse = _to_map(maps[3], grid), _to_map(maps[6], grid), _to_map(maps[9], grid)
+        fine, middle, coarse = (
+            _to_map(maps[3], grid),
+            _to_map(maps[6], grid),
+            _to_map(maps[9], grid),
+        )
         raised = self.decoder5(_to_map(self.vit.norm(tokens), grid), self.encoder4(coarse))
         raised = self.decoder4(raised, self.encoder3(middle))
         raised = self.decoder3(raised, self.encoder2(fine))
@@ -95,7 +104,9 @@ class AnyWindowUNETR(UNETR):
             tokens = tokens.flatten(2).transpose(1, 2)
         positions: Tensor = embedding.position_embeddings
         if grid != self.grid:
-            positions = resize(_to_map(positions, self.grid), grid, False).flatten(2).transpose(1, 2)
+            positions = (
+                resize(_to_map(positions, self.grid), grid, False).flatten(2).transpose(1, 2)
+            )
         return embedding.dropout(tokens + positions)
 
 
@@ -113,16 +124,18 @@ def unetr(
 ) -> AnyWindowUNETR:
     """MONAI's UNETR as in the paper: linear patch projection, residual blocks, instance norm, 12 layers.
 
-    At the defaults it has 92,802,478 parameters, of which 92,784,046 are used. State-dict keys are MONAI's, which are
-    the authors'.
+    At the defaults it has 92,802,478 parameters, of which 92,784,046 are used. State-dict keys are
+    MONAI's, which are the authors'.
 
     Args:
-        img_size: voxels of the training window, one number or one an axis, multiples of 16; paper: 96. The position
-            embeddings have its size; see AnyWindowUNETR for others.
-        feature_size: channels of the finest level. hidden_size, mlp_dim, num_heads: of the transformer.
+        img_size: voxels of the training window, one number or one an axis, multiples of 16; paper:
+            96. The position embeddings have its size; see AnyWindowUNETR for others.
+        feature_size: channels of the finest level. hidden_size, mlp_dim, num_heads: of the
+            transformer.
 
     Raises:
-        ValueError: ``img_size`` is not made of multiples of 16, or ``hidden_size`` of ``num_heads``.
+        ValueError: ``img_size`` is not made of multiples of 16, or ``hidden_size`` of
+            ``num_heads``.
     """
     return AnyWindowUNETR(
         in_channels,

@@ -1,25 +1,26 @@
 """What runs: losses, metrics, sliding windows and the three workflows, wired together by the bundles' configs.
 
-The names that configs use are found when they are first asked for, so that the command line starts at once.
+The names that configs use are found when they are first asked for, so that the command line starts
+at once.
 """
 
 from importlib import import_module
 from typing import Any
 
 _NAMES = {
-    "case_table": ("CaseTable",),
-    "cases": (
+    "batch.results": ("CaseTable",),
+    "batch.selection": (
         "check_dataset",
         "check_folder",
         "dataset_cases",
         "folder_inputs",
         "label_map",
     ),
-    "checkpoints": (
+    "training.saving": (
         "Checkpoints",
         "load_weights",
     ),
-    "distributed": (
+    "training.distributed": (
         "begin_distributed",
         "distributed_device",
         "distributed_network",
@@ -27,34 +28,34 @@ _NAMES = {
         "distributed_world_size",
         "end_distributed",
     ),
-    "ensemble": ("Ensemble",),
-    "evaluating": ("evaluate",),
-    "inferring": (
+    "inference.ensemble": ("Ensemble",),
+    "evaluation.evaluate": ("evaluate",),
+    "batch.evaluator": (
         "CaseDataset",
         "CaseEvaluator",
         "CasesFailedError",
         "case_loader",
     ),
-    "label_dice": ("LabelDice",),
-    "losses": ("build_loss",),
-    "overrides": ("begin",),
-    "precision": (
+    "training.label_dice": ("LabelDice",),
+    "training.losses": ("build_loss",),
+    "workflow": ("begin",),
+    "models.devices": (
         "choose_device",
         "choose_devices",
     ),
-    "sliding_window": ("SlidingWindow",),
-    "training": (
+    "inference.sliding_window": ("SlidingWindow",),
+    "training.trainer": (
         "SegmentationTrainer",
         "averaged",
     ),
-    "training_handlers": (
+    "training.handlers": (
         "EarlyStop",
         "ProgressBar",
         "TrainingRecord",
     ),
-    "training_numbers": ("check_training",),
-    "weights": ("build_network", "head_weights", "to_device"),
-    "windows": (
+    "plans.training_numbers": ("check_training",),
+    "models.build": ("build_network", "head_weights", "to_device"),
+    "training.crops": (
         "CachedCases",
         "WindowDataset",
         "WindowSampler",

@@ -29,9 +29,13 @@ def output_folder(folder: str | Path) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _locked(path)
     except BlockingIOError:
-        raise ConfigError(f"{folder}: another run is writing there; wait for it, or give another folder") from None
+        raise ConfigError(
+            f"{folder}: another run is writing there; wait for it, or give another folder"
+        ) from None
     except OSError as error:
-        raise OutputError(f"{folder}: cannot write here ({error.strerror}); give another --output_dir") from error
+        raise OutputError(
+            f"{folder}: cannot write here ({error.strerror}); give another --output_dir"
+        ) from error
     try:
         _remove_partials(folder)
         try:
@@ -68,4 +72,6 @@ def _locked(path: Path) -> int:
         with suppress(FileNotFoundError):
             if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
                 return descriptor
-        os.close(descriptor)  # the run before has just removed it: what was locked has no name any more
+        os.close(
+            descriptor
+        )  # the run before has just removed it: what was locked has no name any more

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gridgate.data.phantom_dataset import write_phantom_dataset
+from gridgate.data.phantom.dataset import write_phantom_dataset
 
-# A shell that starts a command in the background lets it ignore Ctrl-C, and what tests start would inherit that.
+# A shell that starts a command in the background lets it ignore Ctrl-C, and what tests start would
+# inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -25,7 +26,9 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def phantom_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset folder of six labelled phantom CTs, the same in every run; read it, never write into it."""
-    return write_phantom_dataset(tmp_path_factory.mktemp("data") / "phantom", cases=6, progress=False)
+    return write_phantom_dataset(
+        tmp_path_factory.mktemp("data") / "phantom", cases=6, progress=False
+    )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -29,12 +29,30 @@ def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.mark.slow
 def test_a_small_run_ends_with_a_table_and_masks_that_agree(tmp_path: Path) -> None:
-    command = [sys.executable, str(BENCHMARKS / "inference.py"), "--random-weights", "--classes", "3"]
+    command = [
+        sys.executable,
+        str(BENCHMARKS / "inference.py"),
+        "--random-weights",
+        "--classes",
+        "3",
+    ]
     command += ["--shape", "40", "36", "24", "--spacing", "2", "2", "2", "--variants", "float32"]
-    command += ["--nnunet-python", sys.executable, "--work", str(tmp_path / "work"), "--results", str(tmp_path)]
-    done = subprocess.run([*command, "--name", "small"], capture_output=True, text=True, env={**os.environ})
+    command += [
+        "--nnunet-python",
+        sys.executable,
+        "--work",
+        str(tmp_path / "work"),
+        "--results",
+        str(tmp_path),
+    ]
+    done = subprocess.run(
+        [*command, "--name", "small"], capture_output=True, text=True, env={**os.environ}
+    )
     assert done.returncode == 0, done.stderr[-2000:]
-    page, numbers = (tmp_path / "small.md").read_text(), json.loads((tmp_path / "small.json").read_text())
+    page, numbers = (
+        (tmp_path / "small.md").read_text(),
+        json.loads((tmp_path / "small.json").read_text()),
+    )
     assert page in done.stdout
     rows = {row["name"]: row for row in numbers["rows"]}
     for name in ("model zoo chain", "gridgate float32"):
@@ -45,7 +63,9 @@ def test_a_small_run_ends_with_a_table_and_masks_that_agree(tmp_path: Path) -> N
         assert nib.load(row["mask"]).shape == (40, 36, 24)
     if importlib.util.find_spec("nnunetv2") is None:
         assert "nnU-Net predictor: not installed" in page
-    same = next(one for one in numbers["agreement"] if (one["mask"], one["with"])[1] == "model zoo chain")
+    same = next(
+        one for one in numbers["agreement"] if (one["mask"], one["with"])[1] == "model zoo chain"
+    )
     # random weights: one voxel in some hundred lies where two labels' scores cross
     assert same["same_affine"] and same["differing"] < 0.05 * same["voxels"]
 
@@ -66,7 +86,9 @@ def test_agreement_is_what_a_hand_count_gives(monkeypatch: pytest.MonkeyPatch) -
         compare(first, first[:3])
 
 
-def test_memory_of_a_process_and_of_its_child_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_a_process_and_of_its_child_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_measured = load("measured_process", monkeypatch).run_measured
     hold = "import time; held = bytearray(150_000_000); time.sleep(1)"
     code = f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', '{hold}']); {hold}; child.wait()"
@@ -75,7 +97,9 @@ def test_memory_of_a_process_and_of_its_child_is_seen(tmp_path: Path, monkeypatc
     assert both.failure == "" and 0.3 < both.peak_gb < 0.4 and both.max_rss_gb > 0.15
     stopped = run_measured([sys.executable, "-c", code], memory_limit_gb=0.2, **options)
     assert "more than 0.2 GB" in stopped.failure
-    wrong = run_measured([sys.executable, "-c", "raise ValueError('no such thing')"], memory_limit_gb=1.0, **options)
+    wrong = run_measured(
+        [sys.executable, "-c", "raise ValueError('no such thing')"], memory_limit_gb=1.0, **options
+    )
     assert wrong.failure == "ended with 1: ValueError: no such thing"
 
 

@@ -16,15 +16,21 @@ DOCUMENTS = sorted(
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 def test_links_lead_somewhere(document: Path) -> None:
     text = (REPOSITORY / document).read_text()
-    links = [link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
-    missing = [link for link in links if link and not (REPOSITORY / document.parent / link).exists()]
+    links = [
+        link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link
+    ]
+    missing = [
+        link for link in links if link and not (REPOSITORY / document.parent / link).exists()
+    ]
     assert missing == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 def test_make_targets_exist(document: Path) -> None:
     targets = set(re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:^|`)make ([\w-]+)", (REPOSITORY / document).read_text(), re.MULTILINE))
+    named = set(
+        re.findall(r"(?:^|`)make ([\w-]+)", (REPOSITORY / document).read_text(), re.MULTILINE)
+    )
     assert named <= targets
 
 

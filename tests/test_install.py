@@ -25,7 +25,7 @@ if sys.argv[1] == "import":
         importlib.import_module(f"gridgate.{room}")
 print(json.dumps({
     "rooms": {room: importlib.util.find_spec(f"gridgate.{room}").origin for room in rooms},
-    "module": importlib.import_module("gridgate.data.geometry").__file__,
+    "module": importlib.import_module("gridgate.data.geometry.grids").__file__,
     "resources": str(importlib.resources.files("gridgate.bundles")),
     "namespace": getattr(sys.modules["gridgate"], "__file__", None) is None,
     "shadowed": sorted({*rooms, "tests"} & set(sys.modules)),
@@ -49,14 +49,20 @@ def where(python: str | Path, cwd: Path, *, imported: bool) -> dict[str, Any]:
 def files(folder: Path) -> set[str]:
     """Paths below a folder, relative to it, without what Python or an editor leaves there."""
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return {str(path) for path in found if not any(part == "__pycache__" or part[0] == "." for part in path.parts)}
+    return {
+        str(path)
+        for path in found
+        if not any(part == "__pycache__" or part[0] == "." for part in path.parts)
+    }
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The Python and the site-packages of an empty environment that got the project's wheel."""
     work = tmp_path_factory.mktemp("install")
-    source = work / "source"  # a copy: what an earlier build left in ./build would slip into the wheel
+    source = (
+        work / "source"
+    )  # a copy: what an earlier build left in ./build would slip into the wheel
     source.mkdir()
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         if (REPOSITORY / name).exists():
@@ -64,7 +70,17 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for room in ROOMS:
         copytree(REPOSITORY / room, source / room, ignore=NOT_SHIPPED)
     # not isolated: an isolated build would fetch setuptools, and tests need no network
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", work, source, cwd=work)
+    run(
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        work,
+        source,
+        cwd=work,
+    )
     (wheel,) = work.glob("gridgate-*.whl")
 
     environment = work / "environment"
@@ -82,8 +98,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         "--no-index",
     )
     run(*command, wheel, cwd=work)
-    # The dependencies are this environment's, seen through a .pth, not two more gigabytes. The import hook of
-    # an editable install stays behind: it hangs on a .pth, which Python reads in its own site-packages alone.
+    # The dependencies are this environment's, seen through a .pth, not two more gigabytes. The
+    # import hook of an editable install stays behind: it hangs on a .pth, which Python reads in its
+    # own site-packages alone.
     site_packages = Path(sysconfig.get_path("purelib", vars={"base": str(environment)}))
     (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return python, site_packages
@@ -130,7 +147,9 @@ def in_place() -> bool:
 
 
 @pytest.mark.skipif(not in_place(), reason="gridgate is not installed with pip install -e here")
-@pytest.mark.parametrize("place", ["elsewhere", "repository", "a folder that holds one named gridgate"])
+@pytest.mark.parametrize(
+    "place", ["elsewhere", "repository", "a folder that holds one named gridgate"]
+)
 def test_an_editable_install_is_the_checkout(place: str, tmp_path: Path) -> None:
     # The last: a user's own folder of that name joins the namespace and must hide nothing.
     if place.endswith("gridgate"):
@@ -142,5 +161,6 @@ def test_an_editable_install_is_the_checkout(place: str, tmp_path: Path) -> None
     }
     assert Path(found["module"]) == REPOSITORY / "data" / "geometry.py"
     assert Path(found["resources"]) == REPOSITORY / "bundles"
-    # python -c puts the working directory on sys.path: in the checkout, `import data` would find a room
+    # python -c puts the working directory on sys.path: in the checkout, `import data` would find a
+    # room
     assert found["shadowed"] == []

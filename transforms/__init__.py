@@ -1,9 +1,9 @@
 """Arrays to arrays: from paths to the network's grid, augmentation, and the way back to the scan's grid.
 
-The three presets are what the bundles use: preprocessing() from paths to the network's grid, augmentation()
-to a training window, postprocessing() from logits to a label map in the scan's own grid. May use
-gridgate.data; MONAI's conventions: channel first (C, X, Y, Z), affines (voxel index to RAS+ mm) in a
-MetaTensor's meta.
+The three presets are what the bundles use: preprocessing() from paths to the network's grid,
+augmentation() to a training window, postprocessing() from logits to a label map in the scan's own
+grid. May use gridgate.data; MONAI's conventions: channel first (C, X, Y, Z), affines (voxel index
+to RAS+ mm) in a MetaTensor's meta.
 """
 
 from .augmentation import augmentation
@@ -14,10 +14,10 @@ from .load import LoadCased
 from .postprocessing import postprocessing
 from .preprocessing import preprocessing
 from .resample import ToNetworkGridd
-from .restore import restore_labels
-from .restore_labels import RestoreLabelsd, original_grid
+from .restore.restoration import restore_labels
+from .restore.restore_labels import RestoreLabelsd, original_grid
 from .window import RandomWindowd
-from .write import WriteLabelsd
+from .write.labels import WriteLabelsd
 
 __all__ = [
     "AlignLabeld",

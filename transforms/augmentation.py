@@ -34,20 +34,22 @@ def augmentation(
 ) -> Compose:
     """Random transforms from a preprocessed case to ONE training window.
 
-    Gives {"image": (C, *roi_size), "label": (1, *roi_size)}. The input is what preprocessing() and then
-    ClassIndicesd(label_count=...) give, and may be cached: it is not changed. The output's tensors are plain
-    float32 ones. Seed it for each sample by `.set_random_state(seed)`: same seed and input, same output. See
-    RandomWindowd for the window, mirroring, rotation and scale, and what happens to small volumes.
+    Gives {"image": (C, *roi_size), "label": (1, *roi_size)}. The input is what preprocessing() and
+    then ClassIndicesd(label_count=...) give, and may be cached: it is not changed. The output's
+    tensors are plain float32 ones. Seed it for each sample by `.set_random_state(seed)`: same seed
+    and input, same output. See RandomWindowd for the window, mirroring, rotation and scale, and
+    what happens to small volumes.
 
     Args:
         roi_size: (x, y, z) voxels.
         label_count: labels with background; checked against the lists of ClassIndicesd.
         foreground: probability that the window is centred on a class.
-        mirror_axes: leave out the left-right axis when labels have sides (left kidney, right kidney).
-        rotation_degrees, rotation_probability, scale, scale_probability: see RandomWindowd.
-        intensity: noise, blur, brightness, contrast, low resolution and gamma with the probabilities of
-            nnU-Net (Isensee et al., Nature Methods 2021). Their strengths are made for intensities of about
-            unit range or unit std.
+        mirror_axes: leave out the left-right axis when labels have sides (left kidney, right
+        kidney). rotation_degrees, rotation_probability, scale, scale_probability: see
+        RandomWindowd.
+        intensity: noise, blur, brightness, contrast, low resolution and gamma with the
+            probabilities of nnU-Net (Isensee et al., Nature Methods 2021). Their strengths are made
+            for intensities of about unit range or unit std.
     """
     transforms: list[Callable] = [
         RandomWindowd(
@@ -73,7 +75,9 @@ class OneStream(Compose):
     Seeding it takes 0.2 ms, not the 2 to 3 ms that a stream for each transform takes.
     """
 
-    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> "OneStream":
+    def set_random_state(
+        self, seed: int | None = None, state: np.random.RandomState | None = None
+    ) -> "OneStream":
         """Start the stream all transforms draw from; the same seed gives the same windows."""
         Randomizable.set_random_state(self, seed, state)
         for transform in self.transforms:
@@ -85,7 +89,9 @@ class OneStream(Compose):
 def _intensity(key: str) -> list[Callable]:
     return [
         RandGaussianNoised(key, prob=0.1, mean=0.0, std=0.1),
-        RandGaussianSmoothd(key, prob=0.2, sigma_x=(0.5, 1.0), sigma_y=(0.5, 1.0), sigma_z=(0.5, 1.0)),
+        RandGaussianSmoothd(
+            key, prob=0.2, sigma_x=(0.5, 1.0), sigma_y=(0.5, 1.0), sigma_z=(0.5, 1.0)
+        ),
         RandScaleIntensityd(key, prob=0.15, factors=0.25),
         RandShiftIntensityd(key, prob=0.15, offsets=0.1),
         RandScaleIntensityFixedMeand(key, prob=0.15, factors=0.25, preserve_range=True),

@@ -17,7 +17,11 @@ class _LabelMapd(MapTransform):
     """Run `_process` on a copy of each label map (1, X, Y, Z); the input is not changed."""
 
     def __init__(
-        self, keys: KeysCollection, *, labels: Sequence[int] | None = None, allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection,
+        *,
+        labels: Sequence[int] | None = None,
+        allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.labels = None if labels is None else tuple(int(label) for label in labels)
@@ -30,7 +34,9 @@ class _LabelMapd(MapTransform):
             array = torch.as_tensor(changed).cpu().numpy()[0]
             whole = array if np.issubdtype(array.dtype, np.integer) else array.astype(np.int32)
             remark = self._process(whole)
-            if whole is not array or changed.device.type != "cpu":  # else the array is the tensor's own memory
+            if (
+                whole is not array or changed.device.type != "cpu"
+            ):  # else the array is the tensor's own memory
                 changed.copy_(torch.from_numpy(whole)[None])
             result[key] = changed
             if remark is not None:
@@ -47,10 +53,10 @@ class _LabelMapd(MapTransform):
 class LargestComponentd(_LabelMapd):
     """Keep the largest connected component (26 neighbours) of each label; the others become background.
 
-    Of components of one size the first counts, by the indices of its first voxel. cc3d labels the components of all
-    labels in one pass, on the box that holds them: 488x404x269 with 14 labels take 0.6 s, where scipy label by label
-    took 11 s. data[f"{key}_removed"] tells what was done: label -> (components found, voxels removed), for each label
-    that is there.
+    Of components of one size the first counts, by the indices of its first voxel. cc3d labels the
+    components of all labels in one pass, on the box that holds them: 488x404x269 with 14 labels
+    take 0.6 s, where scipy label by label took 11 s. data[f"{key}_removed"] tells what was done:
+    label -> (components found, voxels removed), for each label that is there.
 
     Args:
         labels: the label values this is done to; None: each of them.
@@ -70,7 +76,9 @@ class LargestComponentd(_LabelMapd):
             label_of[found[at]] = values[at]
             seen = np.bincount(found[at])
             sizes[: len(seen)] += seen
-        tried = {label: np.flatnonzero(label_of == label) for label in np.unique(label_of[1:]).tolist()}
+        tried = {
+            label: np.flatnonzero(label_of == label) for label in np.unique(label_of[1:]).tolist()
+        }
         tried = {label: ids for label, ids in tried.items() if self._wants(label)}
         largest = {label: ids[sizes[ids] == sizes[ids].max()] for label, ids in tried.items()}
         tied = [ids for ids in largest.values() if len(ids) > 1]
@@ -117,16 +125,21 @@ def _box(labels: np.ndarray) -> tuple[slice, slice, slice] | None:
     return box[0], box[1], box[2]
 
 
-def _foreground(labels: np.ndarray, components: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _foreground(
+    labels: np.ndarray, components: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Both volumes a chunk at a time, as flat views, with the indices of what is no background in the chunk."""
     flat, ids = labels.ravel("F"), components.ravel("F")
     for start in range(0, len(flat), _CHUNK):
         values = flat[start : start + _CHUNK]
-        # numpy finds the true ones of booleans several times faster than the non-zero ones of numbers.
+        # numpy finds the true ones of booleans several times faster than the non-zero ones of
+        # numbers.
         yield values, ids[start : start + _CHUNK], np.flatnonzero(values != 0)
 
 
-def _first_voxels(labels: np.ndarray, components: np.ndarray, wanted: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _first_voxels(
+    labels: np.ndarray, components: np.ndarray, wanted: np.ndarray, order: np.ndarray
+) -> np.ndarray:
     """For each wanted component its first voxel: the index in a flat map whose last axis is the fastest.
 
     Args:

@@ -13,29 +13,40 @@ from ..data.errors import ConfigError
 _NUMBERS = {"window": ("low", "high"), "ct_zscore": ("low", "high", "mean", "std"), "zscore": ()}
 
 
-def intensity_transforms(intensity: Mapping[str, Any], *, keys: KeysCollection = "image") -> list[Callable]:
+def intensity_transforms(
+    intensity: Mapping[str, Any], *, keys: KeysCollection = "image"
+) -> list[Callable]:
     """The transforms of one way of normalising intensities.
 
     Args:
-        intensity: {"mode": "window", "low", "high"} clips to the window (HU) and scales it to [0, 1];
-            {"mode": "ct_zscore", "low", "high", "mean", "std"} clips, then (x - mean) / std, with a dataset's
-            numbers (HU), as nnU-Net does for CT; {"mode": "zscore"} takes each image's and channel's own mean
-            and std (MR).
+        intensity: {"mode": "window", "low", "high"} clips to the window (HU) and scales it to [0,
+            1]; {"mode": "ct_zscore", "low", "high", "mean", "std"} clips, then (x - mean) / std,
+            with a dataset's numbers (HU), as nnU-Net does for CT; {"mode": "zscore"} takes each
+            image's and channel's own mean and std (MR).
 
     Raises:
-        ConfigError: unknown mode, a number is missing, unknown, not a number, or the window or std is empty.
+        ConfigError: unknown mode, a number is missing, unknown, not a number, or the window or std
+            is empty.
     """
-    modes = ", ".join(f"{mode} ({', '.join(names) or 'no numbers'})" for mode, names in _NUMBERS.items())
+    modes = ", ".join(
+        f"{mode} ({', '.join(names) or 'no numbers'})" for mode, names in _NUMBERS.items()
+    )
     mode = intensity.get("mode") if isinstance(intensity, Mapping) else None
     if not isinstance(mode, str) or mode not in _NUMBERS:
-        raise ConfigError(f"intensity: unknown mode {mode!r}; the modes and their numbers are: {modes}")
+        raise ConfigError(
+            f"intensity: unknown mode {mode!r}; the modes and their numbers are: {modes}"
+        )
     missing = [name for name in _NUMBERS[mode] if name not in intensity]
     unknown = [str(name) for name in intensity if name != "mode" and name not in _NUMBERS[mode]]
     if missing or unknown:
         wrong = " and ".join(
-            f"{what} {', '.join(names)}" for what, names in (("lacks", missing), ("does not know", unknown)) if names
+            f"{what} {', '.join(names)}"
+            for what, names in (("lacks", missing), ("does not know", unknown))
+            if names
         )
-        raise ConfigError(f"intensity: mode {mode} {wrong}; the modes and their numbers are: {modes}")
+        raise ConfigError(
+            f"intensity: mode {mode} {wrong}; the modes and their numbers are: {modes}"
+        )
     if mode == "zscore":
         return [ZScored(keys)]
     try:
@@ -70,7 +81,8 @@ class ZScored(MapTransform):
 class ClipAndScaled(MapTransform):
     """(clip(x, low, high) - subtract) / divide; any shape, float32 out, the input is not changed.
 
-    In place on one copy: MONAI's ScaleIntensityRanged has no z-score, and makes four copies of the volume.
+    In place on one copy: MONAI's ScaleIntensityRanged has no z-score, and makes four copies of the
+    volume.
     """
 
     def __init__(
@@ -94,7 +106,9 @@ class ClipAndScaled(MapTransform):
         return result
 
     def _scale(self, image: torch.Tensor) -> torch.Tensor:
-        scaled = torch.clamp(image.float(), self.low, self.high)  # the one copy; a MetaTensor keeps its meta
+        scaled = torch.clamp(
+            image.float(), self.low, self.high
+        )  # the one copy; a MetaTensor keeps its meta
         plain = scaled.as_tensor() if isinstance(scaled, MetaTensor) else scaled
         plain.sub_(self.subtract).div_(self.divide)
         return scaled

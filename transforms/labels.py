@@ -9,21 +9,26 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapLabelValue, MapTransform, SpatialResample
 
-from ..data.geometry import same_grid
+from ..data.geometry.grids import same_grid
 from .resample import grid_of, nearest_axes, on_grid, parallel_axes
 
 
 class AlignLabeld(MapTransform):
     """Bring label maps onto the grid of `data[reference]` by nearest neighbour.
 
-    The two affines say where; outside the label it is 0. Both are MetaTensors (C, x, y, z). A label already
-    on that grid (0.01 mm) is left as it is; another one is looked up straight in its own grid, whatever its
-    orientation, and becomes float32. The label keeps its meta. MONAI's ResampleToMatchd would overwrite the label's
-    meta by the image's and smear labels beyond their border.
+    The two affines say where; outside the label it is 0. Both are MetaTensors (C, x, y, z). A label
+    already on that grid (0.01 mm) is left as it is; another one is looked up straight in its own
+    grid, whatever its orientation, and becomes float32. The label keeps its meta. MONAI's
+    ResampleToMatchd would overwrite the label's meta by the image's and smear labels beyond their
+    border.
     """
 
     def __init__(
-        self, keys: KeysCollection = "label", *, reference: str = "image", allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection = "label",
+        *,
+        reference: str = "image",
+        allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.reference = reference
@@ -43,15 +48,19 @@ class AlignLabeld(MapTransform):
             return labels
         axes = parallel_axes(source, wanted)
         if axes is None:
-            return cast(MetaTensor, self.general(labels, dst_affine=image.affine, spatial_size=image.shape[1:]))
+            return cast(
+                MetaTensor,
+                self.general(labels, dst_affine=image.affine, spatial_size=image.shape[1:]),
+            )
         return on_grid(nearest_axes(labels.as_tensor(), axes).float(), wanted, like=labels)
 
 
 class MapLabelsd(MapTransform):
     """Turn a dataset's label values into the network's channel indices: label_map[value] -> index.
 
-    Values that the map does not name become 0 (background): a plan may train on some of a dataset's labels only, and
-    several values may become one (pancreas and the tumour in it). A map that changes nothing costs nothing.
+    Values that the map does not name become 0 (background): a plan may train on some of a dataset's
+    labels only, and several values may become one (pancreas and the tumour in it). A map that
+    changes nothing costs nothing.
     """
 
     def __init__(
@@ -80,10 +89,10 @@ class MapLabelsd(MapTransform):
 class ClassIndicesd(MapTransform):
     """List where each class is, once, so that drawing a window in each epoch costs nothing.
 
-    Adds data[f"{key}_class_indices"]: a list of label_count int64 tensors, flat (C-order) indices of the
-    voxels of that class in data[key] (1, x, y, z), at most `max_samples_per_class`, spread evenly. Unlike
-    MONAI's ClassesToIndicesd it reads the volume once, not once a class, and keeps no copy of the meta with
-    each list.
+    Adds data[f"{key}_class_indices"]: a list of label_count int64 tensors, flat (C-order) indices
+    of the voxels of that class in data[key] (1, x, y, z), at most `max_samples_per_class`, spread
+    evenly. Unlike MONAI's ClassesToIndicesd it reads the volume once, not once a class, and keeps
+    no copy of the meta with each list.
     """
 
     def __init__(
@@ -116,4 +125,6 @@ class ClassIndicesd(MapTransform):
     def _thin(self, indices: np.ndarray) -> np.ndarray:
         if len(indices) <= self.max_samples_per_class:
             return indices
-        return indices[np.linspace(0, len(indices) - 1, self.max_samples_per_class).round().astype(np.int64)]
+        return indices[
+            np.linspace(0, len(indices) - 1, self.max_samples_per_class).round().astype(np.int64)
+        ]

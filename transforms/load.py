@@ -13,8 +13,8 @@ from monai.transforms import MapTransform
 from monai.utils import SpaceKeys
 
 from ..data.errors import ImageError
-from ..data.geometry import same_grid
-from ..data.images import Image, read_image, read_labels
+from ..data.geometry.grids import same_grid
+from ..data.images.reading import Image, read_image, read_labels
 from .timing import stage
 
 Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -23,23 +23,27 @@ Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 class LoadCased(MapTransform):
     """Read a case: each key's path, list of paths (a file a channel) or DicomSeries becomes a MetaTensor.
 
-    float32, (C, X, Y, Z). Affines are voxel index to RAS+ mm. The meta holds `affine`, `original_affine` (4,
-    4) float64, `spatial_shape` (3,) of the file, `filename_or_obj` (str: the first path, or the series) and `notes`
-    (str: what was odd about the files, "" mostly). Keys in `label_keys` are read as label maps: whole numbers >= 0,
-    one channel. Seconds are added to data["timings"]["read"] if that dict is present.
+    float32, (C, X, Y, Z). Affines are voxel index to RAS+ mm. The meta holds `affine`,
+    `original_affine` (4, 4) float64, `spatial_shape` (3,) of the file, `filename_or_obj` (str: the
+    first path, or the series) and `notes` (str: what was odd about the files, "" mostly). Keys in
+    `label_keys` are read as label maps: whole numbers >= 0, one channel. Seconds are added to
+    data["timings"]["read"] if that dict is present.
 
     Args:
         channels: channels of each image; with a list of paths, one for each channel.
-        non_finite: "error" or "replace": what to do with NaN and infinite voxels, see data.images.read_image.
-        keep_integers: images stored as integers become int16 or int32, label maps uint8 (int32 above 255): what
-            follows then reads less memory, and no float32 copy at full resolution is made.
-        keep_scan: leave the array of the first key that is no label map, as it was read (integers kept), in
-            data["scan"]: numpy, (X, Y, Z), or (C, X, Y, Z) with several channels. The tensor shares its memory
-            where it is of the same type (always with `keep_integers`), so neither may be changed in place.
+        non_finite: "error" or "replace": what to do with NaN and infinite voxels, see
+            data.images.read_image.
+        keep_integers: images stored as integers become int16 or int32, label maps uint8 (int32
+            above 255): what follows then reads less memory, and no float32 copy at full resolution
+            is made.
+        keep_scan: leave the array of the first key that is no label map, as it was read (integers
+            kept), in data["scan"]: numpy, (X, Y, Z), or (C, X, Y, Z) with several channels. The
+            tensor shares its memory where it is of the same type (always with `keep_integers`), so
+            neither may be changed in place.
 
     Raises:
-        ImageError: a file cannot be read or is not usable; the files of a list are on different grids, or not
-        `channels`.
+        ImageError: a file cannot be read or is not usable; the files of a list are on different
+        grids, or not `channels`.
     """
 
     def __init__(
@@ -84,15 +88,23 @@ class LoadCased(MapTransform):
     def _read_image(self, value: Any) -> list[Image]:
         whole = self.keep_integers or self.keep_scan
         if is_series(value):
-            from ..data.dicom_volume import read_series  # only those who have DICOM pay for its import
+            from ..data.dicom.volume import (
+                read_series,  # only those who have DICOM pay for its import
+            )
 
             if self.channels != 1:
-                raise ImageError(f"{value}: a DICOM series has one channel, but {self.channels} are wanted")
+                raise ImageError(
+                    f"{value}: a DICOM series has one channel, but {self.channels} are wanted"
+                )
             return [read_series(value, keep_integers=whole)]
         paths = _as_paths(value)
         non_finite: Any = self.non_finite
         if len(paths) == 1:
-            return [read_image(paths[0], channels=self.channels, non_finite=non_finite, keep_integers=whole)]
+            return [
+                read_image(
+                    paths[0], channels=self.channels, non_finite=non_finite, keep_integers=whole
+                )
+            ]
         if len(paths) != self.channels:
             raise ImageError(
                 f"{paths[0]}: the case has {len(paths)} files, "
@@ -105,7 +117,7 @@ def is_series(value: Any) -> bool:
     """Whether a value is a DicomSeries; a path is told from one without importing the readers of DICOM."""
     if value is None or isinstance(value, str | PathLike | Sequence):
         return False
-    from ..data.dicom_series import DicomSeries
+    from ..data.dicom.series import DicomSeries
 
     return isinstance(value, DicomSeries)
 
@@ -113,9 +125,15 @@ def is_series(value: Any) -> bool:
 def _as_paths(value: Paths) -> list[Path]:
     if isinstance(value, str | PathLike):
         return [Path(value)]
-    if isinstance(value, Sequence) and value and all(isinstance(path, str | PathLike) for path in value):
+    if (
+        isinstance(value, Sequence)
+        and value
+        and all(isinstance(path, str | PathLike) for path in value)
+    ):
         return [Path(path) for path in value]
-    raise TypeError(f"a path or a list of paths is wanted, got {type(value).__name__}: {str(value)[:80]}")
+    raise TypeError(
+        f"a path or a list of paths is wanted, got {type(value).__name__}: {str(value)[:80]}"
+    )
 
 
 def _stacked(images: Sequence[Image]) -> np.ndarray:
@@ -141,10 +159,13 @@ def _to_tensor(array: np.ndarray, images: Sequence[Image], source: str) -> MetaT
         "original_affine": affine,
         "spatial_shape": np.asarray(grid.shape),
         "filename_or_obj": source,
-        # One string, not a tuple: MONAI cannot collate tuples that differ in length from case to case.
+        # One string, not a tuple: MONAI cannot collate tuples that differ in length from case to
+        # case.
         "notes": "; ".join(note for image in images for note in image.notes),
         "space": SpaceKeys.RAS,
     }
     if array.dtype.kind == "u" and array.dtype != np.uint8:
-        array = array.astype(np.int32 if array.dtype == np.uint16 else np.int64)  # torch hardly knows the others
+        array = array.astype(
+            np.int32 if array.dtype == np.uint16 else np.int64
+        )  # torch hardly knows the others
     return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(affine.copy()), meta=meta)

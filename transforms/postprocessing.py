@@ -7,10 +7,10 @@ from monai.transforms import Compose
 
 from ..data.errors import ConfigError
 from .components import FillHolesd, LargestComponentd
-from .restore_labels import RestoreLabelsd
-from .write import WriteLabelsd
-from .write_dicom_seg import WriteDicomSegd
-from .write_probabilities import WriteProbabilitiesd
+from .restore.restore_labels import RestoreLabelsd
+from .write.dicom_seg import WriteDicomSegd
+from .write.labels import WriteLabelsd
+from .write.probabilities import WriteProbabilitiesd
 
 
 def postprocessing(
@@ -27,14 +27,16 @@ def postprocessing(
 ) -> Compose:
     """Transforms from {"pred": scores, "image": MetaTensor} to {"pred": label map (1, X, Y, Z)}.
 
-    Scores are logits (C, x, y, z) or ScoreSlabs. The order: RestoreLabelsd, LargestComponentd, FillHolesd,
-    WriteProbabilitiesd, WriteDicomSegd, WriteLabelsd: the mask comes last, as a case is done when it is there.
+    Scores are logits (C, x, y, z) or ScoreSlabs. The order: RestoreLabelsd, LargestComponentd,
+    FillHolesd, WriteProbabilitiesd, WriteDicomSegd, WriteLabelsd: the mask comes last, as a case is
+    done when it is there.
 
     Args:
         output_dir: where <case id>.nii.gz is written; None writes nothing.
         labels: names of the channels, the background first; needed for probabilities and DICOM SEG.
         label_values: value of each channel in the map; None: the channel's index.
-        keep_largest, fill_holes: True for each label, or the label values (as written) this is done to.
+        keep_largest, fill_holes: True for each label, or the label values (as written) this is done
+            to.
         probabilities: labels whose probability is written too.
         dicom_seg: write DICOM SEG too where the case is a DICOM series.
         postfix: see WriteLabelsd.
@@ -45,10 +47,14 @@ def postprocessing(
     """
     unknown = [name for name in probabilities if name not in labels]
     if unknown:
-        raise ConfigError(f"probabilities: {unknown[0]!r} is no label; there are {', '.join(labels)}")
+        raise ConfigError(
+            f"probabilities: {unknown[0]!r} is no label; there are {', '.join(labels)}"
+        )
     channels = {name: list(labels).index(name) for name in probabilities}
     transforms: list[Callable] = [
-        RestoreLabelsd("pred", label_values=label_values, probabilities=channels, max_slab_bytes=max_slab_bytes)
+        RestoreLabelsd(
+            "pred", label_values=label_values, probabilities=channels, max_slab_bytes=max_slab_bytes
+        )
     ]
     for wanted, transform in ((keep_largest, LargestComponentd), (fill_holes, FillHolesd)):
         if wanted is True:

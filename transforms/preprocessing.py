@@ -32,21 +32,22 @@ def preprocessing(
 ) -> Compose:
     """Transforms from {"image": path, "label": path} to tensors on the network's grid.
 
-    The result: MetaTensors float32 (C, x, y, z). The order: LoadCased (integers stay integers), ToNetworkGridd (image:
-    orientation and spacing in one step, trilinear, border values beyond the edge), AlignLabeld (label, nearest
-    neighbour, straight from its own grid: resampled once, and always of the image's shape), MapLabelsd, Regiond,
-    intensity, CropForegroundd, EnsureTyped. `affine` of the result is true for flipped, permuted, oblique and sheared
-    scans: the grid for a sheared one (gantry tilt) is orthonormal, as in MONAI's Spacing, and the resampling goes by
-    both affines. Without `spacing` nothing is resampled but a label that is on another grid, and
-    a shear stays.
+    The result: MetaTensors float32 (C, x, y, z). The order: LoadCased (integers stay integers),
+    ToNetworkGridd (image: orientation and spacing in one step, trilinear, border values beyond the
+    edge), AlignLabeld (label, nearest neighbour, straight from its own grid: resampled once, and
+    always of the image's shape), MapLabelsd, Regiond, intensity, CropForegroundd, EnsureTyped.
+    `affine` of the result is true for flipped, permuted, oblique and sheared scans: the grid for a
+    sheared one (gantry tilt) is orthonormal, as in MONAI's Spacing, and the resampling goes by both
+    affines. Without `spacing` nothing is resampled but a label that is on another grid, and a shear
+    stays.
 
     Args:
         keys: ("image",) or ("image", "label").
         orientation: three letters, the direction towards which each index increases.
         spacing: mm along each axis of that orientation; None keeps the scan's own.
         intensity: see intensity_transforms.
-        foreground: crop to the bounding box of image > foreground, in units after `intensity`; None does not
-            crop; an image with nothing above it is left whole.
+        foreground: crop to the bounding box of image > foreground, in units after `intensity`; None
+            does not crop; an image with nothing above it is left whole.
         channels: of the image.
         label_map: dataset's label value -> network's channel; None when they are the same.
         body_threshold, region: where windows are to run, left in data["region"]; see Regiond.
@@ -99,8 +100,13 @@ class _Above:
 
 def _check_orientation(orientation: str) -> None:
     letters = orientation.upper() if isinstance(orientation, str) else ""
-    if len(letters) != 3 or any(sum(letter in pair for letter in letters) != 1 for pair in _AXIS_LABELS):
-        raise ConfigError(f"orientation: three letters, one each of L/R, P/A, I/S, are wanted, got {orientation!r}")
+    if len(letters) != 3 or any(
+        sum(letter in pair for letter in letters) != 1 for pair in _AXIS_LABELS
+    ):
+        raise ConfigError(
+            "orientation: three letters, one each of L/R, P/A, I/S, are wanted, got "
+            f"{orientation!r}"
+        )
 
 
 def _checked_spacing(spacing: Sequence[float]) -> tuple[float, ...]:

@@ -14,8 +14,8 @@ from scipy import ndimage
 from torch.nn import functional
 
 from ..data.errors import ConfigError, ImageError
-from ..data.geometry import Grid
-from ..data.images import IMAGE_SUFFIXES
+from ..data.geometry.grids import Grid
+from ..data.images.reading import IMAGE_SUFFIXES
 from .labels import AlignLabeld
 from .load import LoadCased
 from .resample import grid_of
@@ -28,12 +28,14 @@ _MARGIN = 1  # coarse voxels around the body that count as body
 Box = Sequence[Sequence[float]]
 
 
-def body_mask(image: torch.Tensor, spacing: Sequence[float], *, threshold: float = -500.0) -> NDArray[np.bool_]:
+def body_mask(
+    image: torch.Tensor, spacing: Sequence[float], *, threshold: float = -500.0
+) -> NDArray[np.bool_]:
     """Where the patient is in a CT: what is denser than air, without the table, lungs and gut filled in.
 
-    On a grid of about 5 mm: mean HU above the threshold, opened once (a thin table top goes), components of at least
-    a twentieth of the largest one's size (not only the largest: legs come in pairs), holes filled slice by slice
-    along each axis, grown by one coarse voxel.
+    On a grid of about 5 mm: mean HU above the threshold, opened once (a thin table top goes),
+    components of at least a twentieth of the largest one's size (not only the largest: legs come in
+    pairs), holes filled slice by slice along each axis, grown by one coarse voxel.
 
     Args:
         image: (x, y, z) HU.
@@ -43,8 +45,13 @@ def body_mask(image: torch.Tensor, spacing: Sequence[float], *, threshold: float
     Returns:
         (x, y, z) bool; all True where nothing is above the threshold, as then this is no CT in HU.
     """
-    factor = [max(1, min(n, round(_COARSE_MM / float(mm)))) for n, mm in zip(image.shape, spacing, strict=True)]
-    coarse = functional.avg_pool3d(image[None, None].float(), factor, ceil_mode=True, count_include_pad=False)[0, 0]
+    factor = [
+        max(1, min(n, round(_COARSE_MM / float(mm))))
+        for n, mm in zip(image.shape, spacing, strict=True)
+    ]
+    coarse = functional.avg_pool3d(
+        image[None, None].float(), factor, ceil_mode=True, count_include_pad=False
+    )[0, 0]
     solid = (coarse > threshold).cpu().numpy()
     opened = ndimage.binary_opening(solid) if min(solid.shape) > 2 else solid
     components, count = ndimage.label(opened)
@@ -67,17 +74,20 @@ def body_mask(image: torch.Tensor, spacing: Sequence[float], *, threshold: float
 class Regiond(Transform):
     """Leave in data["region"] where windows are to run: (1, x, y, z) bool on the image's grid; nothing for everywhere.
 
-    The body (see `body_mask`) and the user's region both restrict it. Needs the image in HU, so it stands before the
-    intensity transforms. Seconds are added to data["timings"]["resample"] if that dict is present.
+    The body (see `body_mask`) and the user's region both restrict it. Needs the image in HU, so it
+    stands before the intensity transforms. Seconds are added to data["timings"]["resample"] if that
+    dict is present.
 
     Args:
         body_threshold: HU of `body_mask`; None does not look for a body (MR, scans without HU).
-        region: a box ((x, y, z), (x, y, z)) in RAS+ mm, its two opposite corners; or a mask file, or a folder that
-            holds a mask <case id>.nii.gz (any image suffix) for each case: nonzero is inside, as from a coarse network.
+        region: a box ((x, y, z), (x, y, z)) in RAS+ mm, its two opposite corners; or a mask file,
+            or a folder that holds a mask <case id>.nii.gz (any image suffix) for each case: nonzero
+            is inside, as from a coarse network.
 
     Raises:
         ConfigError: a box of other numbers.
-        ImageError: a case has no mask in the folder, or it cannot be read, or the region does not meet the scan.
+        ImageError: a case has no mask in the folder, or it cannot be read, or the region does not
+            meet the scan.
     """
 
     def __init__(
@@ -117,14 +127,19 @@ class Regiond(Transform):
             what = f"the region {self.box.tolist()} (mm, RAS+)"
         elif self.masks is not None:
             path = self._mask_of(case)
-            item: dict[Hashable, Any] = {"label": LoadCased("label")({"label": path})["label"], "image": image}
+            item: dict[Hashable, Any] = {
+                "label": LoadCased("label")({"label": path})["label"],
+                "image": image,
+            }
             inside = np.asarray(AlignLabeld("label", reference="image")(item)["label"])[0] != 0
             what = f"the region {path}"
         else:
             return None
         if not inside.any():
             name = image.meta.get("filename_or_obj", "the scan")
-            raise ImageError(f"{name}: {what} holds none of its voxels; give one in this scan's millimetres")
+            raise ImageError(
+                f"{name}: {what} holds none of its voxels; give one in this scan's millimetres"
+            )
         return inside
 
     def _mask_of(self, item: Mapping[Hashable, Any]) -> Path:
@@ -132,7 +147,9 @@ class Regiond(Transform):
         found = region_file(self.masks, str(item.get(self.id_key)))
         if found is not None:
             return found
-        raise ImageError(f"{self.masks}: holds no mask {item.get(self.id_key)}.nii.gz for this case; add it")
+        raise ImageError(
+            f"{self.masks}: holds no mask {item.get(self.id_key)}.nii.gz for this case; add it"
+        )
 
 
 def region_file(region: Path, case: str) -> Path | None:
@@ -147,9 +164,13 @@ def _checked_box(box: Box) -> NDArray[np.float64]:
     try:
         corners = np.asarray(box, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"region: two corners in mm are wanted, [[x, y, z], [x, y, z]], got {box!r}") from error
+        raise ConfigError(
+            f"region: two corners in mm are wanted, [[x, y, z], [x, y, z]], got {box!r}"
+        ) from error
     if corners.shape != (2, 3) or not np.isfinite(corners).all():
-        raise ConfigError(f"region: two corners in mm are wanted, [[x, y, z], [x, y, z]], got {box!r}")
+        raise ConfigError(
+            f"region: two corners in mm are wanted, [[x, y, z], [x, y, z]], got {box!r}"
+        )
     return np.sort(corners, axis=0)
 
 

@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from monai.data.utils import compute_shape_offset, zoom_affine
 from monai.transforms import MapTransform, SpatialResample
 
-from ..data.geometry import Grid, voxel_map
+from ..data.geometry.grids import Grid, voxel_map
 from .timing import stage
 
 _AXIS_LABELS = (("L", "R"), ("P", "A"), ("I", "S"))
@@ -20,7 +20,8 @@ _AXIS_LABELS = (("L", "R"), ("P", "A"), ("I", "S"))
 _SAME_SPACING_MM = 1e-3
 # It leaves a whole volume alone when the map to the new grid is this near to none.
 _SAME_PLACE = 1e-3
-# Axes count as parallel when no voxel centre moves by more than this: what rounded direction cosines of DICOM do.
+# Axes count as parallel when no voxel centre moves by more than this: what rounded direction
+# cosines of DICOM do.
 _PARALLEL_MM = 2e-3
 # A coordinate this near to a voxel's centre is on it, in voxels.
 _ON_VOXEL = 1e-5
@@ -29,16 +30,18 @@ _ON_VOXEL = 1e-5
 class ToNetworkGridd(MapTransform):
     """Bring images onto the network's grid: orientation and spacing in one step, trilinear, float32 out.
 
-    The result is that of MONAI's Orientationd and then Spacingd(mode="bilinear", padding_mode="border"), with the
-    same shape and affine: the direction of an oblique scan is kept, the grid for a sheared one (gantry tilt) is
-    orthonormal, voxels beyond the edge have the edge's value. Where the two grids' axes are parallel, that is for all
-    but sheared scans, one axis is interpolated after the other, a plane at a time and straight from the integers of
-    the file (see `gridgate.data.images.read_image`): no full-resolution copy is made, whatever is flipped. An axis
-    whose spacing stays is not interpolated.
+    The result is that of MONAI's Orientationd and then Spacingd(mode="bilinear",
+    padding_mode="border"), with the same shape and affine: the direction of an oblique scan is
+    kept, the grid for a sheared one (gantry tilt) is orthonormal, voxels beyond the edge have the
+    edge's value. Where the two grids' axes are parallel, that is for all but sheared scans, one
+    axis is interpolated after the other, a plane at a time and straight from the integers of the
+    file (see `gridgate.data.images.reading.read_image`): no full-resolution copy is made, whatever
+    is flipped. An axis whose spacing stays is not interpolated.
 
     The MetaTensor keeps its meta but for `affine`. Unlike MONAI's transforms it leaves no record in
-    applied_operations, as there is nothing to undo step by step: the way back is by the two affines (see
-    `gridgate.transforms.restore`). Seconds are added to data["timings"]["resample"] if that dict is present.
+    applied_operations, as there is nothing to undo step by step: the way back is by the two affines
+    (see `gridgate.transforms.restore.restoration`). Seconds are added to
+    data["timings"]["resample"] if that dict is present.
 
     Args:
         orientation: three letters, the direction towards which each index increases.
@@ -56,7 +59,9 @@ class ToNetworkGridd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.orientation = orientation.upper()
         self.spacing = None if spacing is None else tuple(float(mm) for mm in spacing)
-        self.general = SpatialResample(mode="bilinear", padding_mode="border", align_corners=False, dtype=np.float32)
+        self.general = SpatialResample(
+            mode="bilinear", padding_mode="border", align_corners=False, dtype=np.float32
+        )
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A new dict with the keys transformed; `data` and its tensors are left as they are."""
@@ -110,7 +115,9 @@ def network_grid(scan: Grid, *, orientation: str, spacing: Sequence[float] | Non
     affine[:3, 3] = offset[:3]
     x, y, z = (int(size) for size in shape)
     target = Grid((x, y, z), affine)
-    if target.shape == turned.shape and np.allclose(voxel_map(turned, target), np.eye(4), atol=_SAME_PLACE):
+    if target.shape == turned.shape and np.allclose(
+        voxel_map(turned, target), np.eye(4), atol=_SAME_PLACE
+    ):
         return turned
     return target
 
@@ -121,8 +128,8 @@ class Axis:
 
     Args:
         target: the target's axis that runs along it.
-        at: (target's size,) float64; where the target's voxels are on this axis, in voxels. Coordinates within 1e-5
-            of a voxel's centre are on it.
+        at: (target's size,) float64; where the target's voxels are on this axis, in voxels.
+            Coordinates within 1e-5 of a voxel's centre are on it.
         size: voxels on this axis.
     """
 
@@ -152,7 +159,9 @@ def parallel_axes(source: Grid, target: Grid) -> tuple[Axis, Axis, Axis] | None:
     for axis, other in enumerate(follows):
         at = linear[axis, other] * np.arange(target.shape[other]) + matrix[axis, 3]
         whole = np.rint(at)
-        axes.append(Axis(other, np.where(np.abs(at - whole) < _ON_VOXEL, whole, at), source.shape[axis]))
+        axes.append(
+            Axis(other, np.where(np.abs(at - whole) < _ON_VOXEL, whole, at), source.shape[axis])
+        )
     return axes[0], axes[1], axes[2]
 
 
@@ -164,17 +173,21 @@ def interpolate_axes(volume: torch.Tensor, axes: tuple[Axis, Axis, Axis]) -> tor
         axes: of `parallel_axes`, for X, Y, Z.
 
     Returns:
-        (C, x, y, z) float32, contiguous; the volume's own memory if it is float32 and nothing changes.
+        (C, x, y, z) float32, contiguous; the volume's own memory if it is float32 and nothing
+            changes.
     """
     if all(axis.stays and axis.target == n for n, axis in enumerate(axes)):
         return volume.float()
     result, views = _planes(volume, axes, torch.float32)
     for planes, target, (slow, middle, fast) in views:
-        for k, (low, high, weight) in enumerate(zip(*(part.tolist() for part in _neighbours(slow)), strict=True)):
+        for k, (low, high, weight) in enumerate(
+            zip(*(part.tolist() for part in _neighbours(slow)), strict=True)
+        ):
             plane = planes[low].float()
             if weight > 0:
                 plane = plane.lerp(planes[high].float(), weight)
-            # Rows first: whole rows are copied, and fewer are left for the axis where every voxel is gathered.
+            # Rows first: whole rows are copied, and fewer are left for the axis where every voxel
+            # is gathered.
             target[k].copy_(_along(_along(plane, 0, middle), 1, fast))
     return result
 
@@ -189,13 +202,20 @@ def nearest_axes(volume: torch.Tensor, axes: tuple[Axis, Axis, Axis]) -> torch.T
     result, views = _planes(volume, axes, volume.dtype)
     for planes, target, sorted_axes in views:
         nearest = [np.rint(axis.at).astype(np.int64) for axis in sorted_axes]
-        inside = [np.flatnonzero((at >= 0) & (at < axis.size)) for at, axis in zip(nearest, sorted_axes, strict=True)]
+        inside = [
+            np.flatnonzero((at >= 0) & (at < axis.size))
+            for at, axis in zip(nearest, sorted_axes, strict=True)
+        ]
         if not all(map(len, inside)):
             continue
         # What is inside is one range on each axis, as the coordinates go one way.
         box = [slice(int(found[0]), int(found[-1]) + 1) for found in inside]
-        rows, columns = (torch.from_numpy(at[part]) for at, part in zip(nearest[1:], box[1:], strict=True))
-        for k, row in zip(range(box[0].start, box[0].stop), nearest[0][box[0]].tolist(), strict=True):
+        rows, columns = (
+            torch.from_numpy(at[part]) for at, part in zip(nearest[1:], box[1:], strict=True)
+        )
+        for k, row in zip(
+            range(box[0].start, box[0].stop), nearest[0][box[0]].tolist(), strict=True
+        ):
             plane = planes[row].index_select(0, rows).index_select(1, columns)
             target[k, box[1], box[2]].copy_(plane)
     return result
@@ -206,7 +226,8 @@ def _planes(
 ) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor, list[Axis]]]]:
     """The result, empty (zeros), and for each channel volume and result as views with the axes in the volume's order.
 
-    The order is that of the volume's memory, slowest first, so that a plane of the first axis is one piece.
+    The order is that of the volume's memory, slowest first, so that a plane of the first axis is
+    one piece.
     """
     order = sorted(range(3), key=lambda n: -volume.stride(n + 1))
     shape = [0, 0, 0]
@@ -214,7 +235,10 @@ def _planes(
         shape[axis.target] = len(axis.at)
     result = torch.zeros((len(volume), *shape), dtype=dtype, device=volume.device)
     targets = [axes[n].target for n in order]
-    views = [(one.permute(order), into.permute(targets)) for one, into in zip(volume, result, strict=True)]
+    views = [
+        (one.permute(order), into.permute(targets))
+        for one, into in zip(volume, result, strict=True)
+    ]
     return result, [(one, into, [axes[n] for n in order]) for one, into in views]
 
 

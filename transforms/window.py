@@ -10,31 +10,33 @@ from monai.data import MetaTensor
 from monai.transforms import Randomizable, Transform
 from torch.nn import functional
 
-from ..data.geometry import spacing
+from ..data.geometry.grids import spacing
 
 
 class RandomWindowd(Randomizable, Transform):
     """Draw one window of `roi_size` from an image (C, x, y, z) and its label (1, x, y, z).
 
-    Both become plain tensors. With probability `foreground` the centre is a voxel of a class drawn among
-    those present (needs the lists that ClassIndicesd leaves in data["label_class_indices"], which are taken
-    out of the item; without them, or in a case without foreground, any place does). The window is then moved
-    into the volume; on an axis where the volume is smaller, the volume is centred and padded. A turned window
-    is cut out of the volume itself, so its corners show anatomy, not padding, and every voxel is interpolated
-    once: MONAI's crop, then RandAffined, costs a crop of 2.7 times the voxels and a grid per key. Turning is
-    in millimetres, so anisotropic voxels do not shear the anatomy.
+    Both become plain tensors. With probability `foreground` the centre is a voxel of a class drawn
+    among those present (needs the lists that ClassIndicesd leaves in data["label_class_indices"],
+    which are taken out of the item; without them, or in a case without foreground, any place does).
+    The window is then moved into the volume; on an axis where the volume is smaller, the volume is
+    centred and padded. A turned window is cut out of the volume itself, so its corners show
+    anatomy, not padding, and every voxel is interpolated once: MONAI's crop, then RandAffined,
+    costs a crop of 2.7 times the voxels and a grid per key. Turning is in millimetres, so
+    anisotropic voxels do not shear the anatomy.
 
     Args:
         roi_size: (x, y, z) voxels.
-        label_count: how many lists ClassIndicesd must have left (background with them); None does not check.
+        label_count: how many lists ClassIndicesd must have left (background with them); None does
+            not check.
         foreground: probability of a class-centred window, 0 to 1.
         rotation_degrees: largest angle around each axis, one number or three.
         rotation_probability, scale_probability: 0 to 1; nnU-Net's are 0.2 each.
         scale: range of the factor by which the anatomy grows.
-        mirror_axes: axes mirrored with probability 0.5 each. Leave out the left-right axis when labels have
-            sides.
-        label_keys: keys interpolated by nearest neighbour and padded with 0; the image is trilinear and
-            padded with its window's lowest value.
+        mirror_axes: axes mirrored with probability 0.5 each. Leave out the left-right axis when
+            labels have sides.
+        label_keys: keys interpolated by nearest neighbour and padded with 0; the image is trilinear
+            and padded with its window's lowest value.
     """
 
     def __init__(
@@ -63,8 +65,14 @@ class RandomWindowd(Randomizable, Transform):
         self.mirror_axes = tuple(mirror_axes)
         self.image_keys = tuple(image_keys)
         self.label_keys = tuple(label_keys)
-        if len(self.roi_size) != 3 or min(self.roi_size) < 1 or not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"roi_size wants three sizes and scale low <= high above 0, got {roi_size}, {scale}")
+        if (
+            len(self.roi_size) != 3
+            or min(self.roi_size) < 1
+            or not 0 < self.scale[0] <= self.scale[1]
+        ):
+            raise ValueError(
+                f"roi_size wants three sizes and scale low <= high above 0, got {roi_size}, {scale}"
+            )
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A new dict with the keys transformed; `data` and its tensors are left as they are."""
@@ -77,9 +85,16 @@ class RandomWindowd(Randomizable, Transform):
         flips = [axis + 1 for axis in self.mirror_axes if self.R.random_sample() < 0.5]
         for key in (*self.image_keys, *self.label_keys):
             is_label = key in self.label_keys
-            volume = result[key].as_tensor() if isinstance(result[key], MetaTensor) else torch.as_tensor(result[key])
+            volume = (
+                result[key].as_tensor()
+                if isinstance(result[key], MetaTensor)
+                else torch.as_tensor(result[key])
+            )
             if tuple(volume.shape[1:]) != shape:
-                raise ValueError(f"{key!r} is {tuple(volume.shape)}, not on the image's grid, {tuple(image.shape)}")
+                raise ValueError(
+                    f"{key!r} is {tuple(volume.shape)}, not on the image's grid, "
+                    f"{tuple(image.shape)}"
+                )
             if matrix is None:
                 window = _cut(volume, start, self.roi_size, pad_with_zero=is_label)
             else:
@@ -87,10 +102,19 @@ class RandomWindowd(Randomizable, Transform):
             result[key] = torch.flip(window, flips) if flips else window
         return result
 
-    def _draw_start(self, shape: Sequence[int], indices: Sequence[torch.Tensor] | None) -> list[int]:
+    def _draw_start(
+        self, shape: Sequence[int], indices: Sequence[torch.Tensor] | None
+    ) -> list[int]:
         """First voxel of the window on each axis; negative where the volume is smaller than the window."""
-        if indices is not None and self.label_count is not None and len(indices) != self.label_count:
-            raise ValueError(f"ClassIndicesd listed {len(indices)} labels, the augmentation has {self.label_count}")
+        if (
+            indices is not None
+            and self.label_count is not None
+            and len(indices) != self.label_count
+        ):
+            raise ValueError(
+                f"ClassIndicesd listed {len(indices)} labels, the augmentation has "
+                f"{self.label_count}"
+            )
         wants_class = self.R.random_sample() < self.foreground
         present = [voxels for voxels in (indices or [])[1:] if len(voxels)]
         if wants_class and present:
@@ -98,7 +122,10 @@ class RandomWindowd(Randomizable, Transform):
             centre = np.unravel_index(int(voxels[self.R.randint(len(voxels))]), tuple(shape))
             wanted = [int(c) - size // 2 for c, size in zip(centre, self.roi_size, strict=True)]
         else:
-            wanted = [int(self.R.randint(max(n - size, 0) + 1)) for n, size in zip(shape, self.roi_size, strict=True)]
+            wanted = [
+                int(self.R.randint(max(n - size, 0) + 1))
+                for n, size in zip(shape, self.roi_size, strict=True)
+            ]
         return [
             min(max(first, 0), n - size) if n >= size else -((size - n) // 2)
             for first, n, size in zip(wanted, shape, self.roi_size, strict=True)
@@ -124,7 +151,9 @@ class RandomWindowd(Randomizable, Transform):
         return rotation * (np.asarray(mm)[None, :] / np.asarray(mm)[:, None]) / factor
 
 
-def _cut(volume: torch.Tensor, start: Sequence[int], size: Sequence[int], *, pad_with_zero: bool) -> torch.Tensor:
+def _cut(
+    volume: torch.Tensor, start: Sequence[int], size: Sequence[int], *, pad_with_zero: bool
+) -> torch.Tensor:
     """A copy of the window, padded where it reaches outside the volume."""
     box, padding = [slice(None)], []
     for first, length, n in zip(start, size, volume.shape[1:], strict=True):
@@ -135,11 +164,18 @@ def _cut(volume: torch.Tensor, start: Sequence[int], size: Sequence[int], *, pad
     if not any(map(any, padding)):
         return window.clone(memory_format=torch.contiguous_format)
     value = 0.0 if pad_with_zero else float(window.min())
-    return functional.pad(window, [amount for pair in reversed(padding) for amount in pair], value=value)
+    return functional.pad(
+        window, [amount for pair in reversed(padding) for amount in pair], value=value
+    )
 
 
 def _sample(
-    volume: torch.Tensor, start: Sequence[int], size: Sequence[int], matrix: np.ndarray, *, nearest: bool
+    volume: torch.Tensor,
+    start: Sequence[int],
+    size: Sequence[int],
+    matrix: np.ndarray,
+    *,
+    nearest: bool,
 ) -> torch.Tensor:
     """The turned and scaled window around the same centre, sampled from the part of the volume it touches."""
     half = (np.asarray(size) - 1) / 2
@@ -155,9 +191,15 @@ def _sample(
     theta[:, :3] = matrix * np.asarray(size)[None, :] / extent[:, None]
     theta[:, 3] = (2 * (centre - low) + 1) / extent - 1
     theta = theta[::-1, [2, 1, 0, 3]].copy()
-    grid = functional.affine_grid(torch.from_numpy(theta).float()[None], [1, 1, *size], align_corners=False)
+    grid = functional.affine_grid(
+        torch.from_numpy(theta).float()[None], [1, 1, *size], align_corners=False
+    )
     mode = "nearest" if nearest else "bilinear"
-    floor = 0.0 if nearest else float(part.min())  # outside is 0 to grid_sample, so let 0 be the lowest value
+    floor = (
+        0.0 if nearest else float(part.min())
+    )  # outside is 0 to grid_sample, so let 0 be the lowest value
     source = part if floor == 0.0 else part - floor
-    window = functional.grid_sample(source.float()[None], grid, mode=mode, padding_mode="zeros", align_corners=False)[0]
+    window = functional.grid_sample(
+        source.float()[None], grid, mode=mode, padding_mode="zeros", align_corners=False
+    )[0]
     return window if floor == 0.0 else window.add_(floor)

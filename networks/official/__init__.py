@@ -1,7 +1,8 @@
 """Checkpoints of the authors' releases: their state dicts with our keys.
 
-Each network has a file here whose ``rename`` knows its authors' names; ``convert`` chooses it, and holds the result
-against the network. The names are facts of the releases; none of their code is here.
+Each network has a file here whose ``rename`` knows its authors' names; ``convert`` chooses it, and
+holds the result against the network. The names are facts of the releases; none of their code is
+here.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,24 +44,27 @@ def convert(
 
     Args:
         name: of the network, as for ``build``.
-        state_dict: what ``torch.load(..., weights_only=True)`` gave: tensors by their names, or a dict that holds them
-            as "state_dict", "model" and the like; "module." before each name (of DataParallel) is taken off.
+        state_dict: what ``torch.load(..., weights_only=True)`` gave: tensors by their names, or a
+            dict that holds them as "state_dict", "model" and the like; "module." before each name
+            (of DataParallel) is taken off.
         in_channels, out_channels: None reads them off the weights.
         options: the network's; they must be those that the checkpoint was trained with.
 
     Returns:
-        The tensors that the network has, under its names (``build(...).load_state_dict`` takes them, strictly where
-        nothing is missing); the names, sorted, of those that it has and the checkpoint lacks; and the names of those
-        in the checkpoint that it has not. What a network has and does not use is not missed: zeros are put in for
-        ``num_batches_tracked`` of batch norms, as in old checkpoints, TransFuse's class token, and UNETR's norms of
-        cross-attention.
+        The tensors that the network has, under its names (``build(...).load_state_dict`` takes
+        them, strictly where nothing is missing); the names, sorted, of those that it has and the
+        checkpoint lacks; and the names of those in the checkpoint that it has not. What a network
+        has and does not use is not missed: zeros are put in for ``num_batches_tracked`` of batch
+        norms, as in old checkpoints, TransFuse's class token, and UNETR's norms of cross-attention.
 
     Raises:
-        ValueError: an unknown network or option; no mapping, or none of its tensors is the network's; a
-            tensor of another shape than the network's (the text has both).
+        ValueError: an unknown network or option; no mapping, or none of its tensors is the
+            network's; a tensor of another shape than the network's (the text has both).
     """
     if not isinstance(state_dict, Mapping):
-        raise ValueError(f"a state dict is wanted, as torch.load gives, not {type(state_dict).__name__}.")
+        raise ValueError(
+            f"a state dict is wanted, as torch.load gives, not {type(state_dict).__name__}."
+        )
     weights = _tensors(state_dict)
     renamed = _renaming(name, options)(weights, spatial_dims=spatial_dims, **options)
     for key in [key for key in renamed if key.endswith(".running_mean")]:
@@ -68,14 +72,18 @@ def convert(
 
     def shapes(inside: int, outside: int) -> dict[str, torch.Size]:
         with torch.device("meta"):
-            net = build(name, spatial_dims=spatial_dims, in_channels=inside, out_channels=outside, **options)
+            net = build(
+                name, spatial_dims=spatial_dims, in_channels=inside, out_channels=outside, **options
+            )
         return {key: value.shape for key, value in net.state_dict().items()}
 
     sample = shapes(2, 2)
     if not any(key in sample for key in renamed):
-        raise ValueError(f"none of the {len(weights)} tensors is {name}'s, the first is {next(iter(weights))!r}.")
-    # Where a size of some tensor is just that number, networks of two numbers tell: 2 and 4 channels in, as some take
-    # powers of 2 only, and others make three of a single one.
+        raise ValueError(
+            f"none of the {len(weights)} tensors is {name}'s, the first is {next(iter(weights))!r}."
+        )
+    # Where a size of some tensor is just that number, networks of two numbers tell: 2 and 4
+    # channels in, as some take powers of 2 only, and others make three of a single one.
     if in_channels is None:
         in_channels = _size("in_channels", renamed, (2, 4), sample, shapes(4, 2))
     if out_channels is None:
@@ -84,8 +92,10 @@ def convert(
     for key, shape in wanted.items():
         if key in renamed and renamed[key].shape != shape:
             raise ValueError(
-                f"{key} has the shape {tuple(renamed[key].shape)} in the checkpoint and {tuple(shape)} in {name} of "
-                f"{spatial_dims} spatial axes, {in_channels} -> {out_channels} channels and {options or 'no options'}: "
+                f"{key} has the shape {tuple(renamed[key].shape)} in the checkpoint and "
+                f"{tuple(shape)} in {name} of "
+                f"{spatial_dims} spatial axes, {in_channels} -> {out_channels} channels and "
+                f"{options or 'no options'}: "
                 "give the options that the checkpoint was trained with."
             )
     found = {key: renamed[key] for key in wanted if key in renamed}
@@ -114,7 +124,9 @@ def _tensors(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     found = {key: value for key, value in state_dict.items() if isinstance(value, Tensor)}
     if not found:
         held = ", ".join(map(str, list(state_dict)[:8])) or "nothing"
-        raise ValueError(f"there are no tensors in the state dict, which holds {held}: give that of one network.")
+        raise ValueError(
+            f"there are no tensors in the state dict, which holds {held}: give that of one network."
+        )
     while all(key.startswith("module.") for key in found):
         found = {key.removeprefix("module."): value for key, value in found.items()}
     return found
@@ -134,7 +146,8 @@ def _size(
                 if sizes == numbers:
                     return weights[key].shape[axis]
     raise ValueError(
-        f"{what} cannot be read off the checkpoint, as no tensor that tells it has the network's shape: "
+        f"{what} cannot be read off the checkpoint, as no tensor that tells it has the network's "
+        "shape: "
         "give it, or the spatial_dims and options that the checkpoint was trained with."
     )
 

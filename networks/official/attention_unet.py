@@ -11,7 +11,9 @@ _PLACE = {"1": "first", "2": "second"}
 _LEVEL = re.compile(r"conv([1-4])\.conv([12])\.([01])\.(.+)")
 _BOTTOM = re.compile(r"center\.conv([12])\.([01])\.(.+)")
 _SIGNAL = re.compile(r"gating\.conv1\.([01])\.(.+)")
-_GATE = re.compile(r"attentionblock([2-4])\.(?:gate_block_([12])\.)?(?:(theta|phi|psi)|W\.([01]))\.(.+)")
+_GATE = re.compile(
+    r"attentionblock([2-4])\.(?:gate_block_([12])\.)?(?:(theta|phi|psi)|W\.([01]))\.(.+)"
+)
 _COMBINE = re.compile(r"attentionblock([2-4])\.combine_gates\.([01])\.(.+)")
 _UP = re.compile(r"up_concat([1-4])\.conv\.conv([12])\.([01])\.(.+)")
 _HEAD = re.compile(r"(?:dsv([2-4])\.dsv\.0|dsv1|(final))\.(.+)")
@@ -20,8 +22,8 @@ _HEAD = re.compile(r"(?:dsv([2-4])\.dsv\.0|dsv1|(final))\.(.+)")
 def rename(state_dict: Mapping[str, Tensor], **options: object) -> dict[str, Tensor]:
     """The authors' state dict with the keys of AttentionUNet (any variant) or of UNet.
 
-    Keys that it does not know stay as they are. ``final`` is the only head of the early anisotropic variant, and
-    mixes the four heads (``dsv``) of the others: which it is, the other keys tell.
+    Keys that it does not know stay as they are. ``final`` is the only head of the early anisotropic
+    variant, and mixes the four heads (``dsv``) of the others: which it is, the other keys tell.
 
     Args:
         options: those of the network; none changes a name.

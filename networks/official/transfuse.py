@@ -62,14 +62,19 @@ _UP = {  # inside an up-sampling level: its DoubleConv, and the gate on its skip
 def rename(state_dict: Mapping[str, Tensor], **options: object) -> dict[str, Tensor]:
     """The authors' state dict under TransFuse's names; tensors are shared, unknown keys keep their names.
 
-    Where the class token is missing, zeros stand for it: the network carries it along and never uses it.
+    Where the class token is missing, zeros stand for it: the network carries it along and never
+    uses it.
 
     Args:
-        state_dict: ``resnet.*`` in torchvision's naming, ``transformer.*`` in timm's, ``up*`` and ``final_*``.
+        state_dict: ``resnet.*`` in torchvision's naming, ``transformer.*`` in timm's, ``up*`` and
+            ``final_*``.
         options: of the network; they change none of the names.
     """
     renamed = {_ours(key): value for key, value in state_dict.items()}
-    if "class_token" not in renamed and (positions := renamed.get("transformer.positions")) is not None:
+    if (
+        "class_token" not in renamed
+        and (positions := renamed.get("transformer.positions")) is not None
+    ):
         renamed["class_token"] = torch.zeros_like(positions[:, :1])
     return renamed
 

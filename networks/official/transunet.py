@@ -33,8 +33,12 @@ _PREFIXES = {
     "segmentation_head.0": "head",
 }
 _POSITIONS = "transformer.embeddings.position_embeddings"
-_UNIT = re.compile(r"transformer\.embeddings\.hybrid_model\.body\.block([1-3])\.unit([1-9]\d*)\.(\w+)")
-_LAYER = re.compile(r"transformer\.encoder\.layer\.(\d+)\.(attention_norm|ffn_norm|attn\.out|ffn\.fc[12])")
+_UNIT = re.compile(
+    r"transformer\.embeddings\.hybrid_model\.body\.block([1-3])\.unit([1-9]\d*)\.(\w+)"
+)
+_LAYER = re.compile(
+    r"transformer\.encoder\.layer\.(\d+)\.(attention_norm|ffn_norm|attn\.out|ffn\.fc[12])"
+)
 _QUERY = re.compile(r"transformer\.encoder\.layer\.(\d+)\.attn\.query\.(weight|bias)")
 _UP = re.compile(r"decoder\.blocks\.(\d+)\.conv([12])\.([01])")
 
@@ -42,8 +46,9 @@ _UP = re.compile(r"decoder\.blocks\.(\d+)\.conv([12])\.([01])")
 def rename(state_dict: Mapping[str, Tensor], **options: object) -> dict[str, Tensor]:
     """The authors' state dict with TransUNet's keys; the query, key and value of a layer become one ``qkv``.
 
-    Keys that it does not know stay as they are, and so do queries, keys and values that are not all there. The
-    position embeddings keep their length: build the network with the ``img_size`` that the weights were trained at.
+    Keys that it does not know stay as they are, and so do queries, keys and values that are not all
+    there. The position embeddings keep their length: build the network with the ``img_size`` that
+    the weights were trained at.
 
     Args:
         options: those of the network; none changes a name.
@@ -57,7 +62,9 @@ def rename(state_dict: Mapping[str, Tensor], **options: object) -> dict[str, Ten
         parts = [key.replace(".query.", f".{part}.") for part in ("query", "key", "value")]
         if all(part in state_dict for part in parts):
             fused.update(parts)
-            renamed[f"layers.{query[1]}.attention.qkv.{query[2]}"] = torch.cat([state_dict[part] for part in parts])
+            renamed[f"layers.{query[1]}.attention.qkv.{query[2]}"] = torch.cat(
+                [state_dict[part] for part in parts]
+            )
     for key, value in state_dict.items():
         if key not in fused:
             renamed[_name(key)] = value

@@ -15,22 +15,43 @@ _SCALE = "transformer.layers.{layer}.scales.{scale}."
 _NAMES = [  # the authors' name -> ours; they count scales from 1, we from 0
     (rf"inc\.{_UNIT}", "inc.{unit}.{end}"),
     (rf"(?P<level>down[1-4])\.nConvs\.(?P<place>[01])\.{_UNIT}", "{level}.{place}.{unit}.{end}"),
-    (rf"(?P<level>up[1-4])\.nConvs\.(?P<place>[01])\.{_UNIT}", "{level}.block.{place}.{unit}.{end}"),
+    (
+        rf"(?P<level>up[1-4])\.nConvs\.(?P<place>[01])\.{_UNIT}",
+        "{level}.block.{place}.{unit}.{end}",
+    ),
     (r"(?P<level>up[1-4])\.coatt\.mlp_x\.1\.(?P<end>\w+)", "{level}.attention.from_skip.{end}"),
     (r"(?P<level>up[1-4])\.coatt\.mlp_g\.1\.(?P<end>\w+)", "{level}.attention.from_decoder.{end}"),
     (r"outc\.(?P<end>\w+)", "head.{end}"),
-    (r"mtc\.embeddings_(?P<scale>[1-4])\.patch_embeddings\.(?P<end>\w+)", "transformer.embeddings.{scale}.patch.{end}"),
-    (r"mtc\.embeddings_(?P<scale>[1-4])\.position_embeddings", "transformer.embeddings.{scale}.position"),
+    (
+        r"mtc\.embeddings_(?P<scale>[1-4])\.patch_embeddings\.(?P<end>\w+)",
+        "transformer.embeddings.{scale}.patch.{end}",
+    ),
+    (
+        r"mtc\.embeddings_(?P<scale>[1-4])\.position_embeddings",
+        "transformer.embeddings.{scale}.position",
+    ),
     (_LAYER + r"attn_norm\.(?P<end>\w+)", "transformer.layers.{layer}.norm.{end}"),
     (_LAYER + r"attn_norm(?P<scale>[1-4])\.(?P<end>\w+)", _SCALE + "attention_norm.{end}"),
     (_LAYER + r"channel_attn\.out(?P<scale>[1-4])\.(?P<end>\w+)", _SCALE + "output.{end}"),
     (_LAYER + r"ffn_norm(?P<scale>[1-4])\.(?P<end>\w+)", _SCALE + "feed_forward_norm.{end}"),
-    (_LAYER + r"ffn(?P<scale>[1-4])\.fc(?P<fc>[12])\.(?P<end>\w+)", _SCALE + "feed_forward.linear{fc}.{end}"),
-    (r"mtc\.encoder\.encoder_norm(?P<scale>[1-4])\.(?P<end>\w+)", "transformer.reconstructions.{scale}.norm.{end}"),
-    (rf"mtc\.reconstruct_(?P<scale>[1-4])\.{_UNIT}", "transformer.reconstructions.{scale}.unit.{unit}.{end}"),
+    (
+        _LAYER + r"ffn(?P<scale>[1-4])\.fc(?P<fc>[12])\.(?P<end>\w+)",
+        _SCALE + "feed_forward.linear{fc}.{end}",
+    ),
+    (
+        r"mtc\.encoder\.encoder_norm(?P<scale>[1-4])\.(?P<end>\w+)",
+        "transformer.reconstructions.{scale}.norm.{end}",
+    ),
+    (
+        rf"mtc\.reconstruct_(?P<scale>[1-4])\.{_UNIT}",
+        "transformer.reconstructions.{scale}.unit.{unit}.{end}",
+    ),
 ]
 _HEADS = [  # the heads' weights of a projection, which stand in one weight of ours
-    (_LAYER + r"channel_attn\.query(?P<scale>[1-4])\.(?P<head>\d+)\.weight", _SCALE + "query.weight"),
+    (
+        _LAYER + r"channel_attn\.query(?P<scale>[1-4])\.(?P<head>\d+)\.weight",
+        _SCALE + "query.weight",
+    ),
     (
         _LAYER + r"channel_attn\.(?P<kind>key|value)\.(?P<head>\d+)\.weight",
         "transformer.layers.{layer}.{kind}.weight",
@@ -49,8 +70,9 @@ def rename(
 ) -> dict[str, Tensor]:
     """The authors' state dict under UCTransNet's names; unknown keys keep their names.
 
-    A projection's heads are stacked into one weight, when all are there. Position embeddings, a list of tokens
-    in the authors' code, are laid out on the training window's grid, when their number fits it.
+    A projection's heads are stacked into one weight, when all are there. Position embeddings, a
+    list of tokens in the authors' code, are laid out on the training window's grid, when their
+    number fits it.
 
     Args:
         state_dict: the authors', keys as ``inc``, ``down1``, ``mtc``, ``up1``, ``outc``.

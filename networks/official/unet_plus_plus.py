@@ -28,24 +28,32 @@ PARTS = {"conv": "conv", "instnorm": "norm"}
 def rename(state_dict: Mapping[str, Tensor], **options: object) -> dict[str, Tensor]:
     """A release's state dict under the names of UNetPlusPlus; it serves the whole family.
 
-    Taken are the later PyTorch form's keys (``conv_blocks_context.0...``), and the paper form's layer names with
-    ``.weight`` and ``.bias``, or as Keras writes them, ``conv11_1/conv11_1/kernel:0``: those kernels, whose last two
-    axes are the channels, are turned to PyTorch's order. Keys that are neither stay as they are.
+    Taken are the later PyTorch form's keys (``conv_blocks_context.0...``), and the paper form's
+    layer names with ``.weight`` and ``.bias``, or as Keras writes them,
+    ``conv11_1/conv11_1/kernel:0``: those kernels, whose last two axes are the channels, are turned
+    to PyTorch's order. Keys that are neither stay as they are.
 
     Args:
         state_dict: of one release.
-        options: those of the network, as every network's ``rename`` takes them; the keys tell all that is needed.
+        options: those of the network, as every network's ``rename`` takes them; the keys tell all
+            that is needed.
     """
     stages = [int(found["level"]) for key in state_dict if (found := CONTEXT.fullmatch(key))]
     if stages:
         return {_later(key, max(stages)): value for key, value in state_dict.items()}
     renamed = {}
-    rows = [int(found["node"][0]) for key in state_dict if (found := PAPER.fullmatch(key)) and found["node"]]
+    rows = [
+        int(found["node"][0])
+        for key in state_dict
+        if (found := PAPER.fullmatch(key)) and found["node"]
+    ]
     for key, value in state_dict.items():
         found = PAPER.fullmatch(key)
         name = _paper(found, max(rows, default=1) - 1) if found else key
         if found and found["what"] == "kernel":
-            value = value.permute(value.dim() - 1, value.dim() - 2, *range(value.dim() - 2)).contiguous()
+            value = value.permute(
+                value.dim() - 1, value.dim() - 2, *range(value.dim() - 2)
+            ).contiguous()
         renamed[name] = value
     return renamed
 
@@ -67,7 +75,8 @@ def _later(key: str, levels: int) -> str:
 def _node(found: re.Match[str], levels: int) -> str:
     """Name of the node, empty where there is none.
 
-    Each ``loc`` is a diagonal, from the coarsest node to the finest: the longest, i + j = levels, is loc0.
+    Each ``loc`` is a diagonal, from the coarsest node to the finest: the longest, i + j = levels,
+    is loc0.
     """
     level, column = levels - 1 - int(found["k"]) - int(found["j"]), int(found["j"]) + 1
     return f"{level}_{column}" if level >= 0 else ""

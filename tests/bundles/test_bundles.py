@@ -12,13 +12,20 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, run, verify_metadata, verify_net_in_out
+from monai.bundle import (
+    ConfigParser,
+    ConfigWorkflow,
+    ckpt_export,
+    run,
+    verify_metadata,
+    verify_net_in_out,
+)
 
-from gridgate.bundles import FOLDER
-from gridgate.bundles.planning import PLANS, read_plan
-from gridgate.data.datasets import write_dataset_json
+from gridgate.pipeline.plans.planning import FOLDER
+from gridgate.data.datasets.dataset import write_dataset_json
 from gridgate.networks import build
-from gridgate.pipeline.cli import main
+from gridgate.pipeline.cli.main import main
+from gridgate.pipeline.plans.planning import PLANS, read_plan
 
 BUNDLES = sorted(path.stem for path in PLANS.glob("*.yaml"))
 WORKFLOWS = {"train.yaml": "train", "evaluate.yaml": "infer", "inference.yaml": "infer"}
@@ -50,10 +57,28 @@ def small_network(name: str, size: int = 32) -> dict[str, Any]:
     """Overrides that keep a bundle's network, with few channels and for a small window."""
     window = [size] * 3
     sizes: dict[str, dict[str, Any]] = {
-        "unetr": {"img_size": window, "feature_size": 4, "hidden_size": 24, "mlp_dim": 48, "num_heads": 2},
+        "unetr": {
+            "img_size": window,
+            "feature_size": 4,
+            "hidden_size": 24,
+            "mlp_dim": 48,
+            "num_heads": 2,
+        },
         "uctransnet": {"img_size": window, "width": 4, "layers": 1},
-        "transfuse": {"img_size": window, "widths": [8, 8, 8], "embed_dim": 12, "depth": 1, "heads": 2},
-        "transunet": {"img_size": window, "stem_width": 8, "units": [1, 1, 1], "groups": 4, "num_layers": 1}
+        "transfuse": {
+            "img_size": window,
+            "widths": [8, 8, 8],
+            "embed_dim": 12,
+            "depth": 1,
+            "heads": 2,
+        },
+        "transunet": {
+            "img_size": window,
+            "stem_width": 8,
+            "units": [1, 1, 1],
+            "groups": 4,
+            "num_layers": 1,
+        }
         | {"hidden_size": 12, "num_heads": 2, "mlp_dim": 12, "decoder_widths": [8, 8, 8, 8, 4]},
         "wide_unet": {},
     }
@@ -74,7 +99,9 @@ def test_verify_metadata(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("missing", ["version", "network_data_format", "channel_def"])
 def test_the_schema_refuses_metadata_without(missing: str, tmp_path: Path) -> None:
     content = metadata(BUNDLES[0])
-    holder = content["network_data_format"]["outputs"]["pred"] if missing == "channel_def" else content
+    holder = (
+        content["network_data_format"]["outputs"]["pred"] if missing == "channel_def" else content
+    )
     del holder[missing]
     (tmp_path / "metadata.json").write_text(json.dumps(content))
     schema = Path(shutil.copy(SCHEMA, tmp_path))
@@ -85,7 +112,8 @@ def test_the_schema_refuses_metadata_without(missing: str, tmp_path: Path) -> No
 @each_bundle
 @pytest.mark.parametrize("config", WORKFLOWS)
 def test_verify_net_in_out(name: str, config: str) -> None:
-    # the window is made small for speed; UNETR's network depends on it, so one of the two keeps its own
+    # the window is made small for speed; UNETR's network depends on it, so one of the two keeps its
+    # own
     if name == "msd_spleen_unetr" and config == "inference.yaml":
         overrides: dict[str, Any] = {}
     else:
@@ -101,7 +129,8 @@ def test_verify_net_in_out(name: str, config: str) -> None:
 
 
 def test_the_network_is_the_plans_own() -> None:
-    # what the small ones above do not show: names and options of each plan make a network of that size
+    # what the small ones above do not show: names and options of each plan make a network of that
+    # size
     sizes = {}
     for name in BUNDLES:
         parser = ConfigParser()
@@ -115,14 +144,19 @@ def test_the_network_is_the_plans_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["phantom_attention_unet", "head_neck_attention_unet", "msd_spleen_unetr", "btcv_unetpp"]
+    "name",
+    ["phantom_attention_unet", "head_neck_attention_unet", "msd_spleen_unetr", "btcv_unetpp"],
 )
 def test_ckpt_export_gives_the_eager_networks_output(name: str, tmp_path: Path) -> None:
     overrides = small_network(name)
     configs = FOLDER / name / "configs"
     labels = len(metadata(name)["network_data_format"]["outputs"]["pred"]["channel_def"])
     options = metadata(name)["plan"]["network"]
-    options |= {key.removeprefix(NETWORK): value for key, value in overrides.items() if key.startswith(NETWORK)}
+    options |= {
+        key.removeprefix(NETWORK): value
+        for key, value in overrides.items()
+        if key.startswith(NETWORK)
+    }
     torch.manual_seed(3)
     eager = build(**options, in_channels=1, out_channels=labels).eval()
     torch.save(eager.state_dict(), tmp_path / "model.pt")
@@ -148,7 +182,9 @@ def listed_dataset(root: Path, labels: list[str], modality: str) -> Path:
         (root / folder).mkdir(parents=True)
         for number in range(5):
             (root / folder / f"case_{number}.nii.gz").touch()
-    write_dataset_json(root, "Listed", {name: value for value, name in enumerate(labels)}, (modality,), 5)
+    write_dataset_json(
+        root, "Listed", {name: value for value, name in enumerate(labels)}, (modality,), 5
+    )
     return root
 
 
@@ -163,18 +199,26 @@ def test_check_properties(name: str, config: str, data: str, tmp_path: Path) -> 
         folder = "input_dir" if config == "inference.yaml" else "dataset_dir"
         overrides[folder] = str(dataset / "imagesTr" if config == "inference.yaml" else dataset)
     workflow = ConfigWorkflow(
-        config_file=str(FOLDER / name / "configs" / config), workflow_type=WORKFLOWS[config], **overrides
+        config_file=str(FOLDER / name / "configs" / config),
+        workflow_type=WORKFLOWS[config],
+        **overrides,
     )
     workflow.initialize()
     assert workflow.check_properties() == []
-    expected = {"train.yaml": 4, "evaluate.yaml": 1, "inference.yaml": 5}[config] if data == "a dataset" else 0
+    expected = (
+        {"train.yaml": 4, "evaluate.yaml": 1, "inference.yaml": 5}[config]
+        if data == "a dataset"
+        else 0
+    )
     items = workflow.train_dataset_data if config == "train.yaml" else workflow.dataset_data
     assert len(items) == expected
     assert not (tmp_path / "output").exists(), "nothing is written before the run"
 
 
 @pytest.mark.parametrize("config", WORKFLOWS)
-def test_properties_of_the_phantom_bundle_work_on_its_dataset(config: str, phantom_dataset: Path) -> None:
+def test_properties_of_the_phantom_bundle_work_on_its_dataset(
+    config: str, phantom_dataset: Path
+) -> None:
     if config == "inference.yaml":
         source = {"input_dir": str(phantom_dataset / "imagesTr")}
     else:
@@ -189,7 +233,9 @@ def test_properties_of_the_phantom_bundle_work_on_its_dataset(config: str, phant
     workflow.initialize()
     assert workflow.check_properties() == []
     # what MONAI Label does: the bundle's own preprocessing on one file
-    preprocessing = workflow.train_preprocessing if config == "train.yaml" else workflow.preprocessing
+    preprocessing = (
+        workflow.train_preprocessing if config == "train.yaml" else workflow.preprocessing
+    )
     item = (workflow.train_dataset_data if config == "train.yaml" else workflow.dataset_data)[0]
     image = preprocessing(dict(item))["image"]
     np.testing.assert_allclose(np.linalg.norm(image.affine.numpy()[:3, :3], axis=0), 10, atol=1e-3)
@@ -205,7 +251,9 @@ def test_what_the_zoos_checker_wants(name: str) -> None:
     assert content["version"] in content["changelog"]
     for tensors in content["network_data_format"].values():
         for tensor in tensors.values():
-            assert list(tensor["channel_def"]) == [str(number) for number in range(tensor["num_channels"])]
+            assert list(tensor["channel_def"]) == [
+                str(number) for number in range(tensor["num_channels"])
+            ]
     assert content["network_data_format"]["outputs"]["pred"]["channel_def"]["0"] == "background"
     assert all(path.stat().st_size <= 25e6 for path in bundle.rglob("*") if path.is_file())
     assert name == name.lower() and " " not in name
@@ -215,7 +263,9 @@ def test_what_the_zoos_checker_wants(name: str) -> None:
 
 
 def test_a_copy_renamed_runs_from_another_folder(phantom_dataset: Path, tmp_path: Path) -> None:
-    assert main(["bundles", "--copy", "phantom_attention_unet", "--to", str(tmp_path / "mine")]) == 0
+    assert (
+        main(["bundles", "--copy", "phantom_attention_unet", "--to", str(tmp_path / "mine")]) == 0
+    )
     scans = tmp_path / "scans"
     scans.mkdir()
     scan = Path(shutil.copy(phantom_dataset / "imagesTr" / "phantom_000.nii.gz", scans))
@@ -238,4 +288,8 @@ def test_a_copy_renamed_runs_from_another_folder(phantom_dataset: Path, tmp_path
     np.testing.assert_array_equal(mask.get_sform(), image.get_sform())
     np.testing.assert_array_equal(mask.get_qform(), image.get_qform())
     assert mask.get_data_dtype() == np.uint8
-    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["LICENSE", "configs", "docs"]
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [
+        "LICENSE",
+        "configs",
+        "docs",
+    ]

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from gridgate.bundles import FOLDER
-from gridgate.bundles.generate import bundle_files, make_bundle
-from gridgate.bundles.planning import PLANS, read_plan
+from gridgate.pipeline.plans.planning import FOLDER
 from gridgate.data.errors import ConfigError
-from gridgate.pipeline.bundle_folders import shipped_bundles
+from gridgate.pipeline.plans.bundle_folders import shipped_bundles
+from gridgate.pipeline.plans.generate import bundle_files, make_bundle
+from gridgate.pipeline.plans.planning import PLANS, read_plan
 
 BUNDLES = sorted(path.stem for path in PLANS.glob("*.yaml"))
 
@@ -40,15 +40,24 @@ def test_each_plan_has_its_bundle_and_each_bundle_its_plan() -> None:
 def test_a_committed_bundle_is_what_the_template_makes(name: str, tmp_path: Path) -> None:
     wanted = bundle_files(read_plan(PLANS / f"{name}.yaml"))
     for file, text in wanted.items():
-        assert (FOLDER / name / file).read_text() == text, f"{file}: run python -m gridgate.bundles.generate"
+        assert (FOLDER / name / file).read_text() == text, (
+            f"{file}: run python -m gridgate.pipeline.plans.generate"
+        )
     configs = {f"configs/{path.name}" for path in (FOLDER / name / "configs").iterdir()}
     assert configs == {file for file in wanted if file.startswith("configs/")}
     made = make_bundle(read_plan(PLANS / f"{name}.yaml"), tmp_path / "made")
-    assert {str(path.relative_to(made)) for path in made.rglob("*") if path.is_file()} == set(wanted)
+    assert {str(path.relative_to(made)) for path in made.rglob("*") if path.is_file()} == set(
+        wanted
+    )
 
 
 def test_a_plan_that_lacks_a_setting_is_refused(tmp_path: Path) -> None:
-    for place, setting in (("training", "epochs"), ("intensity", "mode"), (None, "spacing"), (None, "training")):
+    for place, setting in (
+        ("training", "epochs"),
+        ("intensity", "mode"),
+        (None, "spacing"),
+        (None, "training"),
+    ):
         plan = read_plan(PLANS / f"{BUNDLES[0]}.yaml")
         del (plan[place] if place else plan)[setting]
         with pytest.raises(ConfigError, match=f"plan {BUNDLES[0]}: lacks '{setting}'"):
@@ -73,7 +82,16 @@ def test_what_the_data_decide_stands_in_the_metadata_alone(name: str) -> None:
     plan = read_plan(PLANS / f"{name}.yaml")
     decided = [plan["spacing"], plan["roi_size"], plan["orientation"], plan["labels"]]
     decided += [value for key, value in plan["intensity"].items() if key != "mode"]
-    settings = {"spacing", "roi_size", "intensity", "orientation", "labels", "channels", "label_map", "foreground"}
+    settings = {
+        "spacing",
+        "roi_size",
+        "intensity",
+        "orientation",
+        "labels",
+        "channels",
+        "label_map",
+        "foreground",
+    }
     for path in sorted((FOLDER / name / "configs").glob("*.yaml")):
         for place, value in leaves(yaml.safe_load(path.read_text())):
             where = f"{path.name}: {'::'.join(place)}: {value}"

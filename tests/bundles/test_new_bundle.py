@@ -13,11 +13,11 @@ import torch
 import yaml
 from monai.bundle import ConfigParser
 
-from gridgate.bundles.new_bundle import new_bundle
-from gridgate.bundles.planning import DATASETS, NETWORK_FACTS, dataset_names
 from gridgate.data.errors import ConfigError
 from gridgate.networks import NETWORKS, build
-from gridgate.pipeline.cli import main
+from gridgate.pipeline.cli.main import main
+from gridgate.pipeline.plans.new_bundle import new_bundle
+from gridgate.pipeline.plans.planning import DATASETS, NETWORK_FACTS, dataset_names
 
 
 def plan(folder: Path) -> dict:
@@ -66,13 +66,17 @@ def test_the_window_grows_to_what_the_network_takes_and_positions_follow(tmp_pat
     folder = new_bundle("unet_plus_plus", "msd_hippocampus", tmp_path / "a", size="paper")
     assert window(folder) == [32, 64, 32]
     settings = {"roi_size": [64, 64, 32]}
-    assert plan(new_bundle("uctransnet", "btcv", tmp_path / "b", settings=settings))["network"]["img_size"] == [
+    assert plan(new_bundle("uctransnet", "btcv", tmp_path / "b", settings=settings))["network"][
+        "img_size"
+    ] == [
         64,
         64,
         32,
     ]
     settings = {"network::img_size": [32, 32, 32]}
-    assert plan(new_bundle("uctransnet", "btcv", tmp_path / "c", settings=settings))["network"]["img_size"] == [
+    assert plan(new_bundle("uctransnet", "btcv", tmp_path / "c", settings=settings))["network"][
+        "img_size"
+    ] == [
         32,
         32,
         32,
@@ -80,8 +84,12 @@ def test_the_window_grows_to_what_the_network_takes_and_positions_follow(tmp_pat
 
 
 @pytest.mark.parametrize("network", ["unetr", "transunet", "transfuse", "uctransnet", "unet"])
-def test_a_window_that_is_no_multiple_grows_for_networks_with_positions_too(network: str, tmp_path: Path) -> None:
-    facts = yaml.safe_load((DATASETS / "msd_hippocampus.yaml").read_text()) | {"roi_size": [40, 56, 40]}
+def test_a_window_that_is_no_multiple_grows_for_networks_with_positions_too(
+    network: str, tmp_path: Path
+) -> None:
+    facts = yaml.safe_load((DATASETS / "msd_hippocampus.yaml").read_text()) | {
+        "roi_size": [40, 56, 40]
+    }
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(facts))
     folder = new_bundle(network, str(tmp_path / "mine.yaml"), tmp_path / "bundle")
     assert window(folder) == [48, 64, 48]
@@ -107,13 +115,23 @@ def test_a_window_that_is_no_multiple_grows_for_networks_with_positions_too(netw
         (["unet", "btcv", "--training::batch_size", "x"], "--batch_size x: a whole number of 1"),
         (["unet", "btcv", "--training::epoch", "3"], "epochs"),
         (["unet", "btcv", "--network::norn", "batch"], "norm"),
-        (["unet_plus_plus", "msd_hippocampus", "--size", "paper", "--roi_size", "[32, 48, 32]"], "[32, 64, 32]"),
+        (
+            ["unet_plus_plus", "msd_hippocampus", "--size", "paper", "--roi_size", "[32, 48, 32]"],
+            "[32, 64, 32]",
+        ),
         # instance norm of one voxel
-        (["unet_plus_plus", "msd_hippocampus", "--size", "paper", "--roi_size", "[32, 32, 32]"], "too small"),
+        (
+            ["unet_plus_plus", "msd_hippocampus", "--size", "paper", "--roi_size", "[32, 32, 32]"],
+            "too small",
+        ),
     ],
 )
 def test_what_cannot_be_is_told_and_nothing_is_left(
-    words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+    words: list[str],
+    told: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["new-bundle", *words]) == 1
@@ -131,7 +149,7 @@ def test_the_command_and_a_dataset_of_the_users_own(tmp_path: Path) -> None:
     words = [
         sys.executable,
         "-m",
-        "gridgate.pipeline.cli",
+        "gridgate.pipeline.cli.main",
         "new-bundle",
         "unet",
         "mine.yaml",
@@ -173,7 +191,12 @@ def test_any_network_in_2d_slice_by_slice(network: str, size: str, tmp_path: Pat
     parser.read_meta(str(folder / "configs" / "metadata.json"))
     with torch.device("meta"):
         built = parser.get_parsed_content("network_def")
-    assert {parameter.dim() for parameter in built.parameters()} <= {1, 2, 3, 4}  # no 3D kernel among them
+    assert {parameter.dim() for parameter in built.parameters()} <= {
+        1,
+        2,
+        3,
+        4,
+    }  # no 3D kernel among them
     assert len(window(folder)) == 3 and window(folder)[2] == 16
     outputs = built.train()(torch.empty(2, 1, *window(folder), device="meta"))
     main_head = outputs[0] if isinstance(outputs, list) else outputs
@@ -184,7 +207,9 @@ def test_any_network_in_2d_slice_by_slice(network: str, size: str, tmp_path: Pat
 
 
 def test_the_papers_2d_form_is_the_one_that_the_paper_counts(tmp_path: Path) -> None:
-    folder = new_bundle("unet_plus_plus", "msd_spleen", tmp_path / "bundle", size="paper", spatial_dims=2)
+    folder = new_bundle(
+        "unet_plus_plus", "msd_spleen", tmp_path / "bundle", size="paper", spatial_dims=2
+    )
     parser = ConfigParser()
     parser.read_config(str(folder / "configs" / "inference.yaml"))
     parser.read_meta(str(folder / "configs" / "metadata.json"))
@@ -194,8 +219,12 @@ def test_the_papers_2d_form_is_the_one_that_the_paper_counts(tmp_path: Path) -> 
     assert sum(parameter.numel() for parameter in built.parameters()) == 9_041_700 + 4 * 33
 
 
-def test_a_2d_plan_keeps_a_datasets_overlap_an_axis_and_validates_without_repeating_slices(tmp_path: Path) -> None:
-    facts = yaml.safe_load((DATASETS / "msd_spleen.yaml").read_text()) | {"overlap": [0.5, 0.125, 0.25]}
+def test_a_2d_plan_keeps_a_datasets_overlap_an_axis_and_validates_without_repeating_slices(
+    tmp_path: Path,
+) -> None:
+    facts = yaml.safe_load((DATASETS / "msd_spleen.yaml").read_text()) | {
+        "overlap": [0.5, 0.125, 0.25]
+    }
     del facts["roi_size_2d"]  # then the window is that of 3D
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(facts))
     folder = new_bundle("unet", str(tmp_path / "mine.yaml"), tmp_path / "bundle", spatial_dims=2)
@@ -207,20 +236,41 @@ def test_a_2d_plan_keeps_a_datasets_overlap_an_axis_and_validates_without_repeat
 
 
 @pytest.mark.parametrize(("spatial_dims", "loss"), [(3, "structure"), (2, "structure_2d")])
-def test_transfuse_at_the_papers_size_has_the_papers_loss(spatial_dims: int, loss: str, tmp_path: Path) -> None:
-    folder = new_bundle("transfuse", "btcv", tmp_path / "bundle", size="paper", spatial_dims=spatial_dims)
-    assert yaml.safe_load((folder / "configs" / "train.yaml").read_text())["train"]["loss"]["name"] == loss
+def test_transfuse_at_the_papers_size_has_the_papers_loss(
+    spatial_dims: int, loss: str, tmp_path: Path
+) -> None:
+    folder = new_bundle(
+        "transfuse", "btcv", tmp_path / "bundle", size="paper", spatial_dims=spatial_dims
+    )
+    assert (
+        yaml.safe_load((folder / "configs" / "train.yaml").read_text())["train"]["loss"]["name"]
+        == loss
+    )
     small = new_bundle("transfuse", "btcv", tmp_path / "small", spatial_dims=spatial_dims)
-    assert yaml.safe_load((small / "configs" / "train.yaml").read_text())["train"]["loss"]["name"] == "dice_ce"
+    assert (
+        yaml.safe_load((small / "configs" / "train.yaml").read_text())["train"]["loss"]["name"]
+        == "dice_ce"
+    )
 
 
 def test_a_2d_bundle_trains_and_segments_a_folder(phantom_dataset: Path, tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     words = ["new-bundle", "unet_plus_plus", "phantom", "--to", str(folder), "--spatial-dims", "2"]
     assert main([*words, "--network::filters", "[4, 6, 8]", "--spacing", "[8, 8, 8]"]) == 0
-    short = ["--epochs", "1", "--iterations_per_epoch", "3", "--batch_size", "1", "--val_interval", "1"]
+    short = [
+        "--epochs",
+        "1",
+        "--iterations_per_epoch",
+        "3",
+        "--batch_size",
+        "1",
+        "--val_interval",
+        "1",
+    ]
     short += ["--num_workers", "0", "--device", "cpu"]
-    assert main(["train", str(folder), str(phantom_dataset), str(tmp_path / "training"), *short]) == 0
+    assert (
+        main(["train", str(folder), str(phantom_dataset), str(tmp_path / "training"), *short]) == 0
+    )
     checkpoint = tmp_path / "training" / "model.pt"
     # what is saved is the 2D network's own state dict
     options = {key: value for key, value in plan(folder)["network"].items() if key != "name"}
@@ -230,7 +280,14 @@ def test_a_2d_bundle_trains_and_segments_a_folder(phantom_dataset: Path, tmp_pat
     scans.mkdir()
     for name in ("phantom_000.nii.gz", "phantom_001.nii.gz"):
         shutil.copy(phantom_dataset / "imagesTr" / name, scans)
-    words = ["infer", str(folder), str(scans), str(tmp_path / "masks"), "--checkpoint", str(checkpoint)]
+    words = [
+        "infer",
+        str(folder),
+        str(scans),
+        str(tmp_path / "masks"),
+        "--checkpoint",
+        str(checkpoint),
+    ]
     assert main([*words, "--device", "cpu"]) == 0
     for scan in scans.iterdir():
         image, mask = nib.load(scan), nib.load(tmp_path / "masks" / scan.name)
@@ -242,5 +299,10 @@ def test_a_2d_bundle_trains_and_segments_a_folder(phantom_dataset: Path, tmp_pat
         wanted = torch.stack([own.eval().pruned(1)(plane) for plane in some.unbind(-1)], dim=-1)
         assert wanted.std() > 1e-3
         for name in load:
-            assert main(["export", str(folder), str(checkpoint), str(tmp_path / name), "--depth", "1"]) == 0
-            torch.testing.assert_close(load[name](tmp_path / name)(some), wanted, rtol=1e-4, atol=1e-4)
+            assert (
+                main(["export", str(folder), str(checkpoint), str(tmp_path / name), "--depth", "1"])
+                == 0
+            )
+            torch.testing.assert_close(
+                load[name](tmp_path / name)(some), wanted, rtol=1e-4, atol=1e-4
+            )

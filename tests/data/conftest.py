@@ -28,7 +28,8 @@ def write_series(
     """A CT series, a file a slice, in the order of `positions` (mm LPS); HU = stored - 1024.
 
     Args:
-        pixels: (slices, rows, columns) stored uint16 or int16; random ones of 5 rows and 7 columns if None.
+        pixels: (slices, rows, columns) stored uint16 or int16; random ones of 5 rows and 7 columns
+            if None.
         change: is given each slice's dataset and number before it is written.
         series: files written with one word here belong to one series.
     """
@@ -36,21 +37,40 @@ def write_series(
     if positions is None:
         positions = [np.array([-100.0, -80.0, 40.0]) + k * np.array(step) for k in range(count)]
     if pixels is None:
-        pixels = np.random.default_rng(0).integers(0, 3000, (len(positions), 5, 7)).astype(np.uint16)
+        pixels = (
+            np.random.default_rng(0).integers(0, 3000, (len(positions), 5, 7)).astype(np.uint16)
+        )
     files = []
     for k, (position, plane) in enumerate(zip(positions, pixels, strict=True)):
         data = Dataset()
         data.file_meta = FileMetaDataset()
         data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = CTImageStorage
-        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[series, str(k)])
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid(
+            entropy_srcs=[series, str(k)]
+        )
         data.SeriesInstanceUID = generate_uid(entropy_srcs=["series", series])
         data.StudyInstanceUID = generate_uid(entropy_srcs=["study"])
         data.FrameOfReferenceUID = generate_uid(entropy_srcs=["frame"])
-        data.PatientID, data.PatientName, data.PatientBirthDate, data.PatientSex = "P1", "Doe^Jo", "19700102", "F"
-        data.StudyID, data.StudyDate, data.StudyTime, data.AccessionNumber = "7", "20240102", "101112", "A1"
+        data.PatientID, data.PatientName, data.PatientBirthDate, data.PatientSex = (
+            "P1",
+            "Doe^Jo",
+            "19700102",
+            "F",
+        )
+        data.StudyID, data.StudyDate, data.StudyTime, data.AccessionNumber = (
+            "7",
+            "20240102",
+            "101112",
+            "A1",
+        )
         data.Modality, data.ImageType = "CT", ["ORIGINAL", "PRIMARY", "AXIAL"]
-        data.SeriesNumber, data.SeriesDescription, data.InstanceNumber, data.AcquisitionNumber = 3, "Abdomen", k + 1, 1
+        data.SeriesNumber, data.SeriesDescription, data.InstanceNumber, data.AcquisitionNumber = (
+            3,
+            "Abdomen",
+            k + 1,
+            1,
+        )
         data.ImagePositionPatient = [f"{value:.10g}" for value in position]
         data.ImageOrientationPatient = [f"{value:.10g}" for value in orientation]
         data.PixelSpacing = [BETWEEN_ROWS, BETWEEN_COLUMNS]

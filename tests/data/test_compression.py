@@ -9,10 +9,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from gridgate.data import compression
-from gridgate.data.compression import deflating, inflating, read_array, read_to_end
 from gridgate.data.errors import ImageError
-from gridgate.data.images import read_image, write_labels
+from gridgate.data.images import compression
+from gridgate.data.images.compression import deflating, inflating, read_array, read_to_end
+from gridgate.data.images.reading import read_image, write_labels
 
 RAMP = np.arange(210, dtype=np.int16).reshape(5, 6, 7)
 
@@ -39,11 +39,15 @@ def test_what_python_deflates_is_inflated_members_and_all() -> None:
         assert stream.read(10) == content[:10]
         stream.seek(0)
         found = read_array(stream, (3000, 1000), np.dtype(np.uint8))
-    np.testing.assert_array_equal(found, np.frombuffer(content, np.uint8).reshape(3000, 1000, order="F"))
+    np.testing.assert_array_equal(
+        found, np.frombuffer(content, np.uint8).reshape(3000, 1000, order="F")
+    )
 
 
 @pytest.mark.usefixtures("codec")
-def test_python_inflates_what_is_deflated_and_no_time_or_name_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_inflates_what_is_deflated_and_no_time_or_name_is_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     content = np.random.default_rng(0).integers(0, 9, 3_000_000, dtype=np.uint8).tobytes()
     files = []
     for clock in (1e9, 1.5e9):
@@ -65,14 +69,20 @@ def test_both_refuse_in_the_same_words(codec: str) -> None:
     defects = {
         EOFError: [packed[:-3], packed[:5000], packed[:12]],
         zlib.error: [packed[:10] + b"\xff" * 50 + packed[60:]],
-        gzip.BadGzipFile: [wrong_sum, packed + b"left over from a longer file", b"\x1f\x8b\x07" + packed[3:]],
+        gzip.BadGzipFile: [
+            wrong_sum,
+            packed + b"left over from a longer file",
+            b"\x1f\x8b\x07" + packed[3:],
+        ],
     }
     for error, files in defects.items():
         for number, file in enumerate(files):
             with pytest.raises(error), inflating(io.BytesIO(file)) as stream:
                 read_to_end(stream)
                 pytest.fail(f"{codec} took {error.__name__} {number}")
-    with inflating(io.BytesIO(packed + bytes(9))) as stream:  # zeros behind the end are padding, no damage
+    with inflating(
+        io.BytesIO(packed + bytes(9))
+    ) as stream:  # zeros behind the end are padding, no damage
         assert stream.read() == content
 
 
@@ -107,7 +117,9 @@ def test_no_cut_and_no_flipped_byte_passes_for_another_scan(tmp_path: Path) -> N
     for position in range(2, len(whole), 3):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1 :])
         try:
-            np.testing.assert_array_equal(read_image(path).array, RAMP)  # the time stamp, for instance
+            np.testing.assert_array_equal(
+                read_image(path).array, RAMP
+            )  # the time stamp, for instance
         except ImageError as error:
             refused += 1
             assert str(error).startswith(f"{path}: ")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gridgate.data.datasets import Case, load_dataset, write_dataset_json
+from gridgate.data.datasets.dataset import Case, load_dataset, write_dataset_json
 from gridgate.data.errors import DatasetError
 
 NEW: dict[str, Any] = {
@@ -60,14 +60,25 @@ def test_new_form(tmp_path: Path) -> None:
     assert dataset.labels == {"background": 0, "liver": 1, "tumour": 2}
     assert dataset.channel_names == ("CT",)
     assert dataset.cases == tuple(
-        Case(name, (root / f"imagesTr/{name}.nii.gz",), root / f"labelsTr/{name}.nii.gz") for name in "ab"
+        Case(name, (root / f"imagesTr/{name}.nii.gz",), root / f"labelsTr/{name}.nii.gz")
+        for name in "ab"
     )
     assert dataset.test_cases == (Case("t", (root / "imagesTs/t.nii.gz",), None),)
 
 
 def test_old_form(tmp_path: Path) -> None:
-    content = old(("./imagesTr/b.nii.gz", "./labelsTr/b.nii.gz"), PAIR, test=["./imagesTs/t.nii.gz"], numTraining=2)
-    files = ("imagesTr/b.nii.gz", "labelsTr/b.nii.gz", "imagesTs/t.nii.gz", "imagesTr/not_listed.nii.gz")
+    content = old(
+        ("./imagesTr/b.nii.gz", "./labelsTr/b.nii.gz"),
+        PAIR,
+        test=["./imagesTs/t.nii.gz"],
+        numTraining=2,
+    )
+    files = (
+        "imagesTr/b.nii.gz",
+        "labelsTr/b.nii.gz",
+        "imagesTs/t.nii.gz",
+        "imagesTr/not_listed.nii.gz",
+    )
     dataset = load_dataset(folder(tmp_path, content, *PAIR, *files))
     assert [case.id for case in dataset.cases] == ["a", "b"]
     assert dataset.cases[0].images == (tmp_path / PAIR[0],)
@@ -77,21 +88,37 @@ def test_old_form(tmp_path: Path) -> None:
 
 def test_a_file_a_channel(tmp_path: Path) -> None:
     content = NEW | {"channel_names": {"0": "CT", "1": "PET"}, "numTraining": 1}
-    images = [f"{where}_{number}.nii.gz" for where in ("imagesTr/a", "imagesTs/t") for number in ("0001", "0000")]
+    images = [
+        f"{where}_{number}.nii.gz"
+        for where in ("imagesTr/a", "imagesTs/t")
+        for number in ("0001", "0000")
+    ]
     dataset = load_dataset(folder(tmp_path, content, "labelsTr/a.nii.gz", *images))
     assert [path.name for path in dataset.cases[0].images] == ["a_0000.nii.gz", "a_0001.nii.gz"]
-    assert [path.name for path in dataset.test_cases[0].images] == ["t_0000.nii.gz", "t_0001.nii.gz"]
+    assert [path.name for path in dataset.test_cases[0].images] == [
+        "t_0000.nii.gz",
+        "t_0001.nii.gz",
+    ]
     assert dataset.cases[0].id == "a"
     assert dataset.test_cases[0].id == "t"
 
 
 def test_nnunets_single_channel_names(tmp_path: Path) -> None:
-    files = ("imagesTr/a_0000.nii.gz", "imagesTr/b_0000.nii.gz", "labelsTr/a.nii.gz", "labelsTr/b.nii.gz")
+    files = (
+        "imagesTr/a_0000.nii.gz",
+        "imagesTr/b_0000.nii.gz",
+        "labelsTr/a.nii.gz",
+        "labelsTr/b.nii.gz",
+    )
     assert [case.id for case in load_dataset(folder(tmp_path, NEW, *files)).cases] == ["a", "b"]
 
 
 def test_ids_that_end_like_a_channel_number(tmp_path: Path) -> None:
-    files = [f"{where}/img_{number}.nii.gz" for where in ("imagesTr", "labelsTr") for number in ("0001", "0002")]
+    files = [
+        f"{where}/img_{number}.nii.gz"
+        for where in ("imagesTr", "labelsTr")
+        for number in ("0001", "0002")
+    ]
     dataset = load_dataset(folder(tmp_path, NEW, *files, "imagesTs/img_0003.nii.gz"))
     assert [case.id for case in dataset.cases] == ["img_0001", "img_0002"]
     assert [case.id for case in dataset.test_cases] == ["img_0003"]
@@ -103,7 +130,9 @@ def test_background_is_added_and_labels_are_ordered(tmp_path: Path) -> None:
     assert list(dataset.labels.items()) == [("background", 0), ("liver", 1), ("tumour", 2)]
 
 
-def test_another_number_of_cases_than_announced_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_number_of_cases_than_announced_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
         load_dataset(folder(tmp_path, NEW, *PAIR))
     assert "numTraining is 2, but there are 1" in caplog.text
@@ -123,9 +152,17 @@ def test_links_out_of_the_folder_are_followed(tmp_path: Path) -> None:
         ("{", (), r"dataset\.json: is not valid JSON"),
         ("[]", (), "holds a list"),
         (NEW | {"labels": {}}, PAIR, 'no "labels"'),
-        (NEW | {"labels": {"background": 0, "whole": [1, 2]}}, PAIR, "'whole' is a region.*not supported"),
+        (
+            NEW | {"labels": {"background": 0, "whole": [1, 2]}},
+            PAIR,
+            "'whole' is a region.*not supported",
+        ),
         (NEW | {"labels": {"background": 1}}, PAIR, "must be 0"),
-        (NEW | {"labels": {"background": 0, "a": 1, "b": 1}}, PAIR, "'b' or its value 1 is there twice"),
+        (
+            NEW | {"labels": {"background": 0, "a": 1, "b": 1}},
+            PAIR,
+            "'b' or its value 1 is there twice",
+        ),
         (NEW | {"labels": {"background": 0, "a": -1}}, PAIR, "value -1, not a whole number"),
         (NEW | {"labels": {"background": 0, "a": 1.5}}, PAIR, "not a whole number"),
         ({"labels": {"background": 0}}, PAIR, 'no "channel_names"'),
@@ -142,7 +179,11 @@ def test_links_out_of_the_folder_are_followed(tmp_path: Path) -> None:
         (NEW, (*PAIR, "imagesTr/a_0000.nii.gz"), "there a second time"),
         (NEW, ("labelsTr/a.nii.gz", "imagesTr/a_0001.nii.gz"), "channels \\[1\\], not 0 up to 1"),
         (NEW, (*PAIR, "imagesTs/a.nii.gz"), "the id a is there twice"),
-        ({k: v for k, v in NEW.items() if k != "file_ending"}, (*PAIR, "imagesTr/a.nii"), "is there twice"),
+        (
+            {k: v for k, v in NEW.items() if k != "file_ending"},
+            (*PAIR, "imagesTr/a.nii"),
+            "is there twice",
+        ),
         (NEW, ("labelsTr/a.nii.gz",), "imagesTr: cannot be listed"),
         (old(), (), "has no cases"),
         (old(PAIR), (PAIR[0],), r"lists labelsTr/a\.nii\.gz, but .* does not exist"),
@@ -193,4 +234,6 @@ def test_the_shared_datasets(shared_data: Path) -> None:
     assert hippocampus.labels == {"background": 0, "Anterior": 1, "Posterior": 2}
     heads = load_dataset(shared_data / "openkbp_head_neck")
     assert (len(heads.cases), len(heads.labels)) == (110, 6)
-    assert all(case.label is not None and case.label.name == case.images[0].name for case in heads.cases)
+    assert all(
+        case.label is not None and case.label.name == case.images[0].name for case in heads.cases
+    )

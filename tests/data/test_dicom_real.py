@@ -9,11 +9,11 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from gridgate.data.dicom_series import DicomSeries, find_series
-from gridgate.data.dicom_volume import read_series
+from gridgate.data.dicom.series import DicomSeries, find_series
+from gridgate.data.dicom.volume import read_series
 from gridgate.data.errors import ImageError
-from gridgate.data.geometry import is_orthonormal, same_grid
-from gridgate.data.images import read_grid
+from gridgate.data.geometry.grids import is_orthonormal, same_grid
+from gridgate.data.images.reading import read_grid
 
 
 def untar(archive: Path, folder: Path) -> Path:
@@ -40,7 +40,9 @@ def check_like_simpleitk(series: DicomSeries) -> None:
     for corner in np.ndindex(2, 2, 2):
         index = (np.array(corner) * (np.array(image.grid.shape) - 1)).tolist()
         lps = np.array(expected.TransformIndexToPhysicalPoint(index))
-        np.testing.assert_allclose((image.grid.affine @ [*index, 1])[:3], lps * [-1, -1, 1], atol=1e-3)
+        np.testing.assert_allclose(
+            (image.grid.affine @ [*index, 1])[:3], lps * [-1, -1, 1], atol=1e-3
+        )
 
 
 def test_jpeg_2000(shared_data: Path) -> None:
@@ -56,7 +58,9 @@ def test_chaos_and_its_mask(shared_data: Path, tmp_path: Path) -> None:
     check_like_simpleitk(series)
     image = read_series(series)
     assert image.notes == ()
-    np.testing.assert_allclose(image.grid.spacing, [0.7265625, 0.7265625, 2.0])  # SliceThickness says 3.2
+    np.testing.assert_allclose(
+        image.grid.spacing, [0.7265625, 0.7265625, 2.0]
+    )  # SliceThickness says 3.2
     assert same_grid(image.grid, read_grid(shared_data / "dicom" / "chaos03_liver.nii.gz"))
 
 
@@ -86,7 +90,9 @@ def test_a_tilted_gantry(shared_data: Path, tmp_path: Path) -> None:
         index = np.linalg.solve(image.grid.affine, [-lps[0], -lps[1], lps[2], 1])
         np.testing.assert_allclose(index[:3], [0, 0, round(index[2])], atol=1e-4)
         plane = image.array[:, :, round(index[2])].T
-        np.testing.assert_array_equal(plane, data.pixel_array * data.RescaleSlope + data.RescaleIntercept)
+        np.testing.assert_array_equal(
+            plane, data.pixel_array * data.RescaleSlope + data.RescaleIntercept
+        )
 
 
 def test_none_of_the_failing_series_passes_silently(shared_data: Path, tmp_path: Path) -> None:
@@ -99,10 +105,15 @@ def test_none_of_the_failing_series_passes_silently(shared_data: Path, tmp_path:
         except ImageError as error:
             said[one.folder.parent.name + one.folder.name] = str(error)
     assert passed == []
-    assert "gantry is tilted" in said["gantrytilting001"] and "14 degrees" in said["gantrytilting001"]
+    assert (
+        "gantry is tilted" in said["gantrytilting001"] and "14 degrees" in said["gantrytilting001"]
+    )
     assert "it has 1 slice position in 4 files" in said["notavolume001"]
     assert "interpolated, at z = 33.1075 mm" in said["sliceincrement001"]
-    assert "gantry is tilted" in said["sliceincrement002"] and "interpolated" in said["sliceincrement002"]
+    assert (
+        "gantry is tilted" in said["sliceincrement002"]
+        and "interpolated" in said["sliceincrement002"]
+    )
     assert "differ in PixelSpacing" in said["sliceorientation001"]
     assert len(said) == 5
 
@@ -112,7 +123,9 @@ def abdomen(shared_data: Path, tmp_path: Path) -> list[Path]:
     """A copy of the real series, in the order of its positions."""
     for file in (shared_data / "dicom" / "abdomen_20_slices").iterdir():
         shutil.copy(file, tmp_path / file.name)
-    return sorted(tmp_path.iterdir(), key=lambda file: pydicom.dcmread(file).ImagePositionPatient[2])
+    return sorted(
+        tmp_path.iterdir(), key=lambda file: pydicom.dcmread(file).ImagePositionPatient[2]
+    )
 
 
 def test_with_a_slice_removed(abdomen: list[Path]) -> None:
@@ -124,7 +137,9 @@ def test_with_a_slice_removed(abdomen: list[Path]) -> None:
     assert image.notes[-1] == f"1 of 20 slices are missing and were interpolated, at z = {z:g} mm"
     kept = [k for k in range(20) if k != 7]
     np.testing.assert_array_equal(image.array[:, :, kept], whole.array[:, :, kept])
-    np.testing.assert_allclose(image.array[:, :, 7], (whole.array[:, :, 6] + whole.array[:, :, 8]) / 2)
+    np.testing.assert_allclose(
+        image.array[:, :, 7], (whole.array[:, :, 6] + whole.array[:, :, 8]) / 2
+    )
 
 
 def test_with_half_of_the_slices_removed(abdomen: list[Path]) -> None:

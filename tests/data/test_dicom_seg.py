@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from gridgate.data import dicom_codes
-from gridgate.data.dicom_codes import PRIVATE_SCHEME, property_of
-from gridgate.data.dicom_seg import write_dicom_seg
-from gridgate.data.dicom_series import DicomSeries, find_series
-from gridgate.data.dicom_volume import read_series
+from gridgate.data.dicom import codes as dicom_codes
+from gridgate.data.dicom.codes import PRIVATE_SCHEME, property_of
+from gridgate.data.dicom.seg import write_dicom_seg
+from gridgate.data.dicom.series import DicomSeries, find_series
+from gridgate.data.dicom.volume import read_series
 from gridgate.data.errors import ImageError, OutputError
 
 SeriesWriter = Callable[..., list[Path]]
@@ -39,7 +39,9 @@ def check(path: Path, labels: NDArray[np.integer], series: DicomSeries) -> hd.se
     segments = {seg.get_segment_description(n).segment_label: n for n in seg.segment_numbers}
     assert list(segments) == [NAMES[value] for value in sorted(NAMES)]
     headers = [pydicom.dcmread(file, stop_before_pixels=True) for file in series.files]
-    instances = [str(one.SOPInstanceUID or one.file_meta.MediaStorageSOPInstanceUID) for one in headers]
+    instances = [
+        str(one.SOPInstanceUID or one.file_meta.MediaStorageSOPInstanceUID) for one in headers
+    ]
     found = seg.get_pixels_by_source_instance(
         instances, ignore_spatial_locations=True, assert_missing_frames_are_empty=True
     )
@@ -70,7 +72,12 @@ def test_a_real_series_without_uids(shared_data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "orientation",
-    [(1, 0, 0, 0, 1, 0), (-1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1), (1, 0, 0, 0, np.cos(0.3), -np.sin(0.3))],
+    [
+        (1, 0, 0, 0, 1, 0),
+        (-1, 0, 0, 0, 1, 0),
+        (0, 1, 0, 0, 0, -1),
+        (1, 0, 0, 0, np.cos(0.3), -np.sin(0.3)),
+    ],
     ids=["axial", "flipped", "sagittal", "tilted"],
 )
 @pytest.mark.parametrize("missing", [False, True])
@@ -81,7 +88,9 @@ def test_any_order_and_orientation(
     step = np.zeros(3)
     step[axis] = 2.0
     order = [5, 2, 7, 0, 3, 6, 1, 4]
-    files = write_dicom(tmp_path / "ct", positions=[k * step for k in order], orientation=orientation)
+    files = write_dicom(
+        tmp_path / "ct", positions=[k * step for k in order], orientation=orientation
+    )
     if missing:
         files[4].unlink()
     series = only(tmp_path / "ct")
@@ -97,7 +106,13 @@ def test_any_order_and_orientation(
 def test_patient_and_study_are_the_scan_s(tmp_path: Path, write_dicom: SeriesWriter) -> None:
     files = write_dicom(tmp_path / "ct")
     series = only(tmp_path / "ct")
-    write_dicom_seg(tmp_path / "seg.dcm", random_labels((7, 5, 6)), series=series, names=NAMES, algorithm="my bundle")
+    write_dicom_seg(
+        tmp_path / "seg.dcm",
+        random_labels((7, 5, 6)),
+        series=series,
+        names=NAMES,
+        algorithm="my bundle",
+    )
     seg, source = pydicom.dcmread(tmp_path / "seg.dcm"), pydicom.dcmread(files[0])
     study = ["StudyInstanceUID", "StudyID", "StudyDate", "AccessionNumber", "FrameOfReferenceUID"]
     for tag in ["PatientID", "PatientName", "PatientBirthDate", "PatientSex", *study]:
@@ -120,21 +135,31 @@ def test_duplicates_are_left_out(tmp_path: Path, write_dicom: SeriesWriter) -> N
     twice = [0, 1, 2, 2, 3, 4, 5]
     write_dicom(tmp_path / "ct", pixels=pixels[twice], positions=[[0, 0, k] for k in twice])
     labels = random_labels((7, 5, 6))
-    write_dicom_seg(tmp_path / "seg.dcm", labels, series=only(tmp_path / "ct"), names=NAMES, algorithm="x")
+    write_dicom_seg(
+        tmp_path / "seg.dcm", labels, series=only(tmp_path / "ct"), names=NAMES, algorithm="x"
+    )
     assert hd.seg.segread(tmp_path / "seg.dcm").NumberOfFrames == 6 * 3
 
 
-@pytest.mark.parametrize("tag", ["PatientID", "StudyDate", "SliceThickness", "FrameOfReferenceUID", "StudyInstanceUID"])
-def test_attributes_that_are_missing_are_no_obstacle(tag: str, tmp_path: Path, write_dicom: SeriesWriter) -> None:
+@pytest.mark.parametrize(
+    "tag", ["PatientID", "StudyDate", "SliceThickness", "FrameOfReferenceUID", "StudyInstanceUID"]
+)
+def test_attributes_that_are_missing_are_no_obstacle(
+    tag: str, tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
     write_dicom(tmp_path / "ct", change=lambda data, k: delattr(data, tag))
     labels = random_labels((7, 5, 6))
-    write_dicom_seg(tmp_path / "seg.dcm", labels, series=only(tmp_path / "ct"), names=NAMES, algorithm="x")
+    write_dicom_seg(
+        tmp_path / "seg.dcm", labels, series=only(tmp_path / "ct"), names=NAMES, algorithm="x"
+    )
     check(tmp_path / "seg.dcm", labels, only(tmp_path / "ct"))
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value for VR")
 @pytest.mark.parametrize("tag", ["SpecificCharacterSet", "PatientSex"])
-def test_attributes_that_make_no_sense_are_no_obstacle(tag: str, tmp_path: Path, write_dicom: SeriesWriter) -> None:
+def test_attributes_that_make_no_sense_are_no_obstacle(
+    tag: str, tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
     def change(data: Dataset, k: int) -> None:
         data.PatientSex = "unknown" if tag == "PatientSex" else "M"
         if tag == "SpecificCharacterSet":
@@ -142,14 +167,18 @@ def test_attributes_that_make_no_sense_are_no_obstacle(tag: str, tmp_path: Path,
 
     write_dicom(tmp_path / "ct", change=change)
     labels = random_labels((7, 5, 6))
-    write_dicom_seg(tmp_path / "seg.dcm", labels, series=only(tmp_path / "ct"), names=NAMES, algorithm="x")
+    write_dicom_seg(
+        tmp_path / "seg.dcm", labels, series=only(tmp_path / "ct"), names=NAMES, algorithm="x"
+    )
     check(tmp_path / "seg.dcm", labels, only(tmp_path / "ct"))
 
 
 def test_an_empty_mask_can_be_written(tmp_path: Path, write_dicom: SeriesWriter) -> None:
     write_dicom(tmp_path / "ct")
     labels = np.zeros((7, 5, 6), np.uint8)
-    write_dicom_seg(tmp_path / "seg.dcm", labels, series=only(tmp_path / "ct"), names=NAMES, algorithm="x")
+    write_dicom_seg(
+        tmp_path / "seg.dcm", labels, series=only(tmp_path / "ct"), names=NAMES, algorithm="x"
+    )
     check(tmp_path / "seg.dcm", labels, only(tmp_path / "ct"))
 
 
@@ -157,7 +186,9 @@ def test_many_labels(tmp_path: Path, write_dicom: SeriesWriter) -> None:
     write_dicom(tmp_path / "ct", pixels=np.zeros((2, 20, 20), np.uint16), count=2)
     labels = np.arange(800).reshape(20, 20, 2) % 261
     names = {value: f"label {value}" for value in range(1, 261)}
-    write_dicom_seg(tmp_path / "seg.dcm", labels, series=only(tmp_path / "ct"), names=names, algorithm="x")
+    write_dicom_seg(
+        tmp_path / "seg.dcm", labels, series=only(tmp_path / "ct"), names=names, algorithm="x"
+    )
     volume = hd.seg.segread(tmp_path / "seg.dcm").get_volume(combine_segments=True)
     # highdicom stacks slices from the last to the first here, (slices, rows, columns)
     np.testing.assert_array_equal(volume.array[::-1].T, labels)
@@ -176,11 +207,17 @@ def test_many_labels(tmp_path: Path, write_dicom: SeriesWriter) -> None:
     ],
 )
 def test_what_cannot_be_written_is_refused(
-    labels: NDArray[np.generic], names: dict[int, str], text: str, tmp_path: Path, write_dicom: SeriesWriter
+    labels: NDArray[np.generic],
+    names: dict[int, str],
+    text: str,
+    tmp_path: Path,
+    write_dicom: SeriesWriter,
 ) -> None:
     write_dicom(tmp_path / "ct")
     with pytest.raises(OutputError, match=text):
-        write_dicom_seg(tmp_path / "seg.dcm", labels, series=only(tmp_path / "ct"), names=names, algorithm="x")
+        write_dicom_seg(
+            tmp_path / "seg.dcm", labels, series=only(tmp_path / "ct"), names=names, algorithm="x"
+        )
     assert not (tmp_path / "seg.dcm").exists()
 
 
@@ -190,12 +227,22 @@ def test_nothing_half_written_stays(tmp_path: Path, write_dicom: SeriesWriter) -
     (tmp_path / "out" / "seg.dcm").mkdir(parents=True)
     with pytest.raises(OutputError, match=r"seg\.dcm: cannot be written"):
         write_dicom_seg(
-            tmp_path / "out" / "seg.dcm", random_labels((7, 5, 6)), series=series, names=NAMES, algorithm="x"
+            tmp_path / "out" / "seg.dcm",
+            random_labels((7, 5, 6)),
+            series=series,
+            names=NAMES,
+            algorithm="x",
         )
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["seg.dcm"]
     files[0].unlink()
     with pytest.raises(ImageError, match=r"CT\.0000 is gone"):
-        write_dicom_seg(tmp_path / "seg.dcm", random_labels((7, 5, 6)), series=series, names=NAMES, algorithm="x")
+        write_dicom_seg(
+            tmp_path / "seg.dcm",
+            random_labels((7, 5, 6)),
+            series=series,
+            names=NAMES,
+            algorithm="x",
+        )
 
 
 @pytest.mark.parametrize(
@@ -225,5 +272,7 @@ def test_every_name_of_the_table_has_a_code() -> None:
 
 
 def test_private_codes_are_short_and_differ() -> None:
-    values = [property_of(f"a rather long name of a label, number {k}").kind.value for k in range(50)]
+    values = [
+        property_of(f"a rather long name of a label, number {k}").kind.value for k in range(50)
+    ]
     assert len(set(values)) == 50 and max(len(value) for value in values) <= 16

@@ -14,9 +14,9 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage, RawDataStorage, SecondaryCaptureImageStorage
 
-from gridgate.data import dicom_archive
-from gridgate.data.dicom_series import DicomSeries, find_series
-from gridgate.data.dicom_volume import read_series
+from gridgate.data.dicom import archive as dicom_archive
+from gridgate.data.dicom.series import DicomSeries, find_series
+from gridgate.data.dicom.volume import read_series
 from gridgate.data.errors import ImageError
 
 SeriesWriter = Callable[..., list[Path]]
@@ -40,7 +40,9 @@ def zipped(path: Path, files: list[Path], names: list[str] | None = None) -> Pat
 # folders
 
 
-def test_series_are_found_whatever_the_files_are_called(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+def test_series_are_found_whatever_the_files_are_called(
+    tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
     write_dicom(tmp_path / "a", name="{}")
     write_dicom(tmp_path / "a", name="IM-{}.dcm", series="two", change=setting(SeriesNumber=1))
     write_dicom(tmp_path / "a" / "deeper", name="1.2.840.{}", series="three")
@@ -103,7 +105,10 @@ def test_files_without_preamble_are_dicom_too(tmp_path: Path, write_dicom: Serie
         ({"Modality": "RTSTRUCT"}, "contours"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "a localizer, not a volume"),
         ({"SOPClassUID": RawDataStorage, "Rows": None}, "no pixels"),
-        ({"SOPClassUID": SecondaryCaptureImageStorage, "ImagePositionPatient": None}, "secondary captures"),
+        (
+            {"SOPClassUID": SecondaryCaptureImageStorage, "ImagePositionPatient": None},
+            "secondary captures",
+        ),
     ],
 )
 def test_what_is_no_ct_is_passed_over_with_a_note(
@@ -122,15 +127,25 @@ def test_what_is_no_ct_is_passed_over_with_a_note(
     assert len(passed) == 1 and note in passed[0].note and str(tmp_path) in passed[0].source
 
 
-def test_other_modalities_are_taken_when_asked_for(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+def test_other_modalities_are_taken_when_asked_for(
+    tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
     write_dicom(tmp_path, change=setting(Modality="MR"))
-    assert len(find_series(tmp_path, modality="mr")[0]) == len(find_series(tmp_path, modality=None)[0]) == 1
+    assert (
+        len(find_series(tmp_path, modality="mr")[0])
+        == len(find_series(tmp_path, modality=None)[0])
+        == 1
+    )
 
 
-def test_a_localizer_in_a_series_is_left_out_with_a_note(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+def test_a_localizer_in_a_series_is_left_out_with_a_note(
+    tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
     write_dicom(
         tmp_path,
-        change=lambda data, k: setattr(data, "ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"]) if k == 0 else None,
+        change=lambda data, k: (
+            setattr(data, "ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"]) if k == 0 else None
+        ),
     )
     image = read_series(find_series(tmp_path)[0][0])
     assert image.grid.shape == (7, 5, 5)
@@ -164,7 +179,9 @@ def test_copies_in_two_folders_are_two_series(tmp_path: Path, write_dicom: Serie
     assert read_series(series[0]).notes == ()
 
 
-def test_files_without_series_uid_are_one_series_a_folder(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+def test_files_without_series_uid_are_one_series_a_folder(
+    tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
     write_dicom(tmp_path / "a", change=setting(SeriesInstanceUID=""))
     write_dicom(tmp_path / "b", change=setting(SeriesInstanceUID=""))
     series, _ = find_series(tmp_path)
@@ -180,11 +197,15 @@ def test_one_file_means_its_series_in_its_folder(tmp_path: Path, write_dicom: Se
 
 
 @pytest.mark.parametrize("content", [b"", b"not DICOM" * 30])
-def test_a_damaged_file_beside_a_series_is_told(content: bytes, tmp_path: Path, write_dicom: SeriesWriter) -> None:
+def test_a_damaged_file_beside_a_series_is_told(
+    content: bytes, tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
     files = write_dicom(tmp_path, name="{}.dcm")
     files[5].write_bytes(content)
     series, passed = find_series(tmp_path)
-    assert read_series(series[0]).notes == ("1 files beside it are damaged and may belong to it: 5.dcm",)
+    assert read_series(series[0]).notes == (
+        "1 files beside it are damaged and may belong to it: 5.dcm",
+    )
     assert [one.source for one in passed] == [str(files[5])]
 
 
@@ -195,7 +216,9 @@ def test_a_folder_of_damaged_files_is_not_forgotten(tmp_path: Path) -> None:
     (tmp_path / "b" / "_SUCCESS").write_bytes(b"")
     series, passed = find_series(tmp_path)
     assert [one.folder for one in series] == [tmp_path / "a"] and passed == []
-    with pytest.raises(ImageError, match=r"a: no DICOM file in it can be read; 1\.dcm: it is named like"):
+    with pytest.raises(
+        ImageError, match=r"a: no DICOM file in it can be read; 1\.dcm: it is named like"
+    ):
         read_series(series[0])
 
 
@@ -244,7 +267,9 @@ def test_a_zip_gives_the_same_volume_and_leaves_nothing(
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["files", "s.zip", "temporary"]
 
 
-def test_a_failed_reading_of_a_zip_leaves_nothing(tmp_path: Path, temporary: Path, write_dicom: SeriesWriter) -> None:
+def test_a_failed_reading_of_a_zip_leaves_nothing(
+    tmp_path: Path, temporary: Path, write_dicom: SeriesWriter
+) -> None:
     files = write_dicom(tmp_path / "files", positions=[[0, 0, z] for z in (0, 1, 2, 3, 4.5)])
     series, _ = find_series(zipped(tmp_path / "s.zip", files))
     with pytest.raises(ImageError, match=r"s\.zip.*not evenly spaced"):
@@ -253,7 +278,9 @@ def test_a_failed_reading_of_a_zip_leaves_nothing(tmp_path: Path, temporary: Pat
 
 
 def test_headers_longer_than_what_is_read_first(tmp_path: Path, write_dicom: SeriesWriter) -> None:
-    files = write_dicom(tmp_path / "files", change=lambda data, k: data.add_new(0x00091010, "OB", bytes(100_000)))
+    files = write_dicom(
+        tmp_path / "files", change=lambda data, k: data.add_new(0x00091010, "OB", bytes(100_000))
+    )
     series, _ = find_series(zipped(tmp_path / "s.zip", files))
     assert read_series(series[0]).grid.shape == (7, 5, 6)
 
@@ -271,8 +298,12 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path, write_dicom: SeriesWriter) 
         find_series(path)
 
 
-def test_damaged_zips_are_refused(tmp_path: Path, temporary: Path, write_dicom: SeriesWriter) -> None:
-    big = np.random.default_rng(0).integers(0, 60000, (4, 200, 300)).astype(np.uint16)  # larger than what is listed
+def test_damaged_zips_are_refused(
+    tmp_path: Path, temporary: Path, write_dicom: SeriesWriter
+) -> None:
+    big = (
+        np.random.default_rng(0).integers(0, 60000, (4, 200, 300)).astype(np.uint16)
+    )  # larger than what is listed
     path = zipped(tmp_path / "s.zip", write_dicom(tmp_path / "files", pixels=big, count=4))
     content = path.read_bytes()
     (tmp_path / "cut.zip").write_bytes(content[: len(content) // 2])
@@ -292,7 +323,9 @@ def test_a_zip_is_not_unpacked_where_there_is_no_room(
     tmp_path: Path, temporary: Path, write_dicom: SeriesWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     series, _ = find_series(zipped(tmp_path / "s.zip", write_dicom(tmp_path / "files")))
-    monkeypatch.setattr(dicom_archive.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr(
+        dicom_archive.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})()
+    )
     with pytest.raises(ImageError, match="set TMPDIR to another disk"):
         read_series(series[0])
     assert list(temporary.iterdir()) == []

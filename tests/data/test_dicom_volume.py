@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
-from gridgate.data.dicom_geometry import lay_out
-from gridgate.data.dicom_series import DicomSeries, find_series
-from gridgate.data.dicom_slices import SliceHeader
-from gridgate.data.dicom_volume import read_series, series_layout
+from gridgate.data.dicom.layout import lay_out
+from gridgate.data.dicom.series import DicomSeries, find_series
+from gridgate.data.dicom.slices import SliceHeader
+from gridgate.data.dicom.volume import read_series, series_layout
 from gridgate.data.errors import ImageError
-from gridgate.data.images import Image
+from gridgate.data.images.reading import Image
 
 SeriesWriter = Callable[..., list[Path]]
 START = np.array([-100.0, -80.0, 40.0])
@@ -46,13 +46,16 @@ def stored(count: int) -> np.ndarray:
 # regular series
 
 
-def test_voxels_and_affine_are_as_worked_out_by_hand(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+def test_voxels_and_affine_are_as_worked_out_by_hand(
+    tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
     pixels = stored(6)
     write_dicom(tmp_path, pixels=pixels)
     image = read(tmp_path)
     assert image.array.dtype == np.float32
     np.testing.assert_array_equal(image.array, pixels.transpose(2, 1, 0).astype(np.float32) - 1024)
-    # columns 0.6 mm apart to the left, rows 0.8 mm to the back, slices 2.5 mm up; RAS+ turns the first two around
+    # columns 0.6 mm apart to the left, rows 0.8 mm to the back, slices 2.5 mm up; RAS+ turns the
+    # first two around
     expected = [[-0.6, 0, 0, 100], [0, -0.8, 0, 80], [0, 0, 2.5, 40], [0, 0, 0, 1]]
     np.testing.assert_allclose(image.grid.affine, expected, atol=1e-9)
     assert image.grid.shape == (7, 5, 6)
@@ -60,13 +63,16 @@ def test_voxels_and_affine_are_as_worked_out_by_hand(tmp_path: Path, write_dicom
 
 
 @pytest.mark.parametrize(
-    "orientation", [(1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1), (0.8, 0.6, 0, 0, 0, -1), (-1, 0, 0, 0, 1, 0)]
+    "orientation",
+    [(1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1), (0.8, 0.6, 0, 0, 0, -1), (-1, 0, 0, 0, 1, 0)],
 )
 def test_the_volume_is_that_of_simpleitk(
     orientation: tuple[float, ...], tmp_path: Path, write_dicom: SeriesWriter
 ) -> None:
     normal = np.cross(orientation[:3], orientation[3:])
-    write_dicom(tmp_path, positions=[START - k * 3.0 * normal for k in range(5)], orientation=orientation)
+    write_dicom(
+        tmp_path, positions=[START - k * 3.0 * normal for k in range(5)], orientation=orientation
+    )
     image = read(tmp_path)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(tmp_path)))
@@ -74,7 +80,9 @@ def test_the_volume_is_that_of_simpleitk(
     np.testing.assert_array_equal(image.array, sitk.GetArrayFromImage(expected).T)
     for index in [(0, 0, 0), (6, 0, 0), (0, 4, 0), (0, 0, 4), (6, 4, 4)]:
         lps = np.array(expected.TransformIndexToPhysicalPoint(index))
-        np.testing.assert_allclose((image.grid.affine @ [*index, 1])[:3], lps * [-1, -1, 1], atol=1e-6)
+        np.testing.assert_allclose(
+            (image.grid.affine @ [*index, 1])[:3], lps * [-1, -1, 1], atol=1e-6
+        )
 
 
 def test_names_and_numbers_of_files_do_not_count(tmp_path: Path, write_dicom: SeriesWriter) -> None:
@@ -106,10 +114,20 @@ def test_each_slice_has_its_own_rescaling(tmp_path: Path, write_dicom: SeriesWri
 
 @pytest.mark.parametrize(
     ("slope", "intercept", "highest", "dtype"),
-    [(1, -1024, 3000, np.int16), (1, 0, 60000, np.int32), (1, 0.5, 3000, np.float32), (0.5, 0, 3000, np.float32)],
+    [
+        (1, -1024, 3000, np.int16),
+        (1, 0, 60000, np.int32),
+        (1, 0.5, 3000, np.float32),
+        (0.5, 0, 3000, np.float32),
+    ],
 )
 def test_whole_numbers_can_be_kept(
-    slope: float, intercept: float, highest: int, dtype: type, tmp_path: Path, write_dicom: SeriesWriter
+    slope: float,
+    intercept: float,
+    highest: int,
+    dtype: type,
+    tmp_path: Path,
+    write_dicom: SeriesWriter,
 ) -> None:
     def change(data: Dataset, k: int) -> None:
         data.RescaleSlope, data.RescaleIntercept = slope, intercept
@@ -119,7 +137,9 @@ def test_whole_numbers_can_be_kept(
     write_dicom(tmp_path, pixels=pixels, change=change)
     array = read_series(only(tmp_path), keep_integers=True).array
     assert array.dtype == dtype
-    np.testing.assert_array_equal(array, (pixels.astype(np.float64) * slope + intercept).transpose(2, 1, 0))
+    np.testing.assert_array_equal(
+        array, (pixels.astype(np.float64) * slope + intercept).transpose(2, 1, 0)
+    )
     assert read(tmp_path).array.dtype == np.float32
 
 
@@ -145,10 +165,15 @@ def test_slices_that_are_there_twice_are_dropped(tmp_path: Path, write_dicom: Se
     write_dicom(tmp_path / "b", pixels=pixels[twice], positions=[START + k * UP for k in twice])
     image = read(tmp_path / "b")
     np.testing.assert_array_equal(image.array, read(tmp_path / "a").array)
-    assert len(image.notes) == 1 and "2 slices that were there twice were dropped (CT.0003, CT.0007)" in image.notes[0]
+    assert (
+        len(image.notes) == 1
+        and "2 slices that were there twice were dropped (CT.0003, CT.0007)" in image.notes[0]
+    )
 
 
-def test_two_acquisitions_in_one_series_are_refused(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+def test_two_acquisitions_in_one_series_are_refused(
+    tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
     write_dicom(
         tmp_path,
         positions=[START + (k % 4) * UP for k in range(8)],
@@ -159,7 +184,9 @@ def test_two_acquisitions_in_one_series_are_refused(tmp_path: Path, write_dicom:
     assert "AcquisitionNumber" in reason
 
 
-def test_a_missing_slice_is_interpolated_and_remembered(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+def test_a_missing_slice_is_interpolated_and_remembered(
+    tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
     pixels = stored(10)
     files = write_dicom(tmp_path, pixels=pixels, count=10)
     files[4].unlink()
@@ -174,7 +201,9 @@ def test_a_missing_slice_is_interpolated_and_remembered(tmp_path: Path, write_di
     ]  # fmt: skip
 
 
-def test_two_neighbours_of_many_are_interpolated_by_thirds(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+def test_two_neighbours_of_many_are_interpolated_by_thirds(
+    tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
     pixels = stored(42)
     files = write_dicom(tmp_path, pixels=pixels, count=42)
     files[20].unlink()
@@ -206,7 +235,9 @@ def test_too_many_missing_slices_are_refused_with_their_places(
     assert where in refusal(tmp_path)
 
 
-def test_of_three_slices_none_can_be_called_missing(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+def test_of_three_slices_none_can_be_called_missing(
+    tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
     write_dicom(tmp_path, positions=[START, START + UP, START + 3 * UP])
     assert "between z = 42.5 mm and z = 47.5 mm" in refusal(tmp_path)
 
@@ -215,7 +246,9 @@ def test_a_little_jitter_passes_with_a_note(tmp_path: Path, write_dicom: SeriesW
     shift = [0, 0.06, -0.05, 0.04, 0, 0.01, 0]
     write_dicom(tmp_path, positions=[START + k * UP + [0, 0, shift[k]] for k in range(7)])
     image = read(tmp_path)
-    assert image.notes == ("slices lie up to 0.06 mm from their regular places; regular spacing is assumed",)
+    assert image.notes == (
+        "slices lie up to 0.06 mm from their regular places; regular spacing is assumed",
+    )
     np.testing.assert_allclose(image.grid.spacing, [0.6, 0.8, 2.5])
 
 
@@ -231,7 +264,9 @@ def test_a_tilted_gantry_is_kept_as_shear(tmp_path: Path, write_dicom: SeriesWri
     image = read(tmp_path)
     assert len(image.notes) == 1 and "tilted" in image.notes[0] and "(15 degrees)" in image.notes[0]
     np.testing.assert_allclose(image.grid.affine[:3, 2], [0, 0, 2.5], atol=1e-9)
-    np.testing.assert_allclose(image.grid.affine[:3, 1], [0, -0.8 * np.cos(angle), -0.8 * np.sin(angle)], atol=1e-8)
+    np.testing.assert_allclose(
+        image.grid.affine[:3, 1], [0, -0.8 * np.cos(angle), -0.8 * np.sin(angle)], atol=1e-8
+    )
     assert image.grid.voxel_ml == pytest.approx(0.6 * 0.8 * 2.5 * np.cos(angle) / 1000)
 
 
@@ -245,7 +280,9 @@ def test_uneven_distances_are_refused(tmp_path: Path, write_dicom: SeriesWriter)
     assert "between z = 6 mm and z = 9.1 mm" in reason
 
 
-def test_distances_that_change_slowly_are_refused(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+def test_distances_that_change_slowly_are_refused(
+    tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
     write_dicom(tmp_path, positions=[[0, 0, 2 * k + 0.02 * k * k] for k in range(12)])
     assert "not evenly spaced" in refusal(tmp_path)
 
@@ -261,10 +298,22 @@ def drop_tag(tag: str) -> Callable[[Dataset, int], None]:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (set_tag("ImageOrientationPatient", [1, 0, 0, 0, 0, -1]), "differ in ImageOrientationPatient"),
-        (set_tag("ImageOrientationPatient", [1, 0, 0, 0, 0.5, 0]), "not two unit vectors at right angles"),
-        (set_tag("ImageOrientationPatient", [1, 0, 0]), "damaged DICOM header (ImageOrientationPatient"),
-        (set_tag("PixelSpacing", [0.8, 0.7]), "5 files have 0.6 x 0.8 mm, 1 files have 0.7 x 0.8 mm"),
+        (
+            set_tag("ImageOrientationPatient", [1, 0, 0, 0, 0, -1]),
+            "differ in ImageOrientationPatient",
+        ),
+        (
+            set_tag("ImageOrientationPatient", [1, 0, 0, 0, 0.5, 0]),
+            "not two unit vectors at right angles",
+        ),
+        (
+            set_tag("ImageOrientationPatient", [1, 0, 0]),
+            "damaged DICOM header (ImageOrientationPatient",
+        ),
+        (
+            set_tag("PixelSpacing", [0.8, 0.7]),
+            "5 files have 0.6 x 0.8 mm, 1 files have 0.7 x 0.8 mm",
+        ),
         (set_tag("PixelSpacing", [0, 0.7]), "senseless numbers"),
         (set_tag("RescaleSlope", 0), "senseless numbers"),
         (set_tag("FrameOfReferenceUID", "1.2.3"), "differ in FrameOfReferenceUID"),
@@ -287,7 +336,9 @@ def test_what_is_no_volume_is_refused_with_the_reason(
 def test_a_damaged_header_is_refused(tmp_path: Path, write_dicom: SeriesWriter) -> None:
     files = write_dicom(tmp_path)
     content = files[2].read_bytes()
-    files[2].write_bytes(content.replace(b"\x28\x00\x10\x00US", b"\x28\x00\x10\x00\x99\x99"))  # type of Rows
+    files[2].write_bytes(
+        content.replace(b"\x28\x00\x10\x00US", b"\x28\x00\x10\x00\x99\x99")
+    )  # type of Rows
     assert "CT.0002" in refusal(tmp_path)
 
 
@@ -303,13 +354,19 @@ def test_one_slice_is_no_volume(tmp_path: Path, write_dicom: SeriesWriter) -> No
     assert "needs two or more" in refusal(tmp_path)
 
 
-def test_shifted_fields_of_view_in_one_plane_are_refused(tmp_path: Path, write_dicom: SeriesWriter) -> None:
-    write_dicom(tmp_path, positions=[START + (k // 2) * UP + [(k % 2) * 30, 0, 0] for k in range(8)])
+def test_shifted_fields_of_view_in_one_plane_are_refused(
+    tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
+    write_dicom(
+        tmp_path, positions=[START + (k // 2) * UP + [(k % 2) * 30, 0, 0] for k in range(8)]
+    )
     assert "two fields of view" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("share", [0.98, 0.6])
-def test_a_file_that_is_cut_off_is_named(share: float, tmp_path: Path, write_dicom: SeriesWriter) -> None:
+def test_a_file_that_is_cut_off_is_named(
+    share: float, tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
     files = write_dicom(tmp_path, pixels=np.ones((4, 40, 40), np.uint16), count=4)
     content = files[2].read_bytes()
     files[2].write_bytes(content[: int(len(content) * share)])
@@ -337,17 +394,34 @@ def test_a_file_that_went_away_is_named(tmp_path: Path, write_dicom: SeriesWrite
 def test_every_pixel_lies_where_the_standard_says(
     turn: tuple[float, float, float], tilt: float, order: list[int], gap: float
 ) -> None:
-    rotation = np.array(sitk.Euler3DTransform((0, 0, 0), *np.radians(turn)).GetMatrix()).reshape(3, 3)
+    rotation = np.array(sitk.Euler3DTransform((0, 0, 0), *np.radians(turn)).GetMatrix()).reshape(
+        3, 3
+    )
     along, down, normal = rotation.T
     step = gap * (normal + np.tan(np.radians(tilt)) * down)
     positions = [START + k * step for k in order]
     headers = [
-        SliceHeader(str(k), "", tuple(place), tuple(along), tuple(down), (7, 5), (0.6, 0.8), (), (), 1.0, 0.0)
+        SliceHeader(
+            str(k),
+            "",
+            tuple(place),
+            tuple(along),
+            tuple(down),
+            (7, 5),
+            (0.6, 0.8),
+            (),
+            (),
+            1.0,
+            0.0,
+        )
         for k, place in enumerate(positions)
     ]
     layout = lay_out(headers)
     assert sorted(layout.sources) == list(range(6))  # type: ignore[type-var]
     for z, source in enumerate(layout.sources):
-        # PS3.3 C.7.6.2.1.1: position + column index x spacing x row direction + row index x spacing x column direction
+        # PS3.3 C.7.6.2.1.1: position + column index x spacing x row direction + row index x spacing
+        # x column direction
         lps = positions[source or 0] + 3 * 0.6 * along + 2 * 0.8 * down
-        np.testing.assert_allclose((layout.affine @ [3, 2, z, 1])[:3], lps * [-1, -1, 1], atol=0.011)
+        np.testing.assert_allclose(
+            (layout.affine @ [3, 2, z, 1])[:3], lps * [-1, -1, 1], atol=0.011
+        )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gridgate.data.errors import ImageError
-from gridgate.data.geometry import (
+from gridgate.data.geometry.grids import (
     Grid,
     corner_centres,
     direction,
@@ -41,7 +41,9 @@ def rotations(draw: st.DrawFn) -> NDArray[np.float64]:
 @st.composite
 def affines(draw: st.DrawFn, shear: bool = True) -> NDArray[np.float64]:
     """Any rotation, permutation, flip and spacing; shear up to a gantry tilt of 27 degrees."""
-    axes = np.eye(3)[list(draw(st.permutations(range(3))))] * np.array(draw(st.tuples(*[st.sampled_from([-1, 1])] * 3)))
+    axes = np.eye(3)[list(draw(st.permutations(range(3))))] * np.array(
+        draw(st.tuples(*[st.sampled_from([-1, 1])] * 3))
+    )
     matrix = draw(rotations()) @ axes
     if shear:
         tilt = np.eye(3)
@@ -66,7 +68,9 @@ def test_a_ct_as_scanners_store_it() -> None:
 
 def test_gantry_tilt_is_shear_and_keeps_the_volume_of_a_voxel() -> None:
     tilted = LPS_CT.copy()
-    tilted[1, 2] = 2.5 * np.tan(np.radians(15))  # each slice moves along y, the slices stay parallel
+    tilted[1, 2] = 2.5 * np.tan(
+        np.radians(15)
+    )  # each slice moves along y, the slices stay parallel
     assert not is_orthonormal(tilted)
     assert is_oblique(tilted)
     assert Grid((2, 2, 2), tilted).voxel_ml == pytest.approx(0.0016)
@@ -121,21 +125,27 @@ def test_voxel_map_of_a_crop_and_a_flip_by_hand() -> None:
 
 
 @given(affines(), sizes)
-def test_physical_points_agree_with_simpleitk(affine: NDArray[np.float64], shape: tuple[int, int, int]) -> None:
+def test_physical_points_agree_with_simpleitk(
+    affine: NDArray[np.float64], shape: tuple[int, int, int]
+) -> None:
     image = sitk.Image([2, 2, 2], sitk.sitkUInt8)
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     image.SetSpacing(spacing(lps).tolist())
     image.SetOrigin(lps[:3, 3].tolist())
     image.SetDirection(direction(lps).ravel().tolist())
     expected = [
-        image.TransformContinuousIndexToPhysicalPoint([float(i * (n - 1)) for i, n in zip(corner, shape, strict=True)])
+        image.TransformContinuousIndexToPhysicalPoint(
+            [float(i * (n - 1)) for i, n in zip(corner, shape, strict=True)]
+        )
         for corner in np.ndindex(2, 2, 2)
     ]
     np.testing.assert_allclose(Grid(shape, affine).corners() * [-1, -1, 1], expected, atol=1e-6)
 
 
 @given(affines(), sizes)
-def test_same_grid_measures_the_farthest_corner(affine: NDArray[np.float64], shape: tuple[int, int, int]) -> None:
+def test_same_grid_measures_the_farthest_corner(
+    affine: NDArray[np.float64], shape: tuple[int, int, int]
+) -> None:
     grid = Grid(shape, affine)
     assert same_grid(grid, Grid(shape, affine.copy()))
     moved = affine.copy()
@@ -167,7 +177,9 @@ def test_same_grid_sees_a_spacing_that_adds_up() -> None:
         (np.eye(3), "4 x 4"),
     ],
 )
-def test_an_unusable_affine_is_refused_with_the_reason(affine: NDArray[np.float64], reason: str) -> None:
+def test_an_unusable_affine_is_refused_with_the_reason(
+    affine: NDArray[np.float64], reason: str
+) -> None:
     assert reason in str(why_unusable(affine))
     with pytest.raises(ImageError, match=reason):
         Grid((2, 2, 2), affine)

@@ -9,8 +9,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from gridgate.data.errors import ImageError
-from gridgate.data.geometry import same_grid
-from gridgate.data.images import case_id, find_images, read_grid, read_image, read_labels
+from gridgate.data.geometry.grids import same_grid
+from gridgate.data.images.reading import case_id, find_images, read_grid, read_image, read_labels
 
 A = np.array([[-0.8, 0, 0, 100], [0, -0.8, 0, 90], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
 SHAPE = (5, 6, 7)
@@ -33,7 +33,9 @@ def stored(path: Path, array: NDArray[np.generic], slope: float, inter: float) -
     return path
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.int64, np.float32, np.float64])
+@pytest.mark.parametrize(
+    "dtype", [np.uint8, np.int16, np.uint16, np.int32, np.int64, np.float32, np.float64]
+)
 def test_every_storage_becomes_float32(dtype: type, tmp_path: Path) -> None:
     array = RAMP.astype(dtype) - dtype(0)
     image = read_image(nifti(tmp_path / "a.nii.gz", array))
@@ -67,7 +69,13 @@ def test_every_storage_becomes_float32(dtype: type, tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("byte_order", ["<", ">"])
 def test_integers_are_kept_in_the_smallest_type_that_holds_them(
-    storage: type, lowest: int, highest: int, inter: float, kept: type, byte_order: str, tmp_path: Path
+    storage: type,
+    lowest: int,
+    highest: int,
+    inter: float,
+    kept: type,
+    byte_order: str,
+    tmp_path: Path,
 ) -> None:
     array = RAMP.astype(storage)
     array[0, 0, :2] = [lowest, highest]
@@ -86,12 +94,20 @@ def test_integers_are_kept_in_the_smallest_type_that_holds_them(
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
 def test_integers_are_kept_in_itk_formats_and_channels(suffix: str, tmp_path: Path) -> None:
-    for storage, kept in ((sitk.sitkInt16, np.int16), (sitk.sitkInt32, np.int16), (sitk.sitkFloat32, np.float32)):
-        sitk.WriteImage(sitk.Cast(sitk.GetImageFromArray(RAMP.T.copy()), storage), str(tmp_path / f"a{suffix}"))
+    for storage, kept in (
+        (sitk.sitkInt16, np.int16),
+        (sitk.sitkInt32, np.int16),
+        (sitk.sitkFloat32, np.float32),
+    ):
+        sitk.WriteImage(
+            sitk.Cast(sitk.GetImageFromArray(RAMP.T.copy()), storage), str(tmp_path / f"a{suffix}")
+        )
         found = read_image(tmp_path / f"a{suffix}", keep_integers=True).array
         assert found.dtype == kept
         np.testing.assert_array_equal(found, RAMP)
-    two = read_image(nifti(tmp_path / "c.nii", np.stack([RAMP, RAMP + 500], -1)), channels=2, keep_integers=True)
+    two = read_image(
+        nifti(tmp_path / "c.nii", np.stack([RAMP, RAMP + 500], -1)), channels=2, keep_integers=True
+    )
     assert two.array.dtype == np.int16
     np.testing.assert_array_equal(two.array, [RAMP, RAMP + 500])
 
@@ -107,7 +123,9 @@ def test_slope_and_intercept_are_applied_once(tmp_path: Path) -> None:
     path = stored(tmp_path / "a.nii", RAMP, 0.5, -1024)
     np.testing.assert_array_equal(read_image(path).array, RAMP * 0.5 - 1024)
     np.testing.assert_array_equal(read_image(path).array, nib.load(path).get_fdata())
-    np.testing.assert_array_equal(read_image(path).array, sitk.GetArrayFromImage(sitk.ReadImage(str(path))).T)
+    np.testing.assert_array_equal(
+        read_image(path).array, sitk.GetArrayFromImage(sitk.ReadImage(str(path))).T
+    )
 
 
 def test_a_slope_of_zero_means_none(tmp_path: Path) -> None:
@@ -191,7 +209,9 @@ def test_channels_come_first(tmp_path: Path) -> None:
         assert image.grid.shape == SHAPE
     vector = sitk.GetImageFromArray(two.transpose(2, 1, 0, 3).copy(), isVector=True)
     sitk.WriteImage(vector, str(tmp_path / "v.mha"))
-    np.testing.assert_array_equal(read_image(tmp_path / "v.mha", channels=2).array, [RAMP, RAMP + 500])
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "v.mha", channels=2).array, [RAMP, RAMP + 500]
+    )
 
 
 def test_nan_and_infinity_are_counted(tmp_path: Path) -> None:
@@ -203,7 +223,9 @@ def test_nan_and_infinity_are_counted(tmp_path: Path) -> None:
     image = read_image(path, non_finite="replace")
     np.testing.assert_array_equal(image.array[0, 0, :3], [-47, -47, -47])
     np.testing.assert_array_equal(image.array.ravel()[3:], array.ravel()[3:])
-    assert image.notes == ("3 NaN or infinite voxels were replaced by the lowest finite value, -47",)
+    assert image.notes == (
+        "3 NaN or infinite voxels were replaced by the lowest finite value, -47",
+    )
 
 
 def test_large_numbers_are_not_taken_for_infinity(tmp_path: Path) -> None:
@@ -267,7 +289,12 @@ def test_find_images_takes_known_suffixes_only(tmp_path: Path) -> None:
     ):
         (tmp_path / name).touch()
     (tmp_path / "folder.nii").mkdir()
-    assert [path.name for path in find_images(tmp_path)] == ["a.NII", "b.nii.gz", "c.seg.nrrd", "d.mhd"]
+    assert [path.name for path in find_images(tmp_path)] == [
+        "a.NII",
+        "b.nii.gz",
+        "c.seg.nrrd",
+        "d.mhd",
+    ]
     with pytest.raises(ImageError, match=r"absent.*No such file"):
         find_images(tmp_path / "absent")
 
@@ -279,15 +306,27 @@ def test_real_scans_have_simpleitks_voxels(shared_data: Path) -> None:
         "ct/chest_10mm_nrrd/CTChest4.nrrd",
         "odd/CT_pitch_oblique.nii.gz",
     ):
-        expected = sitk.GetArrayFromImage(sitk.ReadImage(str(shared_data / name))).transpose(2, 1, 0)
+        expected = sitk.GetArrayFromImage(sitk.ReadImage(str(shared_data / name))).transpose(
+            2, 1, 0
+        )
         np.testing.assert_array_equal(read_image(shared_data / name).array, expected, err_msg=name)
 
 
 def test_real_labels_lie_on_their_scans(shared_data: Path) -> None:
     folder = shared_data / "ct"
-    pairs = [(path, path.with_name("CT_image.nii.gz")) for path in folder.glob("sarcoma_*/CT_mask.nii.gz")]
-    pairs.append((folder / "chest_10mm_nrrd/Segmentation.seg.nrrd", folder / "chest_10mm_nrrd/CTChest4.nrrd"))
-    pairs.append((folder / "totalsegmentator_3mm/labels_117.nii.gz", folder / "totalsegmentator_3mm/ct.nii.gz"))
+    pairs = [
+        (path, path.with_name("CT_image.nii.gz"))
+        for path in folder.glob("sarcoma_*/CT_mask.nii.gz")
+    ]
+    pairs.append(
+        (folder / "chest_10mm_nrrd/Segmentation.seg.nrrd", folder / "chest_10mm_nrrd/CTChest4.nrrd")
+    )
+    pairs.append(
+        (
+            folder / "totalsegmentator_3mm/labels_117.nii.gz",
+            folder / "totalsegmentator_3mm/ct.nii.gz",
+        )
+    )
     for labels, scan in pairs:
         read = read_labels(labels)
         assert read.array.dtype == np.uint8
@@ -295,13 +334,17 @@ def test_real_labels_lie_on_their_scans(shared_data: Path) -> None:
         assert same_grid(read.grid, read_grid(scan))
 
 
-def test_labels_of_the_decathlon_stored_as_they_are_and_as_float(shared_data: Path, tmp_path: Path) -> None:
+def test_labels_of_the_decathlon_stored_as_they_are_and_as_float(
+    shared_data: Path, tmp_path: Path
+) -> None:
     for path in sorted(shared_data.glob("msd_hippocampus/labelsTr/*.nii.gz"))[:3]:
         read = read_labels(path)
         assert set(np.unique(read.array)) == {0, 1, 2}
         assert same_grid(read.grid, read_grid(path.parents[1] / "imagesTr" / path.name))
         loaded = nib.load(path)
-        nib.save(nib.Nifti1Image(loaded.get_fdata(dtype=np.float32), loaded.affine), tmp_path / path.name)
+        nib.save(
+            nib.Nifti1Image(loaded.get_fdata(dtype=np.float32), loaded.affine), tmp_path / path.name
+        )
         again = read_labels(tmp_path / path.name)
         assert again.array.dtype == np.uint8
         np.testing.assert_array_equal(again.array, read.array)

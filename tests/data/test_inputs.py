@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridgate.data.dicom_series import DicomSeries
-from gridgate.data.dicom_volume import read_series
+from gridgate.data.dicom.series import DicomSeries
+from gridgate.data.dicom.volume import read_series
 from gridgate.data.errors import ConfigError, ImageError
-from gridgate.data.input_ids import safe_id, unique_ids, why_unsafe
-from gridgate.data.inputs import Inputs, find_cases
+from gridgate.data.inputs.find import Inputs, find_cases
+from gridgate.data.inputs.ids import safe_id, unique_ids, why_unsafe
 
 SeriesWriter = Callable[..., list[Path]]
 
@@ -39,13 +39,24 @@ def write_list(path: Path, text: str) -> Path:
 
 
 def test_a_folder_keeps_its_structure(tmp_path: Path) -> None:
-    touch(tmp_path, "b.nii.gz", "a.nrrd", "sub/dir/c.d.nii", "sub/e.MHA", "notes.txt", ".hidden.nii", ".git/f.nii")
+    touch(
+        tmp_path,
+        "b.nii.gz",
+        "a.nrrd",
+        "sub/dir/c.d.nii",
+        "sub/e.MHA",
+        "notes.txt",
+        ".hidden.nii",
+        ".git/f.nii",
+    )
     found = find_cases(tmp_path)
     assert ids(found) == ["a", "b", "sub/dir/c.d", "sub/e"]
     assert found.cases[2]["image"] == str(tmp_path / "sub/dir/c.d.nii")
     assert ids(find_cases(tmp_path, flat=True)) == ["a", "b", "sub_dir_c.d", "sub_e"]
     assert ids(find_cases(tmp_path, recursive=False)) == ["a", "b"]
-    assert find_cases(tmp_path / "b.nii.gz").cases == [{"id": "b", "image": str(tmp_path / "b.nii.gz")}]
+    assert find_cases(tmp_path / "b.nii.gz").cases == [
+        {"id": "b", "image": str(tmp_path / "b.nii.gz")}
+    ]
 
 
 def test_images_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +71,9 @@ def test_images_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_what_wants_one_id_keeps_its_suffix(tmp_path: Path) -> None:
     touch(tmp_path, "s/a.nii.gz", "s/a.nrrd", "s/A_nrrd.nii", "s/b.nii", "a.nii")
-    found = {os.path.relpath(case["image"], tmp_path): case["id"] for case in find_cases(tmp_path).cases}
+    found = {
+        os.path.relpath(case["image"], tmp_path): case["id"] for case in find_cases(tmp_path).cases
+    }
     assert found == {
         "a.nii": "a",
         "s/A_nrrd.nii": "s/A_nrrd",
@@ -79,14 +92,20 @@ def test_flat_ids_that_meet_are_told_apart(tmp_path: Path) -> None:
 def test_the_output_folder_is_not_taken(tmp_path: Path) -> None:
     touch(tmp_path, "cts/a.nii.gz", "cts/masks/a.nii.gz", "cts/skip.nii")
     (tmp_path / "cts" / "link").symlink_to(tmp_path / "cts" / "masks")
-    found = find_cases(tmp_path / "cts", exclude=[tmp_path / "cts" / "masks", str(tmp_path / "cts" / "skip.nii")])
+    found = find_cases(
+        tmp_path / "cts", exclude=[tmp_path / "cts" / "masks", str(tmp_path / "cts" / "skip.nii")]
+    )
     assert ids(found) == ["a"]
-    assert len(find_cases(tmp_path / "cts", exclude=[tmp_path]).cases) == 3  # masks beside the folder of scans
+    assert (
+        len(find_cases(tmp_path / "cts", exclude=[tmp_path]).cases) == 3
+    )  # masks beside the folder of scans
     with pytest.raises(ConfigError, match="the input is the output folder"):
         find_cases(tmp_path / "cts", exclude=[tmp_path / "cts"])
 
 
-def test_a_folder_without_images_says_what_was_looked_for(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+def test_a_folder_without_images_says_what_was_looked_for(
+    tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
     touch(tmp_path, "readme.md")
     with pytest.raises(ConfigError, match=r"no image in it; looked for \.nii\.gz.*DICOM"):
         find_cases(tmp_path)
@@ -97,7 +116,9 @@ def test_a_folder_without_images_says_what_was_looked_for(tmp_path: Path, write_
         find_cases(tmp_path / "absent")
 
 
-def test_a_folder_that_cannot_be_listed_is_a_case_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_listed_is_a_case_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     touch(tmp_path, "a.nii", "locked/b.nii")
     scandir = os.scandir
 
@@ -109,7 +130,9 @@ def test_a_folder_that_cannot_be_listed_is_a_case_that_fails(tmp_path: Path, mon
     monkeypatch.setattr(os, "scandir", guarded)
     found = find_cases(tmp_path)
     assert ids(found) == ["a", "locked"]
-    with pytest.raises(ImageError, match=r"locked: the folder cannot be listed \(Permission denied\)"):
+    with pytest.raises(
+        ImageError, match=r"locked: the folder cannot be listed \(Permission denied\)"
+    ):
         read_series(found.cases[1]["image"])
 
 
@@ -120,7 +143,12 @@ def test_series_are_named_after_their_folders(tmp_path: Path, write_dicom: Serie
     touch(tmp_path, "x.nii.gz")
     write_dicom(tmp_path / "p1")
     write_dicom(tmp_path / "p2" / "ct", series="two")
-    write_dicom(tmp_path / "p3", series="three", name="a{}", change=lambda data, k: setattr(data, "SeriesNumber", 2))
+    write_dicom(
+        tmp_path / "p3",
+        series="three",
+        name="a{}",
+        change=lambda data, k: setattr(data, "SeriesNumber", 2),
+    )
     write_dicom(tmp_path / "p3", series="four", name="b{}")
     found = find_cases(tmp_path)
     assert ids(found) == ["p1", "p2/ct", "p3_2_Abdomen", "p3_3_Abdomen", "x"]
@@ -130,7 +158,9 @@ def test_series_are_named_after_their_folders(tmp_path: Path, write_dicom: Serie
     assert ids(find_cases(tmp_path / "p3" / "a2")) == ["p3"]
 
 
-def test_series_of_one_description_are_told_apart(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+def test_series_of_one_description_are_told_apart(
+    tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
     for word in ("one", "two", "three"):
         write_dicom(tmp_path / "p", series=word, name=word + "{}")
     found = find_cases(tmp_path)
@@ -173,7 +203,11 @@ def test_a_copied_series_in_one_zip_is_two_cases(tmp_path: Path, write_dicom: Se
             archive.write(file, f"a/{file.name}")
             archive.write(file, f"b/{file.name}")
     found = find_cases(tmp_path / "p.zip")
-    assert len({case["id"].lower() for case in found.cases}) == len({str(case["image"]) for case in found.cases}) == 2
+    assert (
+        len({case["id"].lower() for case in found.cases})
+        == len({str(case["image"]) for case in found.cases})
+        == 2
+    )
     assert read_series(found.cases[1]["image"]).notes == ()
 
 
@@ -183,8 +217,17 @@ def test_a_copied_series_in_one_zip_is_two_cases(tmp_path: Path, write_dicom: Se
 def test_a_text_list(tmp_path: Path, write_dicom: SeriesWriter) -> None:
     touch(tmp_path, "here/scans/a.nii", "here/scans/b.nii", "there/1/ct.nii", "there/2/ct.nii")
     write_dicom(tmp_path / "here" / "dicom")
-    lines = ["# a comment", "", "scans/a.nii", "scans/gone.nii", "  dicom  ", f"{tmp_path}/there/2/ct.nii"]
-    path = write_list(tmp_path / "here" / "list.txt", "\n".join([*lines, "../there/1/ct.nii", "scans/a.nii"]))
+    lines = [
+        "# a comment",
+        "",
+        "scans/a.nii",
+        "scans/gone.nii",
+        "  dicom  ",
+        f"{tmp_path}/there/2/ct.nii",
+    ]
+    path = write_list(
+        tmp_path / "here" / "list.txt", "\n".join([*lines, "../there/1/ct.nii", "scans/a.nii"])
+    )
     found = find_cases(path)
     assert ids(found) == ["scans/a", "scans/gone", "dicom", "2/ct", "1/ct"]
     assert found.cases[1]["image"] == str(tmp_path / "here/scans/gone.nii")
@@ -193,7 +236,9 @@ def test_a_text_list(tmp_path: Path, write_dicom: SeriesWriter) -> None:
     ]
 
 
-def test_a_list_of_single_dicom_files_gives_their_series_once(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+def test_a_list_of_single_dicom_files_gives_their_series_once(
+    tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
     files = write_dicom(tmp_path / "p")
     found = find_cases(write_list(tmp_path / "list.txt", "\n".join(str(file) for file in files)))
     assert ids(found) == ["p"] and len(found.passed_over) == 5
@@ -210,8 +255,15 @@ def test_a_listed_folder_without_images_is_a_case_that_fails(tmp_path: Path) -> 
 @pytest.mark.parametrize("comma", [",", ";", "\t"])
 def test_a_table(comma: str, tmp_path: Path, write_dicom: SeriesWriter) -> None:
     touch(tmp_path, "a.nii", "b c.nii", "folder/x.nii", "folder/y.nii")
-    rows = [["ID", "age", "Path"], ["first", "7", "a.nii"], ["", "8", '"b c.nii"'], ["both", "9", "folder"]]
-    path = write_list(tmp_path / "list.csv", "\ufeff" + "\r\n".join(comma.join(row) for row in rows) + "\r\n\r\n")
+    rows = [
+        ["ID", "age", "Path"],
+        ["first", "7", "a.nii"],
+        ["", "8", '"b c.nii"'],
+        ["both", "9", "folder"],
+    ]
+    path = write_list(
+        tmp_path / "list.csv", "\ufeff" + "\r\n".join(comma.join(row) for row in rows) + "\r\n\r\n"
+    )
     assert ids(find_cases(path)) == ["first", "b c", "both_x", "both_y"]
 
 
@@ -242,7 +294,21 @@ def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
 # ids
 
 PARTS = st.text(st.characters(exclude_characters="/", codec=None), max_size=12) | st.sampled_from(
-    ["..", ".", " ", "con", "a.nii.gz", "A", "a", "ä", "a\u0308", "x" * 300, "\udc80", "a:b", "nul.txt"]
+    [
+        "..",
+        ".",
+        " ",
+        "con",
+        "a.nii.gz",
+        "A",
+        "a",
+        "ä",
+        "a\u0308",
+        "x" * 300,
+        "\udc80",
+        "a:b",
+        "nul.txt",
+    ]
 )
 
 
@@ -259,10 +325,16 @@ def test_ids_are_safe(name: str, flat: bool) -> None:
         assert part not in ("", ".", "..") and len(part.encode()) <= 180
         assert not part.startswith(".") and not part.endswith((".", " "))
         assert not set(part) & set('<>:"\\|?*\0\n')
-    assert not any(part.lower().endswith((".nii.gz", ".nii", ".dcm")) for part in made.split("/")[:-1])
+    assert not any(
+        part.lower().endswith((".nii.gz", ".nii", ".dcm")) for part in made.split("/")[:-1]
+    )
 
 
-@given(st.lists(st.tuples(st.sampled_from("aAbBäÄ"), st.sampled_from(["a", "a_nii", "A_NII", "b", "c"]))))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("aAbBäÄ"), st.sampled_from(["a", "a_nii", "A_NII", "b", "c"]))
+    )
+)
 def test_ids_are_unique_whatever_the_case(wanted: list[tuple[str, str]]) -> None:
     made = unique_ids(wanted)
     assert len({name.casefold() for name in made}) == len(wanted)
@@ -287,5 +359,7 @@ def test_no_two_files_give_one_mask(files: set[tuple[str, str, str]], flat: bool
     with tempfile.TemporaryDirectory() as folder:
         touch(Path(folder), *("".join(file) for file in files))
         found = find_cases(folder, flat=flat)
-    assert sorted(os.path.relpath(case["image"], folder) for case in found.cases) == sorted("".join(f) for f in files)
+    assert sorted(os.path.relpath(case["image"], folder) for case in found.cases) == sorted(
+        "".join(f) for f in files
+    )
     assert len({name.lower() for name in ids(found)}) == len(files)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gridgate.data.errors import ImageError
-from gridgate.data.nifti import choose_affine, read_header, read_voxels
+from gridgate.data.images.nifti import choose_affine, read_header, read_voxels
 
 SHAPE = (4, 5, 6)
 A = np.array([[-0.8, 0, 0, 100], [0, -0.8, 0, 90], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
@@ -51,9 +51,12 @@ def witness(path: Path) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize(
-    ("sform", "qform", "source"), [(1, 1, "sform"), (2, 0, "sform"), (0, 1, "qform"), (4, 2, "sform")]
+    ("sform", "qform", "source"),
+    [(1, 1, "sform"), (2, 0, "sform"), (0, 1, "qform"), (4, 2, "sform")],
 )
-def test_each_form_that_is_set_is_used_without_a_remark(sform: int, qform: int, source: str) -> None:
+def test_each_form_that_is_set_is_used_without_a_remark(
+    sform: int, qform: int, source: str
+) -> None:
     choice = choose_affine(header(sform, qform))
     assert (choice.source, choice.why) == (source, "")
     np.testing.assert_allclose(choice.affine, A, atol=1e-4)
@@ -77,7 +80,9 @@ def test_forms_that_differ_by_less_than_a_tenth_of_a_millimetre_are_not_worth_a_
     assert choose_affine(header(1, 1, s=near, q=A)).why == ""
 
 
-@pytest.mark.parametrize("broken", [np.diag([1.0, 0, 1, 1]), np.diag([1.0, np.nan, 1, 1]), np.diag([0.0, 0, 0, 1])])
+@pytest.mark.parametrize(
+    "broken", [np.diag([1.0, 0, 1, 1]), np.diag([1.0, np.nan, 1, 1]), np.diag([0.0, 0, 0, 1])]
+)
 def test_an_unusable_sform_gives_way_to_the_qform_and_says_so(broken: NDArray[np.float64]) -> None:
     made = header(1, 1)
     made["srow_x"], made["srow_y"], made["srow_z"] = broken[:3]
@@ -127,7 +132,9 @@ def test_negative_voxel_sizes_are_mended_as_nibabel_does(tmp_path: Path) -> None
     choice = choose_affine(made)
     np.testing.assert_allclose(choice.affine, A, atol=1e-4)
     assert "negative voxel sizes" in choice.why
-    np.testing.assert_allclose(choice.affine, nib.load(save(made, tmp_path / "n.nii")).affine, atol=1e-4)
+    np.testing.assert_allclose(
+        choice.affine, nib.load(save(made, tmp_path / "n.nii")).affine, atol=1e-4
+    )
 
 
 def test_qfac_zero_counts_as_one(tmp_path: Path) -> None:
@@ -169,7 +176,9 @@ def test_other_units_are_scaled_to_mm(unit: str, factor: float, tmp_path: Path) 
     made.set_xyzt_units(unit)
     choice = choose_affine(made)
     np.testing.assert_allclose(choice.affine, A, rtol=1e-5)
-    np.testing.assert_allclose(choice.affine, witness(save(made, tmp_path / "u.nii")), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        choice.affine, witness(save(made, tmp_path / "u.nii")), rtol=1e-4, atol=1e-4
+    )
     assert "scaled to mm" in choice.why
 
 
@@ -270,7 +279,10 @@ def test_real_scans_lie_where_simpleitk_sees_them(shared_data: Path) -> None:
         for index in ([0.0, 0.0, 0.0], last, [last[0], 0.0, 0.0], [0.0, last[1], 0.0]):
             lps = image.TransformContinuousIndexToPhysicalPoint(index)
             np.testing.assert_allclose(
-                (choice.affine @ [*index, 1.0])[:3], np.array(lps) * [-1, -1, 1], atol=5e-3, err_msg=str(path)
+                (choice.affine @ [*index, 1.0])[:3],
+                np.array(lps) * [-1, -1, 1],
+                atol=5e-3,
+                err_msg=str(path),
             )
 
 

@@ -12,8 +12,8 @@ from nibabel.affines import apply_affine
 from scipy import ndimage
 
 from gridgate.data.errors import ConfigError, DatasetError
-from gridgate.data.phantom import PHANTOM_LABELS, Phantom, make_phantom
-from gridgate.data.phantom_dataset import write_phantom_dataset, write_phantom_scans
+from gridgate.data.phantom.dataset import write_phantom_dataset, write_phantom_scans
+from gridgate.data.phantom.phantom import PHANTOM_LABELS, Phantom, make_phantom
 
 ORGANS = {name: value for name, value in PHANTOM_LABELS.items() if value}
 # Seven seeds, of which some draw flipped and oblique grids.
@@ -26,9 +26,14 @@ def phantoms() -> list[Phantom]:
     return [make_phantom(seed) for seed in SEEDS]
 
 
-def centres(labels: np.ndarray, affine: np.ndarray, values: dict[str, int]) -> dict[str, np.ndarray]:
+def centres(
+    labels: np.ndarray, affine: np.ndarray, values: dict[str, int]
+) -> dict[str, np.ndarray]:
     """Centroid of each label in world mm (RAS+)."""
-    return {name: apply_affine(affine, np.argwhere(labels == value).mean(axis=0)) for name, value in values.items()}
+    return {
+        name: apply_affine(affine, np.argwhere(labels == value).mean(axis=0))
+        for name, value in values.items()
+    }
 
 
 def assert_laid_out_like_a_patient(centre: dict[str, np.ndarray]) -> None:
@@ -72,7 +77,14 @@ def test_organs_lie_as_in_a_patient(phantoms: list[Phantom]) -> None:
 def test_a_real_patient_is_laid_out_so_too(shared_data: Path) -> None:
     """Holds the relations above, left and right among them, to a real scan that we did not make."""
     scan = nib.load(shared_data / "ct" / "totalsegmentator_3mm" / "labels_117.nii.gz")
-    values = {"spleen": 1, "right_kidney": 2, "left_kidney": 3, "liver": 5, "pancreas": 7, "aorta": 52}
+    values = {
+        "spleen": 1,
+        "right_kidney": 2,
+        "left_kidney": 3,
+        "liver": 5,
+        "pancreas": 7,
+        "aorta": 52,
+    }
     assert_laid_out_like_a_patient(centres(np.asarray(scan.dataobj), scan.affine, values))
 
 
@@ -143,10 +155,14 @@ def test_an_oblique_finer_grid_shows_the_same_patient() -> None:
     tilted = make_phantom(6, spacing=(2.5, 2.8, 3.0), orientation="LPS", oblique_degrees=10)
     cosines = tilted.grid.affine[:3, :3] / nib.affines.voxel_sizes(tilted.grid.affine)
     np.testing.assert_allclose(cosines.T @ cosines, np.eye(3), atol=1e-9)
-    assert np.degrees(np.arccos((np.trace(cosines @ np.diag([-1, -1, 1])) - 1) / 2)) == pytest.approx(10, abs=1e-4)
+    assert np.degrees(
+        np.arccos((np.trace(cosines @ np.diag([-1, -1, 1])) - 1) / 2)
+    ) == pytest.approx(10, abs=1e-4)
     to_straight = np.linalg.inv(straight.grid.affine) @ tilted.grid.affine
     # The nearest voxel of the straight grid, for each voxel of the tilted one.
-    seen = ndimage.affine_transform(straight.labels, to_straight, output_shape=tilted.labels.shape, order=0)
+    seen = ndimage.affine_transform(
+        straight.labels, to_straight, output_shape=tilted.labels.shape, order=0
+    )
     for name, value in ORGANS.items():
         a, b = seen == value, tilted.labels == value
         # Where the tilted grid leaves the straight one there is nothing to compare.
@@ -168,7 +184,7 @@ def test_shape_and_spacing_as_asked() -> None:
 
 def test_slabs_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = make_phantom(2, spacing=COARSE, oblique_degrees=8)
-    monkeypatch.setattr("gridgate.data.phantom._SLAB_VOXELS", 9_000)
+    monkeypatch.setattr("gridgate.data.phantom.phantom._SLAB_VOXELS", 9_000)
     slabs = make_phantom(2, spacing=COARSE, oblique_degrees=8)
     # float32 coordinates may differ in their last bit between slabs.
     assert np.mean(whole.labels != slabs.labels) < 1e-4
@@ -191,14 +207,20 @@ def test_impossible_grids_are_refused(seed: int, options: dict, said: str) -> No
         make_phantom(seed, **options)
 
 
-def test_dataset_is_decathlon_and_idempotent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dataset_is_decathlon_and_idempotent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = write_phantom_dataset(tmp_path / "phantom", cases=2, seed=40, test_cases=1)
     assert "3/3" in capsys.readouterr().err
     listing = json.loads((root / "dataset.json").read_text())
     assert listing["channel_names"] == {"0": "CT"} and listing["labels"] == PHANTOM_LABELS
     assert listing["numTraining"] == 2 and listing["file_ending"] == ".nii.gz"
     assert listing["licence"] == "CC0 (synthetic)" and listing["name"] and listing["description"]
-    files = {str(p.relative_to(root)): p.stat().st_mtime_ns for p in sorted(root.rglob("*")) if p.is_file()}
+    files = {
+        str(p.relative_to(root)): p.stat().st_mtime_ns
+        for p in sorted(root.rglob("*"))
+        if p.is_file()
+    }
     assert set(files) == {
         "dataset.json",
         "imagesTr/phantom_000.nii.gz",
@@ -208,7 +230,9 @@ def test_dataset_is_decathlon_and_idempotent(tmp_path: Path, capsys: pytest.Capt
         "labelsTr/phantom_001.nii.gz",
     }
     write_phantom_dataset(root, cases=2, seed=40, test_cases=1)
-    assert files == {str(p.relative_to(root)): p.stat().st_mtime_ns for p in root.rglob("*") if p.is_file()}
+    assert files == {
+        str(p.relative_to(root)): p.stat().st_mtime_ns for p in root.rglob("*") if p.is_file()
+    }
     with pytest.raises(DatasetError, match="another dataset"):
         write_phantom_dataset(root, cases=3, seed=40)
 
@@ -238,7 +262,9 @@ def assert_same_for_simpleitk(path: Path) -> None:
 
 def test_a_stopped_run_is_done_again(tmp_path: Path) -> None:
     (tmp_path / "imagesTr").mkdir()
-    (tmp_path / "imagesTr" / "phantom_017.nii.gz").write_bytes(b"from a longer run that was stopped")
+    (tmp_path / "imagesTr" / "phantom_017.nii.gz").write_bytes(
+        b"from a longer run that was stopped"
+    )
     write_phantom_dataset(tmp_path, cases=1, progress=False)
     assert [p.name for p in (tmp_path / "imagesTr").iterdir()] == ["phantom_000.nii.gz"]
 
@@ -255,7 +281,10 @@ def test_a_dataset_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
 def test_scans_to_run_on(tmp_path: Path) -> None:
     folder = write_phantom_scans(tmp_path / "scans", cases=4, seed=1000)
     paths = sorted(folder.iterdir())
-    assert [p.name for p in paths] == ["broken_scan.nii.gz", *(f"scan_{1000 + i}.nii.gz" for i in range(4))]
+    assert [p.name for p in paths] == [
+        "broken_scan.nii.gz",
+        *(f"scan_{1000 + i}.nii.gz" for i in range(4)),
+    ]
     orientations = set()
     for path in paths[1:]:
         assert_same_for_simpleitk(path)

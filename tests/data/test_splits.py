@@ -8,20 +8,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridgate.data.datasets import Case, Dataset
+from gridgate.data.datasets.dataset import Case, Dataset
+from gridgate.data.datasets.folds import load_or_make_splits, make_folds, select_fold
 from gridgate.data.errors import DatasetError
-from gridgate.data.splits import load_or_make_splits, make_folds, select_fold
 
-ids = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=6), min_size=2, max_size=40, unique=True)
+ids = st.lists(
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=6),
+    min_size=2,
+    max_size=40,
+    unique=True,
+)
 
 
 def dataset(root: Path, count: int = 10) -> Dataset:
-    cases = tuple(Case(f"c{number}", (root / f"c{number}.nii.gz",), root / "l.nii.gz") for number in range(count))
+    cases = tuple(
+        Case(f"c{number}", (root / f"c{number}.nii.gz",), root / "l.nii.gz")
+        for number in range(count)
+    )
     return Dataset(root, "d", {"background": 0}, ("CT",), cases, ())
 
 
 @given(ids, st.integers(2, 7), st.integers(0, 5), st.randoms())
-def test_each_case_validates_exactly_once(names: list[str], folds: int, seed: int, shuffler: random.Random) -> None:
+def test_each_case_validates_exactly_once(
+    names: list[str], folds: int, seed: int, shuffler: random.Random
+) -> None:
     folds = min(folds, len(names))
     made = make_folds(names, folds=folds, seed=seed)
     assert len(made) == folds

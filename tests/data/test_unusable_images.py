@@ -10,9 +10,9 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from gridgate.data import images
 from gridgate.data.errors import GridgateError, ImageError
-from gridgate.data.images import read_grid, read_image, read_labels
+from gridgate.data.images import reading as images
+from gridgate.data.images.reading import read_grid, read_image, read_labels
 
 A = np.array([[-0.8, 0, 0, 100], [0, -0.8, 0, 90], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
 SHAPE = (5, 6, 7)
@@ -44,7 +44,9 @@ def nrrd(path: Path, *fields: str) -> Path:
     ("shape", "channels"),
     [((5, 6), 1), ((5, 6, 7, 2), 1), ((5, 6, 7), 2), ((5, 6, 7, 3), 2), ((5, 6, 7, 2, 2), 2)],
 )
-def test_other_axes_are_refused_with_the_shape(shape: tuple[int, ...], channels: int, tmp_path: Path) -> None:
+def test_other_axes_are_refused_with_the_shape(
+    shape: tuple[int, ...], channels: int, tmp_path: Path
+) -> None:
     path = nifti(tmp_path / "a.nii.gz", np.zeros(shape, np.int16))
     with pytest.raises(ImageError, match=r"a\.nii\.gz.*has the axes \(5, 6"):
         read_image(path, channels=channels)

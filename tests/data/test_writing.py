@@ -10,9 +10,14 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridgate.data.geometry import Grid, same_grid
-from gridgate.data.images import Image, read_image, read_labels
-from gridgate.data.writing import smallest_unsigned, write_image, write_labels, write_probabilities
+from gridgate.data.geometry.grids import Grid, same_grid
+from gridgate.data.images.reading import Image, read_image, read_labels
+from gridgate.data.images.writing import (
+    smallest_unsigned,
+    write_image,
+    write_labels,
+    write_probabilities,
+)
 
 A = np.array([[-0.8, 0, 0, 100], [0, -0.8, 0, 90], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
 SHAPE = (5, 6, 7)
@@ -32,7 +37,9 @@ def assert_same_forms(path: Path, like: Path) -> None:
     one, other = nib.load(path), nib.load(like)
     assert one.shape == other.shape[:3]
     for form in ("get_sform", "get_qform"):
-        (affine, code), (expected, expected_code) = (getattr(each, form)(coded=True) for each in (one, other))
+        (affine, code), (expected, expected_code) = (
+            getattr(each, form)(coded=True) for each in (one, other)
+        )
         assert code == expected_code
         np.testing.assert_array_equal(affine, expected)
     assert one.header.get_xyzt_units() == other.header.get_xyzt_units()
@@ -108,7 +115,9 @@ def test_a_scan_of_another_format_gives_its_affine_to_both_forms(name: str, tmp_
 def test_a_sheared_grid_without_header_speaks_through_the_sform(tmp_path: Path) -> None:
     tilted = A.copy()
     tilted[1, 2] = 0.7
-    like = Image(np.zeros(SHAPE, np.float32), Grid(SHAPE, tilted), tmp_path / "tilted.nrrd", None, ())
+    like = Image(
+        np.zeros(SHAPE, np.float32), Grid(SHAPE, tilted), tmp_path / "tilted.nrrd", None, ()
+    )
     write_labels(tmp_path / "out.nii", np.ones(SHAPE, int), like=like)
     written = nib.load(tmp_path / "out.nii")
     assert (int(written.header["sform_code"]), int(written.header["qform_code"])) == (1, 0)
@@ -155,7 +164,11 @@ def test_nothing_of_the_scans_intensities_stays_in_the_header(tmp_path: Path) ->
     assert like.array[0, 0, 0] == 6 - 1024
     write_labels(tmp_path / "out.nii", np.ones(SHAPE, int), like=like)
     raw = (tmp_path / "out.nii").read_bytes()
-    assert np.frombuffer(raw[108:120], "<f4").tolist() == [352, 1, 0]  # vox_offset, scl_slope, scl_inter
+    assert np.frombuffer(raw[108:120], "<f4").tolist() == [
+        352,
+        1,
+        0,
+    ]  # vox_offset, scl_slope, scl_inter
     assert np.frombuffer(raw[124:132], "<f4").tolist() == [0, 0]  # cal_max, cal_min
     assert np.frombuffer(raw[68:70], "<i2")[0] == 0  # intent_code
     assert b"PATIENT" not in raw
@@ -187,7 +200,9 @@ def test_a_scan_with_a_trailing_axis(tmp_path: Path) -> None:
 def test_a_result_in_the_mended_grid_of_a_scan_nibabel_refuses(tmp_path: Path) -> None:
     scan(tmp_path / "scan.nii", sform=0)
     content = bytearray((tmp_path / "scan.nii").read_bytes())
-    content[256:268] = np.array([0.6008, 0.8003, 0.0], dtype="<f4").tobytes()  # quaternion longer than 1
+    content[256:268] = np.array(
+        [0.6008, 0.8003, 0.0], dtype="<f4"
+    ).tobytes()  # quaternion longer than 1
     (tmp_path / "scan.nii").write_bytes(bytes(content))
     with pytest.raises(ValueError, match="w2"):
         nib.load(tmp_path / "scan.nii")
@@ -206,7 +221,11 @@ def test_probabilities_are_read_as_0_to_1_by_others(tmp_path: Path) -> None:
     assert by_nibabel.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(by_nibabel.dataobj.get_unscaled(), shares)
     by_itk = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "p.nii.gz"), sitk.sitkFloat64)).T
-    for found in (by_nibabel.get_fdata(), by_itk, read_image(tmp_path / "p.nii.gz", keep_integers=True).array):
+    for found in (
+        by_nibabel.get_fdata(),
+        by_itk,
+        read_image(tmp_path / "p.nii.gz", keep_integers=True).array,
+    ):
         np.testing.assert_allclose(found, shares / 255, atol=1e-6)
     assert_same_forms(tmp_path / "p.nii.gz", tmp_path / "scan.nii.gz")
 
@@ -216,7 +235,9 @@ def test_images_are_float32(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=SHAPE)
     write_image(tmp_path / "out.nii.gz", values, like=like)
     assert nib.load(tmp_path / "out.nii.gz").get_data_dtype() == np.float32
-    np.testing.assert_array_equal(read_image(tmp_path / "out.nii.gz").array, values.astype(np.float32))
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "out.nii.gz").array, values.astype(np.float32)
+    )
     assert_same_forms(tmp_path / "out.nii.gz", like.path)
 
 

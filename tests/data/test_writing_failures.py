@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gridgate.data import images, writing
 from gridgate.data.errors import OutputError
-from gridgate.data.images import Image, read_image
-from gridgate.data.writing import write_atomically, write_labels
+from gridgate.data.images import reading as images
+from gridgate.data.images import writing
+from gridgate.data.images.reading import Image, read_image
+from gridgate.data.images.writing import write_atomically, write_labels
 
 A = np.array([[-0.8, 0, 0, 100], [0, -0.8, 0, 90], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
 SHAPE = (5, 6, 7)
@@ -36,7 +37,9 @@ def scan(path: Path, shape: tuple[int, ...] = SHAPE, **codes: int) -> Image:
         (np.full(SHAPE, -1), "negative"),
     ],
 )
-def test_what_is_no_label_map_of_the_scan_is_refused(labels: NDArray[np.generic], reason: str, tmp_path: Path) -> None:
+def test_what_is_no_label_map_of_the_scan_is_refused(
+    labels: NDArray[np.generic], reason: str, tmp_path: Path
+) -> None:
     like = scan(tmp_path / "scan.nii.gz")
     with pytest.raises(OutputError, match=reason):
         write_labels(tmp_path / "out.nii.gz", labels, like=like)
@@ -65,7 +68,9 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     out = tmp_path / "out.nii.gz"
     out.write_bytes(b"an older result")
     monkeypatch.setattr(os, step, refuse(errno.ENOSPC))
-    with pytest.raises(OutputError, match=r"out\.nii\.gz: cannot be written \(No space left on device\)"):
+    with pytest.raises(
+        OutputError, match=r"out\.nii\.gz: cannot be written \(No space left on device\)"
+    ):
         write_labels(out, np.ones(SHAPE, int), like=like)
     assert out.read_bytes() == b"an older result"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.nii.gz", "scan.nii.gz"]

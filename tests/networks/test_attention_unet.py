@@ -17,7 +17,8 @@ def tiny(spatial_dims: int = 3, seed: int = 0, **options: Any) -> AttentionUNet:
 
 
 @pytest.mark.parametrize(
-    ("variant", "count"), [("ct_multi", 6_473_322), ("ct_single", 6_214_151), ("grid_gating", 2_221_815)]
+    ("variant", "count"),
+    [("ct_multi", 6_473_322), ("ct_single", 6_214_151), ("grid_gating", 2_221_815)],
 )
 def test_parameter_count_is_the_authors(variant: str, count: int) -> None:
     with torch.device("meta"):
@@ -30,7 +31,9 @@ def test_parameter_count_is_the_authors(variant: str, count: int) -> None:
 def test_every_parameter_gets_a_gradient(variant: str, norm: str) -> None:
     net = tiny(variant=variant, norm=norm).train()
     net(torch.randn(2, 1, 32, 32, 32)).square().mean().backward()
-    assert [name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+    assert [
+        name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -48,7 +51,9 @@ def test_any_size_is_padded_by_the_border_and_cropped(variant: str, size: tuple[
     index = torch.meshgrid(  # the border repeated by hand: indices beyond the last are the last
         *[
             torch.arange(max(-(-s // d) * d, m)).clamp(max=s - 1)
-            for s, d, m in zip(size, net.divisor, (16, 16, 16 if variant != "grid_gating" else 2), strict=True)
+            for s, d, m in zip(
+                size, net.divisor, (16, 16, 16 if variant != "grid_gating" else 2), strict=True
+            )
         ],
         indexing="ij",
     )
@@ -90,11 +95,15 @@ def test_coefficients_are_what_the_gates_used() -> None:
     for a in coefficients.values():
         assert a.shape == (2, 2, 32, 32, 32)
         assert a.min() >= 0 and a.max() <= 1 and a.std() > 0
-    expected = nn.functional.interpolate(seen["gate2"], scale_factor=2, mode="trilinear", align_corners=False)
+    expected = nn.functional.interpolate(
+        seen["gate2"], scale_factor=2, mode="trilinear", align_corners=False
+    )
     torch.testing.assert_close(coefficients["gate2"], expected)
 
 
-@pytest.mark.parametrize("options", [{}, {"variant": "grid_gating"}, {"norm": "instance", "spatial_dims": 2}])
+@pytest.mark.parametrize(
+    "options", [{}, {"variant": "grid_gating"}, {"norm": "instance", "spatial_dims": 2}]
+)
 def test_scripts_with_forward_and_attend(options: dict[str, Any]) -> None:
     net = tiny(**options)
     x = torch.randn(1, 1, *(37, 32, 32)[: net.spatial_dims])
@@ -125,7 +134,9 @@ def test_channels_last_and_half_precision() -> None:
     x = torch.randn(1, 1, 32, 32, 32)
     with torch.no_grad():
         plain = net(x)
-        last = net.to(memory_format=torch.channels_last_3d)(x.to(memory_format=torch.channels_last_3d))
+        last = net.to(memory_format=torch.channels_last_3d)(
+            x.to(memory_format=torch.channels_last_3d)
+        )
         torch.testing.assert_close(last, plain, rtol=1e-4, atol=1e-5)
         half = net.half()(x.half())
     assert half.dtype == torch.float16

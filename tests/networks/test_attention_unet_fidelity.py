@@ -1,7 +1,7 @@
 """Attention U-Net written a second time, as plain functions on a dict of weights, and held against ours.
 
-The second writing follows the table in NETWORKS.md and shares nothing with gridgate.networks but the names of
-the weights, so agreement to rounding means that both are the paper's network.
+The second writing follows the table in NETWORKS.md and shares nothing with gridgate.networks but
+the names of the weights, so agreement to rounding means that both are the paper's network.
 """
 
 import pytest
@@ -16,11 +16,27 @@ class Reference:
     """The network with these weights: ``Reference(weights, variant)(x)``; 2D or 3D by the rank of ``x``."""
 
     def __init__(
-        self, weights: dict[str, Tensor], variant: str, *, align_corners: bool = False, training: bool = False
+        self,
+        weights: dict[str, Tensor],
+        variant: str,
+        *,
+        align_corners: bool = False,
+        training: bool = False,
     ) -> None:
-        self.weights, self.variant, self.align, self.training = weights, variant, align_corners, training
+        self.weights, self.variant, self.align, self.training = (
+            weights,
+            variant,
+            align_corners,
+            training,
+        )
 
-    def conv(self, x: Tensor, name: str, stride: tuple[int, ...] | int = 1, pad: tuple[int, ...] | int = 0) -> Tensor:
+    def conv(
+        self,
+        x: Tensor,
+        name: str,
+        stride: tuple[int, ...] | int = 1,
+        pad: tuple[int, ...] | int = 0,
+    ) -> Tensor:
         function = f.conv3d if x.dim() == 5 else f.conv2d
         bias = self.weights.get(f"{name}.bias")
         return function(x, self.weights[f"{name}.weight"], bias, stride=stride, padding=pad)
@@ -57,7 +73,9 @@ class Reference:
     def gate(self, x: Tensor, g: Tensor, name: str) -> tuple[Tensor, Tensor]:
         mode = "trilinear" if x.dim() == 5 else "bilinear"
         theta = self.conv(x, f"{name}.theta", stride=2)
-        phi = f.interpolate(self.conv(g, f"{name}.phi"), theta.shape[2:], mode=mode, align_corners=self.align)
+        phi = f.interpolate(
+            self.conv(g, f"{name}.phi"), theta.shape[2:], mode=mode, align_corners=self.align
+        )
         a = 1 / (1 + (-self.conv((theta + phi).clamp(min=0), f"{name}.psi")).exp())
         a = f.interpolate(a, x.shape[2:], mode=mode, align_corners=self.align)
         return self.unit(a * x, f"{name}.output"), a
@@ -78,12 +96,19 @@ class Reference:
         signal = self.unit(bottom, "gating_signal").clamp(min=0)
         one_signal = self.variant == "grid_gating"
         up4 = self.block(
-            torch.cat([self.gated_skip(skip4, signal, "gate4"), self.enlarge(bottom, 2)], dim=1), "up4.block"
+            torch.cat([self.gated_skip(skip4, signal, "gate4"), self.enlarge(bottom, 2)], dim=1),
+            "up4.block",
         )
         g3 = signal if one_signal else up4
-        up3 = self.block(torch.cat([self.gated_skip(skip3, g3, "gate3"), self.enlarge(up4, 2)], dim=1), "up3.block")
+        up3 = self.block(
+            torch.cat([self.gated_skip(skip3, g3, "gate3"), self.enlarge(up4, 2)], dim=1),
+            "up3.block",
+        )
         g2 = signal if one_signal else up3
-        up2 = self.block(torch.cat([self.gated_skip(skip2, g2, "gate2"), self.enlarge(up3, 2)], dim=1), "up2.block")
+        up2 = self.block(
+            torch.cat([self.gated_skip(skip2, g2, "gate2"), self.enlarge(up3, 2)], dim=1),
+            "up2.block",
+        )
         up1 = self.block(torch.cat([skip1, self.enlarge(up2, 2)], dim=1), "up1.block")
         if one_signal:
             return self.conv(up1, "head.level1")
@@ -96,7 +121,9 @@ class Reference:
 def stirred(spatial_dims: int, *, variant: str, align_corners: bool) -> AttentionUNet:
     """In double precision, with no parameter or statistic left at 0 or 1, which could hide a mistake."""
     torch.manual_seed(0)
-    net = AttentionUNet(spatial_dims, 1, 3, variant=variant, align_corners=align_corners, feature_scale=16).double()
+    net = AttentionUNet(
+        spatial_dims, 1, 3, variant=variant, align_corners=align_corners, feature_scale=16
+    ).double()
     for key, value in net.state_dict().items():
         if key.endswith("running_var"):
             value.uniform_(0.5, 2.0)
@@ -108,7 +135,9 @@ def stirred(spatial_dims: int, *, variant: str, align_corners: bool) -> Attentio
 @pytest.mark.parametrize("variant", ["ct_multi", "ct_single", "grid_gating"])
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("spatial_dims", [2, 3])
-def test_agrees_with_an_independent_writing(variant: str, align_corners: bool, spatial_dims: int) -> None:
+def test_agrees_with_an_independent_writing(
+    variant: str, align_corners: bool, spatial_dims: int
+) -> None:
     net = stirred(spatial_dims, variant=variant, align_corners=align_corners)
     depth = 5 if variant == "grid_gating" else 16
     x = torch.randn(2, 1, *(48, 32, depth)[:spatial_dims], dtype=torch.float64)
@@ -124,7 +153,9 @@ def test_agrees_in_training_and_in_every_gradient() -> None:
     x = torch.randn(2, 1, 32, 16, 16, dtype=torch.float64)
     names = [name for name, _ in net.named_parameters()]
     parameters = list(net.parameters())
-    reference = Reference({**net.state_dict(), **dict(net.named_parameters())}, "ct_multi", training=True)
+    reference = Reference(
+        {**net.state_dict(), **dict(net.named_parameters())}, "ct_multi", training=True
+    )
     theirs = torch.autograd.grad(reference(x).square().mean(), parameters)
     ours = torch.autograd.grad(net(x).square().mean(), parameters)
     largest = max(g.abs().max() for g in theirs)

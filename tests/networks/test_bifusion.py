@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gridgate.networks.bifusion import BiFusion, PreActivationResidual
+from gridgate.networks.layers.bifusion import BiFusion, PreActivationResidual
 
 
 def stirred(module: nn.Module) -> nn.Module:
@@ -31,13 +31,16 @@ class Weights:
         padded = np.pad(x, [(0, 0)] + [(half, half)] * (x.ndim - 1))
         y = np.zeros((kernel.shape[0], *x.shape[1:]))
         for index in np.ndindex(*kernel.shape[2:]):
-            part = padded[(slice(None), *[slice(i, i + n) for i, n in zip(index, x.shape[1:], strict=True)])]
+            part = padded[
+                (slice(None), *[slice(i, i + n) for i, n in zip(index, x.shape[1:], strict=True)])
+            ]
             y += np.tensordot(kernel[(slice(None), slice(None), *index)], part, axes=1)
         return y if bias is None else y + self.column(bias, x)
 
     def norm(self, x: np.ndarray, name: str) -> np.ndarray:
         mean, var, scale, shift = (
-            self.column(self.values[f"{name}.{key}"], x) for key in ("running_mean", "running_var", "weight", "bias")
+            self.column(self.values[f"{name}.{key}"], x)
+            for key in ("running_mean", "running_var", "weight", "bias")
         )
         return (x - mean) / np.sqrt(var + 1e-5) * scale + shift
 
@@ -56,7 +59,10 @@ def fusion(request: pytest.FixtureRequest) -> tuple[BiFusion, Weights, Tensor, T
     module = BiFusion(request.param, 3, 4, 5, 6, reduction=2)
     stirred(module)
     size = (9, 8, 5)[: request.param]
-    g, x = torch.randn(2, 3, *size, dtype=torch.float64), torch.randn(2, 4, *size, dtype=torch.float64)
+    g, x = (
+        torch.randn(2, 3, *size, dtype=torch.float64),
+        torch.randn(2, 4, *size, dtype=torch.float64),
+    )
     return module, Weights(module), g, x
 
 
@@ -78,7 +84,9 @@ def spatial(w: Weights, g: np.ndarray) -> np.ndarray:
 def channel(w: Weights, x: np.ndarray) -> np.ndarray:
     mean = x.reshape(len(x), -1).mean(1)
     hidden = w.values["squeeze.weight"].reshape(2, 4) @ mean + w.values["squeeze.bias"]
-    scores = w.values["excite.weight"].reshape(4, 2) @ np.maximum(hidden, 0) + w.values["excite.bias"]
+    scores = (
+        w.values["excite.weight"].reshape(4, 2) @ np.maximum(hidden, 0) + w.values["excite.bias"]
+    )
     return w.column(sigmoid(scores), x) * x
 
 
@@ -107,7 +115,9 @@ def test_channel_attention(fusion: tuple[BiFusion, Weights, Tensor, Tensor]) -> 
     close(module.channel_attention(x), [channel(w, x[b].numpy()) for b in range(2)])
 
 
-def test_branches_are_joined_in_the_papers_order(fusion: tuple[BiFusion, Weights, Tensor, Tensor]) -> None:
+def test_branches_are_joined_in_the_papers_order(
+    fusion: tuple[BiFusion, Weights, Tensor, Tensor],
+) -> None:
     module, w, g, x = fusion
     expected = []
     for b in range(2):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gridgate.networks.channel_attention import ChannelCrossAttention
+from gridgate.networks.layers.channel_attention import ChannelCrossAttention
 
 
 def test_two_channels_by_hand() -> None:
@@ -38,5 +38,7 @@ def test_agrees_with_numpy_and_clips_below_zero(spatial: tuple[int, ...]) -> Non
     a = a + decoder.numpy().mean(axis=axes) @ w["from_decoder.weight"].T + w["from_decoder.bias"]
     scale = 1 / (1 + np.exp(-a / 2))
     expected = np.maximum(skip.numpy() * np.expand_dims(scale, axes), 0)
-    np.testing.assert_allclose(net(skip, decoder).detach().numpy(), expected, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(
+        net(skip, decoder).detach().numpy(), expected, rtol=1e-12, atol=1e-15
+    )
     assert (expected == 0).any()

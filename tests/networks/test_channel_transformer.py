@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gridgate.networks.channel_transformer import (
+from gridgate.networks.layers.channel_transformer import (
     ChannelTransformer,
     Embedding,
     Layer,
@@ -25,7 +25,9 @@ def linear_weights(old: int, new: int) -> np.ndarray:
     return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(old)))
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e-2])  # at 1e-2 the eps is as large as the scores' variance
+@pytest.mark.parametrize(
+    "scale", [1.0, 1e-2]
+)  # at 1e-2 the eps is as large as the scores' variance
 def test_attention_map_is_its_formula_in_numpy(scale: float) -> None:
     torch.manual_seed(0)
     query, key = normal(2, 3, 7, 4, scale=scale), normal(2, 3, 7, 10)
@@ -42,7 +44,9 @@ def test_attention_rows_sum_to_one() -> None:
     torch.manual_seed(0)
     values = attention_map(normal(2, 4, 9, 8), normal(2, 4, 9, 30))
     assert values.shape == (2, 4, 8, 30) and values.min() > 0
-    torch.testing.assert_close(values.sum(dim=3), torch.ones(2, 4, 8, dtype=torch.float64), rtol=0, atol=1e-14)
+    torch.testing.assert_close(
+        values.sum(dim=3), torch.ones(2, 4, 8, dtype=torch.float64), rtol=0, atol=1e-14
+    )
 
 
 def test_a_factor_on_the_scores_cancels_in_the_instance_norm_up_to_eps() -> None:
@@ -66,8 +70,12 @@ def test_tokens_permuted_together_leave_the_map_and_permute_the_output() -> None
         apart, others = layer([tokens[0], tokens[1][:, order]])
     for scale in range(2):
         torch.testing.assert_close(same[scale], maps[scale], rtol=1e-12, atol=1e-14)
-        torch.testing.assert_close(permuted[scale], outputs[scale][:, order], rtol=1e-12, atol=1e-12)
-        assert (others[scale] - maps[scale]).abs().max() > 1e-3  # permuting one scale alone is something else
+        torch.testing.assert_close(
+            permuted[scale], outputs[scale][:, order], rtol=1e-12, atol=1e-12
+        )
+        assert (
+            others[scale] - maps[scale]
+        ).abs().max() > 1e-3  # permuting one scale alone is something else
     assert (apart[0] - outputs[0]).abs().max() > 1e-3
 
 
@@ -93,24 +101,36 @@ def test_embedding_is_a_product_a_patch_and_a_position() -> None:
     net = Embedding(3, 3, (4, 2, 1), (2, 3, 4), dropout=0.1).double().eval()
     nn.init.normal_(net.position)
     x = normal(2, 3, 8, 6, 4)
-    patches = x.numpy().reshape(2, 3, 2, 4, 3, 2, 4, 1)  # B, C, then token and place within it for each axis
-    weight, bias = (net.get_parameter(f"patch.{name}").detach().numpy() for name in ("weight", "bias"))
+    patches = x.numpy().reshape(
+        2, 3, 2, 4, 3, 2, 4, 1
+    )  # B, C, then token and place within it for each axis
+    weight, bias = (
+        net.get_parameter(f"patch.{name}").detach().numpy() for name in ("weight", "bias")
+    )
     expected = np.einsum("bcxiyjzk,dcijk->bdxyz", patches, weight) + bias[:, None, None, None]
     expected = expected + net.position.detach().numpy()
     np.testing.assert_allclose(net(x).detach().numpy(), expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize(("old", "new"), [((2, 3), (4, 3)), ((2, 3, 5), (4, 2, 7)), ((4, 4, 1), (3, 4, 2))])
-def test_positions_follow_the_token_grid_linearly(old: tuple[int, ...], new: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("old", "new"), [((2, 3), (4, 3)), ((2, 3, 5), (4, 2, 7)), ((4, 4, 1), (3, 4, 2))]
+)
+def test_positions_follow_the_token_grid_linearly(
+    old: tuple[int, ...], new: tuple[int, ...]
+) -> None:
     torch.manual_seed(0)
     net = Embedding(len(old), 3, (1,) * len(old), old, dropout=0.0).double()
     assert not net.position.any()  # zeros at the start
     nn.init.normal_(net.position)
     expected = net.position.detach().numpy()
     for axis, (a, b) in enumerate(zip(old, new, strict=True)):
-        expected = np.moveaxis(np.tensordot(linear_weights(a, b), expected, axes=(1, axis + 2)), 0, axis + 2)
+        expected = np.moveaxis(
+            np.tensordot(linear_weights(a, b), expected, axes=(1, axis + 2)), 0, axis + 2
+        )
     for mode in (net.train(), net.eval()):
-        np.testing.assert_allclose(mode.position_on(list(new)).detach().numpy(), expected, rtol=1e-12)
+        np.testing.assert_allclose(
+            mode.position_on(list(new)).detach().numpy(), expected, rtol=1e-12
+        )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -131,16 +151,29 @@ def test_reconstruction_repeats_each_token_over_its_voxels() -> None:
     t = (t - t.mean(-1, keepdims=True)) / np.sqrt(t.var(-1, keepdims=True) + 1e-6)
     t = t * net.get_parameter("norm.weight").detach().numpy()
     grid = t.reshape(2, 2, 3, 3).transpose(0, 3, 1, 2).repeat(2, axis=2).repeat(4, axis=3)
-    weight, bias = (net.get_parameter(f"unit.conv.{name}").detach().numpy() for name in ("weight", "bias"))
+    weight, bias = (
+        net.get_parameter(f"unit.conv.{name}").detach().numpy() for name in ("weight", "bias")
+    )
     x = np.einsum("bcxy,dc->bdxy", grid, weight[:, :, 0, 0]) + bias[:, None, None]
-    expected = skip.numpy() + np.maximum(x / np.sqrt(1 + 1e-5), 0)  # batch norm with its initial statistics
-    np.testing.assert_allclose(net(tokens, [2, 3], skip).detach().numpy(), expected, rtol=1e-10, atol=1e-12)
+    expected = skip.numpy() + np.maximum(
+        x / np.sqrt(1 + 1e-5), 0
+    )  # batch norm with its initial statistics
+    np.testing.assert_allclose(
+        net(tokens, [2, 3], skip).detach().numpy(), expected, rtol=1e-10, atol=1e-12
+    )
 
 
 def test_dropout_acts_in_training_only_and_leaves_the_reported_maps() -> None:
     torch.manual_seed(0)
     net = ChannelTransformer(
-        2, (2, 4), [(4, 4), (2, 2)], (3, 2), layers=1, heads=2, embedding_dropout=0.0, attention_dropout=0.5
+        2,
+        (2, 4),
+        [(4, 4), (2, 2)],
+        (3, 2),
+        layers=1,
+        heads=2,
+        embedding_dropout=0.0,
+        attention_dropout=0.5,
     )
     features = [torch.randn(2, 2, 12, 8), torch.randn(2, 4, 6, 4)]
     first, maps = net(features)

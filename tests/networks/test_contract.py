@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from gridgate.data.phantom import make_phantom
+from gridgate.data.phantom.phantom import make_phantom
 from gridgate.networks import NETWORKS
-from gridgate.pipeline.losses import build_loss
-from gridgate.pipeline.precision import cpu_has_bfloat16
-from gridgate.pipeline.small_maps import SmallMapsInFloat32
+from gridgate.pipeline.models.devices import cpu_has_bfloat16
+from gridgate.pipeline.training.losses import build_loss
+from gridgate.pipeline.training.small_maps import SmallMapsInFloat32
 
 from .tiny_networks import CLASSES, TINY, every_network, heads, noise, stirred, tiny
 
@@ -21,7 +21,9 @@ def test_every_network_is_tested() -> None:
 @every_network
 def test_shapes_heads_and_gradients(name: str) -> None:
     net, tried = tiny(name), TINY[name]
-    assert len(net.divisor) == 3 and all(size % d == 0 for size, d in zip(tried.window, net.divisor, strict=True))
+    assert len(net.divisor) == 3 and all(
+        size % d == 0 for size, d in zip(tried.window, net.divisor, strict=True)
+    )
     x = noise(name)
     outputs = heads(net, x)
     weights = getattr(net, "head_weights", (1.0,))
@@ -29,11 +31,15 @@ def test_shapes_heads_and_gradients(name: str) -> None:
     assert outputs[0].shape == (2, CLASSES, *tried.window)
     for output in outputs:
         assert output.shape[:2] == (2, CLASSES)
-        assert all(whole % part == 0 for whole, part in zip(tried.window, output.shape[2:], strict=True))
+        assert all(
+            whole % part == 0 for whole, part in zip(tried.window, output.shape[2:], strict=True)
+        )
     sum(w * output.square().mean() for w, output in zip(weights, outputs, strict=True)).backward()
     wanting = {key for key, p in net.named_parameters() if p.requires_grad}
     assert wanting
-    without = {key for key, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()}
+    without = {
+        key for key, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()
+    }
     assert without.isdisjoint(wanting)
 
 
@@ -54,7 +60,8 @@ def test_eval_is_one_tensor_deterministic_and_for_any_window(name: str) -> None:
 @every_network
 def test_bfloat16_forward_and_backward_are_finite(name: str) -> None:
     net, x = tiny(name), noise(name, batch=TINY[name].cases)
-    # as the trainer does; CPUs without bfloat16 have only oneDNN's reference loops, which take minutes
+    # as the trainer does; CPUs without bfloat16 have only oneDNN's reference loops, which take
+    # minutes
     with torch.backends.mkldnn.flags(enabled=cpu_has_bfloat16()):
         with torch.autocast("cpu", torch.bfloat16), SmallMapsInFloat32():
             outputs = heads(net, x)
@@ -67,7 +74,9 @@ def test_bfloat16_forward_and_backward_are_finite(name: str) -> None:
     assert half.dtype == torch.bfloat16 and half.float().isfinite().all()
 
 
-@pytest.mark.parametrize("name", sorted(set(TINY) - {"SwinUNETR", "VNet", "wide_unet"}))  # those take 10 to 27 s
+@pytest.mark.parametrize(
+    "name", sorted(set(TINY) - {"SwinUNETR", "VNet", "wide_unet"})
+)  # those take 10 to 27 s
 def test_float16_logits_are_those_of_float32_within_its_precision(name: str) -> None:
     net, x = tiny(name).eval(), noise(name, batch=1)
     with torch.no_grad():
@@ -96,7 +105,9 @@ def test_thirty_steps_on_a_phantom_lower_the_loss(name: str) -> None:
     weights = getattr(net, "head_weights", (1.0,))
     loss_of = build_loss("dice_ce", deep_supervision_weights=weights if len(weights) > 1 else None)
     x, labels = x[: tried.cases], labels[: tried.cases]
-    optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=5e-3, fused=True)
+    optimizer = torch.optim.AdamW(
+        [p for p in net.parameters() if p.requires_grad], lr=5e-3, fused=True
+    )
     losses = []
     for _ in range(30):
         loss = loss_of(net(x), labels)

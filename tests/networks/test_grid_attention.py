@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gridgate.networks import GridAttentionGate
-from gridgate.networks.grid_attention import ParallelGates
+from gridgate.networks.layers.grid_attention import ParallelGates
 
 
 def set_all(module: torch.nn.Module, value: float) -> None:
@@ -69,9 +69,14 @@ def test_softmax_over_all_positions_stands_in_for_the_sigmoid() -> None:
 
 @pytest.mark.parametrize("gating", ["softplus", "softmax"])
 @pytest.mark.parametrize("spatial_dims", [2, 3])
-def test_other_modes_script_and_give_every_parameter_a_gradient(gating: str, spatial_dims: int) -> None:
+def test_other_modes_script_and_give_every_parameter_a_gradient(
+    gating: str, spatial_dims: int
+) -> None:
     gate = GridAttentionGate(spatial_dims, 3, 4, gating=gating)
-    x, g = torch.randn(2, 3, *(6, 4, 5)[:spatial_dims]), torch.randn(2, 4, *(3, 2, 2)[:spatial_dims])
+    x, g = (
+        torch.randn(2, 3, *(6, 4, 5)[:spatial_dims]),
+        torch.randn(2, 4, *(3, 2, 2)[:spatial_dims]),
+    )
     torch.testing.assert_close(torch.jit.script(gate.eval())(x, g), gate(x, g))
     gate.train()(x, g)[0].square().mean().backward()
     assert all(parameter.grad is not None for parameter in gate.parameters())

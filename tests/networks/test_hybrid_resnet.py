@@ -8,7 +8,7 @@ import torch
 from monai.networks.nets import ResNet
 from torch import Tensor, nn
 
-from gridgate.networks.hybrid_resnet import (
+from gridgate.networks.layers.hybrid_resnet import (
     Bottleneck,
     HybridResNet,
     StandardisedConv2d,
@@ -20,10 +20,14 @@ from gridgate.networks.hybrid_resnet import (
 
 def test_standardised_weights_by_hand() -> None:
     """1, 2, 3, 4: mean 2.5, population variance 1.25; the second filter is constant, so only eps divides its 0."""
-    weight = torch.tensor([[1.0, 2.0, 3.0, 4.0], [7.0, 7.0, 7.0, 7.0]], dtype=torch.float64).view(2, 1, 2, 2)
+    weight = torch.tensor([[1.0, 2.0, 3.0, 4.0], [7.0, 7.0, 7.0, 7.0]], dtype=torch.float64).view(
+        2, 1, 2, 2
+    )
     root = (1.25 + 1e-5) ** 0.5
     expected = [[-1.5 / root, -0.5 / root, 0.5 / root, 1.5 / root], [0.0] * 4]
-    torch.testing.assert_close(standardise(weight).view(2, 4), torch.tensor(expected, dtype=torch.float64))
+    torch.testing.assert_close(
+        standardise(weight).view(2, 4), torch.tensor(expected, dtype=torch.float64)
+    )
 
 
 @pytest.mark.parametrize("scale", [1.0, 3e-3])  # at the second the variance is as small as eps
@@ -39,7 +43,9 @@ def test_standardised_convolution_is_numpys(scale: float) -> None:
     assert out.shape == (3, 3, 2, 3)
     for i, j, k in np.ndindex(out.shape[1:]):
         patch = padded[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3, 2 * k : 2 * k + 3]
-        np.testing.assert_allclose(out[:, i, j, k], (w * patch).sum((1, 2, 3, 4)), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(
+            out[:, i, j, k], (w * patch).sum((1, 2, 3, 4)), rtol=1e-9, atol=1e-12
+        )
 
 
 def test_scale_and_shift_of_a_filter_do_not_matter_but_train() -> None:
@@ -48,10 +54,13 @@ def test_scale_and_shift_of_a_filter_do_not_matter_but_train() -> None:
     nn.init.normal_(conv.weight)
     x = torch.randn(1, 4, 8, 8, dtype=torch.float64)
     before = conv(x)
-    torch.testing.assert_close(nn.functional.conv2d(x, standardise(5 * conv.weight + 2)), before, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        nn.functional.conv2d(x, standardise(5 * conv.weight + 2)), before, rtol=1e-4, atol=1e-4
+    )
     (gradient,) = torch.autograd.grad(before.square().sum(), [conv.weight])
     assert gradient.abs().max() > 1e-3
-    # the output does not change along either of the two directions, so neither does the gradient point there
+    # the output does not change along either of the two directions, so neither does the gradient
+    # point there
     assert gradient.sum((1, 2, 3)).abs().max() < 1e-9
     assert (gradient * conv.weight).sum((1, 2, 3)).abs().max() < 1e-3 * gradient.abs().max()
 
@@ -59,7 +68,9 @@ def test_scale_and_shift_of_a_filter_do_not_matter_but_train() -> None:
 @pytest.mark.parametrize(("groups", "options", "eps"), [(2, {}, 1e-6), (4, {"eps": 1e-5}, 1e-5)])
 def test_group_norm_is_numpys(groups: int, options: dict[str, Any], eps: float) -> None:
     torch.manual_seed(0)
-    unit = StandardisedUnit(2, 3, 4, groups=groups, kernel_size=3, activation=False, **options).double()
+    unit = StandardisedUnit(
+        2, 3, 4, groups=groups, kernel_size=3, activation=False, **options
+    ).double()
     norm = unit.get_submodule("norm")
     assert isinstance(norm, nn.GroupNorm)
     nn.init.normal_(norm.weight)
@@ -103,10 +114,17 @@ def test_maps_and_their_border_of_zeros(size: tuple[int, ...]) -> None:
     net.stages[0].register_forward_hook(lambda module, inputs, output: seen.append(output))
     with torch.no_grad():
         deepest, (eighth, quarter, half) = net(torch.randn(1, 2, *size))
-    for level, features, channels in ((16, deepest, 32), (8, eighth, 16), (4, quarter, 8), (2, half, 2)):
+    for level, features, channels in (
+        (16, deepest, 32),
+        (8, eighth, 16),
+        (4, quarter, 8),
+        (2, half, 2),
+    ):
         assert features.shape == (1, channels, *(voxels // level for voxels in size))
     inside = seen[0]
-    assert inside.shape[2:] == tuple(voxels // 4 - 1 for voxels in size)  # the pooling has no padding
+    assert inside.shape[2:] == tuple(
+        voxels // 4 - 1 for voxels in size
+    )  # the pooling has no padding
     assert torch.equal(quarter[(..., *(slice(n) for n in inside.shape[2:]))], inside)
     assert quarter.sum().item() == pytest.approx(
         inside.sum().item(), rel=1e-5
@@ -120,7 +138,8 @@ def test_shortcuts_only_where_the_shape_changes() -> None:
     assert projected == [True, False, True, True, False]
     for unit in units:
         assert isinstance(unit, Bottleneck)
-        # with the third convolution's norm at 0 what is left is the shortcut, and the ReLU on the sum
+        # with the third convolution's norm at 0 what is left is the shortcut, and the ReLU on the
+        # sum
         nn.init.zeros_(unit.third.get_parameter("norm.weight"))
     x = torch.randn(2, 16, 8, 8)
     assert torch.equal(units[1](x), x.relu())

@@ -19,12 +19,21 @@ class Published:
         self.filters, self.in_channels, self.kernel = filters, in_channels, kernel
         torch.manual_seed(0)
 
-    def conv(self, key: str, outside: int, inside: int, kernel: tuple[int, ...] = (1, 1, 1), bias: bool = True) -> None:
+    def conv(
+        self,
+        key: str,
+        outside: int,
+        inside: int,
+        kernel: tuple[int, ...] = (1, 1, 1),
+        bias: bool = True,
+    ) -> None:
         self.weights[f"{key}.weight"] = torch.randn(outside, inside, *kernel)
         if bias:
             self.weights[f"{key}.bias"] = torch.randn(outside)
 
-    def unit(self, key: str, outside: int, inside: int, kernel: tuple[int, ...] = (1, 1, 1)) -> None:
+    def unit(
+        self, key: str, outside: int, inside: int, kernel: tuple[int, ...] = (1, 1, 1)
+    ) -> None:
         self.conv(f"{key}.0", outside, inside, kernel)
         for part in ("weight", "bias", "running_mean"):
             self.weights[f"{key}.1.{part}"] = torch.randn(outside)
@@ -36,11 +45,15 @@ class Published:
 
     def unet(self) -> "Published":
         widths = self.filters
-        for level, (inside, outside) in enumerate(zip((self.in_channels, *widths[:3]), widths[:4], strict=True)):
+        for level, (inside, outside) in enumerate(
+            zip((self.in_channels, *widths[:3]), widths[:4], strict=True)
+        ):
             self.block(f"conv{level + 1}", outside, inside)
         self.block("center", widths[4], widths[3])
         for level in (4, 3, 2, 1):
-            self.block(f"up_concat{level}.conv", widths[level - 1], widths[level - 1] + widths[level])
+            self.block(
+                f"up_concat{level}.conv", widths[level - 1], widths[level - 1] + widths[level]
+            )
         return self
 
     def gate(self, key: str, inside: int, gating: int) -> None:
@@ -80,12 +93,17 @@ WIDTHS = (3, 4, 5, 6, 7)
 @pytest.mark.parametrize("variant", [*CT, "grid_gating"])
 def test_attention_unet_loads_what_was_published(variant: str) -> None:
     kernel = (3, 3, 1) if variant == "grid_gating" else (3, 3, 3)
-    published = Published(WIDTHS, 2, kernel).unet().gates(variant).heads(3, fused=variant in CT).weights
-    renamed, missing, unexpected = official.convert("attention_unet", published, variant=variant, filters=WIDTHS)
+    published = (
+        Published(WIDTHS, 2, kernel).unet().gates(variant).heads(3, fused=variant in CT).weights
+    )
+    renamed, missing, unexpected = official.convert(
+        "attention_unet", published, variant=variant, filters=WIDTHS
+    )
     assert missing == [] and unexpected == []
     net = AttentionUNet(3, 2, 3, variant=variant, filters=WIDTHS)
     net.load_state_dict(renamed, strict=True)
-    # each tensor went to its own place: widths differ by level, so those of one shape are told apart here
+    # each tensor went to its own place: widths differ by level, so those of one shape are told
+    # apart here
     first = "gates.0." if variant in CT else ""
     for ours, theirs in {
         "down3.second.conv.weight": "conv3.conv2.0.weight",
@@ -96,7 +114,11 @@ def test_attention_unet_loads_what_was_published(variant: str) -> None:
         "up1.block.second.norm.running_var": "up_concat1.conv.conv2.1.running_var",
     }.items():
         assert torch.equal(net.state_dict()[ours], published[theirs])
-    heads = {"head.level4.bias": "dsv4.dsv.0.bias", "head.level1.bias": "dsv1.bias", "head.fuse.bias": "final.bias"}
+    heads = {
+        "head.level4.bias": "dsv4.dsv.0.bias",
+        "head.level1.bias": "dsv1.bias",
+        "head.fuse.bias": "final.bias",
+    }
     for ours, theirs in (heads if variant in CT else {"head.level1.bias": "final.bias"}).items():
         assert torch.equal(net.state_dict()[ours], published[theirs])
     if variant == "ct_multi":
@@ -132,17 +154,27 @@ def test_what_is_missing_and_left_over_is_named() -> None:
 
 def test_another_shape_is_an_error_with_both() -> None:
     published = Published(WIDTHS, 1, (3, 3, 3)).unet().heads(4, fused=True).weights
-    with pytest.raises(ValueError, match=r"down2.*\(4, 3, 3, 3, 3\) in the checkpoint and \(32, 3, 3, 3, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"down2.*\(4, 3, 3, 3, 3\) in the checkpoint and \(32, 3, 3, 3, 3\)"
+    ):
         official.convert("unet", published, filters=(3, 32, 5, 6, 7))
-    with pytest.raises(ValueError, match=r"\(3, 1, 3, 3, 3\) in the checkpoint and \(3, 2, 3, 3, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"\(3, 1, 3, 3, 3\) in the checkpoint and \(3, 2, 3, 3, 3\)"
+    ):
         official.convert("unet", published, in_channels=2, filters=WIDTHS)
     with pytest.raises(ValueError, match="2 spatial axes"):
-        official.convert("unet", published, spatial_dims=2, in_channels=1, out_channels=4, filters=WIDTHS)
+        official.convert(
+            "unet", published, spatial_dims=2, in_channels=1, out_channels=4, filters=WIDTHS
+        )
 
 
 @pytest.mark.parametrize(
     ("state_dict", "text"),
-    [({}, "no tensors"), ({"epoch": 3}, "epoch"), ({"model": torch.nn.Linear(1, 1)}, "whole module")],
+    [
+        ({}, "no tensors"),
+        ({"epoch": 3}, "epoch"),
+        ({"model": torch.nn.Linear(1, 1)}, "whole module"),
+    ],
 )
 def test_what_holds_no_tensors_is_refused(state_dict: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
@@ -169,9 +201,13 @@ def test_unetr_of_before_the_unused_norms_loads() -> None:
     assert torch.equal(net.eval()(x), other.eval()(x))
 
 
-@pytest.mark.parametrize("name", ["unet_plus_plus", "uctransnet", "transfuse", "transunet", "wide_unet", "UNet"])
+@pytest.mark.parametrize(
+    "name", ["unet_plus_plus", "uctransnet", "transfuse", "transunet", "wide_unet", "UNet"]
+)
 def test_channels_are_read_off_our_own_keys_of_any_network(name: str) -> None:
-    options: dict[str, Any] = {"img_size": 32} if name in ("uctransnet", "transfuse", "transunet") else {}
+    options: dict[str, Any] = (
+        {"img_size": 32} if name in ("uctransnet", "transfuse", "transunet") else {}
+    )
     with torch.device("meta"):
         weights = build(name, spatial_dims=2, in_channels=3, out_channels=5, **options).state_dict()
     found, missing, unexpected = official.convert(name, weights, spatial_dims=2, **options)
@@ -191,7 +227,13 @@ def test_the_plain_unet_of_the_unet_plus_plus_paper_has_that_papers_names() -> N
         conv(f"conv{row + 1}1_2", outside, outside, 3)
     conv("output", 1, widths[0], 1)  # a single head has no number
     names, _, unexpected = official.convert(
-        "unet", published, spatial_dims=2, in_channels=1, out_channels=1, form="zhou", filters=widths
+        "unet",
+        published,
+        spatial_dims=2,
+        in_channels=1,
+        out_channels=1,
+        form="zhou",
+        filters=widths,
     )
     with torch.device("meta"):
         net = build("unet", spatial_dims=2, out_channels=1, form="zhou", filters=widths)
@@ -202,8 +244,12 @@ def test_the_plain_unet_of_the_unet_plus_plus_paper_has_that_papers_names() -> N
 def test_channels_that_no_size_tells_are_asked_for_and_the_others_still_read() -> None:
     # TransUNet makes three channels of one, so its first convolution does not tell
     with torch.device("meta"):
-        weights = build("transunet", spatial_dims=2, in_channels=1, out_channels=5, img_size=32).state_dict()
-    found, missing, unexpected = official.convert("transunet", weights, spatial_dims=2, in_channels=1, img_size=32)
+        weights = build(
+            "transunet", spatial_dims=2, in_channels=1, out_channels=5, img_size=32
+        ).state_dict()
+    found, missing, unexpected = official.convert(
+        "transunet", weights, spatial_dims=2, in_channels=1, img_size=32
+    )
     assert missing == [] and unexpected == [] and found.keys() == weights.keys()
     with pytest.raises(ValueError, match=r"weight has the shape .* in the checkpoint"):
         official.convert("transunet", weights, spatial_dims=2, in_channels=5, img_size=32)
@@ -212,8 +258,13 @@ def test_channels_that_no_size_tells_are_asked_for_and_the_others_still_read() -
 
 
 def test_another_networks_tensors_and_what_is_no_state_dict_are_told() -> None:
-    weights = {"inc.conv.weight": torch.zeros(4, 1, 3, 3), "mtc.encoder.encoder_norm1.weight": torch.zeros(4)}
-    with pytest.raises(ValueError, match=r"none of the 2 tensors is unetr's, the first is 'inc\.conv"):
+    weights = {
+        "inc.conv.weight": torch.zeros(4, 1, 3, 3),
+        "mtc.encoder.encoder_norm1.weight": torch.zeros(4),
+    }
+    with pytest.raises(
+        ValueError, match=r"none of the 2 tensors is unetr's, the first is 'inc\.conv"
+    ):
         official.convert("unetr", weights)
     with pytest.raises(ValueError, match=r"a state dict is wanted, .*, not str"):
         official.convert("unetr", "model.pth")  # type: ignore[arg-type]

@@ -11,8 +11,22 @@ from gridgate.networks.official import convert
 from gridgate.networks.official.transfuse import rename
 from gridgate.networks.transfuse import TransFuse
 
-S: dict[str, Any] = {"size": "S", "widths": (4, 6, 8), "blocks": (3, 1, 2), "embed_dim": 12, "depth": 2, "heads": 3}
-L: dict[str, Any] = {"size": "L", "widths": (8, 12, 16), "blocks": (1, 2, 1), "embed_dim": 8, "depth": 1, "heads": 2}
+S: dict[str, Any] = {
+    "size": "S",
+    "widths": (4, 6, 8),
+    "blocks": (3, 1, 2),
+    "embed_dim": 12,
+    "depth": 2,
+    "heads": 3,
+}
+L: dict[str, Any] = {
+    "size": "L",
+    "widths": (8, 12, 16),
+    "blocks": (1, 2, 1),
+    "embed_dim": 8,
+    "depth": 1,
+    "heads": 2,
+}
 
 
 class Names:
@@ -23,7 +37,9 @@ class Names:
 
     def add(self, name: str, layer: nn.Module) -> None:
         for key, value in layer.state_dict().items():
-            self.found[f"{name}.{key}"] = torch.randn_like(value) if value.dtype.is_floating_point else value
+            self.found[f"{name}.{key}"] = (
+                torch.randn_like(value) if value.dtype.is_floating_point else value
+            )
 
     def conv(self, name: str, into: int, out: int, kernel: int = 1, *, bias: bool = True) -> None:
         self.add(name, nn.Conv2d(into, out, kernel, bias=bias))
@@ -56,7 +72,9 @@ class Names:
         self.unit(f"{name}.W_x", tokens, cnn)
         self.unit(f"{name}.W", cnn, cnn, 3)
         joined = 2 * cnn + tokens
-        for number, (into, out, kernel) in enumerate([(joined, cnn // 2, 1), (cnn // 2, cnn // 2, 3)], start=1):
+        for number, (into, out, kernel) in enumerate(
+            [(joined, cnn // 2, 1), (cnn // 2, cnn // 2, 3)], start=1
+        ):
             self.norm(f"{name}.residual.bn{number}", into)
             self.conv(f"{name}.residual.conv{number}.conv", into, out, kernel)
         self.norm(f"{name}.residual.bn3", cnn // 2)
@@ -133,7 +151,12 @@ def test_convert_reads_the_channels_and_tells_what_is_over_and_missing() -> None
     del theirs["up_c.fc1.bias"]
     ours, missing, unexpected = convert("transfuse", theirs, spatial_dims=2, img_size=(32, 48), **S)
     assert missing == ["fuse0.squeeze.bias"] and unexpected == ["resnet.fc.weight"]
-    assert ours["trunk.conv1.weight"].shape == (4, 3, 7, 7) and ours["head_2.1.weight"].shape == (2, 4, 3, 3)
+    assert ours["trunk.conv1.weight"].shape == (4, 3, 7, 7) and ours["head_2.1.weight"].shape == (
+        2,
+        4,
+        3,
+        3,
+    )
 
 
 def test_tensors_come_to_the_right_places() -> None:

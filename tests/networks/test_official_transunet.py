@@ -1,7 +1,8 @@
 """The authors' TransUNet keys, and the network written a second time, as plain functions on weights under those keys.
 
-The second writing follows the paper's facts and shares nothing with gridgate.networks, so agreement to rounding means
-that the network is the paper's, that each key goes to its own place, and that no two alike are swapped.
+The second writing follows the paper's facts and shares nothing with gridgate.networks, so agreement
+to rounding means that the network is the paper's, that each key goes to its own place, and that no
+two alike are swapped.
 """
 
 import math
@@ -30,7 +31,9 @@ BACKBONE = "transformer.embeddings.hybrid_model"
 GRID = (3, 2, 2)
 
 
-def release(spatial_dims: int, *, classes: int = 3, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
+def release(
+    spatial_dims: int, *, classes: int = 3, dtype: torch.dtype = torch.float64
+) -> dict[str, Tensor]:
     """A state dict in the authors' naming with the shapes that TINY must have; no number in it is 0 or 1."""
     generator = torch.Generator().manual_seed(0)
     weights: dict[str, Tensor] = {}
@@ -39,7 +42,13 @@ def release(spatial_dims: int, *, classes: int = 3, dtype: torch.dtype = torch.f
         weights[key] = about + spread * torch.randn(*shape, generator=generator, dtype=dtype)
 
     def conv(key: str, inside: int, outside: int, kernel: int, *, bias: bool = False) -> None:
-        put(f"{key}.weight", outside, inside, *(kernel,) * spatial_dims, spread=(inside * kernel**2) ** -0.5)
+        put(
+            f"{key}.weight",
+            outside,
+            inside,
+            *(kernel,) * spatial_dims,
+            spread=(inside * kernel**2) ** -0.5,
+        )
         if bias:
             put(f"{key}.bias", outside)
 
@@ -48,7 +57,9 @@ def release(spatial_dims: int, *, classes: int = 3, dtype: torch.dtype = torch.f
         put(f"{key}.bias", channels)
         if batch:
             put(f"{key}.running_mean", channels)
-            weights[f"{key}.running_var"] = 0.5 + torch.rand(channels, generator=generator, dtype=dtype)
+            weights[f"{key}.running_var"] = 0.5 + torch.rand(
+                channels, generator=generator, dtype=dtype
+            )
             weights[f"{key}.num_batches_tracked"] = torch.tensor(7)
 
     def linear(key: str, inside: int, outside: int) -> None:
@@ -61,7 +72,9 @@ def release(spatial_dims: int, *, classes: int = 3, dtype: torch.dtype = torch.f
     for block, (count, outside) in enumerate(((2, 16), (1, 32), (3, 64)), start=1):
         for unit in range(1, count + 1):
             key, middle = f"{BACKBONE}.body.block{block}.unit{unit}", outside // 4
-            for part, (a, b, kernel) in enumerate(((inside, middle, 1), (middle, middle, 3), (middle, outside, 1)), 1):
+            for part, (a, b, kernel) in enumerate(
+                ((inside, middle, 1), (middle, middle, 3), (middle, outside, 1)), 1
+            ):
                 conv(f"{key}.conv{part}", a, b, kernel)
                 norm(f"{key}.gn{part}", b)
             if unit == 1:
@@ -69,7 +82,13 @@ def release(spatial_dims: int, *, classes: int = 3, dtype: torch.dtype = torch.f
                 norm(f"{key}.gn_proj", outside)
             inside = outside
     conv("transformer.embeddings.patch_embeddings", 64, 12, 1, bias=True)
-    put("transformer.embeddings.position_embeddings", 1, math.prod(GRID[:spatial_dims]), 12, spread=1.0)
+    put(
+        "transformer.embeddings.position_embeddings",
+        1,
+        math.prod(GRID[:spatial_dims]),
+        12,
+        spread=1.0,
+    )
     for layer in range(2):
         key = f"transformer.encoder.layer.{layer}"
         norm(f"{key}.attention_norm", 12)
@@ -97,20 +116,28 @@ class Reference:
 
     def affine(self, x: Tensor, key: str) -> Tensor:
         shape = (1, -1) + (1,) * (x.dim() - 2)
-        return x * self.weights[f"{key}.weight"].view(shape) + self.weights[f"{key}.bias"].view(shape)
+        return x * self.weights[f"{key}.weight"].view(shape) + self.weights[f"{key}.bias"].view(
+            shape
+        )
 
     def conv(self, x: Tensor, key: str, *, stride: int = 1, standard: bool = False) -> Tensor:
         weight = self.weights[f"{key}.weight"]
         if standard:
             flat = weight.flatten(1)
-            flat = (flat - flat.mean(1, keepdim=True)) / (flat.var(1, keepdim=True, unbiased=False) + 1e-5).sqrt()
+            flat = (flat - flat.mean(1, keepdim=True)) / (
+                flat.var(1, keepdim=True, unbiased=False) + 1e-5
+            ).sqrt()
             weight = flat.view_as(weight)
         function: Callable[..., Tensor] = f.conv3d if x.dim() == 5 else f.conv2d
-        return function(x, weight, self.weights.get(f"{key}.bias"), stride=stride, padding=weight.shape[-1] // 2)
+        return function(
+            x, weight, self.weights.get(f"{key}.bias"), stride=stride, padding=weight.shape[-1] // 2
+        )
 
     def group_norm(self, x: Tensor, key: str, groups: int, eps: float) -> Tensor:
         each = x.reshape(x.shape[0], groups, -1)
-        each = (each - each.mean(2, keepdim=True)) / (each.var(2, keepdim=True, unbiased=False) + eps).sqrt()
+        each = (each - each.mean(2, keepdim=True)) / (
+            each.var(2, keepdim=True, unbiased=False) + eps
+        ).sqrt()
         return self.affine(each.view_as(x), key)
 
     def layer_norm(self, x: Tensor, key: str) -> Tensor:
@@ -137,17 +164,26 @@ class Reference:
         out = torch.empty_like(x)
         for head in range(3):
             own = slice(4 * head, 4 * head + 4)
-            scores = (query[..., own] @ keys[..., own].transpose(1, 2) / 2).exp()  # 2 is the root of 4 channels
+            scores = (
+                query[..., own] @ keys[..., own].transpose(1, 2) / 2
+            ).exp()  # 2 is the root of 4 channels
             out[..., own] = scores / scores.sum(-1, keepdim=True) @ value[..., own]
         return self.linear(out, f"{key}.out")
 
     def positions(self, grid: tuple[int, ...]) -> Tensor:
         """Interpolated by numpy, an axis after the other, first token on first token and last on last."""
-        p = self.weights["transformer.embeddings.position_embeddings"].detach().numpy().reshape(*GRID[: len(grid)], 12)
+        p = (
+            self.weights["transformer.embeddings.position_embeddings"]
+            .detach()
+            .numpy()
+            .reshape(*GRID[: len(grid)], 12)
+        )
         for axis, new in enumerate(grid):
             old = p.shape[axis]
             at = np.linspace(0, old - 1, new)
-            p = np.apply_along_axis(lambda line, at=at, old=old: np.interp(at, np.arange(old), line), axis, p)
+            p = np.apply_along_axis(
+                lambda line, at=at, old=old: np.interp(at, np.arange(old), line), axis, p
+            )
         return torch.from_numpy(p.reshape(1, -1, 12))
 
     def decoder_unit(self, x: Tensor, key: str) -> Tensor:
@@ -162,13 +198,17 @@ class Reference:
 
     def __call__(self, x: Tensor) -> Tensor:
         axes = x.dim() - 2
-        half = self.conv(x.repeat(1, 3, *(1,) * axes), f"{BACKBONE}.root.conv", stride=2, standard=True)
+        half = self.conv(
+            x.repeat(1, 3, *(1,) * axes), f"{BACKBONE}.root.conv", stride=2, standard=True
+        )
         half = self.group_norm(half, f"{BACKBONE}.root.gn", 2, 1e-6).clamp(min=0)
         y = (f.max_pool3d if axes == 3 else f.max_pool2d)(half, 3, 2)
         maps = []
         for block, (count, stride) in enumerate(((2, 1), (1, 2), (3, 2)), start=1):
             for unit in range(1, count + 1):
-                y = self.unit(y, f"{BACKBONE}.body.block{block}.unit{unit}", stride if unit == 1 else 1)
+                y = self.unit(
+                    y, f"{BACKBONE}.body.block{block}.unit{unit}", stride if unit == 1 else 1
+                )
             maps.append(y)
         quarter = x.new_zeros(*maps[0].shape[:2], *(size // 4 for size in x.shape[2:]))
         quarter[(..., *(slice(size) for size in maps[0].shape[2:]))] = maps[0]
@@ -180,13 +220,17 @@ class Reference:
         tokens = tokens + self.positions(grid)
         for layer in range(2):
             key = f"transformer.encoder.layer.{layer}"
-            tokens = tokens + self.attention(self.layer_norm(tokens, f"{key}.attention_norm"), f"{key}.attn")
+            tokens = tokens + self.attention(
+                self.layer_norm(tokens, f"{key}.attention_norm"), f"{key}.attn"
+            )
             inner = self.linear(self.layer_norm(tokens, f"{key}.ffn_norm"), f"{key}.ffn.fc1")
             inner = inner * 0.5 * (1 + torch.erf(inner / 2**0.5))
             tokens = tokens + self.linear(inner, f"{key}.ffn.fc2")
         tokens = self.layer_norm(tokens, "transformer.encoder.encoder_norm")
 
-        y = self.decoder_unit(tokens.transpose(1, 2).reshape(x.shape[0], 12, *grid), "decoder.conv_more")
+        y = self.decoder_unit(
+            tokens.transpose(1, 2).reshape(x.shape[0], 12, *grid), "decoder.conv_more"
+        )
         mode = "trilinear" if axes == 3 else "bilinear"
         for block, skip in enumerate((maps[1], quarter, half, None)):
             y = f.interpolate(y, scale_factor=2, mode=mode, align_corners=True)
@@ -226,19 +270,32 @@ def test_agrees_with_an_independent_writing_under_the_authors_keys(size: tuple[i
 def test_agrees_in_training_and_in_every_gradient() -> None:
     weights = release(2)
     net = loaded(weights, 2).train()
-    leaves = {key: value.clone().requires_grad_() for key, value in weights.items() if value.dtype == torch.float64}
+    leaves = {
+        key: value.clone().requires_grad_()
+        for key, value in weights.items()
+        if value.dtype == torch.float64
+    }
     x = torch.randn(2, 1, 48, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    key = "transformer.embeddings.position_embeddings"  # the reference reads it through numpy, without a gradient
+    # the reference reads it through numpy, without a gradient
+    key = "transformer.embeddings.position_embeddings"
     used = {k: v for k, v in leaves.items() if "running" not in k and k != key}
     theirs = dict(
         zip(
             used,
-            torch.autograd.grad(Reference(leaves, training=True)(x).square().mean(), list(used.values())),
+            torch.autograd.grad(
+                Reference(leaves, training=True)(x).square().mean(), list(used.values())
+            ),
             strict=True,
         )
     )
     parameters = {k: v for k, v in net.named_parameters() if k != "positions"}
-    ours = dict(zip(parameters, torch.autograd.grad(net(x).square().mean(), list(parameters.values())), strict=True))
+    ours = dict(
+        zip(
+            parameters,
+            torch.autograd.grad(net(x).square().mean(), list(parameters.values())),
+            strict=True,
+        )
+    )
     expected = rename(theirs)
     assert expected.keys() == ours.keys()
     largest = max(g.abs().max() for g in theirs.values())

@@ -32,7 +32,13 @@ def published(
         state[name] = torch.randn(*shape, dtype=torch.float64) * scale + around
 
     def conv(name: str, inside: int, outside: int, kernel: int) -> None:
-        put(f"{name}.weight", outside, inside, *[kernel] * spatial_dims, scale=(inside * kernel**spatial_dims) ** -0.5)
+        put(
+            f"{name}.weight",
+            outside,
+            inside,
+            *[kernel] * spatial_dims,
+            scale=(inside * kernel**spatial_dims) ** -0.5,
+        )
         put(f"{name}.bias", outside, scale=0.3)
 
     def linear(name: str, inside: int, outside: int, *, bias: bool = True) -> None:
@@ -53,7 +59,9 @@ def published(
         norm(f"{name}.norm", outside, batch=True)
 
     unit("inc", 1, width)
-    for k, (inside, outside) in enumerate(zip(widths, [*widths[1:], widths[3]], strict=True), start=1):
+    for k, (inside, outside) in enumerate(
+        zip(widths, [*widths[1:], widths[3]], strict=True), start=1
+    ):
         unit(f"down{k}.nConvs.0", inside, outside)
         unit(f"down{k}.nConvs.1", outside, outside)
     tokens = math.prod(size // patch for size in window)
@@ -76,7 +84,9 @@ def published(
             linear(f"{start}.channel_attn.out{i}", channels, channels, bias=False)
             linear(f"{start}.ffn{i}.fc1", channels, expansion * channels)
             linear(f"{start}.ffn{i}.fc2", expansion * channels, channels)
-    for k, (channels, outside) in enumerate(zip(widths, [width, width, 2 * width, 4 * width], strict=True), start=1):
+    for k, (channels, outside) in enumerate(
+        zip(widths, [width, width, 2 * width, 4 * width], strict=True), start=1
+    ):
         linear(f"up{k}.coatt.mlp_x.1", channels, channels)
         linear(f"up{k}.coatt.mlp_g.1", channels, channels)
         unit(f"up{k}.nConvs.0", 2 * channels, outside)
@@ -88,13 +98,23 @@ def published(
 class Reference:
     """The network as plain arithmetic, one head and one scale at a time."""
 
-    def __init__(self, state: dict[str, Tensor], *, patch: int, layers: int, heads: int, training: bool) -> None:
-        self.state, self.patch, self.layers, self.heads, self.training = state, patch, layers, heads, training
+    def __init__(
+        self, state: dict[str, Tensor], *, patch: int, layers: int, heads: int, training: bool
+    ) -> None:
+        self.state, self.patch, self.layers, self.heads, self.training = (
+            state,
+            patch,
+            layers,
+            heads,
+            training,
+        )
 
     def conv(self, x: Tensor, name: str, *, stride: int = 1) -> Tensor:
         weight, bias = self.state[f"{name}.weight"], self.state[f"{name}.bias"]
         run = f.conv3d if x.dim() == 5 else f.conv2d
-        return run(x, weight, bias, stride=stride, padding=weight.shape[-1] // 2 if stride == 1 else 0)
+        return run(
+            x, weight, bias, stride=stride, padding=weight.shape[-1] // 2 if stride == 1 else 0
+        )
 
     def unit(self, x: Tensor, name: str) -> Tensor:
         x = self.conv(x, f"{name}.conv")
@@ -106,9 +126,10 @@ class Reference:
             mean = self.state[f"{name}.norm.running_mean"].view(shape)
             var = self.state[f"{name}.norm.running_var"].view(shape)
         x = (x - mean) / (var + 1e-5).sqrt()
-        return (x * self.state[f"{name}.norm.weight"].view(shape) + self.state[f"{name}.norm.bias"].view(shape)).clamp(
-            min=0
-        )
+        return (
+            x * self.state[f"{name}.norm.weight"].view(shape)
+            + self.state[f"{name}.norm.bias"].view(shape)
+        ).clamp(min=0)
 
     def two_units(self, x: Tensor, name: str) -> Tensor:
         return self.unit(self.unit(x, f"{name}.nConvs.0"), f"{name}.nConvs.1")
@@ -142,7 +163,10 @@ class Reference:
                 key = self.linear(everything, f"{name}.channel_attn.key.{h}")
                 value = self.linear(everything, f"{name}.channel_attn.value.{h}")
                 scores = torch.einsum("bnc,bnk->bck", query, key) / math.sqrt(key.shape[2])
-                mean, var = scores.mean((1, 2), keepdim=True), scores.var((1, 2), correction=0, keepdim=True)
+                mean, var = (
+                    scores.mean((1, 2), keepdim=True),
+                    scores.var((1, 2), correction=0, keepdim=True),
+                )
                 scores = ((scores - mean) / (var + 1e-5).sqrt()).exp()
                 probabilities.append(scores / scores.sum(2, keepdim=True))
                 contexts.append(torch.einsum("bck,bnk->bnc", probabilities[-1], value))
@@ -169,8 +193,12 @@ class Reference:
         grid = [size // self.patch for size in x.shape[2:]]
         tokens = []
         for i, skip in enumerate(skips, start=1):
-            embedded = self.conv(skip, f"mtc.embeddings_{i}.patch_embeddings", stride=self.patch // 2 ** (i - 1))
-            tokens.append(embedded.flatten(2).mT + self.state[f"mtc.embeddings_{i}.position_embeddings"])
+            embedded = self.conv(
+                skip, f"mtc.embeddings_{i}.patch_embeddings", stride=self.patch // 2 ** (i - 1)
+            )
+            tokens.append(
+                embedded.flatten(2).mT + self.state[f"mtc.embeddings_{i}.position_embeddings"]
+            )
         maps = []
         for layer in range(self.layers):
             tokens, of_layer = self.layer(tokens, f"mtc.encoder.layer.{layer}")
@@ -200,7 +228,9 @@ def test_agrees_with_an_independent_writing(
 ) -> None:
     state = published(spatial_dims, window=window, patch=patch, heads=heads)
     size = {"img_size": window, "patch_size": patch, "heads": heads, "layers": 2, "width": 2}
-    net = UCTransNet(spatial_dims, 1, 1, embedding_dropout=0.0, attention_dropout=0.0, **size).double()
+    net = UCTransNet(
+        spatial_dims, 1, 1, embedding_dropout=0.0, attention_dropout=0.0, **size
+    ).double()
     net.load_state_dict(rename(state, spatial_dims=spatial_dims, **size))
     x = torch.randn(2, 1, *window, dtype=torch.float64)
     with torch.no_grad():
@@ -212,7 +242,9 @@ def test_agrees_with_an_independent_writing(
     for layer in range(2):
         for scale in range(4):
             expected = torch.stack(maps[layer][scale], dim=1)
-            torch.testing.assert_close(our_maps[f"layer{layer + 1}.scale{scale + 1}"], expected, rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(
+                our_maps[f"layer{layer + 1}.scale{scale + 1}"], expected, rtol=1e-9, atol=1e-12
+            )
 
 
 def test_agrees_in_every_gradient() -> None:
@@ -220,11 +252,17 @@ def test_agrees_in_every_gradient() -> None:
     size = {"img_size": (32, 48), "layers": 2, "heads": 3, "width": 2}
     net = UCTransNet(2, 1, 1, embedding_dropout=0.0, attention_dropout=0.0, **size).double().train()
     net.load_state_dict(rename(state, spatial_dims=2, **size))
-    leaves = {k: v.clone().requires_grad_() for k, v in state.items() if v.is_floating_point() and "running" not in k}
+    leaves = {
+        k: v.clone().requires_grad_()
+        for k, v in state.items()
+        if v.is_floating_point() and "running" not in k
+    }
     x = torch.randn(2, 1, 32, 48, dtype=torch.float64)
     net(x).square().mean().backward()
     Reference(leaves, patch=16, layers=2, heads=3, training=True)(x)[0].square().mean().backward()
-    theirs = rename({k: v.grad for k, v in leaves.items() if v.grad is not None}, spatial_dims=2, **size)
+    theirs = rename(
+        {k: v.grad for k, v in leaves.items() if v.grad is not None}, spatial_dims=2, **size
+    )
     largest = max(gradient.abs().max() for gradient in theirs.values())
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None
@@ -237,7 +275,9 @@ def test_published_size_is_renamed_in_full() -> None:
         state["inc.conv.weight"] = torch.empty(64, 3, 3, 3)
         net = UCTransNet(2, 3, 1)
     renamed = rename(state, spatial_dims=2)
-    assert {k: v.shape for k, v in renamed.items()} == {k: v.shape for k, v in net.state_dict().items()}
+    assert {k: v.shape for k, v in renamed.items()} == {
+        k: v.shape for k, v in net.state_dict().items()
+    }
 
 
 def test_what_does_not_fit_is_left_to_be_seen() -> None:
@@ -255,4 +295,8 @@ def test_what_does_not_fit_is_left_to_be_seen() -> None:
         "mtc.encoder.layer.1.channel_attn.key.0.weight",
         "mtc.encoder.layer.1.channel_attn.key.1.weight",
     }
-    assert renamed["transformer.embeddings.0.position"].shape == (1, 4, 2)  # a window of 48 has 9 tokens, not 4
+    assert renamed["transformer.embeddings.0.position"].shape == (
+        1,
+        4,
+        2,
+    )  # a window of 48 has 9 tokens, not 4

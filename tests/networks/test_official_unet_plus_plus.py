@@ -20,7 +20,9 @@ def same(module: nn.Module, tensors: dict[str, Tensor], prefix: str) -> bool:
     """The module holds exactly the tensors whose keys begin with ``prefix``, in its own order."""
     theirs = [value for key, value in tensors.items() if key.startswith(prefix)]
     ours = list(module.state_dict().values())
-    return len(ours) == len(theirs) > 0 and all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    return len(ours) == len(theirs) > 0 and all(
+        torch.equal(a, b) for a, b in zip(ours, theirs, strict=True)
+    )
 
 
 def paper_shapes(filters: tuple[int, ...], in_channels: int, classes: int) -> Shapes:
@@ -66,14 +68,20 @@ def later_shapes(base: int, in_channels: int, classes: int, cap: int = 320) -> S
         shapes[f"{key}.instnorm.bias"] = (width,)
 
     for level in range(5):
-        unit(f"conv_blocks_context.{level}.blocks.0", widths[level], widths[level - 1] if level else in_channels)
+        unit(
+            f"conv_blocks_context.{level}.blocks.0",
+            widths[level],
+            widths[level - 1] if level else in_channels,
+        )
         unit(f"conv_blocks_context.{level}.blocks.1", widths[level], widths[level])
     unit("conv_blocks_context.5.0.blocks.0", widths[5], widths[4])
     unit("conv_blocks_context.5.1.blocks.0", widths[5], widths[5])
     for k in range(5):
         for j in range(5 - k):
             level = 4 - k - j
-            unit(f"loc{k}.{j}.0.blocks.0", widths[level], widths[level] * (j + 2))  # j + 1 of its level, and the up
+            unit(
+                f"loc{k}.{j}.0.blocks.0", widths[level], widths[level] * (j + 2)
+            )  # j + 1 of its level, and the up
             unit(f"loc{k}.{j}.1.blocks.0", widths[level], widths[level])
             shapes[f"up{k}.{j}.weight"] = (widths[level + 1], widths[level], 2, 2, 2)
     for m in range(5):
@@ -92,7 +100,9 @@ def test_later_form_loads_and_every_node_has_its_own_weights() -> None:
         assert same(net.decoder[node].up, theirs, f"up{k}.{j}."), node
         units = nn.ModuleList([net.decoder[node].first, net.decoder[node].second])
         assert same(units, theirs, f"loc{k}.{j}."), node
-    assert same(net.heads["5"], theirs, "seg_outputs.0") and same(net.heads["1"], theirs, "seg_outputs.4")
+    assert same(net.heads["5"], theirs, "seg_outputs.0") and same(
+        net.heads["1"], theirs, "seg_outputs.4"
+    )
 
 
 def test_later_form_has_the_published_size() -> None:
@@ -101,10 +111,14 @@ def test_later_form_has_the_published_size() -> None:
     with torch.device("meta"):
         ours = UNetPlusPlus(3, 1, 3).state_dict()
         theirs = rename({key: torch.empty(shape) for key, shape in shapes.items()})
-    assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
+    assert {key: value.shape for key, value in ours.items()} == {
+        key: value.shape for key, value in theirs.items()
+    }
 
 
-@pytest.mark.parametrize("key", ["conv1_1.weight", "conv11_3.weight", "conv01_1.weight", "output_4", "epoch"])
+@pytest.mark.parametrize(
+    "key", ["conv1_1.weight", "conv11_3.weight", "conv01_1.weight", "output_4", "epoch"]
+)
 def test_keys_that_the_paper_form_has_not_stay(key: str) -> None:
     assert list(rename({key: torch.zeros(1)})) == [key]
 
@@ -130,7 +144,10 @@ class Channels:
         self.weights = weights
 
     def conv(self, x: np.ndarray, layer: str, *, relu: bool = True) -> np.ndarray:
-        kernel, bias = self.weights[f"{layer}/{layer}/kernel:0"], self.weights[f"{layer}/{layer}/bias:0"]
+        kernel, bias = (
+            self.weights[f"{layer}/{layer}/kernel:0"],
+            self.weights[f"{layer}/{layer}/bias:0"],
+        )
         border = kernel.shape[0] // 2
         padded = np.pad(x, ((border, border), (border, border), (0, 0)))
         out = np.zeros((*x.shape[:2], kernel.shape[3])) + bias
@@ -140,7 +157,10 @@ class Channels:
         return np.maximum(out, 0) if relu else out
 
     def up(self, x: np.ndarray, layer: str) -> np.ndarray:
-        kernel, bias = self.weights[f"{layer}/{layer}/kernel:0"], self.weights[f"{layer}/{layer}/bias:0"]
+        kernel, bias = (
+            self.weights[f"{layer}/{layer}/kernel:0"],
+            self.weights[f"{layer}/{layer}/bias:0"],
+        )
         out = np.zeros((2 * x.shape[0], 2 * x.shape[1], kernel.shape[2]))
         for i in range(2):
             for j in range(2):
@@ -165,7 +185,9 @@ def test_keras_kernels_are_turned() -> None:
         layer, kind = key.split(".")
         # both kinds of kernel: the two spatial axes first, then PyTorch's channel axes exchanged
         turned = (*shape[2:], shape[1], shape[0]) if kind == "weight" else shape
-        weights[f"{layer}/{layer}/{'kernel' if kind == 'weight' else 'bias'}:0"] = rng.normal(size=turned)
+        weights[f"{layer}/{layer}/{'kernel' if kind == 'weight' else 'bias'}:0"] = rng.normal(
+            size=turned
+        )
     net = UNetPlusPlus(2, 2, 3, filters=(2, 3)).double().eval()
     net.load_state_dict(rename({key: torch.from_numpy(value) for key, value in weights.items()}))
     x = rng.normal(size=(6, 8, 2))

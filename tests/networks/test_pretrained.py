@@ -6,12 +6,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gridgate.networks.pretrained import adapt_channels, inflate, load_resnet, load_vit, read_state_dict
+from gridgate.networks.layers.vision_transformer import VisionTransformer
+from gridgate.networks.pretrained import (
+    adapt_channels,
+    inflate,
+    load_resnet,
+    load_vit,
+    read_state_dict,
+)
 from gridgate.networks.transfuse import ResNetTrunk, TransFuse
-from gridgate.networks.vision_transformer import VisionTransformer
 
 
-def torchvision_names(widths: tuple[int, ...], blocks: tuple[int, ...], *, bottleneck: bool) -> dict[str, Tensor]:
+def torchvision_names(
+    widths: tuple[int, ...], blocks: tuple[int, ...], *, bottleneck: bool
+) -> dict[str, Tensor]:
     """A random state dict of torchvision's ResNet, four stages and classifier, written from its naming."""
     torch.manual_seed(1)
     found: dict[str, Tensor] = {}
@@ -21,7 +29,10 @@ def torchvision_names(widths: tuple[int, ...], blocks: tuple[int, ...], *, bottl
 
     def norm(name: str, width: int) -> None:
         found[f"{name}.weight"], found[f"{name}.bias"] = torch.randn(width), torch.randn(width)
-        found[f"{name}.running_mean"], found[f"{name}.running_var"] = torch.randn(width), torch.rand(width) + 0.5
+        found[f"{name}.running_mean"], found[f"{name}.running_var"] = (
+            torch.randn(width),
+            torch.rand(width) + 0.5,
+        )
 
     ratio = 4 if bottleneck else 1
     conv("conv1", 3, widths[0] // ratio, 7)
@@ -46,7 +57,9 @@ def torchvision_names(widths: tuple[int, ...], blocks: tuple[int, ...], *, bottl
     return found
 
 
-def timm_names(width: int, depth: int, tokens: int, *, distilled: bool = False) -> dict[str, Tensor]:
+def timm_names(
+    width: int, depth: int, tokens: int, *, distilled: bool = False
+) -> dict[str, Tensor]:
     """A random state dict of timm's DeiT, written from its naming."""
     torch.manual_seed(2)
     shapes: dict[str, tuple[int, ...]] = {
@@ -68,7 +81,10 @@ def timm_names(width: int, depth: int, tokens: int, *, distilled: bool = False) 
             ("mlp.fc1", 4 * width, width),
             ("mlp.fc2", width, 4 * width),
         ):
-            shapes[f"blocks.{i}.{part}.weight"], shapes[f"blocks.{i}.{part}.bias"] = (out, into), (out,)
+            shapes[f"blocks.{i}.{part}.weight"], shapes[f"blocks.{i}.{part}.bias"] = (
+                (out, into),
+                (out,),
+            )
         for norm in ("norm1", "norm2"):
             shapes[f"blocks.{i}.{norm}.weight"] = shapes[f"blocks.{i}.{norm}.bias"] = (width,)
     return {name: 0.3 * torch.randn(shape) for name, shape in shapes.items()}
@@ -79,14 +95,22 @@ def test_resnet_goes_into_the_two_dimensional_trunk_as_it_is(bottleneck: bool) -
     weights = torchvision_names((8, 12, 16, 20), (2, 1, 1, 1), bottleneck=bottleneck)
     trunk = ResNetTrunk(2, 3, (8, 12, 16), (2, 1, 1), bottleneck=bottleneck)
     loaded, dropped = load_resnet(trunk, weights)
-    own = {name: value for name, value in trunk.state_dict().items() if not name.endswith("num_batches_tracked")}
+    own = {
+        name: value
+        for name, value in trunk.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
     assert sorted(loaded) == sorted(own)
     assert all(torch.equal(value, weights[name]) for name, value in own.items())
-    assert sorted(dropped) == sorted(name for name in weights if name.startswith(("layer4.", "fc.")))
+    assert sorted(dropped) == sorted(
+        name for name in weights if name.startswith(("layer4.", "fc."))
+    )
 
 
 @pytest.mark.parametrize("bottleneck", [False, True])
-def test_inflated_trunk_on_a_constant_third_axis_is_the_two_dimensional_one(bottleneck: bool) -> None:
+def test_inflated_trunk_on_a_constant_third_axis_is_the_two_dimensional_one(
+    bottleneck: bool,
+) -> None:
     """Away from the third axis's ends, where zero padding shows: 49 voxels of the deepest map's field of view."""
     weights = torchvision_names((8, 8, 8, 8), (1, 1, 1, 1), bottleneck=bottleneck)
     weights = {name: value.double() for name, value in weights.items()}
@@ -147,7 +171,9 @@ def test_inflated_vit_on_a_constant_third_axis_is_the_two_dimensional_one() -> N
     x = torch.randn(2, 3, 32, 48, dtype=torch.float64)
     with torch.no_grad():
         expected = flat(x)[..., None].expand(-1, -1, -1, -1, 4)
-        torch.testing.assert_close(deep(x[..., None].expand(-1, -1, -1, -1, 64)), expected, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            deep(x[..., None].expand(-1, -1, -1, -1, 64)), expected, rtol=1e-9, atol=1e-9
+        )
 
 
 def test_inflation_by_hand() -> None:
@@ -161,7 +187,9 @@ def test_a_grey_image_gives_what_it_gave_as_rgb(channels: int) -> None:
     torch.manual_seed(0)
     kernel, grey = torch.randn(5, 3, 3, 3), torch.randn(1, 1, 6, 6)
     expected = nn.functional.conv2d(grey.expand(-1, 3, -1, -1), kernel)
-    found = nn.functional.conv2d(grey.expand(-1, channels, -1, -1), adapt_channels(kernel, channels))
+    found = nn.functional.conv2d(
+        grey.expand(-1, channels, -1, -1), adapt_channels(kernel, channels)
+    )
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     if channels == 3:
         assert adapt_channels(kernel, channels) is kernel
@@ -171,7 +199,10 @@ def test_both_branches_of_a_three_dimensional_transfuse_on_ct(tmp_path: Path) ->
     """From files: a plain one, and one as DeiT's are, under "model"."""
     options = {"widths": (8, 12, 16), "blocks": (1, 1, 1), "embed_dim": 8, "depth": 1, "heads": 2}
     net = TransFuse(3, 1, 2, img_size=(32, 32, 48), **options).eval()
-    resnet, vit = torchvision_names((8, 12, 16, 20), (1, 1, 1, 1), bottleneck=False), timm_names(8, 2, 197)
+    resnet, vit = (
+        torchvision_names((8, 12, 16, 20), (1, 1, 1, 1), bottleneck=False),
+        timm_names(8, 2, 197),
+    )
     torch.save(resnet, tmp_path / "resnet.pth")
     torch.save({"model": vit}, tmp_path / "deit.pth")
     assert "layer4.0.conv1.weight" in load_resnet(net.trunk, tmp_path / "resnet.pth").dropped
@@ -180,13 +211,17 @@ def test_both_branches_of_a_three_dimensional_transfuse_on_ct(tmp_path: Path) ->
     expected = resnet["conv1.weight"].sum(1)
     torch.testing.assert_close(net.trunk.conv1.weight[:, 0].sum(-1), expected, rtol=1e-4, atol=1e-6)
     patch = vit["patch_embed.proj.weight"].sum(1)
-    torch.testing.assert_close(net.transformer.patches.weight[:, 0].sum(-1), patch, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        net.transformer.patches.weight[:, 0].sum(-1), patch, rtol=1e-4, atol=1e-5
+    )
     assert net(torch.randn(1, 1, 32, 32, 48)).isfinite().all()
 
 
 def test_state_dicts_are_unpacked() -> None:
     weight = torch.ones(1)
-    assert read_state_dict({"state_dict": {"module.fc.weight": weight}, "epoch": 3}) == {"fc.weight": weight}
+    assert read_state_dict({"state_dict": {"module.fc.weight": weight}, "epoch": 3}) == {
+        "fc.weight": weight
+    }
     with pytest.raises(ValueError, match="no state dict"):
         read_state_dict({"epoch": 3})  # type: ignore[dict-item]
 
@@ -199,7 +234,9 @@ def test_another_network_is_refused_and_nothing_changed() -> None:
         load_resnet(trunk, torchvision_names((16, 12, 16, 20), (1, 1, 1, 1), bottleneck=False))
     weights = torchvision_names((8, 12, 16, 20), (1, 1, 1, 1), bottleneck=False)
     del weights["layer2.0.bn1.running_mean"]
-    with pytest.raises(ValueError, match=r"1 tensors of the network are not.*layer2.0.bn1.running_mean"):
+    with pytest.raises(
+        ValueError, match=r"1 tensors of the network are not.*layer2.0.bn1.running_mean"
+    ):
         load_resnet(trunk, weights)
     assert all(torch.equal(value, before[name]) for name, value in trunk.state_dict().items())
     with pytest.raises(ValueError, match=r"example patch_embed.proj.weight|example pos_embed"):

@@ -21,20 +21,27 @@ def test_builds_by_name_with_options() -> None:
     net = build("attention_unet", out_channels=3, variant="ct_single", feature_scale=32)
     assert isinstance(net, AttentionUNet) and len(net.gate4.gates) == 1
     assert net.eval()(torch.zeros(1, 1, 16, 16, 16)).shape == (1, 3, 16, 16, 16)
-    assert isinstance(build("unet", spatial_dims=2, in_channels=2, out_channels=2, feature_scale=32), UNet)
+    assert isinstance(
+        build("unet", spatial_dims=2, in_channels=2, out_channels=2, feature_scale=32), UNet
+    )
     tiny = {"img_size": 32, "hidden_size": 24, "mlp_dim": 48, "num_heads": 2, "feature_size": 2}
     assert isinstance(build("unetr", out_channels=2, **tiny), nets.UNETR)
 
 
 def test_unknown_network_names_the_nearest_and_lists_all() -> None:
-    with pytest.raises(ValueError, match=r"'attention_unet'.*Known: .*attention_unet, .*unet, .*unetr") as caught:
+    with pytest.raises(
+        ValueError, match=r"'attention_unet'.*Known: .*attention_unet, .*unet, .*unetr"
+    ) as caught:
         build("atention_unet", out_channels=2)
     assert "Did you mean 'attention_unet'" in str(caught.value)
     assert all(name in str(caught.value) for name in NETWORKS)
 
 
 def test_unknown_option_names_the_nearest_and_lists_all() -> None:
-    with pytest.raises(ValueError, match=r"option of the network 'unet'.*Did you mean 'feature_scale'.*align_corners"):
+    with pytest.raises(
+        ValueError,
+        match=r"option of the network 'unet'.*Did you mean 'feature_scale'.*align_corners",
+    ):
         build("unet", out_channels=2, feature_scal=4)
     with pytest.raises(ValueError, match="Known"):
         build("unet", out_channels=2, qqqq=4)
@@ -58,7 +65,10 @@ def test_every_network_has_defaults_and_says_what_it_takes(name: str, spatial_di
         with torch.no_grad():
             assert net.eval()(torch.empty(1, 2, *window)).shape == (1, 5, *window)
     assert sum(getattr(net, "head_weights", (1.0,))) == pytest.approx(1)
-    assert "spatial_dims" not in network_options(name) and inspect.Parameter.empty not in network_options(name).values()
+    assert (
+        "spatial_dims" not in network_options(name)
+        and inspect.Parameter.empty not in network_options(name).values()
+    )
 
 
 @pytest.mark.parametrize("name", MONAIS)
@@ -84,9 +94,14 @@ def test_monais_networks_are_monais() -> None:
             "UNETR": (nets.UNETR(1, 4, 96), {}),
         }
         for variant in "SBML":
-            pairs[f"MedNeXt {variant}"] = (create_mednext(variant, 3, 1, 4, 3), {"variant": variant})
+            pairs[f"MedNeXt {variant}"] = (
+                create_mednext(variant, 3, 1, 4, 3),
+                {"variant": variant},
+            )
         for name, (theirs, options) in pairs.items():
-            assert weights_of(build(name.split()[0], out_channels=4, **options)) == weights_of(theirs), name
+            assert weights_of(build(name.split()[0], out_channels=4, **options)) == weights_of(
+                theirs
+            ), name
 
 
 def test_dyn_unet_gives_the_heads_that_monai_stacks() -> None:
@@ -94,7 +109,9 @@ def test_dyn_unet_gives_the_heads_that_monai_stacks() -> None:
     options: dict[str, Any] = {"kernel_size": (3, 3, 3, 3), "filters": (4, 6, 8, 10)}
     supervised = options | {"deep_supervision": True, "deep_supr_num": 2}
     ours = build("DynUNet", out_channels=3, **supervised)
-    theirs = nets.DynUNet(3, 1, 3, strides=(1, 2, 2, 2), upsample_kernel_size=(2, 2, 2), **supervised)
+    theirs = nets.DynUNet(
+        3, 1, 3, strides=(1, 2, 2, 2), upsample_kernel_size=(2, 2, 2), **supervised
+    )
     theirs.load_state_dict(ours.state_dict(), strict=True)
     assert ours.divisor == (8, 8, 8) and ours.head_weights == pytest.approx((4 / 7, 2 / 7, 1 / 7))
     x = torch.randn(1, 1, 16, 16, 16)
@@ -102,7 +119,9 @@ def test_dyn_unet_gives_the_heads_that_monai_stacks() -> None:
     assert [output.shape[2] for output in outputs] == [16, 8, 4]
     for index, output in enumerate(outputs):
         factor = 16 // output.shape[2]
-        assert torch.equal(stacked[:, index], nn.Upsample(scale_factor=factor, mode="nearest")(output))
+        assert torch.equal(
+            stacked[:, index], nn.Upsample(scale_factor=factor, mode="nearest")(output)
+        )
     assert torch.equal(ours.eval()(x), theirs.eval()(x))
     copied = copy.deepcopy(ours.train())  # as for averaged weights, after a training step
     assert weights_of(copied) == weights_of(ours)
@@ -110,13 +129,22 @@ def test_dyn_unet_gives_the_heads_that_monai_stacks() -> None:
 
 def test_dyn_unet_with_strides_an_axis_says_its_divisor() -> None:
     with torch.device("meta"):
-        net = build("DynUNet", out_channels=2, kernel_size=(3, 3, 3), strides=(1, (1, 2, 2), (2, 2, 2)))
+        net = build(
+            "DynUNet", out_channels=2, kernel_size=(3, 3, 3), strides=(1, (1, 2, 2), (2, 2, 2))
+        )
     assert net.divisor == (2, 4, 4)
 
 
 def test_med_next_gives_its_heads_as_a_list() -> None:
     torch.manual_seed(0)
-    net = build("MedNeXt", out_channels=2, init_filters=4, blocks_down=(1, 1), blocks_up=(1, 1), deep_supervision=True)
+    net = build(
+        "MedNeXt",
+        out_channels=2,
+        init_filters=4,
+        blocks_down=(1, 1),
+        blocks_up=(1, 1),
+        deep_supervision=True,
+    )
     outputs = net.train()(torch.randn(1, 1, 16, 16, 16))
     assert isinstance(outputs, list) and [output.shape[2] for output in outputs] == [16, 8, 4]
     assert net.divisor == (4, 4, 4) and net.head_weights == pytest.approx((4 / 7, 2 / 7, 1 / 7))
@@ -134,15 +162,19 @@ def test_unet_has_the_forms_of_two_papers() -> None:
     assert count(2, 1, form="zhou") == 7_759_521
     with pytest.raises(ValueError, match="oktay, zhou"):
         build("unet", out_channels=2, form="ronneberger")
-    with pytest.raises(ValueError, match=r"feature_scale is no option of the U-Net of form 'zhou'.*dropout"):
+    with pytest.raises(
+        ValueError, match=r"feature_scale is no option of the U-Net of form 'zhou'.*dropout"
+    ):
         build("unet", out_channels=2, form="zhou", feature_scale=4)
 
 
 def test_networks_are_imported_when_they_are_asked_for() -> None:
     code = (
-        "import sys, gridgate.networks as n; first = 'gridgate.networks.uctransnet' in sys.modules; "
+        "import sys, gridgate.networks as n; first = 'gridgate.networks.uctransnet' in "
+        "sys.modules; "
         "from gridgate.networks import UCTransNet, official; "
-        "print(first, n.UCTransNet is UCTransNet, callable(official.convert), 'onnx' in sys.modules)"
+        "print(first, n.UCTransNet is UCTransNet, callable(official.convert), 'onnx' in "
+        "sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.split() == ["False", "True", "True", "False"], done.stderr

@@ -50,7 +50,9 @@ def test_training_gives_the_heads_each_at_its_own_resolution(name: str) -> None:
         if isinstance(module, (nn.Dropout, nn.Dropout2d)):
             module.p = 0.0
     found = volumes.train()(image)
-    wanted = network.train()(torch.cat([image[..., place] for place in range(3)]))  # another order of the same batch
+    wanted = network.train()(
+        torch.cat([image[..., place] for place in range(3)])
+    )  # another order of the same batch
     assert isinstance(found, list) == isinstance(wanted, list)
     pairs = zip(found, wanted, strict=True) if isinstance(found, list) else [(found, wanted)]
     for volume, slices in pairs:
@@ -67,7 +69,9 @@ def test_its_checkpoints_are_the_2d_networks() -> None:
         for parameter in network.parameters():
             parameter.normal_()
     other.load_state_dict(network.state_dict())
-    assert all(torch.equal(value, network.state_dict()[key]) for key, value in other.state_dict().items())
+    assert all(
+        torch.equal(value, network.state_dict()[key]) for key, value in other.state_dict().items()
+    )
     # inside another module, as in a moving average or in DistributedDataParallel
     holder = nn.ModuleDict({"module": both("attention_unet")[1]})
     assert set(holder.state_dict()) == {f"module.{key}" for key in network.state_dict()}
@@ -75,7 +79,9 @@ def test_its_checkpoints_are_the_2d_networks() -> None:
     for key, value in holder.state_dict().items():
         assert torch.equal(value, network.state_dict()[key.removeprefix("module.")])
     with pytest.raises(RuntimeError, match="down1"):
-        other.load_state_dict({key: value for key, value in network.state_dict().items() if "down1" not in key})
+        other.load_state_dict(
+            {key: value for key, value in network.state_dict().items() if "down1" not in key}
+        )
 
 
 def test_it_goes_to_another_process() -> None:
@@ -83,7 +89,9 @@ def test_it_goes_to_another_process() -> None:
     image = torch.randn(1, 1, 32, 16, 2)
     arrived = pickle.loads(pickle.dumps(volumes))
     with torch.no_grad():
-        assert torch.equal(arrived(image), volumes(image)) and torch.equal(arrived.attend(image)[0], volumes(image))
+        assert torch.equal(arrived(image), volumes(image)) and torch.equal(
+            arrived.attend(image)[0], volumes(image)
+        )
     arrived.load_state_dict(volumes.state_dict())
 
 
@@ -132,7 +140,9 @@ def test_pruned_is_the_pruned_network_slice_by_slice() -> None:
     assert small.divisor == (2, 2, 1) and not hasattr(both("UNet")[1], "pruned")
 
 
-@pytest.mark.parametrize("name", ["attention_unet", "unet_plus_plus", "uctransnet", "transfuse", "transunet", "unetr"])
+@pytest.mark.parametrize(
+    "name", ["attention_unet", "unet_plus_plus", "uctransnet", "transfuse", "transunet", "unetr"]
+)
 def test_torchscript_and_torch_export(name: str) -> None:
     volumes = both(name)[1].eval()
     image = torch.randn(1, 1, *TINY[name].window[:2], 2)
@@ -143,7 +153,9 @@ def test_torchscript_and_torch_export(name: str) -> None:
 
 
 def test_built_for_volumes() -> None:
-    assert isinstance(build_for_volumes("unet", spatial_dims=2, out_channels=2, feature_scale=16), SliceBySlice)
+    assert isinstance(
+        build_for_volumes("unet", spatial_dims=2, out_channels=2, feature_scale=16), SliceBySlice
+    )
     assert not isinstance(build_for_volumes("unet", out_channels=2, feature_scale=16), SliceBySlice)
     with pytest.raises(ValueError, match=r"\(B, C, X, Y, slices\)"):
         both("unet")[1](torch.zeros(1, 1, 16, 16))

@@ -1,7 +1,7 @@
 """TransFuse written a second time, as plain functions on a dict of weights, and held against ours.
 
-The second writing follows section 5 of NETWORKS.md and shares nothing with gridgate.networks but the names of the
-weights, so agreement to rounding means that both are the paper's network.
+The second writing follows section 5 of NETWORKS.md and shares nothing with gridgate.networks but
+the names of the weights, so agreement to rounding means that both are the paper's network.
 """
 
 import math
@@ -15,8 +15,22 @@ from torch.nn import functional as f
 from gridgate.networks.transfuse import TransFuse
 
 TINY: dict[str, Any] = {
-    "S": {"size": "S", "widths": (4, 6, 8), "blocks": (2, 1, 2), "embed_dim": 12, "depth": 2, "heads": 3},
-    "L": {"size": "L", "widths": (8, 12, 16), "blocks": (1, 2, 1), "embed_dim": 8, "depth": 1, "heads": 2},
+    "S": {
+        "size": "S",
+        "widths": (4, 6, 8),
+        "blocks": (2, 1, 2),
+        "embed_dim": 12,
+        "depth": 2,
+        "heads": 3,
+    },
+    "L": {
+        "size": "L",
+        "widths": (8, 12, 16),
+        "blocks": (1, 2, 1),
+        "embed_dim": 8,
+        "depth": 1,
+        "heads": 2,
+    },
 }
 
 
@@ -37,7 +51,8 @@ def enlarge(x: Tensor, size: tuple[int, ...]) -> Tensor:
 class Reference:
     """The network with these weights, of size "S" or "L": ``Reference(weights, size, grid)(x)`` -> three maps.
 
-    ``dropped`` stands for the dropouts: the factor that the maps of the branches get, and the fusions'.
+    ``dropped`` stands for the dropouts: the factor that the maps of the branches get, and the
+    fusions'.
     """
 
     def __init__(
@@ -55,7 +70,9 @@ class Reference:
     def conv(self, x: Tensor, name: str, stride: int = 1) -> Tensor:
         kernel = self.w[f"{name}.weight"]
         function = f.conv3d if x.dim() == 5 else f.conv2d
-        return function(x, kernel, self.w.get(f"{name}.bias"), stride=stride, padding=kernel.shape[2] // 2)
+        return function(
+            x, kernel, self.w.get(f"{name}.bias"), stride=stride, padding=kernel.shape[2] // 2
+        )
 
     def norm(self, x: Tensor, name: str) -> Tensor:
         w, shape = self.w, (1, -1) + (1,) * (x.dim() - 2)
@@ -101,10 +118,16 @@ class Reference:
         x = (x + enlarge(positions, grid)).flatten(2).transpose(1, 2)
         for i in range(self.options["depth"]):
             block = f"{name}.blocks.{i}"
-            q, k, v = self.linear(self.layer_norm(x, f"{block}.norm1"), f"{block}.attention.qkv").chunk(3, dim=-1)
+            q, k, v = self.linear(
+                self.layer_norm(x, f"{block}.norm1"), f"{block}.attention.qkv"
+            ).chunk(3, dim=-1)
             mixed = []
-            for a, b, c in zip(q.chunk(heads, -1), k.chunk(heads, -1), v.chunk(heads, -1), strict=True):
-                mixed.append(torch.softmax(a @ b.transpose(1, 2) / math.sqrt(width / heads), dim=-1) @ c)
+            for a, b, c in zip(
+                q.chunk(heads, -1), k.chunk(heads, -1), v.chunk(heads, -1), strict=True
+            ):
+                mixed.append(
+                    torch.softmax(a @ b.transpose(1, 2) / math.sqrt(width / heads), dim=-1) @ c
+                )
             x = x + self.linear(torch.cat(mixed, -1), f"{block}.attention.proj")
             y = self.linear(self.layer_norm(x, f"{block}.norm2"), f"{block}.mlp.fc1")
             x = x + self.linear(y * (1 + torch.erf(y / math.sqrt(2))) / 2, f"{block}.mlp.fc2")
@@ -117,25 +140,37 @@ class Reference:
     def up(self, x: Tensor, name: str, skip: Tensor | None = None) -> Tensor:
         x = enlarge(x, tuple(2 * size for size in x.shape[2:]))
         if skip is not None:
-            both = self.unit(x, f"{name}.gate.project_gating") + self.unit(skip, f"{name}.gate.project_skip")
-            x = torch.cat([skip * torch.sigmoid(self.unit(both.clamp(min=0), f"{name}.gate.score")), x], dim=1)
+            both = self.unit(x, f"{name}.gate.project_gating") + self.unit(
+                skip, f"{name}.gate.project_skip"
+            )
+            x = torch.cat(
+                [skip * torch.sigmoid(self.unit(both.clamp(min=0), f"{name}.gate.score")), x], dim=1
+            )
         return self.double(x, f"{name}.block")
 
     def fuse(self, g: Tensor, x: Tensor, name: str) -> Tensor:
         product = self.unit(g, f"{name}.project_cnn") * self.unit(x, f"{name}.project_transformer")
         product = self.unit(product, f"{name}.product").clamp(min=0)
         summary = torch.cat([g.max(dim=1, keepdim=True)[0], g.mean(dim=1, keepdim=True)], dim=1)
-        g = g * torch.sigmoid(self.norm(self.conv(summary, f"{name}.spatial_conv"), f"{name}.spatial_norm"))
+        g = g * torch.sigmoid(
+            self.norm(self.conv(summary, f"{name}.spatial_conv"), f"{name}.spatial_norm")
+        )
         mean = x.flatten(2).mean(2).view(*x.shape[:2], *[1] * (x.dim() - 2))
-        x = x * torch.sigmoid(self.conv(self.conv(mean, f"{name}.squeeze").clamp(min=0), f"{name}.excite"))
+        x = x * torch.sigmoid(
+            self.conv(self.conv(mean, f"{name}.squeeze").clamp(min=0), f"{name}.excite")
+        )
         joined = y = torch.cat([g, x, product], dim=1)
         for k in (1, 2, 3):
-            y = self.conv(self.norm(y, f"{name}.residual.norm{k}").clamp(min=0), f"{name}.residual.conv{k}")
+            y = self.conv(
+                self.norm(y, f"{name}.residual.norm{k}").clamp(min=0), f"{name}.residual.conv{k}"
+            )
         return (y + self.conv(joined, f"{name}.residual.skip")) * self.dropped[1]
 
     def head(self, x: Tensor, name: str, first: int, factor: int) -> Tensor:
         x = self.unit(x, f"{name}.{first}").clamp(min=0)
-        return enlarge(self.conv(x, f"{name}.{first + 1}"), tuple(factor * size for size in x.shape[2:]))
+        return enlarge(
+            self.conv(x, f"{name}.{first + 1}"), tuple(factor * size for size in x.shape[2:])
+        )
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         drop, blocks = self.dropped[0], self.options["blocks"]
@@ -185,7 +220,9 @@ def stirred(spatial_dims: int, size: str, dropped: tuple[float, float] = (1.0, 1
 @pytest.mark.parametrize("size", ["S", "L"])
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 @pytest.mark.parametrize("window", [(48, 32, 32), (32, 64, 16)])
-def test_agrees_with_an_independent_writing(size: str, spatial_dims: int, window: tuple[int, ...]) -> None:
+def test_agrees_with_an_independent_writing(
+    size: str, spatial_dims: int, window: tuple[int, ...]
+) -> None:
     net = stirred(spatial_dims, size)
     x = torch.randn(2, 3, *window[:spatial_dims], dtype=torch.float64)
     with torch.no_grad():
@@ -207,7 +244,10 @@ def test_agrees_in_training_in_all_maps_and_gradients_and_in_where_dropout_is(si
     assert len(ours) == 3
     for a, b in zip(ours, theirs, strict=True):
         assert (a - b).abs().max() <= 1e-9 * b.abs().max()
-    grads = [torch.autograd.grad(sum(m.square().mean() for m in maps), list(named.values())) for maps in (ours, theirs)]
+    grads = [
+        torch.autograd.grad(sum(m.square().mean() for m in maps), list(named.values()))
+        for maps in (ours, theirs)
+    ]
     largest = max(g.abs().max() for g in grads[1])
     for name, a, b in zip(named, *grads, strict=True):
         assert (a - b).abs().max() <= 1e-9 * largest, name

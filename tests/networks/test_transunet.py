@@ -40,7 +40,9 @@ def test_parameter_count_is_the_papers() -> None:
     def bottleneck(inside: int, outside: int, *, projected: bool) -> int:
         middle = outside // 4
         convolutions = inside * middle + 9 * middle**2 + middle * outside
-        return convolutions + 2 * (2 * middle + outside) + projected * (inside * outside + 2 * outside)
+        return (
+            convolutions + 2 * (2 * middle + outside) + projected * (inside * outside + 2 * outside)
+        )
 
     resnet = 49 * 3 * 64 + 2 * 64
     for inside, outside, units in ((64, 256, 3), (256, 512, 4), (512, 1024, 9)):
@@ -116,7 +118,9 @@ def test_every_parameter_gets_a_gradient_in_bfloat16(spatial_dims: int) -> None:
         logits = net(torch.randn(2, 1, *(32, 32, 16)[:spatial_dims]))
     assert logits.isfinite().all()
     logits.float().square().mean().backward()
-    assert [name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+    assert [
+        name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()
+    ] == []
 
 
 def test_half_precision_is_near_single() -> None:
@@ -130,8 +134,14 @@ def test_half_precision_is_near_single() -> None:
 
 def test_dropout_is_on_tokens_and_mlps_and_only_in_training() -> None:
     net = tiny(2, dropout_rate=0.3)
-    rates = {name: module.p for name, module in net.named_modules() if isinstance(module, nn.Dropout)}
-    assert {name for name, rate in rates.items() if rate} == {"dropout", "layers.0.mlp.dropout", "layers.1.mlp.dropout"}
+    rates = {
+        name: module.p for name, module in net.named_modules() if isinstance(module, nn.Dropout)
+    }
+    assert {name for name, rate in rates.items() if rate} == {
+        "dropout",
+        "layers.0.mlp.dropout",
+        "layers.1.mlp.dropout",
+    }
     assert set(rates.values()) <= {0.0, 0.3}
     x = torch.randn(2, 1, 32, 32)
     with torch.no_grad():

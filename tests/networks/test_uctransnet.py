@@ -38,7 +38,9 @@ def test_parameter_count_and_operations_are_the_papers() -> None:
             net(torch.empty(1, 3, 224, 224))
     assert sum(parameter.numel() for parameter in net.parameters()) == 66_430_657
     in_attention = counter.get_flop_counts()["Global"][torch.ops.aten.bmm]
-    assert in_attention == 4 * 4 * 2 * 2 * 196 * 960 * 960  # layers, heads, two products, of 2 x MAC
+    assert (
+        in_attention == 4 * 4 * 2 * 2 * 196 * 960 * 960
+    )  # layers, heads, two products, of 2 x MAC
     assert round(counter.get_total_flops() / 1e9, 1) == 77.2
     assert round((counter.get_total_flops() - in_attention) / 1e9, 1) == 65.6
 
@@ -58,8 +60,12 @@ def test_parameter_count_is_the_sum_of_its_parts(spatial_dims: int, tokens: int)
     count = unit(1, 64, kernel) + two(64, 128) + two(128, 256) + two(256, 512) + two(512, 512)
     count += two(1024, 256) + two(512, 128) + two(256, 64) + two(128, 64) + 2 * 64 + 2
     for channels, patch in ((64, 16), (128, 8), (256, 4), (512, 2)):
-        count += channels * channels * patch**spatial_dims + channels + tokens * channels  # embedding
-        count += 4 * (4 * channels**2 + channels**2 + 4 * channels + 8 * channels**2 + 5 * channels)  # its layers
+        count += (
+            channels * channels * patch**spatial_dims + channels + tokens * channels
+        )  # embedding
+        count += 4 * (
+            4 * channels**2 + channels**2 + 4 * channels + 8 * channels**2 + 5 * channels
+        )  # its layers
         count += 2 * channels + unit(channels, channels, 1)  # reconstruction
         count += 2 * (channels * channels + channels)  # CCA
     count += 4 * (2 * together + 2 * 4 * together**2)
@@ -70,13 +76,17 @@ def test_parameter_count_is_the_sum_of_its_parts(spatial_dims: int, tokens: int)
 @pytest.mark.parametrize("norm", ["batch", "instance"])
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.usefixtures("small_maps_in_float32")
-def test_every_parameter_gets_a_finite_gradient(spatial_dims: int, norm: str, autocast: bool) -> None:
+def test_every_parameter_gets_a_finite_gradient(
+    spatial_dims: int, norm: str, autocast: bool
+) -> None:
     net = tiny(spatial_dims, norm=norm).train()
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         logits = net(torch.randn(1, 1, *SIZES[spatial_dims]))
     assert logits.isfinite().all()
     logits.float().square().mean().backward()
-    assert [name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+    assert [
+        name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()
+    ] == []
 
 
 @pytest.mark.parametrize("precision", ["autocast", "bfloat16", "float16"])
@@ -97,8 +107,12 @@ def test_half_precision_is_near_single(precision: str) -> None:
 
 def test_loss_falls_in_30_steps() -> None:
     net = tiny(3, img_size=(32, 32, 16), layers=1).train()
-    grid = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, n) for n in (32, 32, 16)], indexing="ij"))
-    label = (grid.norm(dim=0) < 0.9).long() + (grid.norm(dim=0) < 0.6).long()  # a ball within a ball, in noise
+    grid = torch.stack(
+        torch.meshgrid(*[torch.linspace(-1, 1, n) for n in (32, 32, 16)], indexing="ij")
+    )
+    label = (grid.norm(dim=0) < 0.9).long() + (
+        grid.norm(dim=0) < 0.6
+    ).long()  # a ball within a ball, in noise
     x = label[None, None] + torch.randn(1, 1, 32, 32, 16) / 2
     optimiser = torch.optim.AdamW(net.parameters(), lr=3e-2)
     losses = []
@@ -126,7 +140,9 @@ def test_any_size_is_padded_by_the_border_and_cropped(size: tuple[int, ...]) -> 
         assert torch.equal(net(x), net(x))
 
 
-@pytest.mark.parametrize(("trained", "window"), [((32, 48), (64, 48)), ((16, 48, 32), (32, 32, 48))])
+@pytest.mark.parametrize(
+    ("trained", "window"), [((32, 48), (64, 48)), ((16, 48, 32), (32, 32, 48))]
+)
 def test_another_window_is_the_network_made_for_it_with_positions_interpolated(
     trained: tuple[int, ...], window: tuple[int, ...]
 ) -> None:
@@ -150,7 +166,9 @@ def test_grid_patch_and_divisor() -> None:
     assert net.divisor == (16, 16, 48)
     scales = [net.get_parameter(f"transformer.embeddings.{i}.position").shape for i in range(4)]
     assert scales == [(1, channels, 4, 4, 4) for channels in (2, 4, 8, 16)]
-    patches = [net.get_parameter(f"transformer.embeddings.{i}.patch.weight").shape[2:] for i in range(4)]
+    patches = [
+        net.get_parameter(f"transformer.embeddings.{i}.patch.weight").shape[2:] for i in range(4)
+    ]
     assert patches == [(16, 8, 24), (8, 4, 12), (4, 2, 6), (2, 1, 3)]
     assert net(torch.randn(1, 1, 17, 16, 48)).shape == (1, 3, 17, 16, 48)
 
@@ -161,7 +179,9 @@ def test_attention_maps_are_named_and_have_rows_that_sum_to_one() -> None:
     with torch.no_grad():
         logits, maps = net.attend(x)
         assert torch.equal(logits, net(x))
-    expected = {f"layer{layer}.scale{i}": (2, 3, 2**i, 30) for layer in (1, 2) for i in (1, 2, 3, 4)}
+    expected = {
+        f"layer{layer}.scale{i}": (2, 3, 2**i, 30) for layer in (1, 2) for i in (1, 2, 3, 4)
+    }
     assert {name: tuple(values.shape) for name, values in maps.items()} == expected
     for values in maps.values():
         torch.testing.assert_close(values.sum(dim=3), torch.ones(values.shape[:3]))
@@ -194,7 +214,9 @@ def test_onnx_gives_the_same_logits(tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     net = tiny(layers=1)
     x = torch.randn(1, 1, 32, 20, 32)  # neither the training window nor a multiple of 16
-    torch.onnx.export(net, (x,), tmp_path / "net.onnx", dynamo=True, input_names=["x"], verbose=False)
+    torch.onnx.export(
+        net, (x,), tmp_path / "net.onnx", dynamo=True, input_names=["x"], verbose=False
+    )
     theirs = runtime.InferenceSession(tmp_path / "net.onnx").run(None, {"x": x.numpy()})[0]
     ours = net(x).detach().numpy()
     assert np.abs(theirs - ours).max() <= 1e-4 * np.abs(ours).max()

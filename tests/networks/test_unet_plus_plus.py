@@ -33,7 +33,9 @@ FAMILY = (UNetPlusPlus, unet_plus, unet_e, zhou_unet)
         (UNetPlusPlus, {"spatial_dims": 3, "out_channels": 3}, 45_966_784),
     ],
 )
-def test_parameter_count_is_the_papers(function: Callable[..., nn.Module], options: dict[str, Any], count: int) -> None:
+def test_parameter_count_is_the_papers(
+    function: Callable[..., nn.Module], options: dict[str, Any], count: int
+) -> None:
     with torch.device("meta"):
         net = function(**{"spatial_dims": 2, "in_channels": 1, "out_channels": 1, **options})
     assert sum(parameter.numel() for parameter in net.parameters()) == count
@@ -47,23 +49,33 @@ def test_each_setting_of_a_form_can_be_changed_alone() -> None:
         return sum(parameter.numel() for parameter in net.parameters())
 
     paper = size()
-    # units of levels 0, 1, 2 are 6, 4, 2 (three, two, one node), each with a scale and a shift a channel
+    # units of levels 0, 1, 2 are 6, 4, 2 (three, two, one node), each with a scale and a shift a
+    # channel
     assert size(norm="instance") - paper == 2 * (6 * 2 + 4 * 3 + 2 * 4)
     assert paper - size(head_bias=False) == 2 * 2
     assert paper - size(up_bias=False) == 2 + 2 + 3  # X01, X02, X11
-    for option in ({"activation": "leaky_relu"}, {"concat": "up_last"}, {"down": "stride"}, {"dropout": 0.0}):
+    for option in (
+        {"activation": "leaky_relu"},
+        {"concat": "up_last"},
+        {"down": "stride"},
+        {"dropout": 0.0},
+    ):
         assert size(**option) == paper
     assert size(form="later") == size(norm="instance", head_bias=False, up_bias=False)
 
 
-@pytest.mark.parametrize("option", [{"activation": "leaky_relu"}, {"concat": "up_last"}, {"down": "stride"}])
+@pytest.mark.parametrize(
+    "option", [{"activation": "leaky_relu"}, {"concat": "up_last"}, {"down": "stride"}]
+)
 def test_settings_without_parameters_change_the_output(option: dict[str, str]) -> None:
     def output(**options: str) -> Tensor:
         torch.manual_seed(0)
         net = UNetPlusPlus(2, 1, 2, filters=(2, 3, 4), **options).eval()
         torch.manual_seed(1)
         with torch.no_grad():
-            for parameter in net.parameters():  # the same whatever the option does to the initial weights
+            for (
+                parameter
+            ) in net.parameters():  # the same whatever the option does to the initial weights
                 parameter.normal_()
             return net(torch.randn(1, 1, 8, 8))
 
@@ -79,7 +91,9 @@ def test_every_parameter_gets_a_gradient(function: Any, deep_supervision: bool, 
     net = function(3, 1, 2, form=form, filters=(2, 3, 4), **options)
     outputs = net(torch.randn(1, 1, 8, 8, 8))
     if function is zhou_unet or not deep_supervision:
-        assert isinstance(outputs, Tensor) and net.head_weights == (1.0,) and list(net.heads) == ["2"]
+        assert (
+            isinstance(outputs, Tensor) and net.head_weights == (1.0,) and list(net.heads) == ["2"]
+        )
         outputs = [outputs]
     assert len(outputs) == len(net.head_weights) and sum(net.head_weights) == pytest.approx(1)
     assert all(output.shape == (1, 2, 8, 8, 8) for output in outputs)
@@ -122,13 +136,17 @@ def test_dropout_is_in_training_only_and_after_every_activation() -> None:
     for node in [*net.encoder, *net.decoder.values()]:
         for unit in (node.first, node.second):
             unit.register_forward_hook(
-                lambda module, args, output: kept.append((output != 0).sum() / (module.conv(args[0]) > 0).sum())
+                lambda module, args, output: kept.append(
+                    (output != 0).sum() / (module.conv(args[0]) > 0).sum()
+                )
             )
     net(x)
     assert len(kept) == 6 and all(0.4 < share < 0.6 for share in kept)
     net.eval()
     assert torch.equal(net(x), net(x))
-    assert not any(isinstance(module, nn.Dropout) for module in UNetPlusPlus(2, 1, 1, form="later").modules())
+    assert not any(
+        isinstance(module, nn.Dropout) for module in UNetPlusPlus(2, 1, 1, form="later").modules()
+    )
 
 
 def test_initial_weights_are_he_normal() -> None:
@@ -137,11 +155,15 @@ def test_initial_weights_are_he_normal() -> None:
     weight = net.decoder["0_1"].first.conv.weight
     assert weight.std().item() == pytest.approx((2 / (128 * 9)) ** 0.5, rel=0.02)
     assert net.decoder["0_1"].up.weight.std().item() == pytest.approx((2 / 128) ** 0.5, rel=0.02)
-    assert all(parameter.eq(0).all() for name, parameter in net.named_parameters() if name.endswith("bias"))
+    assert all(
+        parameter.eq(0).all() for name, parameter in net.named_parameters() if name.endswith("bias")
+    )
 
 
 def convolutions(program: torch.export.ExportedProgram) -> int:
-    return sum("conv" in str(node.target) for node in program.graph.nodes if node.op == "call_function")
+    return sum(
+        "conv" in str(node.target) for node in program.graph.nodes if node.op == "call_function"
+    )
 
 
 @pytest.mark.parametrize("form", ["paper", "later"])
@@ -153,7 +175,9 @@ def test_exports_pruned_without_the_other_nodes(form: str) -> None:
     torch.testing.assert_close(pruned.module()(x), net.pruned(1)(x))
     # ten nodes of two units, six ups, three heads; pruned: X00, X10, X01, one up, one head
     assert (convolutions(whole), convolutions(pruned)) == (2 * 10 + 6 + 3, 2 * 3 + 1 + 1)
-    nodes = {match[0] for key in pruned.state_dict if (match := re.match(r"(en|de)coder\.[\d_]+", key))}
+    nodes = {
+        match[0] for key in pruned.state_dict if (match := re.match(r"(en|de)coder\.[\d_]+", key))
+    }
     assert nodes == {"encoder.0", "encoder.1", "decoder.0_1"}
 
 
@@ -165,7 +189,9 @@ def test_onnx_gives_the_same_logits(form: str, tmp_path: Path) -> None:
     net = UNetPlusPlus(3, 1, 2, form=form, filters=(2, 3, 4)).eval().pruned(2)
     x = torch.randn(1, 1, 16, 8, 12)
     torch.onnx.export(net, (x,), str(tmp_path / "net.onnx"), dynamo=True, verbose=False)
-    session = runtime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(
+        str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"]
+    )
     (theirs,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
     ours = net(x).detach().numpy()
     assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(ours).max()
@@ -184,9 +210,15 @@ def test_family_shows_its_options() -> None:
     """The registry reads them off the signature."""
     whole = set(inspect.signature(UNetPlusPlus).parameters)
     assert (
-        set(inspect.signature(unet_plus).parameters) == set(inspect.signature(unet_e).parameters) == whole - {"wiring"}
+        set(inspect.signature(unet_plus).parameters)
+        == set(inspect.signature(unet_e).parameters)
+        == whole - {"wiring"}
     )
-    assert set(inspect.signature(zhou_unet).parameters) == whole - {"wiring", "deep_supervision", "inference"}
+    assert set(inspect.signature(zhou_unet).parameters) == whole - {
+        "wiring",
+        "deep_supervision",
+        "inference",
+    }
     assert "filters" not in inspect.signature(wide_unet).parameters
     assert wide_unet(2, norm="batch").settings.norm == "batch"
 
@@ -224,4 +256,11 @@ def test_wrong_inputs_are_named(down: str) -> None:
     with pytest.raises(ValueError, match="window is too small: instance norm"):
         net(torch.zeros(1, 1, 4, 4, 4))
     assert len(net(torch.zeros(1, 1, 8, 4, 4))) == 2
-    assert len(UNetPlusPlus(3, 1, 2, filters=(2, 3, 4), down=down, norm="none")(torch.zeros(1, 1, 4, 4, 4))) == 2
+    assert (
+        len(
+            UNetPlusPlus(3, 1, 2, filters=(2, 3, 4), down=down, norm="none")(
+                torch.zeros(1, 1, 4, 4, 4)
+            )
+        )
+        == 2
+    )

@@ -13,7 +13,12 @@ from gridgate.networks.unet_plus_plus_family import zhou_unet
 WIRINGS = ("dense", "previous", "encoder")
 SETTINGS = {
     "paper": {"norm": "none", "activation": "relu", "concat": "up_first", "down": "pool"},
-    "later": {"norm": "instance", "activation": "leaky_relu", "concat": "up_last", "down": "stride"},
+    "later": {
+        "norm": "instance",
+        "activation": "leaky_relu",
+        "concat": "up_last",
+        "down": "stride",
+    },
 }
 
 
@@ -25,23 +30,35 @@ class Reference:
 
     def conv(self, x: Tensor, name: str, stride: int = 1, pad: int = 0) -> Tensor:
         function = functional.conv3d if x.dim() == 5 else functional.conv2d
-        return function(x, self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias"), stride, pad)
+        return function(
+            x, self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias"), stride, pad
+        )
 
     def unit(self, x: Tensor, name: str, stride: int = 1) -> Tensor:
         x = self.conv(x, f"{name}.conv", stride, 1)
         if self.settings["norm"] == "instance":
             axes, shape = tuple(range(2, x.dim())), (1, -1) + (1,) * (x.dim() - 2)
-            x = (x - x.mean(axes, keepdim=True)) / (x.var(axes, unbiased=False, keepdim=True) + 1e-5).sqrt()
-            x = x * self.weights[f"{name}.norm.weight"].view(shape) + self.weights[f"{name}.norm.bias"].view(shape)
-        return torch.where(x > 0, x, (0.01 if self.settings["activation"] == "leaky_relu" else 0.0) * x)
+            x = (x - x.mean(axes, keepdim=True)) / (
+                x.var(axes, unbiased=False, keepdim=True) + 1e-5
+            ).sqrt()
+            x = x * self.weights[f"{name}.norm.weight"].view(shape) + self.weights[
+                f"{name}.norm.bias"
+            ].view(shape)
+        return torch.where(
+            x > 0, x, (0.01 if self.settings["activation"] == "leaky_relu" else 0.0) * x
+        )
 
     def up(self, x: Tensor, name: str) -> Tensor:
         """Each voxel becomes a cube of two: as many products as voxels of the kernel, put side by side."""
         weight, bias = self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias")
         letters = "xyz"[: x.dim() - 2]
-        blocks = torch.einsum(f"bi{letters},io{letters.upper()}->bo{letters}{letters.upper()}", x, weight)
+        blocks = torch.einsum(
+            f"bi{letters},io{letters.upper()}->bo{letters}{letters.upper()}", x, weight
+        )
         pairs = [axis + n for n in range(len(letters)) for axis in (2, 2 + len(letters))]
-        out = blocks.permute(0, 1, *pairs).reshape(x.shape[0], -1, *(2 * size for size in x.shape[2:]))
+        out = blocks.permute(0, 1, *pairs).reshape(
+            x.shape[0], -1, *(2 * size for size in x.shape[2:])
+        )
         return out if bias is None else out + bias.view(1, -1, *(1,) * len(letters))
 
     def node(self, i: int, j: int) -> Tensor:
@@ -60,7 +77,9 @@ class Reference:
                 columns = {"dense": range(j), "previous": [j - 1], "encoder": [0]}[self.wiring]
                 same = [self.node(i, column) for column in columns]
                 up = self.up(self.node(i + 1, j - 1), f"{name}.up")
-                x = torch.cat([*same, up] if self.settings["concat"] == "up_last" else [up, *same], dim=1)
+                x = torch.cat(
+                    [*same, up] if self.settings["concat"] == "up_last" else [up, *same], dim=1
+                )
             self.nodes[i, j] = self.unit(self.unit(x, f"{name}.first", stride), f"{name}.second")
         return self.nodes[i, j]
 
@@ -100,7 +119,9 @@ def test_agrees_with_an_independent_writing(wiring: str, form: str, spatial_dims
     # as training sees it: the weighted sum of a loss of each head
     loss = sum(w * y.square().mean() for w, y in zip(net.head_weights, outputs, strict=True))
     gradients = torch.autograd.grad(loss, list(net.parameters()))
-    expected = torch.autograd.grad(sum(y.square().mean() for y in heads) / 3, list(net.parameters()))
+    expected = torch.autograd.grad(
+        sum(y.square().mean() for y in heads) / 3, list(net.parameters())
+    )
     largest = max(g.abs().max() for g in expected)
     for (name, _), a, b in zip(net.named_parameters(), gradients, expected, strict=True):
         assert (a - b).abs().max() <= 1e-9 * largest, name

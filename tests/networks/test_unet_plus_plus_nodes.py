@@ -14,8 +14,9 @@ from gridgate.networks.unet_plus_plus import UNetPlusPlus
 TINY = (2, 3, 4, 5, 6)
 WIRINGS = ("dense", "previous", "encoder")
 
-# Wiring: X^{i,j} by its two digits. The parents are the definition's, in words of the paper: the up-sampled node
-# below, and at its own level all before it (UNet++), the one before it (UNet+), the encoder's (U-Net^e).
+# Wiring: X^{i,j} by its two digits. The parents are the definition's, in words of the paper: the
+# up-sampled node below, and at its own level all before it (UNet++), the one before it (UNet+), the
+# encoder's (U-Net^e).
 
 UP = {
     "01": "10", "11": "20", "21": "30", "31": "40",
@@ -72,7 +73,9 @@ ANCESTORS = {
         "04": "00 10 20 30 40 31 22 13",
     },
 }  # fmt: skip
-ANCESTORS["previous"] = ANCESTORS["dense"]  # fewer edges, but all that was seen at once is seen through the neighbour
+ANCESTORS["previous"] = ANCESTORS[
+    "dense"
+]  # fewer edges, but all that was seen at once is seen through the neighbour
 PARENTS = {w: {**ENCODER, **{node: f"{UP[node]} {SAME[w][node]}" for node in UP}} for w in WIRINGS}
 
 
@@ -82,14 +85,18 @@ def nodes_of(net: UNetPlusPlus) -> dict[str, nn.Module]:
 
 
 @contextmanager
-def watched(net: UNetPlusPlus, pushed: str = "", held: frozenset[str] = frozenset()) -> Iterator[dict[str, Tensor]]:
+def watched(
+    net: UNetPlusPlus, pushed: str = "", held: frozenset[str] = frozenset()
+) -> Iterator[dict[str, Tensor]]:
     """Record every node's output; push that of one node aside, replace those of ``held`` by a constant."""
     outputs: dict[str, Tensor] = {}
 
     def hook(name: str) -> Callable[..., Tensor]:
         def record(module: nn.Module, args: Any, output: Tensor) -> Tensor:
             if name == pushed:
-                output = output + torch.linspace(0.5, 1, output.numel(), dtype=output.dtype).view_as(output)
+                output = output + torch.linspace(
+                    0.5, 1, output.numel(), dtype=output.dtype
+                ).view_as(output)
             outputs[name] = output
             return torch.ones_like(output) if name in held else output
 
@@ -105,7 +112,9 @@ def watched(net: UNetPlusPlus, pushed: str = "", held: frozenset[str] = frozense
 def test_parents_and_ancestors_of_every_node(wiring: str) -> None:
     torch.manual_seed(0)
     # leaky: a push must not get lost in a zero
-    net = UNetPlusPlus(2, 1, 1, wiring=wiring, filters=TINY, activation="leaky_relu").double().eval()
+    net = (
+        UNetPlusPlus(2, 1, 1, wiring=wiring, filters=TINY, activation="leaky_relu").double().eval()
+    )
     x = torch.randn(1, 1, 16, 16, dtype=torch.float64)
     assert nodes_of(net).keys() == PARENTS[wiring].keys()
     ancestors: dict[str, set[str]] = {name: set() for name in nodes_of(net)}
@@ -117,7 +126,10 @@ def test_parents_and_ancestors_of_every_node(wiring: str) -> None:
             others = frozenset(nodes_of(net)) - {node}
             with watched(net, held=others) as still:
                 net(x)
-            for found, reference, held in ((ancestors, before, frozenset()), (parents, still, others)):
+            for found, reference, held in (
+                (ancestors, before, frozenset()),
+                (parents, still, others),
+            ):
                 with watched(net, pushed=node, held=held) as after:
                     net(x)
                 for name in others:
@@ -146,7 +158,9 @@ def test_pruning_saves_flops() -> None:
             macs += 9 * filters[i] * ((filters[i - 1] if i else 1) + filters[i]) * pixels
             for j in range(1, depth - i + 1):
                 macs += 9 * filters[i] * ((j + 1) * filters[i] + filters[i]) * pixels
-                macs += filters[i + 1] * filters[i] * pixels  # the up: one tap of its kernel an output pixel
+                macs += (
+                    filters[i + 1] * filters[i] * pixels
+                )  # the up: one tap of its kernel an output pixel
         return 2 * macs
 
     with torch.device("meta"):
@@ -164,14 +178,20 @@ def test_pruning_saves_flops() -> None:
 @pytest.mark.parametrize("wiring", WIRINGS)
 def test_pruned_output_is_the_heads(wiring: str, form: str) -> None:
     torch.manual_seed(0)
-    net = UNetPlusPlus(2, 2, 3, wiring=wiring, form=form, filters=TINY, norm="batch", dropout=0.0).double().train()
+    net = (
+        UNetPlusPlus(2, 2, 3, wiring=wiring, form=form, filters=TINY, norm="batch", dropout=0.0)
+        .double()
+        .train()
+    )
     x = torch.randn(2, 2, 32, 48, dtype=torch.float64)
     with torch.no_grad():
         net(x)  # moves the running statistics, which pruning must carry over
     net.eval()
     heads = {}
     for d, head in net.heads.items():
-        head.register_forward_hook(lambda module, args, output, d=int(d): heads.__setitem__(d, output))
+        head.register_forward_hook(
+            lambda module, args, output, d=int(d): heads.__setitem__(d, output)
+        )
     with torch.no_grad():
         net(x)
         for depth in (1, 2, 3, 4):
@@ -185,7 +205,9 @@ def test_pruned_output_is_the_heads(wiring: str, form: str) -> None:
 
 
 def test_pruned_has_its_own_weights_and_keeps_the_settings() -> None:
-    net = UNetPlusPlus(2, 2, 3, filters=TINY, activation="leaky_relu", concat="up_last", dropout=0.25)
+    net = UNetPlusPlus(
+        2, 2, 3, filters=TINY, activation="leaky_relu", concat="up_last", dropout=0.25
+    )
     net = net.to(torch.bfloat16).train()
     pruned = net.pruned(1)
     assert pruned.training and pruned.settings == net.settings

@@ -19,14 +19,18 @@ def test_parameter_count_at_the_papers_settings() -> None:
     vit = voxels * hidden + hidden + tokens * hidden + 12 * layer + 2 * hidden
 
     def residual(inside: int, outside: int) -> int:
-        return 27 * inside * outside + 27 * outside**2 + (inside * outside if inside != outside else 0)
+        return (
+            27 * inside * outside + 27 * outside**2 + (inside * outside if inside != outside else 0)
+        )
 
     def up(inside: int, outside: int) -> int:
         return 8 * inside * outside
 
     encoders = residual(1, 16) + up(hidden, 32) + 2 * (up(32, 32) + residual(32, 32))
     encoders += up(hidden, 64) + up(64, 64) + residual(64, 64) + up(hidden, 128)
-    decoders = sum(up(i, o) + residual(2 * o, o) for i, o in ((hidden, 128), (128, 64), (64, 32), (32, 16)))
+    decoders = sum(
+        up(i, o) + residual(2 * o, o) for i, o in ((hidden, 128), (128, 64), (64, 32), (32, 16))
+    )
     used = vit + encoders + decoders + 16 * 14 + 14
     assert used == 92_784_046
     assert sum(p.numel() for p in net.parameters() if p.requires_grad) == used
@@ -55,18 +59,31 @@ def test_positions_of_another_window_are_interpolated(projection: str) -> None:
     """Against MONAI's own network of that window, given positions that were interpolated here."""
     torch.manual_seed(0)
     ours = AnyWindowUNETR(
-        1, 2, (32, 32, 48), feature_size=2, hidden_size=24, mlp_dim=48, num_heads=2, proj_type=projection
+        1,
+        2,
+        (32, 32, 48),
+        feature_size=2,
+        hidden_size=24,
+        mlp_dim=48,
+        num_heads=2,
+        proj_type=projection,
     ).eval()
     size = (16, 48, 32)
     theirs = UNETR(1, 2, size, 2, 24, 48, 2, proj_type=projection).eval()
     weights = ours.state_dict()
     key = "vit.patch_embedding.position_embeddings"
     old = weights[key].view(2, 2, 3, 24).permute(3, 0, 1, 2)[None]
-    new = torch.nn.functional.interpolate(old, size=(1, 3, 2), mode="trilinear", align_corners=False)
-    theirs.load_state_dict(weights | {key: new[0].permute(1, 2, 3, 0).reshape(1, 6, 24)}, strict=True)
+    new = torch.nn.functional.interpolate(
+        old, size=(1, 3, 2), mode="trilinear", align_corners=False
+    )
+    theirs.load_state_dict(
+        weights | {key: new[0].permute(1, 2, 3, 0).reshape(1, 6, 24)}, strict=True
+    )
     x = torch.randn(2, 1, *size, dtype=torch.float64)
     expected = theirs.double()(x)
-    assert (ours.double()(x) - expected).abs().max() <= 1e-6 * expected.abs().max()  # MONAI's were float32 before
+    assert (
+        ours.double()(x) - expected
+    ).abs().max() <= 1e-6 * expected.abs().max()  # MONAI's were float32 before
 
 
 def test_other_sizes_are_padded_by_the_border_and_cropped() -> None:

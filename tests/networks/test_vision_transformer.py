@@ -6,7 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gridgate.networks.vision_transformer import TransformerBlock, VisionTransformer, resize_positions
+from gridgate.networks.layers.vision_transformer import (
+    TransformerBlock,
+    VisionTransformer,
+    resize_positions,
+)
 
 
 def stirred(module: nn.Module, seed: int = 0) -> nn.Module:
@@ -19,7 +23,9 @@ def stirred(module: nn.Module, seed: int = 0) -> nn.Module:
 
 def normed(x: Tensor, norm: nn.Module, eps: float) -> Tensor:
     centred = x - x.mean(-1, keepdim=True)
-    return centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt() * norm.weight + norm.bias
+    return (
+        centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt() * norm.weight + norm.bias
+    )
 
 
 @pytest.mark.parametrize("eps", [1e-6, 1e-2])
@@ -28,14 +34,19 @@ def test_block_is_the_formula(eps: float) -> None:
     x = 0.1 * torch.randn(2, 5, 12, dtype=torch.float64)
     w = dict(block.named_parameters())
 
-    qkv = normed(x, block.get_submodule("norm1"), eps) @ w["attention.qkv.weight"].T + w["attention.qkv.bias"]
+    qkv = (
+        normed(x, block.get_submodule("norm1"), eps) @ w["attention.qkv.weight"].T
+        + w["attention.qkv.bias"]
+    )
     mixed = torch.zeros_like(x)
     for head in range(3):  # channels 0..11 are queries, 12..23 keys, 24..35 values, four a head
         q, k, v = (qkv[..., 12 * part + 4 * head : 12 * part + 4 * head + 4] for part in range(3))
         scores = (q @ k.transpose(1, 2) / math.sqrt(4)).exp()
         mixed[..., 4 * head : 4 * head + 4] = scores / scores.sum(-1, keepdim=True) @ v
     y = x + mixed @ w["attention.proj.weight"].T + w["attention.proj.bias"]
-    hidden = normed(y, block.get_submodule("norm2"), eps) @ w["mlp.fc1.weight"].T + w["mlp.fc1.bias"]
+    hidden = (
+        normed(y, block.get_submodule("norm2"), eps) @ w["mlp.fc1.weight"].T + w["mlp.fc1.bias"]
+    )
     hidden = hidden * (1 + torch.erf(hidden / math.sqrt(2))) / 2
     expected = y + hidden @ w["mlp.fc2.weight"].T + w["mlp.fc2.bias"]
     torch.testing.assert_close(block(x), expected, rtol=1e-11, atol=1e-11)
@@ -68,10 +79,16 @@ def test_dropout_is_for_training_only_and_zeroes_single_values() -> None:
     block = TransformerBlock(16, 4, 24, dropout=0.5)
     x = torch.randn(1, 400, 16)
     kept = []
-    block.attention.register_forward_hook(lambda module, inputs, output: kept.append((output != 0).float().mean()))
-    block.mlp.register_forward_hook(lambda module, inputs, output: kept.append((output != 0).float().mean()))
+    block.attention.register_forward_hook(
+        lambda module, inputs, output: kept.append((output != 0).float().mean())
+    )
+    block.mlp.register_forward_hook(
+        lambda module, inputs, output: kept.append((output != 0).float().mean())
+    )
     block(x)
-    assert kept[0].item() == pytest.approx(0.5, abs=0.03) and kept[1].item() == pytest.approx(0.5, abs=0.03)
+    assert kept[0].item() == pytest.approx(0.5, abs=0.03) and kept[1].item() == pytest.approx(
+        0.5, abs=0.03
+    )
     block.eval()
     assert torch.equal(block(x), block(x))
 
@@ -87,7 +104,9 @@ def test_positions_by_hand() -> None:
     aligned = resize_positions(positions, [2, 2], [2, 4], True)
     assert aligned.flatten().tolist() == pytest.approx([0, 1, 2, 3, 10, 11, 12, 13], abs=1e-5)
     centred = resize_positions(positions, [2, 2], [2, 4], False)
-    assert centred.flatten().tolist() == pytest.approx([0, 0.75, 2.25, 3, 10, 10.75, 12.25, 13], abs=1e-5)
+    assert centred.flatten().tolist() == pytest.approx(
+        [0, 0.75, 2.25, 3, 10, 10.75, 12.25, 13], abs=1e-5
+    )
 
 
 def test_positions_that_are_linear_stay_linear_in_three_dimensions() -> None:
@@ -121,7 +140,11 @@ def test_vit_puts_tokens_back_where_they_come_from() -> None:
     for i in range(2):
         for j in range(3):
             patch = x[0, 0, 4 * i : 4 * i + 4, 4 * j : 4 * j + 4]
-            token = (net.patches.weight[:, 0] * patch).sum((1, 2, 3)) + net.patches.bias + net.positions[0, 3 * i + j]
+            token = (
+                (net.patches.weight[:, 0] * patch).sum((1, 2, 3))
+                + net.patches.bias
+                + net.positions[0, 3 * i + j]
+            )
             torch.testing.assert_close(found[0, :, i, j, 0], normed(token, net.norm, 1e-6))
 
 

@@ -23,7 +23,13 @@ class Tiny:
 
 
 FAMILY = {"filters": (4, 6, 8, 10)}
-TRANSFORMER = {"img_size": (32, 16, 16), "hidden_size": 12, "mlp_dim": 24, "num_heads": 2, "feature_size": 2}
+TRANSFORMER = {
+    "img_size": (32, 16, 16),
+    "hidden_size": 12,
+    "mlp_dim": 24,
+    "num_heads": 2,
+    "feature_size": 2,
+}
 
 TINY = {
     "unet": Tiny({"feature_scale": 16}),
@@ -59,7 +65,12 @@ TINY = {
     ),
     "UNet": Tiny({"channels": (4, 6, 8)}),
     "DynUNet": Tiny(
-        {"kernel_size": (3, 3, 3, 3), "filters": (4, 6, 8, 8), "deep_supervision": True, "deep_supr_num": 2}
+        {
+            "kernel_size": (3, 3, 3, 3),
+            "filters": (4, 6, 8, 8),
+            "deep_supervision": True,
+            "deep_supr_num": 2,
+        }
     ),
     "SegResNet": Tiny({"init_filters": 8, "blocks_down": (1, 1, 1), "blocks_up": (1, 1)}),
     "SwinUNETR": Tiny(
@@ -68,7 +79,11 @@ TINY = {
         other=(32, 32, 64),
         cases=1,
     ),
-    "VNet": Tiny({"dropout_prob_down": None, "dropout_prob_up": (None, 0.0)}, window=(16, 16, 16), other=(16, 32, 16)),
+    "VNet": Tiny(
+        {"dropout_prob_down": None, "dropout_prob_up": (None, 0.0)},
+        window=(16, 16, 16),
+        other=(16, 32, 16),
+    ),
     "UNETR": Tiny(TRANSFORMER),
     "MedNeXt": Tiny(
         {"init_filters": 4, "blocks_down": (1, 1), "blocks_up": (1, 1), "blocks_bottleneck": 1}

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gridgate.data.datasets import load_dataset
-from gridgate.data.images import find_images, read_image, read_labels, write_labels
-from gridgate.data.phantom import PHANTOM_LABELS, make_phantom
-from gridgate.pipeline.case_table import CaseTable
-from gridgate.pipeline.evaluating import measure_files, write_json, write_rows
-from gridgate.pipeline.metrics import summary
+from gridgate.data.datasets.dataset import load_dataset
+from gridgate.data.images.reading import find_images, read_image, read_labels, write_labels
+from gridgate.data.phantom.phantom import PHANTOM_LABELS, make_phantom
+from gridgate.pipeline.batch.results import CaseTable
+from gridgate.pipeline.evaluation.evaluate import measure_files, write_json, write_rows
+from gridgate.pipeline.evaluation.metrics import summary
 
 NAMES = list(PHANTOM_LABELS)
 REASON = "scans/broken_scan.nii.gz: the file is cut off <b>or</b> damaged; copy or convert it again"
@@ -22,7 +22,7 @@ REASON = "scans/broken_scan.nii.gz: the file is cut off <b>or</b> damaged; copy 
 def small_phantoms(monkeypatch: pytest.MonkeyPatch) -> None:
     """Phantoms of few voxels from now on, for speed."""
     small = functools.partial(make_phantom, shape=(48, 40, 36))
-    monkeypatch.setattr("gridgate.data.phantom_dataset.make_phantom", small)
+    monkeypatch.setattr("gridgate.data.phantom.dataset.make_phantom", small)
 
 
 def fake_training(folder: Path) -> None:
@@ -32,7 +32,9 @@ def fake_training(folder: Path) -> None:
         dice = ["dice_mean", *(f"dice_{name}" for name in NAMES[1:])]
         writer.writerow(["epoch", "iteration", "seconds", "loss", "learning_rate", *dice])
         for epoch in (1, 2, 3):
-            writer.writerow([epoch, 40 * epoch, 70.5 * epoch, 3 - epoch / 2, 0.003, *[0.25 * epoch] * len(dice)])
+            writer.writerow(
+                [epoch, 40 * epoch, 70.5 * epoch, 3 - epoch / 2, 0.003, *[0.25 * epoch] * len(dice)]
+            )
 
 
 def fake_evaluation(folder: Path, dataset_dir: Path) -> None:
@@ -45,9 +47,16 @@ def fake_evaluation(folder: Path, dataset_dir: Path) -> None:
         prediction = truth.array.copy()
         prediction[: prediction.shape[0] // 3] = 0
         write_labels(folder / f"{case.id}.nii.gz", prediction, like=image)
-        done = {"case": case.id, "input": str(image.path), "output": f"{case.id}.nii.gz", "status": "ok"}
+        done = {
+            "case": case.id,
+            "input": str(image.path),
+            "output": f"{case.id}.nii.gz",
+            "status": "ok",
+        }
         table.add(done | {"total_s": "1.0"})
-        rows += [(case.id, row) for row in measure_files(folder / f"{case.id}.nii.gz", case.label, NAMES)]
+        rows += [
+            (case.id, row) for row in measure_files(folder / f"{case.id}.nii.gz", case.label, NAMES)
+        ]
     write_rows(folder / "metrics.csv", [{"case": case, **asdict(row)} for case, row in rows])
     result = {
         "cases": len(table.rows),
@@ -64,7 +73,15 @@ def fake_predictions(folder: Path, scans: Path) -> None:
     for path in find_images(scans):
         case = path.name.removesuffix(".nii.gz")
         if case == "broken_scan":
-            table.add({"case": case, "input": str(path), "status": "failed", "reason": REASON, "total_s": "0.0"})
+            table.add(
+                {
+                    "case": case,
+                    "input": str(path),
+                    "status": "failed",
+                    "reason": REASON,
+                    "total_s": "0.0",
+                }
+            )
             continue
         image = read_image(path)
         write_labels(folder / path.name, (image.array > 150).astype(np.uint8), like=image)

@@ -23,7 +23,8 @@ TRAINING: dict[str, Any] = {
     "num_workers": 0,
     "warmup_iterations": 2,
 }
-# in this process, so that tests can put their own parts in the place of ours; test_dealing.py has the worker processes
+# in this process, so that tests can put their own parts in the place of ours; test_dealing.py has
+# the worker processes
 INFERENCE: dict[str, Any] = {**NETWORK, "overlap": 0.1, "isolate": False}
 
 
@@ -38,5 +39,11 @@ def infer(scans: Path, output: Path, **options: Any) -> None:
 
 
 def evaluate(dataset: Path, output: Path, **options: Any) -> None:
-    settings = {**INFERENCE, "dataset_dir": str(dataset), "output_dir": str(output), "folds": 3, **options}
+    settings = {
+        **INFERENCE,
+        "dataset_dir": str(dataset),
+        "output_dir": str(output),
+        "folds": 3,
+        **options,
+    }
     run("evaluating", config_file=str(CONFIGS / "evaluate.yaml"), **settings)

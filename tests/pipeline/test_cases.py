@@ -5,9 +5,15 @@ from typing import Any
 
 import pytest
 
-from gridgate.data.datasets import load_dataset, write_dataset_json
+from gridgate.data.datasets.dataset import load_dataset, write_dataset_json
 from gridgate.data.errors import ConfigError, DatasetError
-from gridgate.pipeline.cases import check_dataset, check_folder, dataset_cases, folder_inputs, label_map
+from gridgate.pipeline.batch.selection import (
+    check_dataset,
+    check_folder,
+    dataset_cases,
+    folder_inputs,
+    label_map,
+)
 
 ORGANS = {"background": 0, "liver": 1, "spleen": 2}
 
@@ -20,7 +26,11 @@ def files(folder: Path, *names: str) -> Path:
 
 
 def dataset(
-    root: Path, *, cases: int = 5, labels: dict[str, int] | None = None, channels: tuple[str, ...] = ("CT",)
+    root: Path,
+    *,
+    cases: int = 5,
+    labels: dict[str, int] | None = None,
+    channels: tuple[str, ...] = ("CT",),
 ) -> Path:
     """A dataset of empty files: none of what is tested here reads an image."""
     names = [f"case_{number}.nii.gz" for number in range(cases)]
@@ -52,7 +62,9 @@ def test_masks_of_an_earlier_run_inside_the_folder_are_no_scans(tmp_path: Path) 
     files(tmp_path / "day_1", "a.nii.gz")
     items = folder_inputs(tmp_path, output_dir=tmp_path / "masks").cases
     assert ids(items) == ["day_1/a"]
-    assert ids(folder_inputs(tmp_path, output_dir=tmp_path / "masks", flat=True).cases) == ["day_1_a"]
+    assert ids(folder_inputs(tmp_path, output_dir=tmp_path / "masks", flat=True).cases) == [
+        "day_1_a"
+    ]
 
 
 def test_check_folder_refuses_what_cannot_be_or_would_overwrite(
@@ -144,8 +156,18 @@ def test_three_cases_are_enough_to_evaluate_all_of_them(tmp_path: Path) -> None:
     [
         (ORGANS, ["background", "liver", "spleen"], None, {0: 0, 1: 1, 2: 2}),
         # by name, not by value
-        ({"background": 0, "spleen": 1, "liver": 2}, ["background", "liver", "spleen"], {}, {0: 0, 1: 2, 2: 1}),
-        ({"background": 0, "liver": 5, "spleen": 9}, ["background", "liver", "spleen"], {}, {0: 0, 5: 1, 9: 2}),
+        (
+            {"background": 0, "spleen": 1, "liver": 2},
+            ["background", "liver", "spleen"],
+            {},
+            {0: 0, 1: 2, 2: 1},
+        ),
+        (
+            {"background": 0, "liver": 5, "spleen": 9},
+            ["background", "liver", "spleen"],
+            {},
+            {0: 0, 5: 1, 9: 2},
+        ),
         ({"Background": 0, "Left Kidney": 1}, ["background", "left_kidney"], None, {0: 0, 1: 1}),
         ({"background": 0, "left-kidney": 1}, ["background", "LEFT kidney"], None, {0: 0, 1: 1}),
         (
@@ -161,13 +183,27 @@ def test_three_cases_are_enough_to_evaluate_all_of_them(tmp_path: Path) -> None:
             {0: 0, 1: 1, 2: 0},
         ),
         # a bundle's standing merge does not trouble a dataset without that label
-        ({"background": 0, "pancreas": 1}, ["background", "pancreas"], {"cancer": "pancreas"}, {0: 0, 1: 1}),
+        (
+            {"background": 0, "pancreas": 1},
+            ["background", "pancreas"],
+            {"cancer": "pancreas"},
+            {0: 0, 1: 1},
+        ),
         # two labels of theirs, none of which is called as ours
-        ({"background": 0, "a": 1, "b": 2}, ["background", "ab"], {"a": "ab", "b": "ab"}, {0: 0, 1: 1, 2: 1}),
+        (
+            {"background": 0, "a": 1, "b": 2},
+            ["background", "ab"],
+            {"a": "ab", "b": "ab"},
+            {0: 0, 1: 1, 2: 1},
+        ),
     ],
 )
 def test_label_map_goes_by_name(
-    theirs: dict[str, int], ours: list[str], merge: dict[str, str] | None, wanted: dict[int, int], tmp_path: Path
+    theirs: dict[str, int],
+    ours: list[str],
+    merge: dict[str, str] | None,
+    wanted: dict[int, int],
+    tmp_path: Path,
 ) -> None:
     assert label_map(dataset(tmp_path, labels=theirs), labels=ours, merge_labels=merge) == wanted
 
@@ -178,13 +214,20 @@ def test_label_map_goes_by_name(
         ({"background": 0, "liver": 1}, {}),  # lacks one
         ({"background": 0, "liver": 1, "spleen": 2, "aorta": 3}, {}),  # one too many
         ({"background": 0, "liver": 1, "aorta": 2}, {}),
-        ({"background": 0, "liver": 1, "spleen": 2, "aorta": 3}, {"aorta": "vessels"}),  # into what is not ours
+        (
+            {"background": 0, "liver": 1, "spleen": 2, "aorta": 3},
+            {"aorta": "vessels"},
+        ),  # into what is not ours
         ({"background": 0, "liver": 1, "spleen": 2}, {"spleen": "liver"}),  # then none is left
     ],
 )
-def test_other_labels_are_refused(theirs: dict[str, int], merge: dict[str, str], tmp_path: Path) -> None:
+def test_other_labels_are_refused(
+    theirs: dict[str, int], merge: dict[str, str], tmp_path: Path
+) -> None:
     root = dataset(tmp_path, labels=theirs)
-    with pytest.raises(DatasetError, match=r"dataset\.json: its labels are background, liver.*--merge_labels"):
+    with pytest.raises(
+        DatasetError, match=r"dataset\.json: its labels are background, liver.*--merge_labels"
+    ):
         label_map(root, labels=list(ORGANS), merge_labels=merge)
 
 
@@ -205,7 +248,9 @@ def test_check_dataset_writes_the_splits_and_protects_a_training(
     monkeypatch.delenv("RANK")
     check_dataset(root, output_dir=output)
     assert sorted(path.name for path in output.iterdir()) == ["settings.json", "splits.json"]
-    check_dataset(root, output_dir=output)  # a training that was stopped before its first epoch's end
+    check_dataset(
+        root, output_dir=output
+    )  # a training that was stopped before its first epoch's end
     (output / "last.pt").write_bytes(b"weights")
     with pytest.raises(ConfigError, match="holds a training already; add --resume True"):
         check_dataset(root, output_dir=output)
@@ -226,7 +271,9 @@ def test_a_training_is_resumed_with_its_own_network_only(tmp_path: Path) -> None
 
 
 def test_check_dataset_says_what_to_do_where_there_is_none(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"absent: there is no such dataset folder; .*gridgate phantom"):
+    with pytest.raises(
+        DatasetError, match=r"absent: there is no such dataset folder; .*gridgate phantom"
+    ):
         check_dataset(tmp_path / "absent")
     with pytest.raises(DatasetError, match=r"dataset\.json"):
         check_dataset(files(tmp_path / "empty"))
@@ -239,5 +286,7 @@ def test_check_dataset_says_what_to_do_where_there_is_none(tmp_path: Path) -> No
 def test_the_phantom_dataset_fits(phantom_dataset: Path) -> None:
     check_dataset(phantom_dataset)
     labels = list(load_dataset(phantom_dataset).labels)
-    assert label_map(phantom_dataset, labels=labels) == {value: value for value in range(len(labels))}
+    assert label_map(phantom_dataset, labels=labels) == {
+        value: value for value in range(len(labels))
+    }
     assert all(Path(item["image"]).is_file() for item in dataset_cases(phantom_dataset, part="all"))

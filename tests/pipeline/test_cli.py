@@ -9,12 +9,12 @@ from typing import Any
 import monai.bundle  # noqa: F401  # here, as its log handler keeps the stdout of when it is imported
 import pytest
 
-from gridgate.bundles import FOLDER
-from gridgate.data.datasets import load_dataset
+from gridgate.pipeline.plans.planning import FOLDER
+from gridgate.data.datasets.dataset import load_dataset
 from gridgate.data.errors import ConfigError
-from gridgate.pipeline import cli
-from gridgate.pipeline.bundle_folders import bundle_path, shipped_bundles
-from gridgate.pipeline.cli import main, parse_overrides
+from gridgate.pipeline.cli import main as cli
+from gridgate.pipeline.cli.main import main, parse_overrides
+from gridgate.pipeline.plans.bundle_folders import bundle_path, shipped_bundles
 from gridgate.pipeline.process_settings import SPINS, set_up_process
 
 STOPPED = "stopped; start the same command again to go on"
@@ -110,9 +110,16 @@ def test_copy_makes_a_whole_bundle_once(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    "words", [["bundles", "--copy", "nothing"], ["train", "nothing", "D", "O"], ["infer", "nothing", "S", "O"]]
+    "words",
+    [
+        ["bundles", "--copy", "nothing"],
+        ["train", "nothing", "D", "O"],
+        ["infer", "nothing", "S", "O"],
+    ],
 )
-def test_an_unknown_bundle_names_those_there_are(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_bundle_names_those_there_are(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(words) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: nothing: no such bundle")
@@ -149,7 +156,17 @@ def test_phantom_writes_a_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_workflows_are_monais_run(
     command: str, run_id: str, config: str, source: str, asked: list[dict[str, Any]]
 ) -> None:
-    words = [command, NAMES[0], "in folder", "out", "--fold", "-1", "--checkpoint", "m.pt", "--spacing=[1, 2, 3]"]
+    words = [
+        command,
+        NAMES[0],
+        "in folder",
+        "out",
+        "--fold",
+        "-1",
+        "--checkpoint",
+        "m.pt",
+        "--spacing=[1, 2, 3]",
+    ]
     assert main(words) == 0
     (call,) = asked
     folder = Path(call.pop("bundle_root"))
@@ -173,7 +190,16 @@ def test_inferring_a_folder_of_which_nothing_can_be_read_is_exit_code_1(
     monkeypatch.setattr(sys, "path", sys.path.copy())
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     (tmp_path / "scans").mkdir()
-    words = ["infer", "phantom_attention_unet", "scans", "masks", "--load_pretrain", "False", "--device", "cpu"]
+    words = [
+        "infer",
+        "phantom_attention_unet",
+        "scans",
+        "masks",
+        "--load_pretrain",
+        "False",
+        "--device",
+        "cpu",
+    ]
     assert main(words) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: scans: no image in it")
     (tmp_path / "scans" / "broken.nii.gz").write_bytes(b"no image")
@@ -190,8 +216,12 @@ def test_export_wants_a_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.startswith("error: missing.pt: there is no such checkpoint")
 
 
-@pytest.mark.parametrize("words", [[], ["trian"], ["bundles", "--copi", "x"], ["phantom"], ["train", "x"]])
-def test_a_wrong_command_line_is_exit_code_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "words", [[], ["trian"], ["bundles", "--copi", "x"], ["phantom"], ["train", "x"]]
+)
+def test_a_wrong_command_line_is_exit_code_2(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert ended.value.code == 2
@@ -206,7 +236,9 @@ def test_help_is_exit_code_0(words: list[str], capsys: pytest.CaptureFixture[str
     assert "gridgate" in capsys.readouterr().out
 
 
-def test_exit_codes_of_what_ends_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exit_codes_of_what_ends_a_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def ends_with(error: BaseException) -> None:
         def command(*_: object) -> None:
             raise error
@@ -242,10 +274,13 @@ def test_waiting_threads_sleep_unless_the_user_says_how(monkeypatch: pytest.Monk
 
 def test_the_command_starts_without_torch(tmp_path: Path) -> None:
     code = (
-        "import sys, gridgate.pipeline, gridgate.pipeline.cli as cli; assert cli.main(['bundles']) == 0; "
+        "import sys, gridgate.pipeline, gridgate.pipeline.cli.main as cli; assert "
+        "cli.main(['bundles']) == 0; "
         "print(sorted({'torch', 'monai', 'ignite'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -253,15 +288,23 @@ def test_the_command_starts_without_torch(tmp_path: Path) -> None:
 def test_names_that_configs_use_are_found_when_asked_for() -> None:
     import gridgate.pipeline as pipeline
 
-    assert pipeline.choose_device is __import__("gridgate.pipeline.precision", fromlist=["x"]).choose_device
+    assert (
+        pipeline.choose_device
+        is __import__("gridgate.pipeline.models.devices", fromlist=["x"]).choose_device
+    )
     for name in pipeline.__all__:
         assert callable(getattr(pipeline, name)) and name in dir(pipeline)
     with pytest.raises(AttributeError, match="chose_device"):
         pipeline.chose_device  # noqa: B018
 
 
-def test_networks_tells_which_windows_fit_and_fails_when_all_do(capsys: pytest.CaptureFixture) -> None:
+def test_networks_tells_which_windows_fit_and_fails_when_all_do(
+    capsys: pytest.CaptureFixture,
+) -> None:
     assert main(["networks", "DynUNet", "--window", "50", "--no-measure"]) == 1
     told = capsys.readouterr()
-    assert "the window is no multiple of 32 32 32" in told.out and "no network could be counted" in told.err
+    assert (
+        "the window is no multiple of 32 32 32" in told.out
+        and "no network could be counted" in told.err
+    )
     assert main(["networks", "DynUNet", "unet", "--window", "50", "--no-measure"]) == 0

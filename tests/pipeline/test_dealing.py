@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gridgate.data.errors import GridgateError
-from gridgate.pipeline.dealing import Dealer, WorkerError
+from gridgate.pipeline.batch.workers.pool import Dealer, WorkerError
 
 STEPS = '''
 """Steps that do what their case says, and write down that they tried."""
@@ -90,7 +90,10 @@ def tried(steps: Any) -> list[str]:
 
 def nobody_is_left() -> bool:
     children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
-    return not any("gridgate.pipeline.worker" in Path(f"/proc/{pid}/cmdline").read_text() for pid in children)
+    return not any(
+        "gridgate.pipeline.batch.workers.main" in Path(f"/proc/{pid}/cmdline").read_text()
+        for pid in children
+    )
 
 
 def test_a_worker_that_dies_takes_only_its_case(steps: Any) -> None:
@@ -111,9 +114,19 @@ def test_a_worker_that_dies_takes_only_its_case(steps: Any) -> None:
 
 
 def test_a_case_that_takes_too_long_is_ended_and_the_others_are_not(steps: Any) -> None:
-    items = [{"id": "a"}, {"id": "slow", "compute": "hang"}, {"id": "b", "read": "0.3"}, {"id": "c"}]
+    items = [
+        {"id": "a"},
+        {"id": "slow", "compute": "hang"},
+        {"id": "b", "read": "0.3"},
+        {"id": "c"},
+    ]
     rows = deal(steps, items, time_limit=2.0)
-    assert {name: row["status"] for name, row in rows.items()} == {"a": "ok", "b": "ok", "c": "ok", "slow": "failed"}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "a": "ok",
+        "b": "ok",
+        "c": "ok",
+        "slow": "failed",
+    }
     assert "limit of 2 s" in rows["slow"]["reason"]
     assert nobody_is_left()
 
@@ -135,13 +148,18 @@ def test_cases_are_dealt_to_all_devices(steps: Any) -> None:
 @pytest.mark.parametrize("start", ["crash", "error"])
 def test_workers_that_do_not_get_ready_end_the_run(steps: Any, start: str) -> None:
     steps.start = start
-    with pytest.raises(WorkerError, match="SIGSEGV" if start == "crash" else "as the test wants it"):
+    with pytest.raises(
+        WorkerError, match="SIGSEGV" if start == "crash" else "as the test wants it"
+    ):
         deal(steps, [{"id": "a"}])
     assert issubclass(WorkerError, GridgateError) and nobody_is_left()
 
 
 def test_ctrl_c_finishes_what_is_being_written_and_leaves_nobody(steps: Any) -> None:
-    items = [{"id": "first", "write": "1.0"}, *({"id": f"case_{number}", "compute": "0.2"} for number in range(200))]
+    items = [
+        {"id": "first", "write": "1.0"},
+        *({"id": f"case_{number}", "compute": "0.2"} for number in range(200)),
+    ]
     rows: dict[str, Any] = {}
 
     def report(kind: str, name: str, more: Any) -> None:
@@ -162,7 +180,7 @@ def test_a_parent_that_is_killed_takes_its_workers_along(steps: Any, tmp_path: P
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from steps_of_the_test import Steps\n"
-        "from gridgate.pipeline.dealing import Dealer\n"
+        "from gridgate.pipeline.batch.workers.pool import Dealer\n"
         "items = [{'id': str(n), 'image': 'x', 'compute': '0.2'} for n in range(1000)]\n"
         "Dealer(Steps(sys.argv[1] + '/log'), devices=['cpu'], report=lambda *_: None).run(items)\n"
     )

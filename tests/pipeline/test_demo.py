@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gridgate.data.errors import ConfigError
-from gridgate.pipeline import demo
-from gridgate.pipeline.demo import DemoError, run_demo
+from gridgate.pipeline.cli import demo
+from gridgate.pipeline.cli.demo import DemoError, run_demo
 
 from .fake_runs import fake_evaluation, fake_predictions, fake_training, small_phantoms
 
@@ -35,7 +35,9 @@ def stand_in(**codes: int) -> tuple[list[list[str]], Play]:
             fake_evaluation(folder, Path(given["--dataset_dir"]))
         else:
             fake_predictions(folder, Path(given["--input_dir"]))
-        return subprocess.CompletedProcess(command, codes.get(name, 1 if name == "inferring" else 0))
+        return subprocess.CompletedProcess(
+            command, codes.get(name, 1 if name == "inferring" else 0)
+        )
 
     return seen, play
 
@@ -47,7 +49,7 @@ def small_demo(folder: Path) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     small_phantoms(monkeypatch)
-    monkeypatch.setattr("gridgate.pipeline.report.attention_of", lambda *_: None)
+    monkeypatch.setattr("gridgate.pipeline.reports.report.attention_of", lambda *_: None)
 
 
 def test_demo_runs_what_it_prints_and_can_run_again(
@@ -94,7 +96,9 @@ def test_demo_ends_with_an_error_when_another_case_failed(tmp_path: Path) -> Non
         demo._check_predictions(tmp_path, code=1, scans=1)
 
 
-def test_demo_leaves_folders_of_others_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_leaves_folders_of_others_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(subprocess, "run", stand_in()[1])
     (tmp_path / "training").mkdir()
     with pytest.raises(ConfigError, match="--folder"):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from gridgate.pipeline.evaluating import measure_files
-from gridgate.pipeline.overrides import user_error
+from gridgate.pipeline.evaluation.evaluate import measure_files
+from gridgate.pipeline.workflow import user_error
 
 from .small_bundle import evaluate
 
@@ -46,7 +46,9 @@ def test_dice_is_simpleitks_on_the_files(finished: Path, phantom_dataset: Path) 
         overlap.Execute(prediction, truth)
         for row in metrics(finished):
             if row["case"] == case:
-                assert float(row["dice"]) == pytest.approx(overlap.GetDiceCoefficient(int(row["value"])), abs=1e-6)
+                assert float(row["dice"]) == pytest.approx(
+                    overlap.GetDiceCoefficient(int(row["value"])), abs=1e-6
+                )
 
 
 def test_summary_holds_the_means(finished: Path) -> None:
@@ -58,7 +60,9 @@ def test_summary_holds_the_means(finished: Path) -> None:
         assert summary["labels"][label]["dice"]["std"] == pytest.approx(np.std(values))
 
 
-def test_a_label_stored_in_another_axis_order_measures_the_same(phantom_dataset: Path, tmp_path: Path) -> None:
+def test_a_label_stored_in_another_axis_order_measures_the_same(
+    phantom_dataset: Path, tmp_path: Path
+) -> None:
     truth = phantom_dataset / "labelsTr" / "phantom_000.nii.gz"
     mask = np.roll(np.asarray(nib.load(truth).dataobj, dtype=np.uint8), (2, -1, 1), axis=(0, 1, 2))
     nib.save(nib.Nifti1Image(mask, nib.load(truth).affine), tmp_path / "mask.nii.gz")
@@ -94,11 +98,15 @@ def test_a_broken_image_costs_only_its_case(phantom_dataset: Path, tmp_path: Pat
     assert "phantom_002" in str(user_error(caught.value))
     summary = json.loads((tmp_path / "output" / "summary.json").read_text())
     assert set(summary["failed"]) == {"phantom_002", "phantom_003"}
-    assert {row["case"] for row in metrics(tmp_path / "output")} == {f"phantom_00{i}" for i in (0, 1, 4, 5)}
+    assert {row["case"] for row in metrics(tmp_path / "output")} == {
+        f"phantom_00{i}" for i in (0, 1, 4, 5)
+    }
 
 
 @pytest.mark.parametrize("part", ["imagesTr", "labelsTr"])
-def test_masks_never_go_over_the_datasets_own_files(phantom_dataset: Path, tmp_path: Path, part: str) -> None:
+def test_masks_never_go_over_the_datasets_own_files(
+    phantom_dataset: Path, tmp_path: Path, part: str
+) -> None:
     dataset = tmp_path / "dataset"
     shutil.copytree(phantom_dataset, dataset)
     before = {path.name: path.read_bytes() for path in (dataset / part).iterdir()}

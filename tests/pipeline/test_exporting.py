@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from gridgate.bundles.new_bundle import new_bundle
 from gridgate.networks import build
-from gridgate.pipeline.cli import main
+from gridgate.pipeline.cli.main import main
+from gridgate.pipeline.plans.new_bundle import new_bundle
 
 OPTIONS = {"form": "later", "filters": [4, 6, 8], "deep_supervision": True}
 
@@ -15,16 +15,23 @@ OPTIONS = {"form": "later", "filters": [4, 6, 8], "deep_supervision": True}
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     """A small UNet++ with random weights: bundle/ and model.pt."""
-    settings = {"roi_size": [16, 16, 24], **{f"network::{key}": value for key, value in OPTIONS.items()}}
+    settings = {
+        "roi_size": [16, 16, 24],
+        **{f"network::{key}": value for key, value in OPTIONS.items()},
+    }
     new_bundle("unet_plus_plus", "msd_hippocampus", tmp_path / "bundle", settings=settings)
     torch.manual_seed(0)
-    torch.save(build("unet_plus_plus", out_channels=3, **OPTIONS).state_dict(), tmp_path / "model.pt")
+    torch.save(
+        build("unet_plus_plus", out_channels=3, **OPTIONS).state_dict(), tmp_path / "model.pt"
+    )
     return tmp_path
 
 
 def wanted(folder: Path, depth: int | None) -> tuple[torch.Tensor, torch.Tensor]:
     """A window, and the logits of the network or of one head of the whole network for it."""
-    network = build("unet_plus_plus", out_channels=3, **OPTIONS, inference=depth or "ensemble").eval()
+    network = build(
+        "unet_plus_plus", out_channels=3, **OPTIONS, inference=depth or "ensemble"
+    ).eval()
     network.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
     window = torch.rand(1, 1, 16, 16, 24)
     with torch.no_grad():
@@ -45,14 +52,20 @@ def test_the_file_gives_the_networks_output(suffix: str, depth: int | None, bund
     elif suffix == ".pt2":
         program = torch.export.load(output)
         found = program.module()(window)
-        whole = sum(p.numel() for p in build("unet_plus_plus", out_channels=3, **OPTIONS).parameters())
+        whole = sum(
+            p.numel() for p in build("unet_plus_plus", out_channels=3, **OPTIONS).parameters()
+        )
         count = sum(p.numel() for p in program.state_dict.values())
-        assert count == whole if depth is None else count < whole / 2  # nodes beyond are not in the file
+        assert (
+            count == whole if depth is None else count < whole / 2
+        )  # nodes beyond are not in the file
     else:
         session = onnxruntime.InferenceSession(output)
         found = torch.from_numpy(session.run(["pred"], {"image": window.numpy()})[0])
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    assert sorted(path.name for path in bundle.iterdir()) == sorted(["bundle", "model.pt", output.name])
+    assert sorted(path.name for path in bundle.iterdir()) == sorted(
+        ["bundle", "model.pt", output.name]
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,16 +79,29 @@ def test_the_file_gives_the_networks_output(suffix: str, depth: int | None, bund
 def test_what_cannot_be_written_is_told(
     output: str, more: list[str], told: str, bundle: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    words = ["export", str(bundle / "bundle"), str(bundle / "model.pt"), str(bundle / output), *more]
+    words = [
+        "export",
+        str(bundle / "bundle"),
+        str(bundle / "model.pt"),
+        str(bundle / output),
+        *more,
+    ]
     assert main(words) == 1
     assert told in capsys.readouterr().err and not (bundle / output).exists()
 
 
-def test_networks_without_pruning_or_torchscript_say_so(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_networks_without_pruning_or_torchscript_say_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     settings = {"network::init_filters": 8, "roi_size": [16, 16, 16]}
     new_bundle("MedNeXt", "msd_hippocampus", tmp_path / "bundle", settings=settings)
     torch.save(build("MedNeXt", out_channels=3, init_filters=8).state_dict(), tmp_path / "model.pt")
-    words = ["export", str(tmp_path / "bundle"), str(tmp_path / "model.pt"), str(tmp_path / "model.ts")]
+    words = [
+        "export",
+        str(tmp_path / "bundle"),
+        str(tmp_path / "model.pt"),
+        str(tmp_path / "model.ts"),
+    ]
     assert main([*words, "--depth", "2"]) == 1
     assert "only networks of the UNet++ family" in capsys.readouterr().err
     assert main(words) == 1

@@ -10,18 +10,28 @@ import SimpleITK as sitk
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from gridgate.data.phantom import PHANTOM_LABELS, make_phantom
-from gridgate.pipeline.figures import case_figure, dice_figure, label_colour, loss_figure, png
-from gridgate.pipeline.views import PLANES, View, telling_slice
+from gridgate.data.phantom.phantom import PHANTOM_LABELS, make_phantom
+from gridgate.pipeline.reports.figures import (
+    case_figure,
+    dice_figure,
+    label_colour,
+    loss_figure,
+    png,
+)
+from gridgate.pipeline.reports.slices import PLANES, View, telling_slice
 
 
-def landmark_volume(axcodes: str, where: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+def landmark_volume(
+    axcodes: str, where: tuple[float, float, float]
+) -> tuple[np.ndarray, np.ndarray]:
     """20 x 30 x 40 voxels in RAS, one of them 1, at shares of the way right, front, head; as axcodes."""
     array = np.zeros((20, 30, 40), dtype=np.uint8)
     i, j, k = (int(share * (size - 1)) for share, size in zip(where, array.shape, strict=True))
     array[i, j, k] = 1
     image = nib.Nifti1Image(array, np.diag([2.0, 3.0, 5.0, 1.0]))
-    turn = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(axcodes))
+    turn = nib.orientations.ornt_transform(
+        nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(axcodes)
+    )
     stored = image.as_reoriented(turn)
     assert "".join(nib.aff2axcodes(stored.affine)) == axcodes
     return np.asarray(stored.dataobj), stored.affine
@@ -48,7 +58,9 @@ def test_patient_is_seen_as_a_radiologist_sees_him(axcodes: str) -> None:
 
 
 @pytest.mark.parametrize("axcodes", ["LPS", "PIR"])
-def test_axial_picture_is_what_simpleitk_shows_of_an_lps_volume(axcodes: str, tmp_path: Path) -> None:
+def test_axial_picture_is_what_simpleitk_shows_of_an_lps_volume(
+    axcodes: str, tmp_path: Path
+) -> None:
     """An LPS array's slice, first row on top, is the axial view: another way to the same pixels."""
     phantom = make_phantom(3, shape=(40, 36, 20), orientation=axcodes)
     path = tmp_path / "phantom.nii.gz"
@@ -105,7 +117,9 @@ def test_case_figure_takes_any_number_of_labels_and_a_flat_volume() -> None:
     array = (np.arange(30 * 20 * 3) % 26).reshape(30, 20, 3).astype(np.uint8)
     affine = np.diag([1.0, 1.0, 8.0, 1.0])
     view = View.of(array, affine)
-    content = png(case_figure(View.of(array * 10.0, affine), view, truth=view, labels=labels, name="flat"))
+    content = png(
+        case_figure(View.of(array * 10.0, affine), view, truth=view, labels=labels, name="flat")
+    )
     assert content.startswith(b"\x89PNG")
 
 
@@ -123,7 +137,10 @@ def test_curves_follow_the_table() -> None:
     (line,) = loss_figure(rows).axes[0].lines
     np.testing.assert_allclose(line.get_xydata(), [[10, 1.9], [20, 1.8], [30, 1.7]])
     figure = dice_figure(rows, dark=True)
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["liver", "mean"]
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
+        "liver",
+        "mean",
+    ]
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [0.1, 0.2, 0.3])
 
 

@@ -17,7 +17,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from gridgate.data.phantom import make_phantom
+from gridgate.data.phantom.phantom import make_phantom
 
 from .small_bundle import CONFIGS, NETWORK
 
@@ -38,17 +38,24 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scans")
     for number, name in enumerate(GOOD):
         phantom = make_phantom(
-            number, shape=(40, 40, 36), spacing=(9.0, 9.0, 7.0), orientation=("LPS", "RAS", "PIR")[number % 3]
+            number,
+            shape=(40, 40, 36),
+            spacing=(9.0, 9.0, 7.0),
+            orientation=("LPS", "RAS", "PIR")[number % 3],
         )
         nib.save(
-            nib.Nifti1Image(np.rint(phantom.image).astype(np.int16), phantom.grid.affine), folder / f"{name}.nii.gz"
+            nib.Nifti1Image(np.rint(phantom.image).astype(np.int16), phantom.grid.affine),
+            folder / f"{name}.nii.gz",
         )
     whole = (folder / "good_00.nii.gz").read_bytes()
     (folder / "bad_cut_off.nii.gz").write_bytes(whole[: len(whole) // 2])
     hole = np.zeros((9, 9, 9), np.float32)
     hole[3, 4, 5] = np.nan
     nib.save(nib.Nifti1Image(hole, np.eye(4)), folder / "bad_nan.nii.gz")
-    nib.save(nib.Nifti1Image(np.zeros((9, 9, 9, 3), np.int16), np.eye(4)), folder / "bad_four_axes.nii.gz")
+    nib.save(
+        nib.Nifti1Image(np.zeros((9, 9, 9, 3), np.int16), np.eye(4)),
+        folder / "bad_four_axes.nii.gz",
+    )
     (folder / "bad_text.nii.gz").write_bytes(gzip.compress(b"no image " * 100))
     (folder / "bad_empty.nii.gz").touch()
     (folder / "bad_forbidden.nii.gz").write_bytes(whole)
@@ -58,10 +65,27 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(scans: Path, output: Path, *more: str) -> list[str]:
     settings = {**{key: value for key, value in NETWORK.items() if key != "device"}, "overlap": 0.5}
-    words = [sys.executable, "-m", "monai.bundle", "run", "inferring", "--config_file", str(CONFIGS / "inference.yaml")]
+    words = [
+        sys.executable,
+        "-m",
+        "monai.bundle",
+        "run",
+        "inferring",
+        "--config_file",
+        str(CONFIGS / "inference.yaml"),
+    ]
     for key, value in settings.items():
         words += [f"--{key}", json.dumps(value) if not isinstance(value, bool) else str(value)]
-    words += ["--input_dir", str(scans), "--output_dir", str(output), "--load_pretrain", "False", "--device", "cpu"]
+    words += [
+        "--input_dir",
+        str(scans),
+        "--output_dir",
+        str(output),
+        "--load_pretrain",
+        "False",
+        "--device",
+        "cpu",
+    ]
     # root may read everything; here it may not
     if os.geteuid() == 0 and shutil.which("setpriv"):
         words = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", *words]
@@ -71,7 +95,9 @@ def command(scans: Path, output: Path, *more: str) -> list[str]:
 def start(words: list[str], folder: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     log = open(folder / "log", "ab")  # noqa: SIM115
-    return subprocess.Popen(words, cwd=folder, stdout=log, stderr=log, env=environment, start_new_session=True)
+    return subprocess.Popen(
+        words, cwd=folder, stdout=log, stderr=log, env=environment, start_new_session=True
+    )
 
 
 def rows(output: Path) -> list[dict[str, str]]:
@@ -85,7 +111,9 @@ def rows(output: Path) -> list[dict[str, str]]:
 def wait_for(what: int, output: Path, process: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + 120
     while len(rows(output)) < what:
-        assert time.monotonic() < until and process.poll() is None, (output.parent / "log").read_text()
+        assert time.monotonic() < until and process.poll() is None, (
+            output.parent / "log"
+        ).read_text()
         time.sleep(0.02)
 
 
@@ -118,7 +146,11 @@ def check_all_there(scans: Path, output: Path) -> None:
     assert sorted(row["case"] for row in found) == sorted([*GOOD, *BAD]), "none lost, none twice"
     for row in found:
         if row["case"] in BAD:
-            assert row["status"] == "failed" and BAD[row["case"]] in row["reason"] and row["case"] in row["reason"]
+            assert (
+                row["status"] == "failed"
+                and BAD[row["case"]] in row["reason"]
+                and row["case"] in row["reason"]
+            )
         else:
             assert row["status"] == "ok" and row["reason"] == ""
             scan, mask = nib.load(scans / f"{row['case']}.nii.gz"), nib.load(output / row["output"])
@@ -139,13 +171,17 @@ def test_killed_half_way_and_started_again(scans: Path, watched: Path, tmp_path:
     process = start(command(scans, watched), tmp_path)
     assert process.wait(timeout=120) == 1, (tmp_path / "log").read_text()
     check_all_there(scans, watched)
-    again = {name for name, time_ns in early.items() if (watched / name).stat().st_mtime_ns != time_ns}
+    again = {
+        name for name, time_ns in early.items() if (watched / name).stat().st_mtime_ns != time_ns
+    }
     assert not again & done, "what was done is not done again"
     assert "6 of 20 cases failed" in (tmp_path / "log").read_text()
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(scans: Path, watched: Path, tmp_path: Path) -> None:
+def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(
+    scans: Path, watched: Path, tmp_path: Path
+) -> None:
     process = start(command(scans, watched), tmp_path)
     wait_for(8, watched, process)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to every process of the command
@@ -163,7 +199,9 @@ def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(scans: Path, watched: Pat
 
 def mounted(folder: Path, options: str) -> Iterator[Path]:
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True
+    )
     if done.returncode:
         pytest.skip(f"cannot mount a tmpfs here: {done.stderr.decode().strip()}")
     yield folder
@@ -181,7 +219,9 @@ def read_only_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_a_full_disk_ends_the_run_with_its_reason(scans: Path, small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_ends_the_run_with_its_reason(
+    scans: Path, small_disk: Path, tmp_path: Path
+) -> None:
     process = start(command(scans, small_disk / "masks"), tmp_path)
     assert process.wait(timeout=120) == 1
     log = (tmp_path / "log").read_text()
@@ -191,18 +231,25 @@ def test_a_full_disk_ends_the_run_with_its_reason(scans: Path, small_disk: Path,
     for line in (small_disk / "masks" / "cases.csv").read_text().splitlines(keepends=True):
         assert line.endswith("\n"), "no half row"
     done = {row["output"] for row in rows(small_disk / "masks") if row["status"] == "ok"}
-    assert done <= {path.name for path in (small_disk / "masks").iterdir()} and len(done) < len(GOOD)
+    assert done <= {path.name for path in (small_disk / "masks").iterdir()} and len(done) < len(
+        GOOD
+    )
     subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
     process = start(command(scans, small_disk / "masks"), tmp_path)
     assert process.wait(timeout=120) == 1
     check_all_there(scans, small_disk / "masks")
 
 
-def test_a_read_only_folder_is_refused_at_once(scans: Path, read_only_disk: Path, tmp_path: Path) -> None:
+def test_a_read_only_folder_is_refused_at_once(
+    scans: Path, read_only_disk: Path, tmp_path: Path
+) -> None:
     process = start(command(scans, read_only_disk), tmp_path)
     assert process.wait(timeout=60) == 1
     log = (tmp_path / "log").read_text()
-    assert f"error: {read_only_disk}: cannot write here (Read-only file system)" in log and "Traceback" not in log
+    assert (
+        f"error: {read_only_disk}: cannot write here (Read-only file system)" in log
+        and "Traceback" not in log
+    )
 
 
 def test_two_runs_do_not_write_into_one_folder(scans: Path, tmp_path: Path) -> None:

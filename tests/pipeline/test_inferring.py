@@ -15,11 +15,11 @@ import SimpleITK as sitk
 import torch
 
 from gridgate.data.errors import CheckpointError, ConfigError
-from gridgate.data.phantom_dataset import write_phantom_scans
+from gridgate.data.phantom.dataset import write_phantom_scans
 from gridgate.networks import build
 from gridgate.pipeline import CasesFailedError
-from gridgate.pipeline.overrides import user_error
-from gridgate.transforms.slabs import ScoreSlabs
+from gridgate.pipeline.workflow import user_error
+from gridgate.transforms.restore.slabs import ScoreSlabs
 
 from .small_bundle import CONFIGS, NETWORK, infer
 
@@ -90,7 +90,9 @@ def test_every_file_has_a_row_and_each_reason_names_its_file(finished: Path, sca
     for name, row in bad.items():
         assert name in row["reason"] and "unexpected" not in row["reason"], row["reason"]
         assert row["output"] == ""
-    assert sorted(path.name for path in finished.iterdir()) == sorted(["cases.csv", *(f"{n}.nii.gz" for n in GOOD)])
+    assert sorted(path.name for path in finished.iterdir()) == sorted(
+        ["cases.csv", *(f"{n}.nii.gz" for n in GOOD)]
+    )
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -103,7 +105,10 @@ def test_masks_lie_in_the_scans_own_grid(finished: Path, scans: Path, name: str)
         ours, our_code = getattr(mask, f"get_{form}")(coded=True)
         assert our_code == code
         np.testing.assert_array_equal(ours, affine)
-    a, b = sitk.ReadImage(str(scans / f"{name}.nii.gz")), sitk.ReadImage(str(finished / f"{name}.nii.gz"))
+    a, b = (
+        sitk.ReadImage(str(scans / f"{name}.nii.gz")),
+        sitk.ReadImage(str(finished / f"{name}.nii.gz")),
+    )
     assert a.GetSize() == b.GetSize()
     for part in ("GetSpacing", "GetOrigin", "GetDirection"):
         np.testing.assert_allclose(getattr(b, part)(), getattr(a, part)(), atol=1e-6)
@@ -118,14 +123,21 @@ def test_volumes_and_seconds_are_in_the_table(finished: Path) -> None:
             assert int(row[f"{organ}_voxels"]) == (voxels == value).sum()
             millilitres = (voxels == value).sum() * np.prod(mask.header.get_zooms()) / 1000
             assert float(row[f"{organ}_ml"]) == pytest.approx(millilitres, rel=1e-4, abs=1e-3)
-        stages = [float(row[f"{stage}_s"]) for stage in ("read", "resample", "forward", "restore", "write")]
+        stages = [
+            float(row[f"{stage}_s"])
+            for stage in ("read", "resample", "forward", "restore", "write")
+        ]
         assert min(stages) >= 0 and sum(stages) == pytest.approx(float(row["total_s"]), abs=0.01)
 
 
-def test_started_again_it_only_tries_what_failed(finished: Path, scans: Path, model: Path, tmp_path: Path) -> None:
+def test_started_again_it_only_tries_what_failed(
+    finished: Path, scans: Path, model: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "again"
     shutil.copytree(finished, folder)
-    (folder / "scan_1001.nii.gz").unlink()  # as if killed between the row and the mask: it must come again
+    (
+        folder / "scan_1001.nii.gz"
+    ).unlink()  # as if killed between the row and the mask: it must come again
     before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.nii.gz")}
     time.sleep(0.01)
     failing(scans, folder, model)
@@ -134,7 +146,9 @@ def test_started_again_it_only_tries_what_failed(finished: Path, scans: Path, mo
     assert table(folder).keys() == table(finished).keys()
 
 
-def test_a_torn_table_loses_no_case(finished: Path, scans: Path, model: Path, tmp_path: Path) -> None:
+def test_a_torn_table_loses_no_case(
+    finished: Path, scans: Path, model: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "torn"
     shutil.copytree(finished, folder)
     text = (folder / "cases.csv").read_text()
@@ -180,7 +194,7 @@ def test_one_file_and_good_scans_only(scans: Path, tmp_path: Path) -> None:
 def test_running_out_of_memory_is_one_cases_failure(
     scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gridgate.pipeline.sliding_window import SlidingWindow
+    from gridgate.pipeline.inference.sliding_window import SlidingWindow
 
     original, calls = SlidingWindow.slabs, []
 
@@ -193,14 +207,16 @@ def test_running_out_of_memory_is_one_cases_failure(
     monkeypatch.setattr(SlidingWindow, "slabs", once)
     failing(scans, tmp_path, None)
     found = table(tmp_path)
-    assert found["scan_1000"]["status"] == "failed" and "out of memory" in found["scan_1000"]["reason"]
+    assert (
+        found["scan_1000"]["status"] == "failed" and "out of memory" in found["scan_1000"]["reason"]
+    )
     assert found["scan_1001"]["status"] == "ok"
 
 
 def test_a_mask_of_other_weights_does_not_outlive_its_cases_failure(
     finished: Path, scans: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gridgate.pipeline.sliding_window import SlidingWindow
+    from gridgate.pipeline.inference.sliding_window import SlidingWindow
 
     folder = tmp_path / "masks"
     shutil.copytree(finished, folder)
@@ -251,7 +267,9 @@ def test_a_scan_that_has_changed_is_not_done_and_one_that_has_moved_is(
     assert nib.load(folder / "a.nii.gz").shape == nib.load(scans / "scan_1001.nii.gz").shape
 
 
-def test_what_an_earlier_run_left_beside_a_mask_does_not_outlive_it(scans: Path, model: Path, tmp_path: Path) -> None:
+def test_what_an_earlier_run_left_beside_a_mask_does_not_outlive_it(
+    scans: Path, model: Path, tmp_path: Path
+) -> None:
     scan = scans / "scan_1000.nii.gz"
     infer(scan, tmp_path, checkpoint=str(model), probabilities=["liver"])
     beside = tmp_path / "probabilities" / "liver" / "scan_1000.nii.gz"
@@ -260,7 +278,9 @@ def test_what_an_earlier_run_left_beside_a_mask_does_not_outlive_it(scans: Path,
     assert (tmp_path / "scan_1000.nii.gz").is_file() and not beside.exists()
 
 
-def test_a_table_that_a_spreadsheet_has_saved_is_read(scans: Path, model: Path, tmp_path: Path) -> None:
+def test_a_table_that_a_spreadsheet_has_saved_is_read(
+    scans: Path, model: Path, tmp_path: Path
+) -> None:
     scan = scans / "scan_1000.nii.gz"
     infer(scan, tmp_path, checkpoint=str(model))
     before = (tmp_path / "scan_1000.nii.gz").stat().st_mtime_ns
@@ -280,6 +300,8 @@ def test_a_file_name_that_is_not_utf8(scans: Path, tmp_path: Path) -> None:
     shutil.copy(scans / "scan_1000.nii.gz", folder / name)
     infer(folder, tmp_path / "masks", load_pretrain=False)
     infer(folder, tmp_path / "masks", load_pretrain=False)
-    (row,) = table(tmp_path / "masks").values()  # an id that any system and any reader of the table can hold
+    (row,) = table(
+        tmp_path / "masks"
+    ).values()  # an id that any system and any reader of the table can hold
     assert row["case"] == "caf_" and row["input"].endswith(name)
     assert (tmp_path / "masks" / "caf_.nii.gz").is_file()

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 import torch
 from numpy.typing import NDArray
 
-from gridgate.data.phantom_dataset import write_phantom_scans
+from gridgate.data.phantom.dataset import write_phantom_scans
 
 from .small_bundle import infer
 from .test_inferring import weights
@@ -38,7 +38,13 @@ def dicom(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with zipfile.ZipFile(folder / "scans" / "zipped.zip", "w") as archive:
         for path in sorted(series.iterdir()):
             archive.write(path, f"some/where/{path.name}")
-    infer(folder / "scans", folder / "masks", load_pretrain=False, dicom_seg=True, probabilities=["spleen"])
+    infer(
+        folder / "scans",
+        folder / "masks",
+        load_pretrain=False,
+        dicom_seg=True,
+        probabilities=["spleen"],
+    )
     return folder
 
 
@@ -50,9 +56,15 @@ def series_of(folder: Path) -> sitk.Image:
 
 def test_each_series_has_its_mask_in_its_own_grid(dicom: Path) -> None:
     found = table(dicom / "masks")
-    assert {name for name, row in found.items() if row["status"] == "ok"} == {"patient/CT", "three", "zipped"}
+    assert {name for name, row in found.items() if row["status"] == "ok"} == {
+        "patient/CT",
+        "three",
+        "zipped",
+    }
     passed = [row for row in found.values() if row["status"] == "passed over"]
-    assert len(passed) == 2 and all("a segmentation (SEG), not a scan" in row["reason"] for row in passed)
+    assert len(passed) == 2 and all(
+        "a segmentation (SEG), not a scan" in row["reason"] for row in passed
+    )
     scan = series_of(dicom / "scans" / "patient" / "CT")
     for name in ("patient/CT", "zipped"):
         mask = sitk.ReadImage(str(dicom / "masks" / f"{name}.nii.gz"))
@@ -60,7 +72,8 @@ def test_each_series_has_its_mask_in_its_own_grid(dicom: Path) -> None:
         for part in ("GetSpacing", "GetOrigin", "GetDirection"):
             np.testing.assert_allclose(getattr(mask, part)(), getattr(scan, part)(), atol=1e-3)
     a, b = (
-        sitk.GetArrayFromImage(sitk.ReadImage(str(dicom / "masks" / f"{n}.nii.gz"))) for n in ("patient/CT", "zipped")
+        sitk.GetArrayFromImage(sitk.ReadImage(str(dicom / "masks" / f"{n}.nii.gz")))
+        for n in ("patient/CT", "zipped")
     )
     np.testing.assert_array_equal(a, b)
 
@@ -90,7 +103,9 @@ def test_dicom_seg_holds_the_mask(dicom: Path) -> None:
     )
     for segment in written.SegmentSequence:
         value = ORGANS.index(segment.SegmentLabel) + 1
-        np.testing.assert_array_equal(pixels[..., int(segment.SegmentNumber) - 1] > 0, mask == value)
+        np.testing.assert_array_equal(
+            pixels[..., int(segment.SegmentNumber) - 1] > 0, mask == value
+        )
     assert (pixels.sum(-1) == (mask > 0)).all(), "nothing of the mask is missing"
 
 
@@ -126,17 +141,32 @@ def test_folders_in_folders_and_lists(tmp_path: Path) -> None:
 def test_an_ensemble_of_checkpoints_and_a_region(tmp_path: Path) -> None:
     scans = write_phantom_scans(tmp_path / "scans", cases=1, broken=False)
     models = [str(weights(tmp_path / f"{seed}.pt", seed=seed)) for seed in (0, 1)]
-    for name, checkpoint in (("one", models[0]), ("other", models[1]), ("both", models), ("twice", [models[0]] * 2)):
+    for name, checkpoint in (
+        ("one", models[0]),
+        ("other", models[1]),
+        ("both", models),
+        ("twice", [models[0]] * 2),
+    ):
         infer(scans, tmp_path / name, checkpoint=checkpoint)
     masks = {
-        name: np.asarray(nib.load(tmp_path / name / "scan_1000.nii.gz").dataobj) for name in ("one", "other", "both")
+        name: np.asarray(nib.load(tmp_path / name / "scan_1000.nii.gz").dataobj)
+        for name in ("one", "other", "both")
     }
     assert (masks["both"] != masks["one"]).any() and (masks["both"] != masks["other"]).any()
     assert "+" in table(tmp_path / "both")["scan_1000"]["checkpoint"]
     affine = nib.load(scans / "scan_1000.nii.gz").affine
     shape = masks["one"].shape
-    corners = nib.affines.apply_affine(affine, [[0, 0, 0], [shape[0] - 1, shape[1] - 1, shape[2] / 4]]).tolist()
-    infer(scans, tmp_path / "part", checkpoint=models[0], region=corners, body_threshold=None, spacing=[5.0] * 3)
+    corners = nib.affines.apply_affine(
+        affine, [[0, 0, 0], [shape[0] - 1, shape[1] - 1, shape[2] / 4]]
+    ).tolist()
+    infer(
+        scans,
+        tmp_path / "part",
+        checkpoint=models[0],
+        region=corners,
+        body_threshold=None,
+        spacing=[5.0] * 3,
+    )
     row = table(tmp_path / "part")["scan_1000"]
     assert int(row["windows_skipped"]) > 0
     part = np.asarray(nib.load(tmp_path / "part" / "scan_1000.nii.gz").dataobj)
@@ -150,7 +180,9 @@ def test_a_compiled_network_gives_the_same_masks() -> None:
     from gridgate.pipeline import SlidingWindow
 
     torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Conv3d(1, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv3d(4, 3, 1)).eval()
+    network = torch.nn.Sequential(
+        torch.nn.Conv3d(1, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv3d(4, 3, 1)
+    ).eval()
     image = torch.randn(1, 1, 40, 20, 20)
     plain = SlidingWindow((16, 16, 16), amp=False)(image, network)
     compiled = SlidingWindow((16, 16, 16), amp=False, compile=True)(image, network)

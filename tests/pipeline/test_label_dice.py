@@ -9,12 +9,14 @@ from monai.data import MetaTensor
 from monai.metrics import DiceMetric
 from monai.networks.utils import one_hot
 
-from gridgate.pipeline.label_dice import MEAN_DICE, LabelDice, dice_name
+from gridgate.pipeline.training.label_dice import MEAN_DICE, LabelDice, dice_name
 
 LABELS = ["background", "liver", "spleen", "aorta"]
 
 
-def blobs(seed: int, *, batch: int = 1, size: int = 6, values: tuple[int, ...] = (0, 1, 2, 3)) -> torch.Tensor:
+def blobs(
+    seed: int, *, batch: int = 1, size: int = 6, values: tuple[int, ...] = (0, 1, 2, 3)
+) -> torch.Tensor:
     chance = torch.Generator().manual_seed(seed)
     picked = torch.randint(len(values), (batch, 1, size, size, size), generator=chance)
     return torch.tensor(values)[picked].float()
@@ -22,7 +24,12 @@ def blobs(seed: int, *, batch: int = 1, size: int = 6, values: tuple[int, ...] =
 
 def logits(prediction: torch.Tensor) -> torch.Tensor:
     """Logits, noise included, of which the prediction is the largest."""
-    noise = torch.rand(len(prediction), len(LABELS), *prediction.shape[2:], generator=torch.Generator().manual_seed(9))
+    noise = torch.rand(
+        len(prediction),
+        len(LABELS),
+        *prediction.shape[2:],
+        generator=torch.Generator().manual_seed(9),
+    )
     return one_hot(prediction, num_classes=len(LABELS)) * 2 + noise
 
 
@@ -97,7 +104,9 @@ def test_metatensors_and_whole_numbers_are_the_same() -> None:
 
 def test_through_an_engine() -> None:
     batches = [(blobs(1), blobs(2)), (blobs(3, values=(0, 1, 2)), blobs(4, values=(0, 1, 2)))]
-    engine = Engine(lambda _, batch: {"pred": logits(batch[0]), "label": batch[1], "image": batch[0]})
+    engine = Engine(
+        lambda _, batch: {"pred": logits(batch[0]), "label": batch[1], "image": batch[0]}
+    )
     LabelDice(LABELS).attach(engine, MEAN_DICE)
     for _ in range(2):  # the second epoch starts anew
         metrics = engine.run(batches, max_epochs=1).metrics

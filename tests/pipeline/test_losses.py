@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gridgate.data.errors import ConfigError
-from gridgate.pipeline.losses import (
+from gridgate.pipeline.training.losses import (
     LOSSES,
     SorensenDiceLoss,
     build_loss,
@@ -50,11 +50,15 @@ def dice_terms(logits: Tensor, labels: Tensor, *, squared: bool, batch: bool) ->
 def test_sorensen_dice_by_hand() -> None:
     """Two voxels, two classes, p of the foreground 0.75 and 0.5, labels 1 and 0."""
     foreground = torch.tensor([0.75, 0.5], dtype=torch.float64)
-    logits = torch.stack([torch.zeros(2, dtype=torch.float64), torch.log(foreground / (1 - foreground))])
+    logits = torch.stack(
+        [torch.zeros(2, dtype=torch.float64), torch.log(foreground / (1 - foreground))]
+    )
     logits, labels = logits.reshape(1, 2, 2, 1, 1), torch.tensor([1, 0]).reshape(1, 1, 2, 1, 1)
     dice_1 = 2 * 0.75 / (0.75**2 + 0.5**2 + 1)
     dice_0 = 2 * 0.5 / (0.25**2 + 0.5**2 + 1)
-    assert SorensenDiceLoss()(logits, labels).item() == pytest.approx(1 - (dice_0 + dice_1) / 2, abs=1e-5)
+    assert SorensenDiceLoss()(logits, labels).item() == pytest.approx(
+        1 - (dice_0 + dice_1) / 2, abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("batch", [False, True])
@@ -82,9 +86,13 @@ def test_dice_ce_is_the_formula(background: bool, squared: bool, batch: bool) ->
         ce_weight=2.0,
         label_smoothing=0.1,
     )
-    dice = dice_terms(logits, labels, squared=squared, batch=batch)[..., 0 if background else 1 :].mean()
+    dice = dice_terms(logits, labels, squared=squared, batch=batch)[
+        ..., 0 if background else 1 :
+    ].mean()
     entropy = functional.cross_entropy(logits, labels[:, 0], label_smoothing=0.1)
-    assert loss(logits, labels).item() == pytest.approx((0.5 * dice + 2.0 * entropy).item(), rel=CLOSE)
+    assert loss(logits, labels).item() == pytest.approx(
+        (0.5 * dice + 2.0 * entropy).item(), rel=CLOSE
+    )
 
 
 def test_the_presets_are_the_papers() -> None:
@@ -102,13 +110,17 @@ def test_one_channel_is_binary(make: Any) -> None:
     logits, labels = sample(1)
     dice = dice_terms(logits, labels, squared=make is dice_ce, batch=make is dice_ce_nnunet).mean()
     entropy = functional.binary_cross_entropy_with_logits(logits, labels.double())
-    assert make(sigmoid=True)(logits, labels).item() == pytest.approx((dice + entropy).item(), rel=CLOSE)
+    assert make(sigmoid=True)(logits, labels).item() == pytest.approx(
+        (dice + entropy).item(), rel=CLOSE
+    )
 
 
 def test_class_weights() -> None:
     logits, labels = sample(3)
     weights = [0.2, 1.0, 3.0]
-    terms = dice_terms(logits, labels, squared=True, batch=False) * torch.tensor(weights, dtype=torch.float64)
+    terms = dice_terms(logits, labels, squared=True, batch=False) * torch.tensor(
+        weights, dtype=torch.float64
+    )
     found = SorensenDiceLoss(class_weights=weights)(logits, labels).item()
     assert found == pytest.approx(terms.mean().item(), rel=1e-6)
     entropy = functional.cross_entropy(logits.float(), labels[:, 0], weight=torch.tensor(weights))
@@ -166,7 +178,11 @@ def test_half_precision_logits_are_computed_in_float32(name: str, channels: int)
     value.backward()
     assert value.dtype == torch.float32
     assert value.item() == pytest.approx(loss(half.detach().double(), labels).item(), rel=1e-4)
-    assert half.grad is not None and half.grad.dtype == torch.float16 and torch.isfinite(half.grad).all()
+    assert (
+        half.grad is not None
+        and half.grad.dtype == torch.float16
+        and torch.isfinite(half.grad).all()
+    )
 
 
 @pytest.mark.parametrize("name", list(LOSSES))
@@ -215,9 +231,15 @@ def test_deep_supervision_weights_each_output() -> None:
     for dtype in (torch.uint8, torch.int64, torch.float32):
         found = deep_supervision(inner, [1.0, 0.25])([fine, coarse], labels.to(dtype))
         assert found.item() == pytest.approx(first + 0.25 * second, rel=1e-6)
-    assert deep_supervision(inner)([fine, coarse], labels).item() == pytest.approx(first + second, rel=1e-6)
-    assert deep_supervision(inner, "exp")((fine, coarse), labels).item() == pytest.approx(first + second / 2, rel=1e-6)
-    assert deep_supervision(inner, "two")([fine, coarse], labels).item() == pytest.approx(first + second / 2, rel=1e-6)
+    assert deep_supervision(inner)([fine, coarse], labels).item() == pytest.approx(
+        first + second, rel=1e-6
+    )
+    assert deep_supervision(inner, "exp")((fine, coarse), labels).item() == pytest.approx(
+        first + second / 2, rel=1e-6
+    )
+    assert deep_supervision(inner, "two")([fine, coarse], labels).item() == pytest.approx(
+        first + second / 2, rel=1e-6
+    )
 
 
 def test_deep_supervision_of_a_plain_tensor_is_the_loss_itself() -> None:
@@ -229,7 +251,9 @@ def test_deep_supervision_of_a_plain_tensor_is_the_loss_itself() -> None:
 def test_deep_supervision_reaches_every_output() -> None:
     fine, labels = sample(2, size=(8, 8, 8))
     outputs = [fine.float().requires_grad_(), torch.randn(2, 2, 4, 4, 4, requires_grad=True)]
-    build_loss("dice_ce", deep_supervision_weights=[1.0, 0.5])(outputs, MetaTensor(labels)).backward()
+    build_loss("dice_ce", deep_supervision_weights=[1.0, 0.5])(
+        outputs, MetaTensor(labels)
+    ).backward()
     assert all(output.grad is not None and output.grad.abs().sum() > 0 for output in outputs)
 
 
@@ -240,7 +264,9 @@ def test_deep_supervision_wants_a_weight_an_output(weights: list[float]) -> None
         deep_supervision(SorensenDiceLoss(), weights)([fine, fine], labels)
 
 
-@pytest.mark.parametrize(("weights", "text"), [("expo", "same, exp, two"), ([], "one number"), ([1, -1], "0 or more")])
+@pytest.mark.parametrize(
+    ("weights", "text"), [("expo", "same, exp, two"), ([], "one number"), ([1, -1], "0 or more")]
+)
 def test_impossible_deep_supervision_weights(weights: Any, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         deep_supervision(SorensenDiceLoss(), weights)
@@ -248,10 +274,16 @@ def test_impossible_deep_supervision_weights(weights: Any, text: str) -> None:
 
 def test_build_loss_passes_options_and_names_what_it_does_not_know() -> None:
     logits, labels = sample(3)
-    assert torch.equal(build_loss("dice_ce", squared=False)(logits, labels), dice_ce(squared=False)(logits, labels))
-    with pytest.raises(ConfigError, match=r"'dice_cee' \(did you mean 'dice_ce'\?\).*sorensen_dice, dice_ce"):
+    assert torch.equal(
+        build_loss("dice_ce", squared=False)(logits, labels), dice_ce(squared=False)(logits, labels)
+    )
+    with pytest.raises(
+        ConfigError, match=r"'dice_cee' \(did you mean 'dice_ce'\?\).*sorensen_dice, dice_ce"
+    ):
         build_loss("dice_cee")
-    with pytest.raises(ConfigError, match=r"'label_smooting' \(did you mean 'label_smoothing'\?\).*class_weights"):
+    with pytest.raises(
+        ConfigError, match=r"'label_smooting' \(did you mean 'label_smoothing'\?\).*class_weights"
+    ):
         build_loss("dice_ce", label_smooting=0.1)
 
 
@@ -276,7 +308,9 @@ def test_channels_and_shapes_are_checked() -> None:
         dice_ce()(logits[:, :1], labels)
     with pytest.raises(ConfigError, match=r"3 output channel.*sigmoid=True"):
         dice_ce(sigmoid=True)(logits, labels)
-    with pytest.raises(ConfigError, match=r"need labels of shape \(2, 1, 6, 5, 4\), not \(2, 6, 5, 4\)"):
+    with pytest.raises(
+        ConfigError, match=r"need labels of shape \(2, 1, 6, 5, 4\), not \(2, 6, 5, 4\)"
+    ):
         dice_ce()(logits, labels[:, 0])
     for weighted in (dice_ce(class_weights=[1.0, 2.0]), SorensenDiceLoss(class_weights=[1.0, 2.0])):
         with pytest.raises(ConfigError, match="2 class_weights for 3 output channels"):

@@ -14,16 +14,20 @@ from monai.metrics import compute_average_surface_distance, compute_hausdorff_di
 from scipy import ndimage
 
 from gridgate.data.errors import ConfigError, ImageError
-from gridgate.pipeline.metrics import METRICS, LabelMetrics, case_metrics, summary
+from gridgate.pipeline.evaluation.metrics import METRICS, LabelMetrics, case_metrics, summary
 
 SPACING = (2.0, 2.5, 4.0)  # 0.02 ml a voxel
 LABELS = {"background": 0, "liver": 1, "pancreas": 2}
 
 
-def label_map(seed: int, shape: tuple[int, int, int] = (16, 14, 10), classes: int = 4) -> np.ndarray:
+def label_map(
+    seed: int, shape: tuple[int, int, int] = (16, 14, 10), classes: int = 4
+) -> np.ndarray:
     """Smooth random regions of all classes, uint8."""
     noise = np.random.default_rng(seed).normal(size=(classes, *shape))
-    return np.argmax([ndimage.gaussian_filter(channel, 1.5) for channel in noise], axis=0).astype(np.uint8)
+    return np.argmax([ndimage.gaussian_filter(channel, 1.5) for channel in noise], axis=0).astype(
+        np.uint8
+    )
 
 
 def same(first: float, second: float) -> bool:
@@ -47,13 +51,18 @@ def test_a_case_by_hand() -> None:
     assert liver.volume_reference_ml == pytest.approx(0.24)
     assert liver.volume_error_ml == pytest.approx(-0.08)
     assert liver.volume_error_percent == pytest.approx(-100 / 3)
-    # Every voxel is surface. Prediction to reference: 6 x 0, 2 x 2 mm. Back: 6 x 0, row 10: 2 x 2 mm,
-    # column 2: 3 x 2.5 mm, and the corner (10, 2), hypot(2, 2.5) away.
+    # Every voxel is surface. Prediction to reference: 6 x 0, 2 x 2 mm. Back: 6 x 0, row 10: 2 x 2
+    # mm, column 2: 3 x 2.5 mm, and the corner (10, 2), hypot(2, 2.5) away.
     corner = math.hypot(2, 2.5)
     assert liver.assd_mm == pytest.approx((2 * 2 + 2 * 2 + 3 * 2.5 + corner) / 20)
     # Rank 0.95 x 11 = 10.45 of the twelve: between 2.5 mm and the corner.
     assert liver.hd95_mm == pytest.approx(2.5 + 0.45 * (corner - 2.5))
-    assert (pancreas.label, pancreas.dice, pancreas.precision, pancreas.recall) == ("pancreas", 0.0, 0.0, 0.0)
+    assert (pancreas.label, pancreas.dice, pancreas.precision, pancreas.recall) == (
+        "pancreas",
+        0.0,
+        0.0,
+        0.0,
+    )
     assert pancreas.hd95_mm == pancreas.assd_mm == pytest.approx(8.0)
     assert pancreas.volume_error_percent == 0.0
 
@@ -94,9 +103,12 @@ def test_empty_masks() -> None:
 def test_overlap_agrees_with_simpleitk(seed: int) -> None:
     prediction, reference = label_map(seed), label_map(seed + 1000)
     overlap = sitk.LabelOverlapMeasuresImageFilter()
-    # SimpleITK's source is the reference and its target the prediction: false negatives are the reference's.
+    # SimpleITK's source is the reference and its target the prediction: false negatives are the
+    # reference's.
     overlap.Execute(sitk.GetImageFromArray(reference), sitk.GetImageFromArray(prediction))
-    for row in case_metrics(prediction, reference, labels={"a": 1, "b": 2, "c": 3}, spacing_mm=SPACING):
+    for row in case_metrics(
+        prediction, reference, labels={"a": 1, "b": 2, "c": 3}, spacing_mm=SPACING
+    ):
         assert row.dice == pytest.approx(overlap.GetDiceCoefficient(row.value))
         assert row.iou == pytest.approx(overlap.GetJaccardCoefficient(row.value))
         counts = [int((array == row.value).sum()) for array in (prediction, reference)]
@@ -111,7 +123,8 @@ def test_distances_agree_with_monai() -> None:
     prediction, reference = label_map(7), label_map(8)
     rows = case_metrics(prediction, reference, labels={"a": 1, "b": 2, "c": 3}, spacing_mm=SPACING)
     one, two = (
-        torch.from_numpy(np.stack([array == value for value in range(4)]))[None] for array in (prediction, reference)
+        torch.from_numpy(np.stack([array == value for value in range(4)]))[None]
+        for array in (prediction, reference)
     )
     hausdorff = compute_hausdorff_distance(one, two, percentile=95, spacing=SPACING)[0]
     average = compute_average_surface_distance(one, two, symmetric=True, spacing=SPACING)[0]
@@ -155,11 +168,19 @@ def test_affine_gives_what_its_spacing_gives() -> None:
 
 def test_rows_follow_the_labels_and_other_values_are_background() -> None:
     prediction, reference = label_map(3), label_map(4)
-    rows = case_metrics(prediction, reference, labels={"c": 3, "far": 900, "background": 0, "a": 1}, spacing_mm=SPACING)
+    rows = case_metrics(
+        prediction,
+        reference,
+        labels={"c": 3, "far": 900, "background": 0, "a": 1},
+        spacing_mm=SPACING,
+    )
     assert [(row.label, row.value) for row in rows] == [("c", 3), ("far", 900), ("a", 1)]
     assert math.isnan(rows[1].dice)
     only = case_metrics(
-        prediction * (prediction == 3), reference * (reference == 3), labels={"c": 3}, spacing_mm=SPACING
+        prediction * (prediction == 3),
+        reference * (reference == 3),
+        labels={"c": 3},
+        spacing_mm=SPACING,
     )
     assert only[0] == rows[0]
 
@@ -167,7 +188,10 @@ def test_rows_follow_the_labels_and_other_values_are_background() -> None:
 def test_memory_layout_and_dtype_do_not_matter() -> None:
     prediction, reference = label_map(5), label_map(6)
     expected = case_metrics(prediction, reference, labels=LABELS, spacing_mm=SPACING)
-    fortran = np.asfortranarray(prediction.astype(np.int64)), np.asfortranarray(reference.astype(np.uint16))
+    fortran = (
+        np.asfortranarray(prediction.astype(np.int64)),
+        np.asfortranarray(reference.astype(np.uint16)),
+    )
     assert case_metrics(*fortran, labels=LABELS, spacing_mm=SPACING) == expected
     masks = case_metrics(prediction == 1, reference == 1, labels={"liver": 1}, spacing_mm=SPACING)
     assert masks[0] == expected[0]
@@ -180,7 +204,11 @@ def test_a_row_has_the_columns_in_order() -> None:
 
 @pytest.mark.parametrize(
     ("labels", "text"),
-    [({"background": 0}, "no foreground"), ({"x": -1}, "negative"), ({"x": 1, "y": 1}, "same value")],
+    [
+        ({"background": 0}, "no foreground"),
+        ({"x": -1}, "negative"),
+        ({"x": 1, "y": 1}, "same value"),
+    ],
 )
 def test_impossible_labels(labels: dict[str, int], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
@@ -200,7 +228,9 @@ def row_of(
     label: str, value: int, dice: float, *, distance: float, prediction: float, reference: float
 ) -> LabelMetrics:
     nan = math.nan
-    return LabelMetrics(label, value, dice, nan, nan, nan, distance, nan, nan, nan, prediction, reference)
+    return LabelMetrics(
+        label, value, dice, nan, nan, nan, distance, nan, nan, nan, prediction, reference
+    )
 
 
 def test_summary_by_hand() -> None:
@@ -262,7 +292,9 @@ def test_summary_of_real_rows_is_json_without_nan() -> None:
     rows = [
         row
         for seed in range(3)
-        for row in case_metrics(label_map(seed), label_map(seed + 10), labels=labels, affine=np.diag([*SPACING, 1]))
+        for row in case_metrics(
+            label_map(seed), label_map(seed + 10), labels=labels, affine=np.diag([*SPACING, 1])
+        )
     ]
     found = json.loads(json.dumps(summary(rows), allow_nan=False))
     assert found["labels"]["absent"]["counts"]["both_empty"] == 3

@@ -14,10 +14,10 @@ from torch import nn
 
 from gridgate.data.errors import ConfigError, OutputError
 from gridgate.networks import NETWORKS, build
-from gridgate.pipeline import network_costs as costs
-from gridgate.pipeline.cli import main
-from gridgate.pipeline.network_costs import COLUMNS, CostSettings, count
-from gridgate.pipeline.network_measuring import training_peak
+from gridgate.pipeline.cli.main import main
+from gridgate.pipeline.costs import costs
+from gridgate.pipeline.costs.costs import COLUMNS, CostSettings, count
+from gridgate.pipeline.costs.measuring import training_peak
 
 COUNTED = CostSettings(measured=False)
 
@@ -42,10 +42,14 @@ def by_hand(widths: tuple[int, ...], side: int, classes: int) -> int:
 
 def test_operations_of_a_unet_by_hand() -> None:
     widths = (2, 3, 4, 5, 6)
-    settings = CostSettings(window=(32, 32, 32), classes=3, options={"filters": widths}, batch=4, measured=False)
+    settings = CostSettings(
+        window=(32, 32, 32), classes=3, options={"filters": widths}, batch=4, measured=False
+    )
     parameters, gflops = count("unet", settings)
     assert round(gflops * 1e9) == by_hand(widths, 32, 3)
-    assert parameters == sum(p.numel() for p in build("unet", out_channels=3, filters=widths).parameters())
+    assert parameters == sum(
+        p.numel() for p in build("unet", out_channels=3, filters=widths).parameters()
+    )
 
 
 def test_operations_of_attention_are_counted() -> None:
@@ -54,7 +58,9 @@ def test_operations_of_attention_are_counted() -> None:
     assert parameters == 92_802_478 and gflops == pytest.approx(146.4, abs=0.05)
 
 
-def test_all_networks_are_rows_without_measuring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_networks_are_rows_without_measuring(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["networks", "--no-measure", "--csv", str(tmp_path / "t.csv")]) == 0
     out = capsys.readouterr().out
     rows = read(tmp_path / "t.csv")
@@ -62,13 +68,30 @@ def test_all_networks_are_rows_without_measuring(tmp_path: Path, capsys: pytest.
     for row in rows:
         assert row["reason"] == "" and row["forward_s"] == "" and row["training_mib"] == ""
         (line,) = [line for line in out.splitlines() if line.split()[:1] == [row["network"]]]
-        assert line.split()[1:] == [f"{int(row['parameters']):,d}", f"{float(row['gflops']):,.1f}", "-", "-"]
+        assert line.split()[1:] == [
+            f"{int(row['parameters']):,d}",
+            f"{float(row['gflops']):,.1f}",
+            "-",
+            "-",
+        ]
     assert "window 96 x 96 x 96" in out
     assert os.listdir(tmp_path) == ["t.csv"]
 
 
-def test_a_network_is_measured_and_one_that_fails_is_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["networks", "SwinUNETR", "unet", "--window", "16", "--classes", "3", "--csv", str(tmp_path / "t.csv")]
+def test_a_network_is_measured_and_one_that_fails_is_a_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "networks",
+        "SwinUNETR",
+        "unet",
+        "--window",
+        "16",
+        "--classes",
+        "3",
+        "--csv",
+        str(tmp_path / "t.csv"),
+    ]
     assert main([*words, "--device", "cpu", "--batch", "2"]) == 0
     swin, unet = read(tmp_path / "t.csv")
     assert swin["network"] == "SwinUNETR" and "divisible" in swin["reason"]  # by 32
@@ -83,26 +106,35 @@ def test_a_network_is_measured_and_one_that_fails_is_a_row(tmp_path: Path, capsy
 
 def test_what_was_measured_stays_when_the_training_step_fails() -> None:
     """Batch norm cannot train on a single value a channel, but runs."""
-    settings = CostSettings(window=(16, 16, 16), classes=2, options={"feature_scale": 32}, device="cpu")
+    settings = CostSettings(
+        window=(16, 16, 16), classes=2, options={"feature_scale": 32}, device="cpu"
+    )
     (row,) = costs.network_costs(["unet"], settings)
     assert row["forward_s"] > 0 and row["training_mib"] is None
     assert "window is too small" in row["reason"]
 
 
 def test_a_network_that_takes_too_long_or_dies_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    (row,) = costs.network_costs(["unet"], CostSettings(window=(16, 16, 16), timeout=0.05, device="cpu"))
+    (row,) = costs.network_costs(
+        ["unet"], CostSettings(window=(16, 16, 16), timeout=0.05, device="cpu")
+    )
     assert row["reason"] == "given up after 0 s" and row["parameters"] == 5_891_174
     monkeypatch.setattr(sys, "executable", "false")
     (row,) = costs.network_costs(["unet"], CostSettings(window=(16, 16, 16), device="cpu"))
     assert row["reason"] == "its process ended: code 1" and row["forward_s"] is None
     assert "lack of memory" in costs._how_it_ended(-signal.SIGKILL, "")
-    assert costs._how_it_ended(1, "Traceback\n  line\nValueError: no\n") == "its process ended: ValueError: no"
+    assert (
+        costs._how_it_ended(1, "Traceback\n  line\nValueError: no\n")
+        == "its process ended: ValueError: no"
+    )
 
 
 def test_training_peak_grows_with_the_activations() -> None:
     """Ten maps of 4 MiB each that the backward pass needs, beside next to no weights."""
     size = (1, 1, 128, 128, 64)
-    net = nn.Sequential(*[nn.Sequential(nn.Conv3d(1, 1, 1), nn.Tanh()) for _ in range(10)], nn.Conv3d(1, 2, 1))
+    net = nn.Sequential(
+        *[nn.Sequential(nn.Conv3d(1, 1, 1), nn.Tanh()) for _ in range(10)], nn.Conv3d(1, 2, 1)
+    )
     labels = torch.zeros(size, dtype=torch.long)
     few = training_peak(nn.Sequential(nn.Conv3d(1, 2, 1)), torch.randn(size), labels, classes=2)
     many = training_peak(net, torch.randn(size), labels, classes=2)
@@ -128,7 +160,9 @@ def test_two_dimensions_and_options(capsys: pytest.CaptureFixture[str]) -> None:
         (["unet", "--set", "form"], "--form lacks its value"),
     ],
 )
-def test_what_cannot_be_is_refused(words: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_is_refused(
+    words: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["networks", "--no-measure", *words]) == 1
     assert text in capsys.readouterr().err
 
@@ -144,11 +178,24 @@ def test_a_table_that_cannot_be_written_is_known_before_anything_runs(tmp_path: 
 
 def test_ctrl_c_ends_the_command_and_its_process_and_keeps_the_rows(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
-    code = "import sys; from gridgate.pipeline.cli import main; sys.exit(main())"
-    words = ["networks", "UNet", "unet_plus_plus", "--window", "64", "--device", "cpu", "--csv", str(table)]
+    code = "import sys; from gridgate.pipeline.cli.main import main; sys.exit(main())"
+    words = [
+        "networks",
+        "UNet",
+        "unet_plus_plus",
+        "--window",
+        "64",
+        "--device",
+        "cpu",
+        "--csv",
+        str(table),
+    ]
     words += ["--set", "norm=batch"]
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not (table.exists() and len(read(table)) == 1):

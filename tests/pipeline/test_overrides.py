@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from monai.bundle import ConfigWorkflow, run
 
-from gridgate.bundles import FOLDER
+from gridgate.pipeline.plans.planning import FOLDER
 from gridgate.data.errors import ConfigError, GridgateError, ImageError
-from gridgate.pipeline.overrides import begin, show_errors_plainly, user_error
+from gridgate.pipeline.workflow import begin, show_errors_plainly, user_error
 
 CONFIGS = FOLDER / "phantom_attention_unet" / "configs"
 TRAIN, INFERENCE = "train.yaml", "inference.yaml"
@@ -29,18 +29,38 @@ MISSPELT = [
     (TRAIN, "_meta_::plan::spacin", "_meta_::plan::spacing"),
     (INFERENCE, "input_dirs", "input_dir"),
     (INFERENCE, "inferer::overlaps", "inferer::overlap"),
-    (INFERENCE, "inferer::mod", "inferer::mode"),  # no key of the YAML, but a parameter of what is made
+    (
+        INFERENCE,
+        "inferer::mod",
+        "inferer::mode",
+    ),  # no key of the YAML, but a parameter of what is made
 ]
 RIGHT = [
     (TRAIN, "epochs", 3),
     (TRAIN, "train::optimizer::lr", 0.1),
     (TRAIN, "train::optimizer::amsgrad", True),
     (TRAIN, "train::optimizer::_disabled_", True),
-    (TRAIN, "train::optimizer", {"_target_": "torch.optim.SGD", "params": [], "lr": 0.1, "momentum": 0.9}),
+    (
+        TRAIN,
+        "train::optimizer",
+        {"_target_": "torch.optim.SGD", "params": [], "lr": 0.1, "momentum": 0.9},
+    ),
     (TRAIN, "train::trainer::max_gradient_norm", 1.0),
-    (TRAIN, "train::trainer::key_train_metric", None),  # of MONAI's trainer, to which ours hands **options
-    (TRAIN, "validate::evaluator::val_handlers", []),  # its _target_ names MONAI's class without the module
-    (TRAIN, "train::loss::softmax", True),  # to a function that takes any and refuses the wrong ones itself
+    (
+        TRAIN,
+        "train::trainer::key_train_metric",
+        None,
+    ),  # of MONAI's trainer, to which ours hands **options
+    (
+        TRAIN,
+        "validate::evaluator::val_handlers",
+        [],
+    ),  # its _target_ names MONAI's class without the module
+    (
+        TRAIN,
+        "train::loss::softmax",
+        True,
+    ),  # to a function that takes any and refuses the wrong ones itself
     (TRAIN, "augmentation::rotation_degrees", 5),  # what is made of it refuses wrong ones itself
     (TRAIN, "resume", True),
     (TRAIN, "resume", "$1 > 0"),
@@ -49,7 +69,11 @@ RIGHT = [
     (INFERENCE, "inferer::sigma_scale", 0.2),
     (INFERENCE, "spacing", [8, 8, 8]),
     (INFERENCE, "_meta_::plan::network::filters", [4, 4, 8, 8, 8]),
-    (INFERENCE, "_meta_::plan::intensity", {"mode": "ct_zscore", "low": 0, "high": 9, "mean": 3, "std": 2}),
+    (
+        INFERENCE,
+        "_meta_::plan::intensity",
+        {"mode": "ct_zscore", "low": 0, "high": 9, "mean": 3, "std": 2},
+    ),
 ]
 
 
@@ -77,7 +101,9 @@ def failure(call: Callable[[], Any]) -> GridgateError:
 
 
 @pytest.mark.parametrize(("config", "wrong", "right"), MISSPELT)
-def test_a_misspelt_override_is_an_error_that_names_the_nearest(config: str, wrong: str, right: str) -> None:
+def test_a_misspelt_override_is_an_error_that_names_the_nearest(
+    config: str, wrong: str, right: str
+) -> None:
     error = failure(lambda: initialize(str(CONFIGS / config), **{wrong: 1}))
     assert isinstance(error, ConfigError)
     assert str(error) == f"--{wrong} is no setting of this bundle: did you mean --{right}?"
@@ -127,12 +153,16 @@ def test_a_users_own_overlay_may_add_ids(tmp_path: Path) -> None:
 def test_tracking_of_monais_is_no_misspelling(tmp_path: Path) -> None:
     workflow = initialize(str(CONFIGS / TRAIN), tracking="mlflow", output_dir=str(tmp_path / "out"))
     assert workflow.parser["experiment_name"] == "monai_experiment"
-    error = failure(lambda: initialize(str(CONFIGS / TRAIN), **{"validate::evaluator::iteration_log": True}))
+    error = failure(
+        lambda: initialize(str(CONFIGS / TRAIN), **{"validate::evaluator::iteration_log": True})
+    )
     assert "--validate::evaluator::iteration_log is no setting" in str(error)
 
 
 def test_it_works_through_monais_run() -> None:
-    error = failure(lambda: run("training", config_file=str(CONFIGS / TRAIN), logging_file=False, epoch=3))
+    error = failure(
+        lambda: run("training", config_file=str(CONFIGS / TRAIN), logging_file=False, epoch=3)
+    )
     assert "--epochs?" in str(error)
 
 

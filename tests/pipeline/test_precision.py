@@ -6,8 +6,14 @@ import pytest
 import torch
 
 from gridgate.data.errors import ConfigError
-from gridgate.pipeline import precision
-from gridgate.pipeline.precision import autocast, autocast_dtype, channels_last, choose_device, cpu_has_bfloat16
+from gridgate.pipeline.models import devices as precision
+from gridgate.pipeline.models.devices import (
+    autocast,
+    autocast_dtype,
+    channels_last,
+    choose_device,
+    cpu_has_bfloat16,
+)
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 
@@ -18,13 +24,21 @@ def gpus(monkeypatch: pytest.MonkeyPatch, count: int, *, bfloat16: bool = True) 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     # emulated, bfloat16 is there on any GPU; only the hardware's own is fast
     monkeypatch.setattr(
-        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or bfloat16
+        torch.cuda,
+        "is_bf16_supported",
+        lambda including_emulation=True: including_emulation or bfloat16,
     )
 
 
 def test_auto_is_the_first_gpu_or_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus(monkeypatch, 0)
-    assert choose_device() == choose_device("auto") == choose_device("cpu") == choose_device(CPU) == CPU
+    assert (
+        choose_device()
+        == choose_device("auto")
+        == choose_device("cpu")
+        == choose_device(CPU)
+        == CPU
+    )
     gpus(monkeypatch, 2)
     assert choose_device() == CUDA
     assert choose_device("cuda") == torch.device("cuda:0")
@@ -88,7 +102,9 @@ def test_other_devices_stay_at_float32() -> None:
 def test_what_this_cpu_has_is_what_linux_says() -> None:
     facts = Path("/proc/cpuinfo")
     flags = (
-        [line.split() for line in facts.read_text().splitlines() if line.startswith("flags")] if facts.exists() else []
+        [line.split() for line in facts.read_text().splitlines() if line.startswith("flags")]
+        if facts.exists()
+        else []
     )
     if not flags:
         pytest.skip("/proc/cpuinfo names no flags here")

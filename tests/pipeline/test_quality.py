@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from gridgate.bundles.planning import PLANS, read_plan
 from gridgate.data.errors import ConfigError
-from gridgate.data.phantom import PHANTOM_LABELS, make_phantom
-from gridgate.pipeline.quality import case_hints, check_expectations, look_first
-from gridgate.pipeline.volumes import label_volumes
+from gridgate.data.phantom.phantom import PHANTOM_LABELS, make_phantom
+from gridgate.pipeline.batch.quality import case_hints, check_expectations, look_first
+from gridgate.pipeline.batch.volumes import label_volumes
+from gridgate.pipeline.plans.planning import PLANS, read_plan
 
 NAMES = ["background", "liver", "cord"]
 AFFINE = np.diag([10.0, 10.0, 10.0, 1.0])  # a voxel is 1 ml
@@ -57,7 +57,9 @@ def test_pieces() -> None:
     assert hints(labels, expected=expected) == []
     assert hints(sound(), expected=expected) == ["liver: 1 piece, expected 2"]
     assert hints(labels, expected={"liver": {"pieces": 0}, "cord": {"cut": True}}) == []
-    assert hints(sound(), removed={1: (4, 250), 2: (1, 0)}) == ["liver: 4 pieces, 20 % outside the largest was removed"]
+    assert hints(sound(), removed={1: (4, 250), 2: (1, 0)}) == [
+        "liver: 4 pieces, 20 % outside the largest was removed"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,9 @@ def test_pieces() -> None:
         (2, 0, "RAI", "upper"),
     ],
 )
-def test_a_label_that_is_cut_off_by_the_volumes_border(axis: int, end: int, letters: str, side: str) -> None:
+def test_a_label_that_is_cut_off_by_the_volumes_border(
+    axis: int, end: int, letters: str, side: str
+) -> None:
     labels = np.zeros((20, 20, 20), np.uint8)
     labels[5:15, 5:15, 5:15] = 1
     np.moveaxis(labels, axis, 0)[end, 8:12, 8:12] = 1
@@ -80,7 +84,10 @@ def test_a_label_that_is_cut_off_by_the_volumes_border(axis: int, end: int, lett
 
 def test_unsure_and_disagreeing() -> None:
     found = hints(sound(), margin=0.12, mirror_agreement=0.5)
-    assert [text.split(":")[0] for text in found] == ["unsure where labels meet", "mirrored views disagree"]
+    assert [text.split(":")[0] for text in found] == [
+        "unsure where labels meet",
+        "mirrored views disagree",
+    ]
 
 
 def test_the_bundles_expectations_are_sound_and_hold_for_phantoms() -> None:
@@ -97,7 +104,9 @@ def test_the_bundles_expectations_are_sound_and_hold_for_phantoms() -> None:
         half = phantom.labels.copy()
         half[phantom.labels.shape[0] // 2 :] = 0
         volumes = label_volumes(half, affine=affine, names=names)
-        assert any("kidney: absent" in hint for hint in case_hints(half, volumes=volumes, **options))
+        assert any(
+            "kidney: absent" in hint for hint in case_hints(half, volumes=volumes, **options)
+        )
 
 
 def test_a_real_label_map_that_is_wrong_is_found(shared_data: Path) -> None:
@@ -109,17 +118,29 @@ def test_a_real_label_map_that_is_wrong_is_found(shared_data: Path) -> None:
         labels = np.asarray(image.dataobj).astype(np.uint8)
         volumes = label_volumes(labels, affine=image.affine, names=names)
         found = case_hints(
-            labels, affine=image.affine, names=names, volumes=volumes, expected=plan["expected"], margin=0.9
+            labels,
+            affine=image.affine,
+            names=names,
+            volumes=volumes,
+            expected=plan["expected"],
+            margin=0.9,
         )
         cord = next(volume.ml for volume in volumes if volume.name == "spinal_cord")
-        rows.append({"case": path.name, "hint_count": len(found), "hints": "; ".join(found), "cord": cord})
+        rows.append(
+            {"case": path.name, "hint_count": len(found), "hints": "; ".join(found), "cord": cord}
+        )
     hinted = [row for row in rows if row["hint_count"]]
     assert len(rows) == 110 and len(hinted) < 15
     assert max(rows, key=lambda row: row["cord"]) in hinted
 
 
 def test_expectations_are_checked() -> None:
-    for expected in ({"lung": {}}, {"liver": {"volume": 3}}, {"liver": {"ml": [5, 1]}}, {"liver": {"ml": [1]}}):
+    for expected in (
+        {"lung": {}},
+        {"liver": {"volume": 3}},
+        {"liver": {"ml": [5, 1]}},
+        {"liver": {"ml": [1]}},
+    ):
         with pytest.raises(ConfigError, match="expected::"):
             check_expectations(expected, NAMES)  # type: ignore[arg-type]
 
@@ -136,7 +157,7 @@ def test_what_to_look_at_first() -> None:
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_volumes_and_means_are_scipys(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gridgate.pipeline.volumes._VOXELS_AT_A_TIME", 500)
+    monkeypatch.setattr("gridgate.pipeline.batch.volumes._VOXELS_AT_A_TIME", 500)
     rng = np.random.default_rng(0)
     labels = np.asarray(rng.integers(0, 4, (9, 10, 11)), dtype=np.uint8, order=order)  # type: ignore[call-overload]
     labels[labels == 2] = 0

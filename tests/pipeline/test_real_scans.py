@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from gridgate.pipeline.overrides import user_error
+from gridgate.pipeline.workflow import user_error
 
 from .small_bundle import infer
 
@@ -34,14 +34,22 @@ def masks(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         suffix = "".join(Path(path).suffixes[-2:]) if path.endswith(".gz") else Path(path).suffix
         (folder / "scans" / f"{name}{suffix}").symlink_to(shared_data / path)
     with pytest.raises(Exception, match=r".") as caught:
-        infer(folder / "scans", folder / "masks", load_pretrain=False, spacing=[12.0, 12.0, 12.0], overlap=0)
+        infer(
+            folder / "scans",
+            folder / "masks",
+            load_pretrain=False,
+            spacing=[12.0, 12.0, 12.0],
+            overlap=0,
+        )
     assert "2 of 10 cases failed" in str(user_error(caught.value))
     return folder
 
 
 def test_the_unusable_files_are_named_with_their_reason(masks: Path) -> None:
     with open(masks / "masks" / "cases.csv", newline="") as file:
-        failed = {row["case"]: row["reason"] for row in csv.DictReader(file) if row["status"] != "ok"}
+        failed = {
+            row["case"]: row["reason"] for row in csv.DictReader(file) if row["status"] != "ok"
+        }
     assert set(failed) == set(UNUSABLE)
     assert "RGB" in failed["rgb"] and "cut off" in failed["truncated"]
 
@@ -54,7 +62,9 @@ def test_mask_in_the_scans_own_grid(masks: Path, shared_data: Path, name: str) -
     scan, opened = sitk.ReadImage(str(original)), sitk.ReadImage(str(written))
     assert opened.GetSize() == scan.GetSize()
     for part in ("GetSpacing", "GetOrigin", "GetDirection"):
-        np.testing.assert_allclose(getattr(opened, part)(), getattr(scan, part)(), rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(
+            getattr(opened, part)(), getattr(scan, part)(), rtol=1e-5, atol=1e-4
+        )
     if original.suffix == ".nrrd":
         return
     header = nib.load(original).header
@@ -75,14 +85,18 @@ def test_a_body_part_ends_up_where_it_is_in_the_scan(masks: Path, shared_data: P
         window = {"mode": "window", "low": -1000, "high": 1000}
         case = preprocessing(spacing=(3, 3, 3), intensity=window)({"image": str(path)})
         image: MetaTensor = case["image"]
-        threshold = float(torch.quantile(image.as_tensor().flatten()[:: max(1, image.numel() // 100_000)], 0.6))
+        threshold = float(
+            torch.quantile(image.as_tensor().flatten()[:: max(1, image.numel() // 100_000)], 0.6)
+        )
         logits = torch.cat([threshold - image.as_tensor(), image.as_tensor() - threshold])
         restored = np.asarray(RestoreLabelsd("pred")({**case, "pred": logits})["pred"])[0]
         scan = np.clip((np.asarray(nib.load(path).dataobj, dtype=np.float32) + 1000) / 2000, 0, 1)
         while scan.ndim > 3:
             scan = scan[..., 0]
         truth = scan > threshold
-        dice = 2 * (restored.astype(bool) & truth).sum() / (restored.astype(bool).sum() + truth.sum())
+        dice = (
+            2 * (restored.astype(bool) & truth).sum() / (restored.astype(bool).sum() + truth.sum())
+        )
         mirrored = restored.astype(bool)[::-1]
         assert dice > 0.8, (name, dice)
         assert dice > 2 * (mirrored & truth).sum() / (mirrored.sum() + truth.sum())

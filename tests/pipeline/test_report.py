@@ -15,13 +15,20 @@ from matplotlib.image import imread
 
 from gridgate import networks
 from gridgate.data.errors import DatasetError
-from gridgate.data.phantom import make_phantom
-from gridgate.data.phantom_dataset import write_phantom_dataset, write_phantom_scans
-from gridgate.pipeline.attention import attention_of
-from gridgate.pipeline.report import Run, _spread, write_report
-from gridgate.pipeline.report_page import cell, duration, number, table
+from gridgate.data.phantom.dataset import write_phantom_dataset, write_phantom_scans
+from gridgate.data.phantom.phantom import make_phantom
+from gridgate.pipeline.models.attention import attention_of
+from gridgate.pipeline.reports.page import cell, duration, number, table
+from gridgate.pipeline.reports.report import Run, _spread, write_report
 
-from .fake_runs import NAMES, REASON, fake_evaluation, fake_predictions, fake_training, small_phantoms
+from .fake_runs import (
+    NAMES,
+    REASON,
+    fake_evaluation,
+    fake_predictions,
+    fake_training,
+    small_phantoms,
+)
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "phantom_attention_unet"
 
@@ -71,7 +78,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         evaluation_dir=root / "evaluation",
         predictions_dir=root / "predictions",
         dataset_dir=root / "unseen",
-        commands=[("phantoms", "", 2.0), ("training", "python -m monai.bundle run training", 211.5)],
+        commands=[
+            ("phantoms", "", 2.0),
+            ("training", "python -m monai.bundle run training", 211.5),
+        ],
     )
     return write_report(root / "report.html", run)
 
@@ -79,15 +89,27 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_page_needs_nothing_but_itself(report: Path) -> None:
     found = Page(report.read_text())
     assert found.links and all(link.startswith("data:image/") for link in found.links)
-    assert "script" not in found.tags and "url(" not in report.read_text() and "@import" not in report.read_text()
+    assert (
+        "script" not in found.tags
+        and "url(" not in report.read_text()
+        and "@import" not in report.read_text()
+    )
 
 
 def test_pictures_are_in_the_page_and_beside_it(report: Path) -> None:
     embedded = [
-        base64.b64decode(link.partition("base64,")[2]) for link in Page(report.read_text()).links if "png" in link
+        base64.b64decode(link.partition("base64,")[2])
+        for link in Page(report.read_text()).links
+        if "png" in link
     ]
     files = {path.name: path.read_bytes() for path in (report.parent / "pictures").iterdir()}
-    assert set(files) == {"phantom_000.png", "phantom_001.png", "scan_9.png", "loss.png", "dice.png"}
+    assert set(files) == {
+        "phantom_000.png",
+        "phantom_001.png",
+        "scan_9.png",
+        "loss.png",
+        "dice.png",
+    }
     assert set(files.values()) <= set(embedded)
     assert len(embedded) == len(files) + 2  # the curves for dark screens
     assert all(imread(io.BytesIO(content)).ndim == 3 for content in embedded)
@@ -110,7 +132,9 @@ def test_failed_case_is_shown_with_its_reason_and_nothing_is_taken_for_html(repo
 
 def test_report_of_nothing_but_a_training_is_a_page(tmp_path: Path) -> None:
     fake_training(tmp_path / "training")
-    path = write_report(tmp_path / "r.html", Run(title="t", labels=NAMES, training_dir=tmp_path / "training"))
+    path = write_report(
+        tmp_path / "r.html", Run(title="t", labels=NAMES, training_dir=tmp_path / "training")
+    )
     assert "Training" in Page(path.read_text()).text
     with pytest.raises(DatasetError, match=r"summary\.json"):
         write_report(tmp_path / "r.html", Run(title="t", labels=NAMES, evaluation_dir=tmp_path))
@@ -142,10 +166,19 @@ def trained(tmp_path: Path) -> tuple[Path, Path, Path]:
     torch.manual_seed(0)
     bundle = shutil.copytree(BUNDLE, tmp_path / "bundle")
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
-    plan, window = metadata["plan"]["network"], metadata["network_data_format"]["inputs"]["image"]["spatial_shape"]
-    torch.save(networks.build(**plan, in_channels=1, out_channels=7).state_dict(), tmp_path / "model.pt")
-    phantom = make_phantom(1, shape=tuple(window), spacing=(4.0, 4.0, 4.0), orientation="RAS", oblique_degrees=0)
-    nib.save(nib.Nifti1Image(phantom.image.astype(np.int16), phantom.grid.affine), tmp_path / "ct.nii.gz")
+    plan, window = (
+        metadata["plan"]["network"],
+        metadata["network_data_format"]["inputs"]["image"]["spatial_shape"],
+    )
+    torch.save(
+        networks.build(**plan, in_channels=1, out_channels=7).state_dict(), tmp_path / "model.pt"
+    )
+    phantom = make_phantom(
+        1, shape=tuple(window), spacing=(4.0, 4.0, 4.0), orientation="RAS", oblique_degrees=0
+    )
+    nib.save(
+        nib.Nifti1Image(phantom.image.astype(np.int16), phantom.grid.affine), tmp_path / "ct.nii.gz"
+    )
     return bundle, tmp_path / "model.pt", tmp_path / "ct.nii.gz"
 
 
@@ -157,7 +190,9 @@ def test_attention_is_the_networks_own(trained: tuple[Path, Path, Path]) -> None
     network = networks.build(**plan, in_channels=1, out_channels=7).eval()
     network.load_state_dict(torch.load(checkpoint, weights_only=True))
     stored = nib.load(scan)
-    image = torch.as_tensor((np.clip(stored.get_fdata(), -160, 240) + 160) / 400, dtype=torch.float32)
+    image = torch.as_tensor(
+        (np.clip(stored.get_fdata(), -160, 240) + 160) / 400, dtype=torch.float32
+    )
     with torch.inference_mode():
         logits, maps = network.attend(image[None, None])
     assert list(found.coefficients) == ["gate2", "gate3", "gate4"]
@@ -176,7 +211,9 @@ def test_network_without_gates_has_no_attention(trained: tuple[Path, Path, Path]
     assert attention_of(bundle, checkpoint, scan) is None
 
 
-def test_attention_over_channels_is_not_shown(trained: tuple[Path, Path, Path], tmp_path: Path) -> None:
+def test_attention_over_channels_is_not_shown(
+    trained: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
     bundle, _, scan = trained
     path = bundle / "configs" / "metadata.json"
     content = json.loads(path.read_text())

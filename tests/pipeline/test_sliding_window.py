@@ -11,10 +11,10 @@ from torch import nn
 
 from gridgate.data.errors import ConfigError
 from gridgate.networks import SliceBySlice
-from gridgate.pipeline.accumulator import Accumulator
-from gridgate.pipeline.ensemble import Ensemble
-from gridgate.pipeline.sliding_window import SlidingWindow
-from gridgate.pipeline.window_forward import OtherOutputError
+from gridgate.pipeline.inference.accumulator import Accumulator
+from gridgate.pipeline.inference.ensemble import Ensemble
+from gridgate.pipeline.inference.sliding_window import SlidingWindow
+from gridgate.pipeline.inference.window_forward import OtherOutputError
 
 from .window_network import Network, image, joined
 
@@ -24,9 +24,13 @@ def network() -> Network:
     return Network().eval()
 
 
-def monais(network: nn.Module, inputs: torch.Tensor, roi_size: tuple[int, ...], overlap: float) -> torch.Tensor:
+def monais(
+    network: nn.Module, inputs: torch.Tensor, roi_size: tuple[int, ...], overlap: float
+) -> torch.Tensor:
     lowest = float(inputs.min())  # what training pads small volumes with
-    inferer = SlidingWindowInferer(roi_size, sw_batch_size=1, overlap=overlap, mode="gaussian", cval=lowest)
+    inferer = SlidingWindowInferer(
+        roi_size, sw_batch_size=1, overlap=overlap, mode="gaussian", cval=lowest
+    )
     with torch.no_grad():
         result: torch.Tensor = inferer(inputs, network)
     return result
@@ -47,7 +51,9 @@ def test_it_is_monais(size: tuple[int, int, int], overlap: float, network: Netwo
     inputs = image(*size)
     ours = SlidingWindow((16, 16, 16), overlap=overlap, amp=False)(inputs, network)
     assert ours.shape == (1, 3, *size) and ours.dtype == torch.float32
-    torch.testing.assert_close(ours, monais(network, inputs, (16, 16, 16), overlap), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        ours, monais(network, inputs, (16, 16, 16), overlap), rtol=0, atol=1e-5
+    )
 
 
 def test_it_is_monais_on_several_images_and_on_slices(network: Network) -> None:
@@ -61,7 +67,9 @@ def test_it_is_monais_on_several_images_and_on_slices(network: Network) -> None:
 
 @pytest.mark.parametrize("axes", [(0,), (2,), (0, 1), (2, 1), (0, 1, 2), (1, 1)])
 def test_mirroring_is_the_mean_over_all_flips(axes: tuple[int, ...], network: Network) -> None:
-    inputs = image(12, 12, 12)  # one window: then the flips of the window are the flips of the image
+    inputs = image(
+        12, 12, 12
+    )  # one window: then the flips of the window are the flips of the image
     wanted = []
     for count in range(len(set(axes)) + 1):
         for flipped in combinations(sorted(set(axes)), count):
@@ -128,7 +136,9 @@ def test_on_a_gpu_it_is_close_to_the_cpu(network: Network) -> None:
     inferer = SlidingWindow((16, 16, 16), overlap=0.5, mirror_axes=(1,))
     on_gpu = inferer(inputs.cuda(), network.cuda())
     assert on_gpu.dtype == torch.float32 and on_gpu.is_cuda
-    on_cpu = SlidingWindow((16, 16, 16), overlap=0.5, mirror_axes=(1,), amp=False)(inputs, network.cpu())
+    on_cpu = SlidingWindow((16, 16, 16), overlap=0.5, mirror_axes=(1,), amp=False)(
+        inputs, network.cpu()
+    )
     assert (on_gpu.cpu() - on_cpu).abs().max() < 0.1, "16 bits, so not exactly"
 
 
@@ -137,17 +147,23 @@ def test_on_a_gpu_it_is_close_to_the_cpu(network: Network) -> None:
 
 @pytest.mark.parametrize("size", [(40, 17, 23), (17, 40, 16), (9, 18, 41), (5, 7, 3), (16, 16, 16)])
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.7])
-def test_slabs_are_the_volume_piece_by_piece(size: tuple[int, int, int], overlap: float, network: Network) -> None:
+def test_slabs_are_the_volume_piece_by_piece(
+    size: tuple[int, int, int], overlap: float, network: Network
+) -> None:
     inputs = image(*size)
     inferer = SlidingWindow((16, 16, 16), overlap=overlap, amp=False)
     slabs = inferer.slabs(inputs[0], network)
     assert slabs.axis == max(range(3), key=lambda axis: max(size[axis], 16))
-    torch.testing.assert_close(joined(slabs), monais(network, inputs, (16, 16, 16), overlap)[0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        joined(slabs), monais(network, inputs, (16, 16, 16), overlap)[0], rtol=0, atol=1e-5
+    )
     assert slabs.facts["windows_skipped"] == 0
     assert 0 < slabs.facts["network_seconds"] <= slabs.facts["seconds"]
 
 
-def test_the_accumulator_is_as_deep_as_a_window(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_accumulator_is_as_deep_as_a_window(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shapes = []
 
     class Watched(Accumulator):
@@ -155,7 +171,7 @@ def test_the_accumulator_is_as_deep_as_a_window(network: Network, monkeypatch: p
             super().__init__(*args, **options)
             shapes.append(tuple(self.sums.shape))
 
-    monkeypatch.setattr("gridgate.pipeline.window_run.Accumulator", Watched)
+    monkeypatch.setattr("gridgate.pipeline.inference.window_run.Accumulator", Watched)
     for length in (40, 80):
         slabs = SlidingWindow((16, 16, 16), amp=False).slabs(image(20, 24, length)[0], network)
         rows = [len(slab.scores) for slab in slabs]
@@ -167,7 +183,9 @@ def test_slices_for_a_2d_network_are_monais_in_2d() -> None:
     flat, inputs = Network(2).eval(), image(33, 20, 11)
     inferer = SlidingWindow((16, 16, 4), overlap=(0.5, 0.25, 0.0), amp=False)
     ours = inferer(inputs, SliceBySlice(flat).eval())
-    theirs = SlidingWindowInferer((16, 16), 1, overlap=(0.5, 0.25), mode="gaussian", cval=float(inputs.min()))
+    theirs = SlidingWindowInferer(
+        (16, 16), 1, overlap=(0.5, 0.25), mode="gaussian", cval=float(inputs.min())
+    )
     with torch.no_grad():
         for place in range(11):
             wanted = theirs(inputs[..., place], flat)
@@ -197,7 +215,9 @@ def test_an_ensemble_is_the_mean_of_probabilities(channels: int) -> None:
     wanted = []
     with torch.no_grad():
         for window in start:
-            chances = [n(window).sigmoid() if channels == 1 else n(window).softmax(1) for n in networks]
+            chances = [
+                n(window).sigmoid() if channels == 1 else n(window).softmax(1) for n in networks
+            ]
             wanted.append(torch.stack(chances).mean(0))
     torch.testing.assert_close(found[..., :8], wanted[0][..., :8], rtol=0, atol=1e-5)
     torch.testing.assert_close(found[..., 16:], wanted[1][..., 8:], rtol=0, atol=1e-5)
@@ -214,7 +234,9 @@ def test_probabilities_are_the_softmax_of_the_blended_logits(channels: int) -> N
     wanted = logits.sigmoid() if channels == 1 else logits.softmax(1)
     torch.testing.assert_close(inferer(inputs, network), wanted, rtol=0, atol=1e-5)
     nothing = inferer.slabs(inputs[0], network, region=torch.zeros(40, 20, 17))
-    assert nothing.probabilities and joined(nothing)[0].unique().tolist() == [0.0 if channels == 1 else 1.0]
+    assert nothing.probabilities and joined(nothing)[0].unique().tolist() == [
+        0.0 if channels == 1 else 1.0
+    ]
 
 
 def test_mirror_agreement_by_hand() -> None:
@@ -231,8 +253,8 @@ def test_mirror_agreement_by_hand() -> None:
     slabs = SlidingWindow((8, 8, 8), mirror_axes=(0,), amp=False).slabs(inputs[0], Shifted())
     labels = joined(slabs).argmax(0)
     assert labels[0].all() and labels[7].all() and labels[4:6].all()
-    # of every second row 0 2 4 6, one view calls 0 and 4 foreground and the other 4 alone (its own first row is 7):
-    # they agree with the mean in 4 only
+    # of every second row 0 2 4 6, one view calls 0 and 4 foreground and the other 4 alone (its own
+    # first row is 7): they agree with the mean in 4 only
     assert slabs.facts["mirror_agreement"] == pytest.approx(0.5)
     plain = SlidingWindow((8, 8, 8), amp=False).slabs(inputs[0], Shifted())
     joined(plain)
@@ -246,7 +268,9 @@ def test_networks_with_other_outputs_go_monais_way(network: Network) -> None:
 
     inputs = image(20, 16, 16)
     first, second = SlidingWindow((16, 16, 16), amp=False)(inputs, Two())
-    torch.testing.assert_close(first, SlidingWindow((16, 16, 16), amp=False)(inputs, network), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        first, SlidingWindow((16, 16, 16), amp=False)(inputs, network), rtol=0, atol=1e-5
+    )
     torch.testing.assert_close(second, inputs * 2, rtol=0, atol=1e-5)
     with pytest.raises(OtherOutputError, match="tuple"):
         SlidingWindow((16, 16, 16), mirror_axes=(0,), amp=False)(inputs, Two())
@@ -255,7 +279,9 @@ def test_networks_with_other_outputs_go_monais_way(network: Network) -> None:
 def test_progress_is_told_and_can_end_the_run(network: Network) -> None:
     told = []
     inferer = SlidingWindow((16, 16, 16), sw_batch_size=2, amp=False, overlap=0)
-    for _ in inferer.slabs(image(48, 16, 16)[0], network, progress=lambda done, total: told.append((done, total))):
+    for _ in inferer.slabs(
+        image(48, 16, 16)[0], network, progress=lambda done, total: told.append((done, total))
+    ):
         pass
     assert told == [(2, 3), (3, 3)]
 
@@ -275,7 +301,9 @@ def test_on_a_gpu_the_accumulator_may_lie_in_the_machines_memory(
     network = network.cuda()
     inferer = SlidingWindow((16, 16, 16), amp=False, sw_device=torch.device("cuda"))
     torch.testing.assert_close(inferer(inputs, network).cpu(), wanted, rtol=0, atol=1e-3)
-    monkeypatch.setattr("gridgate.pipeline.window_run.accumulator_device", lambda *_: torch.device("cpu"))
+    monkeypatch.setattr(
+        "gridgate.pipeline.inference.window_run.accumulator_device", lambda *_: torch.device("cpu")
+    )
     found = inferer(inputs.cuda(), network)
     assert found.device.type == "cpu"
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-3)

@@ -4,13 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from gridgate.pipeline.small_maps import SmallMapsInFloat32
+from gridgate.pipeline.training.small_maps import SmallMapsInFloat32
 
 
 @pytest.mark.parametrize(
     ("convolution", "size", "exact"),
     [
-        (nn.Conv3d(4, 4, 3, padding=1), (2, 12, 12), True),  # a map smaller than 8 voxels along one axis
+        (
+            nn.Conv3d(4, 4, 3, padding=1),
+            (2, 12, 12),
+            True,
+        ),  # a map smaller than 8 voxels along one axis
         (nn.Conv3d(4, 4, 3, padding=1), (12, 12, 12), False),
         (nn.Conv3d(4, 4, 7, padding=3), (12, 12, 12), True),  # a large kernel
         (nn.ConvTranspose3d(4, 4, 2, stride=2), (4, 4, 4), True),

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from gridgate.data.errors import ConfigError
-from gridgate.pipeline.losses import build_loss
-from gridgate.pipeline.structure_loss import StructureLoss, local_mean
+from gridgate.pipeline.training.losses import build_loss
+from gridgate.pipeline.training.structure_loss import StructureLoss, local_mean
 
 
 def binary(p: np.ndarray, m: np.ndarray, kernel: int, boundary: float) -> float:
@@ -44,7 +44,9 @@ def test_by_hand() -> None:
 @pytest.mark.parametrize("size", [(9, 40), (5, 40, 7)])
 @pytest.mark.parametrize("kernel", [1, 5, 31])
 def test_local_mean_is_average_pooling(size: tuple[int, ...], kernel: int) -> None:
-    mask = torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64).round()
+    mask = torch.rand(
+        2, 1, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    ).round()
     if len(size) == 2:
         expected = functional.avg_pool2d(mask, kernel, stride=1, padding=kernel // 2)
     else:
@@ -55,8 +57,12 @@ def test_local_mean_is_average_pooling(size: tuple[int, ...], kernel: int) -> No
 
 def test_the_2d_preset_is_the_mean_of_the_2d_losses_of_all_slices() -> None:
     logits, labels = sample(3, (20, 40, 6))
-    flat = [build_loss("structure")(logits[..., place], labels[..., place]).item() for place in range(6)]
-    assert build_loss("structure_2d")(logits, labels).item() == pytest.approx(np.mean(flat), rel=1e-12)
+    flat = [
+        build_loss("structure")(logits[..., place], labels[..., place]).item() for place in range(6)
+    ]
+    assert build_loss("structure_2d")(logits, labels).item() == pytest.approx(
+        np.mean(flat), rel=1e-12
+    )
     assert build_loss("structure")(logits, labels).item() != pytest.approx(np.mean(flat), rel=1e-3)
 
 
@@ -74,10 +80,15 @@ def test_several_classes_are_each_against_the_rest(size: tuple[int, ...]) -> Non
     logits, labels = sample(4, size)
     p, weights = torch.softmax(logits, dim=1).numpy(), [9.0, 0.5, 1.0, 2.0]
     terms = np.array(
-        [[binary(p[b, c], (labels[b, 0] == c).numpy().astype(float), 5, 3.0) for c in (1, 2, 3)] for b in range(2)]
+        [
+            [binary(p[b, c], (labels[b, 0] == c).numpy().astype(float), 5, 3.0) for c in (1, 2, 3)]
+            for b in range(2)
+        ]
     )
     plain = build_loss("structure", kernel=5, boundary=3.0)(logits, labels).item()
-    weighted = build_loss("structure", kernel=5, boundary=3.0, class_weights=weights)(logits, labels).item()
+    weighted = build_loss("structure", kernel=5, boundary=3.0, class_weights=weights)(
+        logits, labels
+    ).item()
     assert plain == pytest.approx(terms.mean(), rel=1e-10)
     assert weighted == pytest.approx((terms * weights[1:]).mean(), rel=1e-10)
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from gridgate.data.errors import ImageError
-from gridgate.pipeline.surface import surface, surface_distances, voxel_axes
+from gridgate.pipeline.evaluation.surface import surface, surface_distances, voxel_axes
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*always_return_as_numpy.*")
 
@@ -55,7 +55,9 @@ def test_directions_differ_pooling_and_larger_percentile() -> None:
     distances = surface_distances(prediction, reference, spacing_mm=(1, 1, 1))
     assert sorted(distances.prediction_to_reference) == [0.0, 10.0]
     assert distances.reference_to_prediction.tolist() == [0.0]
-    assert distances.average() == pytest.approx(10 / 3)  # the mean of the directed means would be 2.5
+    assert distances.average() == pytest.approx(
+        10 / 3
+    )  # the mean of the directed means would be 2.5
     assert distances.hausdorff(percentile=95) == pytest.approx(9.5)  # linear between 0 and 10
     swapped = surface_distances(reference, prediction, spacing_mm=(1, 1, 1))
     assert swapped.hausdorff(percentile=95) == pytest.approx(9.5)
@@ -108,7 +110,9 @@ def test_agrees_with_monai(seed: int) -> None:
             one, two, include_background=True, percentile=percentile, spacing=SPACING
         ).item()
         assert distances.hausdorff(percentile=percentile) == pytest.approx(expected, rel=1e-5)
-    average = compute_average_surface_distance(one, two, include_background=True, symmetric=True, spacing=SPACING)
+    average = compute_average_surface_distance(
+        one, two, include_background=True, symmetric=True, spacing=SPACING
+    )
     assert distances.average() == pytest.approx(average.item(), rel=1e-5)
 
 
@@ -129,7 +133,11 @@ def test_identical_masks_have_distance_zero() -> None:
 @pytest.mark.parametrize("which", ["prediction", "reference", "both"])
 def test_an_empty_mask_has_no_distances(which: str) -> None:
     full, empty = blobs(0), np.zeros((14, 12, 9), bool)
-    first, second = {"prediction": (empty, full), "reference": (full, empty), "both": (empty, empty)}[which]
+    first, second = {
+        "prediction": (empty, full),
+        "reference": (full, empty),
+        "both": (empty, empty),
+    }[which]
     distances = surface_distances(first, second, spacing_mm=SPACING)
     assert distances.prediction_to_reference.size == distances.reference_to_prediction.size == 0
     assert math.isnan(distances.hausdorff(percentile=95))
@@ -138,13 +146,17 @@ def test_an_empty_mask_has_no_distances(which: str) -> None:
 
 def test_an_oblique_flipped_affine_gives_what_its_spacing_gives() -> None:
     angle = math.radians(25)
-    turn = np.array([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
+    turn = np.array(
+        [[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]]
+    )
     affine = np.eye(4)
     affine[:3, :3] = turn @ np.diag([-SPACING[0], SPACING[1], -SPACING[2]])
     affine[:3, 3] = (10, -200, 35)
     by_affine = surface_distances(blobs(5), blobs(6), affine=affine)
     by_spacing = surface_distances(blobs(5), blobs(6), spacing_mm=SPACING)
-    assert by_affine.hausdorff(percentile=95) == pytest.approx(by_spacing.hausdorff(percentile=95), rel=1e-12)
+    assert by_affine.hausdorff(percentile=95) == pytest.approx(
+        by_spacing.hausdorff(percentile=95), rel=1e-12
+    )
     assert by_affine.average() == pytest.approx(by_spacing.average(), rel=1e-12)
 
 
@@ -158,7 +170,9 @@ def test_a_sheared_affine_measures_between_physical_points() -> None:
 
 def test_arguments_are_checked() -> None:
     with pytest.raises(ImageError, match=r"\(2, 2, 2\).*\(2, 2, 3\)"):
-        surface_distances(np.zeros((2, 2, 2), bool), np.zeros((2, 2, 3), bool), spacing_mm=(1, 1, 1))
+        surface_distances(
+            np.zeros((2, 2, 2), bool), np.zeros((2, 2, 3), bool), spacing_mm=(1, 1, 1)
+        )
     with pytest.raises(ValueError, match="either spacing_mm or affine"):
         voxel_axes()
     with pytest.raises(ValueError, match="either spacing_mm or affine"):

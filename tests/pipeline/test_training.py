@@ -15,10 +15,11 @@ import torch
 
 from gridgate.data.errors import CheckpointError, ConfigError, DatasetError
 from gridgate.networks import build
-from gridgate.pipeline import checkpoints, load_weights
-from gridgate.pipeline.losses import build_loss
-from gridgate.pipeline.overrides import user_error
-from gridgate.pipeline.training import SegmentationTrainer, TrainingError
+from gridgate.pipeline import load_weights
+from gridgate.pipeline.training import saving as checkpoints
+from gridgate.pipeline.training.losses import build_loss
+from gridgate.pipeline.training.trainer import SegmentationTrainer, TrainingError
+from gridgate.pipeline.workflow import user_error
 
 from .small_bundle import CONFIGS, TRAINING, evaluate, train
 
@@ -63,7 +64,11 @@ def test_contract(whole: Path) -> None:
         *("epoch", "iteration", "seconds", "loss", "learning_rate", "dice_mean"),
         *(f"dice_{label}" for label in LABELS),
     ]
-    assert [(row["epoch"], row["iteration"]) for row in table] == [("1", "3"), ("2", "6"), ("3", "9")]
+    assert [(row["epoch"], row["iteration"]) for row in table] == [
+        ("1", "3"),
+        ("2", "6"),
+        ("3", "9"),
+    ]
     assert list((whole / "tensorboard").glob("events*"))
     assert (whole / "splits.json").is_file()
     assert not list(whole.glob(".*"))
@@ -95,7 +100,9 @@ def test_resumed_from_a_checkpoint_equals_uninterrupted(
         assert [row[column] for row in rows(tmp_path)] == [row[column] for row in rows(whole)]
 
 
-def test_killed_in_the_middle_of_an_epoch_and_resumed(whole: Path, phantom_dataset: Path, tmp_path: Path) -> None:
+def test_killed_in_the_middle_of_an_epoch_and_resumed(
+    whole: Path, phantom_dataset: Path, tmp_path: Path
+) -> None:
     words = [f"--{name}={value}" for name, value in {**TRAINING, "iterations_per_epoch": 3}.items()]
     command = [
         sys.executable,
@@ -131,7 +138,9 @@ def test_an_earlier_training_is_not_overwritten(whole: Path, phantom_dataset: Pa
 
 
 @pytest.mark.parametrize("other", [{"fold": 1}, {"seed": 5}, {"batch_size": 1}])
-def test_a_run_is_resumed_with_its_own_settings_only(whole: Path, phantom_dataset: Path, other: dict) -> None:
+def test_a_run_is_resumed_with_its_own_settings_only(
+    whole: Path, phantom_dataset: Path, other: dict
+) -> None:
     before = (whole / "last.pt").read_bytes()
     with pytest.raises(Exception, match=r".") as caught:
         train(phantom_dataset, whole, resume=True, **other)
@@ -152,16 +161,26 @@ def test_resumed_with_more_epochs_the_learning_rate_does_not_rise(
     assert rates[4] == pytest.approx(0, abs=1e-6) and rates[3] < 0.003 / 2
 
 
-def test_an_evaluation_refuses_cases_that_were_trained_on(whole: Path, phantom_dataset: Path, tmp_path: Path) -> None:
+def test_an_evaluation_refuses_cases_that_were_trained_on(
+    whole: Path, phantom_dataset: Path, tmp_path: Path
+) -> None:
     with pytest.raises(Exception, match=r".") as caught:
         evaluate(phantom_dataset, tmp_path, checkpoint=str(whole / "model.pt"), fold=1)
-    assert "were trained on" in str(user_error(caught.value)) and "--fold 0" in str(user_error(caught.value))
+    assert "were trained on" in str(user_error(caught.value)) and "--fold 0" in str(
+        user_error(caught.value)
+    )
     evaluate(phantom_dataset, tmp_path, checkpoint=str(whole / "model.pt"), fold=0)
 
 
 def test_a_training_that_diverges_ends_with_a_reason(phantom_dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r".") as caught:
-        train(phantom_dataset, tmp_path, learning_rate=1e30, warmup_iterations=0, iterations_per_epoch=9)
+        train(
+            phantom_dataset,
+            tmp_path,
+            learning_rate=1e30,
+            warmup_iterations=0,
+            iterations_per_epoch=9,
+        )
     assert "learning_rate" in str(user_error(caught.value))
 
 
@@ -181,7 +200,10 @@ class SometimesNaN(torch.nn.Module):
 
 
 def trainer(network: torch.nn.Module, steps: int) -> SegmentationTrainer:
-    windows = [{"image": torch.rand(1, 1, 8, 8, 8), "label": torch.ones(1, 1, 8, 8, 8)} for _ in range(steps)]
+    windows = [
+        {"image": torch.rand(1, 1, 8, 8, 8), "label": torch.ones(1, 1, 8, 8, 8)}
+        for _ in range(steps)
+    ]
     return SegmentationTrainer(
         device=torch.device("cpu"),
         max_epochs=1,
@@ -198,7 +220,9 @@ def test_steps_with_nan_gradients_are_passed_over(caplog: pytest.LogCaptureFixtu
     network = SometimesNaN(lambda step: step in (1, 3))
     before = network.convolution.bias.detach().clone()
     trainer(network, 6).run()
-    assert torch.isfinite(network.convolution.bias).all() and not torch.equal(network.convolution.bias, before)
+    assert torch.isfinite(network.convolution.bias).all() and not torch.equal(
+        network.convolution.bias, before
+    )
     assert caplog.text.count("a step is passed over") == 2
 
 
@@ -219,13 +243,17 @@ def test_missing_dataset_says_so(tmp_path: Path) -> None:
 
 def test_early_stop_ends_the_run_and_keeps_the_best(phantom_dataset: Path, tmp_path: Path) -> None:
     # without learning nothing ever gets better than the first validation
-    train(phantom_dataset, tmp_path, epochs=9, patience=2, learning_rate=0.0, iterations_per_epoch=1)
+    train(
+        phantom_dataset, tmp_path, epochs=9, patience=2, learning_rate=0.0, iterations_per_epoch=1
+    )
     assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2", "3"]
     assert torch.load(tmp_path / "last.pt", weights_only=True)["best_metric_epoch"] == 1
     assert (tmp_path / "model.pt").is_file()
 
 
-def test_deep_supervision_trains_a_network_with_several_outputs(phantom_dataset: Path, tmp_path: Path) -> None:
+def test_deep_supervision_trains_a_network_with_several_outputs(
+    phantom_dataset: Path, tmp_path: Path
+) -> None:
     network = {
         "_target_": "monai.networks.nets.DynUNet",
         **{
@@ -278,7 +306,9 @@ def test_two_processes_by_torchrun(phantom_dataset: Path, tmp_path: Path) -> Non
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += ["-m", "monai.bundle", "run", "training", "--config_file", files]
     command += ["--dataset_dir", str(phantom_dataset), "--output_dir", str(tmp_path), *words]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(rows(tmp_path)) == 1
     assert (tmp_path / "model.pt").is_file()

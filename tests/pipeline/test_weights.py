@@ -8,7 +8,7 @@ import torch
 
 from gridgate.data.errors import CheckpointError, ConfigError
 from gridgate.networks import build, build_for_volumes
-from gridgate.pipeline.weights import build_network, head_weights, load_encoders, to_device
+from gridgate.pipeline.models.build import build_network, head_weights, load_encoders, to_device
 
 SMALL: dict[str, Any] = {
     "img_size": 32,
@@ -23,7 +23,9 @@ SMALL: dict[str, Any] = {
 def encoder_files(folder: Path) -> dict[str, str]:
     """State dicts in torchvision's and timm's naming, made of a 2D network's."""
     flat = build("transfuse", spatial_dims=2, in_channels=3, out_channels=2, **SMALL)
-    resnet = {name: torch.rand_like(value.float()) for name, value in flat.trunk.state_dict().items()}
+    resnet = {
+        name: torch.rand_like(value.float()) for name, value in flat.trunk.state_dict().items()
+    }
     torch.save(resnet | {"fc.weight": torch.rand(2, 2)}, folder / "resnet.pth")
     timm = {
         "positions": "pos_embed",
@@ -69,7 +71,9 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
         load_encoders(network, {"swin": files["vit"]})
     with pytest.raises(ConfigError, match="UNet has no resnet"):
         load_encoders(build("unet", out_channels=2, feature_scale=32), {"resnet": files["resnet"]})
-    with pytest.raises(CheckpointError, match=r"pretrained_encoders: there is no such file as .*nowhere\.pth"):
+    with pytest.raises(
+        CheckpointError, match=r"pretrained_encoders: there is no such file as .*nowhere\.pth"
+    ):
         load_encoders(network, {"vit": str(tmp_path / "nowhere.pth")})
     with pytest.raises(CheckpointError, match=r"vit\.pth: .*not in the pretrained weights"):
         load_encoders(network, {"resnet": files["vit"]})
@@ -82,7 +86,9 @@ def test_head_weights_are_those_of_networks_with_several_heads() -> None:
 
 @pytest.mark.parametrize("plan", ["uctransnet", {"width": 8}])
 def test_a_plan_without_a_name_is_told(plan: Any) -> None:
-    with pytest.raises(ConfigError, match=r"a mapping with a network's name is wanted, as '\{name: unet"):
+    with pytest.raises(
+        ConfigError, match=r"a mapping with a network's name is wanted, as '\{name: unet"
+    ):
         build_network(plan, in_channels=1, out_channels=2)
 
 
@@ -95,6 +101,13 @@ def test_encoders_that_are_no_mapping_or_beside_a_checkpoint(tmp_path: Path) -> 
 
 
 def test_a_checkpoint_of_another_width_is_told_with_both_shapes(tmp_path: Path) -> None:
-    torch.save(build("unet", out_channels=2, in_channels=3, feature_scale=32).state_dict(), tmp_path / "model.pt")
-    with pytest.raises(CheckpointError, match=r"1 of its tensors.*\(2, 3, 3, 3, 3\) for \(2, 1, 3, 3, 3\)"):
-        to_device(build("unet", out_channels=2, feature_scale=32), "cpu", weights=tmp_path / "model.pt")
+    torch.save(
+        build("unet", out_channels=2, in_channels=3, feature_scale=32).state_dict(),
+        tmp_path / "model.pt",
+    )
+    with pytest.raises(
+        CheckpointError, match=r"1 of its tensors.*\(2, 3, 3, 3, 3\) for \(2, 1, 3, 3, 3\)"
+    ):
+        to_device(
+            build("unet", out_channels=2, feature_scale=32), "cpu", weights=tmp_path / "model.pt"
+        )

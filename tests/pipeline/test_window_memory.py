@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from gridgate.pipeline import device_memory
-from gridgate.pipeline.sliding_window import SlidingWindow
+from gridgate.pipeline.inference import device_memory
+from gridgate.pipeline.inference.sliding_window import SlidingWindow
 
 from .window_network import Network, image
 
@@ -29,7 +29,9 @@ def test_batches_shrink_when_memory_runs_out_and_other_errors_are_errors(network
 
     inputs = image(40, 30, 20)
     inferer = SlidingWindow((16, 16, 16), sw_batch_size=8, amp=False)
-    torch.testing.assert_close(inferer(inputs, Small()), inferer(inputs, network), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        inferer(inputs, Small()), inferer(inputs, network), rtol=0, atol=1e-5
+    )
     with pytest.raises(RuntimeError, match="another error") as caught:
         inferer(inputs, Broken())
     assert not isinstance(caught.value, torch.OutOfMemoryError)
@@ -53,7 +55,9 @@ def test_where_the_accumulator_goes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_16_bits_halve_the_accumulator_and_hardly_change_the_scores(network: Network) -> None:
     inputs = image(40, 24, 24)
     exact = SlidingWindow((16, 16, 16), amp=False)(inputs, network)
-    half = SlidingWindow((16, 16, 16), amp=True)(inputs, network)  # bfloat16 in software where it must be
+    half = SlidingWindow((16, 16, 16), amp=True)(
+        inputs, network
+    )  # bfloat16 in software where it must be
     slab = next(iter(SlidingWindow((16, 16, 16), amp=True).slabs(inputs[0], network)))
     assert slab.scores.dtype == torch.float16
     assert (half - exact).abs().max() < 0.05 * exact.abs().max()

@@ -34,7 +34,9 @@ def windows(phantom_dataset: Path) -> WindowDataset:
     return make(phantom_dataset)
 
 
-def test_a_window_is_the_same_whatever_was_drawn_before(windows: WindowDataset, phantom_dataset: Path) -> None:
+def test_a_window_is_the_same_whatever_was_drawn_before(
+    windows: WindowDataset, phantom_dataset: Path
+) -> None:
     first = windows[9]
     for key in (3, 0, 21):
         windows[key]
@@ -44,7 +46,9 @@ def test_a_window_is_the_same_whatever_was_drawn_before(windows: WindowDataset, 
         assert torch.equal(first[name], fresh[name])
 
 
-def test_keys_and_seeds_give_different_windows(windows: WindowDataset, phantom_dataset: Path) -> None:
+def test_keys_and_seeds_give_different_windows(
+    windows: WindowDataset, phantom_dataset: Path
+) -> None:
     assert not torch.equal(windows[0]["image"], windows[len(windows)]["image"])
     assert not torch.equal(windows[0]["image"], make(phantom_dataset, seed=1)[0]["image"])
 
@@ -53,7 +57,10 @@ def test_worker_processes_change_nothing(windows: WindowDataset) -> None:
     windows.load()
     sampler = WindowSampler(6)
     alone = [batch["image"] for batch in DataLoader(windows, batch_size=2, sampler=sampler)]
-    helped = [batch["image"] for batch in DataLoader(windows, batch_size=2, sampler=sampler, num_workers=2)]
+    helped = [
+        batch["image"]
+        for batch in DataLoader(windows, batch_size=2, sampler=sampler, num_workers=2)
+    ]
     assert len(alone) == 3
     assert all(torch.equal(a, b) for a, b in zip(alone, helped, strict=True))
 
@@ -71,7 +78,9 @@ def test_every_case_once_a_turn(windows: WindowDataset, monkeypatch: pytest.Monk
     asked: list[int] = []
     cases = windows.load()
     monkeypatch.setattr(windows, "augmentation", _Nothing())
-    monkeypatch.setattr(type(windows).__mro__[1], "__getitem__", lambda self, i: asked.append(i) or dict(cases[i]))
+    monkeypatch.setattr(
+        type(windows).__mro__[1], "__getitem__", lambda self, i: asked.append(i) or dict(cases[i])
+    )
     count = len(windows)
     for key in range(3 * count):
         windows[key]

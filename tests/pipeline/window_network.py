@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from gridgate.transforms.slabs import ScoreSlabs
+from gridgate.transforms.restore.slabs import ScoreSlabs
 
 
 class Network(nn.Module):

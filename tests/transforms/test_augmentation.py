@@ -9,7 +9,9 @@ from gridgate.transforms import ClassIndicesd, RandomWindowd, augmentation
 SHAPE = (60, 70, 50)
 
 
-def _item(shape: tuple[int, int, int] = SHAPE, spacing: tuple[float, float, float] = (1, 1, 1)) -> dict:
+def _item(
+    shape: tuple[int, int, int] = SHAPE, spacing: tuple[float, float, float] = (1, 1, 1)
+) -> dict:
     rng = np.random.default_rng(0)
     smooth = ndimage.gaussian_filter(rng.normal(size=shape), 4)
     image = torch.from_numpy((smooth / smooth.std()).astype(np.float32))[None]
@@ -42,8 +44,12 @@ def test_same_seed_same_window_and_the_input_is_not_changed() -> None:
         assert first["image"].shape == first["label"].shape == (1, 24, 32, 20)
         assert first["image"].dtype == first["label"].dtype == torch.float32
         assert torch.isfinite(first["image"]).all() and set(first) == {"image", "label"}
-        assert torch.equal(first["image"], again["image"]) and torch.equal(first["label"], again["label"])
-        differences += not torch.equal(first["image"], transform.set_random_state(seed + 1000)(item)["image"])
+        assert torch.equal(first["image"], again["image"]) and torch.equal(
+            first["label"], again["label"]
+        )
+        differences += not torch.equal(
+            first["image"], transform.set_random_state(seed + 1000)(item)["image"]
+        )
     assert differences == 25
     assert torch.equal(item["image"], image) and torch.equal(item["label"], label)
 
@@ -71,12 +77,16 @@ def test_a_window_is_a_piece_of_the_volume() -> None:
     for _ in range(20):
         window = transform(item)["image"].numpy()[0]
         x, y, z = np.unravel_index(int(window[0, 0, 0]), SHAPE)
-        np.testing.assert_array_equal(window, item["image"].numpy()[0, x : x + 16, y : y + 16, z : z + 16])
+        np.testing.assert_array_equal(
+            window, item["image"].numpy()[0, x : x + 16, y : y + 16, z : z + 16]
+        )
 
 
 def test_cases_without_foreground_or_without_lists_still_give_windows() -> None:
     item = _item()
-    empty = ClassIndicesd("label", label_count=4)({"image": item["image"], "label": torch.zeros_like(item["label"])})
+    empty = ClassIndicesd("label", label_count=4)(
+        {"image": item["image"], "label": torch.zeros_like(item["label"])}
+    )
     without = {"image": item["image"], "label": item["label"]}
     for case in (empty, without):
         result = augmentation(roi_size=(16, 16, 16), label_count=4, foreground=1.0)(case)
@@ -88,7 +98,9 @@ def test_small_volumes_are_centred_and_padded(rotation_probability: float) -> No
     item = _item((10, 40, 9))
     item["image"] = item["image"] + 5
     lowest = float(item["image"].min())
-    transform = _plain(roi_size=(16, 16, 12), rotation_probability=rotation_probability).set_random_state(0)
+    transform = _plain(
+        roi_size=(16, 16, 12), rotation_probability=rotation_probability
+    ).set_random_state(0)
     for _ in range(5):
         result = transform(item)
         assert result["image"].shape == result["label"].shape == (1, 16, 16, 12)
@@ -110,7 +122,9 @@ def test_rotation_is_in_mm_and_turns_image_and_label_alike() -> None:
     # Voxels of 1 x 1 x 3 mm; scipy's linear resampling with the matrix worked out by hand.
     shape, size = (40, 40, 24), (12, 14, 8)
     item = _item(shape, (1.0, 1.0, 3.0))
-    transform = _plain(roi_size=size, rotation_degrees=(20.0, 0.0, 0.0), rotation_probability=1.0, foreground=0.0)
+    transform = _plain(
+        roi_size=size, rotation_degrees=(20.0, 0.0, 0.0), rotation_probability=1.0, foreground=0.0
+    )
     transform.set_random_state(3)
     result = transform(item)
     state = np.random.RandomState(3)

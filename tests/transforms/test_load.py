@@ -46,7 +46,10 @@ def test_channels_from_files_and_from_one_file(tmp_path: Path) -> None:
 def test_channels_on_different_grids_are_refused_by_name(tmp_path: Path) -> None:
     shifted = AFFINE.copy()
     shifted[0, 3] += 1
-    paths = [save(tmp_path / "a.nii.gz", _volume(), AFFINE), save(tmp_path / "b.nii.gz", _volume(), shifted)]
+    paths = [
+        save(tmp_path / "a.nii.gz", _volume(), AFFINE),
+        save(tmp_path / "b.nii.gz", _volume(), shifted),
+    ]
     with pytest.raises(ImageError, match=r"b\.nii\.gz.*not that of.*a\.nii\.gz"):
         LoadCased("image", channels=2)({"image": paths})
     with pytest.raises(ImageError, match="2 files, but 3 channels"):
@@ -59,7 +62,8 @@ def test_a_missing_file_is_an_image_error(tmp_path: Path) -> None:
 
 
 def test_the_original_grid_survives_collating_and_decollating(tmp_path: Path) -> None:
-    # The second file says millimetres and metres in turn: one note, so the metas differ from case to case.
+    # The second file says millimetres and metres in turn: one note, so the metas differ from case
+    # to case.
     paths = []
     for index in range(2):
         image = nib.Nifti1Image(_volume(), AFFINE)
@@ -67,7 +71,9 @@ def test_the_original_grid_survives_collating_and_decollating(tmp_path: Path) ->
         image.set_qform(AFFINE + (0 if index == 0 else np.eye(4) * [[5], [0], [0], [0]]), 1)
         paths.append(tmp_path / f"{index}.nii.gz")
         nib.save(image, paths[-1])
-    batch = next(iter(DataLoader(Dataset([{"image": p} for p in paths], LoadCased("image")), batch_size=2)))
+    batch = next(
+        iter(DataLoader(Dataset([{"image": p} for p in paths], LoadCased("image")), batch_size=2))
+    )
     items = decollate_batch(batch)
     assert {item["image"].meta["notes"] == "" for item in items} == {True, False}
     for item, path in zip(items, paths, strict=True):
@@ -82,7 +88,11 @@ def test_integers_are_kept_when_asked_and_the_scan_shares_their_memory(tmp_path:
     image = save(tmp_path / "a.nii.gz", array, AFFINE)
     label = save(tmp_path / "l.nii.gz", (array > 0).astype(np.uint16) * 300, AFFINE)
     item = LoadCased(keep_integers=True, keep_scan=True)({"image": image, "label": label})
-    assert item["image"].dtype == torch.int16 and item["scan"].dtype == np.int16 and item["scan"].shape == (5, 6, 7)
+    assert (
+        item["image"].dtype == torch.int16
+        and item["scan"].dtype == np.int16
+        and item["scan"].shape == (5, 6, 7)
+    )
     assert np.shares_memory(item["scan"], item["image"].numpy())
     np.testing.assert_array_equal(item["scan"], array)
     np.testing.assert_array_equal(item["label"].numpy()[0], (array > 0) * 300)
@@ -94,14 +104,16 @@ def test_integers_are_kept_when_asked_and_the_scan_shares_their_memory(tmp_path:
 
 
 def test_the_scan_of_several_channels_has_them_first(tmp_path: Path) -> None:
-    paths = [save(tmp_path / f"{n}.nii.gz", np.full((3, 4, 5), n, np.int16), AFFINE) for n in (1, 2)]
+    paths = [
+        save(tmp_path / f"{n}.nii.gz", np.full((3, 4, 5), n, np.int16), AFFINE) for n in (1, 2)
+    ]
     scan = LoadCased("image", channels=2, keep_scan=True)({"image": paths})["scan"]
     assert scan.shape == (2, 3, 4, 5) and scan.dtype == np.int16
     assert scan[0].max() == 1 and scan[1].min() == 2
 
 
 def test_a_dicom_series_is_read_as_simpleitk_reads_it(shared_data: Path) -> None:
-    from gridgate.data.dicom_series import find_series
+    from gridgate.data.dicom.series import find_series
 
     folder = shared_data / "dicom" / "abdomen_20_slices"
     (series,), _ = find_series(folder)

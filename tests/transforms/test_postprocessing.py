@@ -10,9 +10,15 @@ from hypothesis import strategies as st
 from monai.data import MetaTensor
 from scipy import ndimage
 
-from gridgate.data.dicom_series import DicomSeries
+from gridgate.data.dicom.series import DicomSeries
 from gridgate.data.errors import OutputError
-from gridgate.transforms import FillHolesd, LargestComponentd, WriteLabelsd, postprocessing, preprocessing
+from gridgate.transforms import (
+    FillHolesd,
+    LargestComponentd,
+    WriteLabelsd,
+    postprocessing,
+    preprocessing,
+)
 
 
 def test_largest_component_of_each_label_as_simpleitk_finds_it() -> None:
@@ -33,7 +39,9 @@ def _largest_by_scipy(labels: np.ndarray) -> tuple[np.ndarray, dict[int, tuple[i
     for label in np.unique(labels[labels > 0]).tolist():
         parts, count = ndimage.label(labels == label, np.ones((3, 3, 3)))
         sizes = np.bincount(parts.ravel())[1:]
-        others = (parts > 0) & (parts != sizes.argmax() + 1)  # scipy counts in the order of the indices
+        others = (parts > 0) & (
+            parts != sizes.argmax() + 1
+        )  # scipy counts in the order of the indices
         result[others] = 0
         removed[label] = (count, int(others.sum()))
     return result, removed
@@ -97,16 +105,22 @@ def test_holes_are_filled_but_other_labels_inside_stay() -> None:
     assert torch.equal(FillHolesd("pred")({"pred": labels})["pred"], labels)
 
 
-@pytest.mark.parametrize("name", ["ct/sarcoma_002/CT_image.nii.gz", "ct/chest_10mm_nrrd/CTChest4.nrrd"])
+@pytest.mark.parametrize(
+    "name", ["ct/sarcoma_002/CT_image.nii.gz", "ct/chest_10mm_nrrd/CTChest4.nrrd"]
+)
 def test_a_real_scan_there_and_back(shared_data: Path, tmp_path: Path, name: str) -> None:
     path = shared_data / name
     transform = preprocessing(
-        orientation="RAS", spacing=(3, 3, 5), intensity={"mode": "window", "low": -1000, "high": 1000}
+        orientation="RAS",
+        spacing=(3, 3, 5),
+        intensity={"mode": "window", "low": -1000, "high": 1000},
     )
     item = {**transform({"image": path}), "timings": {}}
     body = item["image"] > 0.4
     item["pred"] = torch.cat([torch.zeros_like(body), body, torch.zeros_like(body)]).float() - 0.5
-    after = postprocessing(output_dir=tmp_path, keep_largest=True, fill_holes=[9], label_values=(0, 9, 4))
+    after = postprocessing(
+        output_dir=tmp_path, keep_largest=True, fill_holes=[9], label_values=(0, 9, 4)
+    )
     result = after(item)
     written = Path(result["pred_path"])
     assert written.parent == tmp_path and written.name == path.name.split(".")[0] + ".nii.gz"
@@ -121,7 +135,9 @@ def test_a_real_scan_there_and_back(shared_data: Path, tmp_path: Path, name: str
         intensities = scan.get_fdata()
     else:
         scan = sitk.ReadImage(str(path))
-        np.testing.assert_allclose(image.affine[:3, 3], np.array(scan.GetOrigin()) * (-1, -1, 1), atol=1e-3)
+        np.testing.assert_allclose(
+            image.affine[:3, 3], np.array(scan.GetOrigin()) * (-1, -1, 1), atol=1e-3
+        )
         intensities = sitk.GetArrayFromImage(scan).T
     inside = np.asarray(image.dataobj) == 9
     assert np.median(intensities[inside]) > -200 > np.median(intensities[~inside])
@@ -132,7 +148,9 @@ def test_the_item_id_names_the_file(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.eye(4)), scan)
     meta = {"filename_or_obj": str(scan), "original_affine": np.eye(4), "spatial_shape": (4, 5, 6)}
     pred = MetaTensor(torch.ones(1, 4, 5, 6, dtype=torch.uint8), meta=meta)
-    result = WriteLabelsd(output_dir=tmp_path / "out", postfix="_seg")({"pred": pred, "id": "case7"})
+    result = WriteLabelsd(output_dir=tmp_path / "out", postfix="_seg")(
+        {"pred": pred, "id": "case7"}
+    )
     assert result["pred_path"] == str(tmp_path / "out" / "case7_seg.nii.gz")
     result = WriteLabelsd(output_dir=tmp_path / "out")({"pred": pred, "id": "site a/patient 3/ct"})
     assert (tmp_path / "out" / "site a" / "patient 3" / "ct.nii.gz").is_file()
@@ -145,7 +163,9 @@ def test_the_item_id_names_the_file(tmp_path: Path) -> None:
 
 
 def test_a_dicom_series_gives_its_grid_and_its_folders_name(tmp_path: Path) -> None:
-    series = DicomSeries("1.2.3", "CT", "", tmp_path / "patient.nii.gz", ())  # a folder, whatever its name
+    series = DicomSeries(
+        "1.2.3", "CT", "", tmp_path / "patient.nii.gz", ()
+    )  # a folder, whatever its name
     affine = np.array([[-0.7, 0, 0, 10], [0, -0.7, 0.2, -20], [0, 0, 2.5, 30], [0, 0, 0, 1.0]])
     meta = {"filename_or_obj": str(series), "original_affine": affine, "spatial_shape": (4, 5, 6)}
     pred = MetaTensor(torch.ones(1, 4, 5, 6, dtype=torch.uint8), meta=meta)

@@ -9,7 +9,7 @@ import torch
 from volumes import SHAPE, all_axis_aligned, blob, centred_affine, rotation, save, voxel_centres_mm
 
 from gridgate.data.errors import ConfigError
-from gridgate.data.geometry import is_orthonormal, orientation, spacing
+from gridgate.data.geometry.grids import is_orthonormal, orientation, spacing
 from gridgate.transforms import preprocessing
 
 CENTRE = (12.0, -40.0, 25.0)
@@ -30,10 +30,12 @@ COLUMNS = {
 def test_a_landmark_stays_where_it_is_in_mm(tmp_path: Path, name: str) -> None:
     affine = centred_affine(COLUMNS[name], CENTRE)
     path = save(tmp_path / "a.nii.gz", blob(SHAPE, affine, LANDMARK), affine)
-    label = save(tmp_path / "l.nii.gz", (blob(SHAPE, affine, LANDMARK) > 500).astype(np.uint8), affine)
-    item = preprocessing(keys=("image", "label"), orientation="LPS", spacing=(1.5, 1.5, 1.8), intensity=WINDOW)(
-        {"image": path, "label": label}
+    label = save(
+        tmp_path / "l.nii.gz", (blob(SHAPE, affine, LANDMARK) > 500).astype(np.uint8), affine
     )
+    item = preprocessing(
+        keys=("image", "label"), orientation="LPS", spacing=(1.5, 1.5, 1.8), intensity=WINDOW
+    )({"image": path, "label": label})
     image = item["image"]
     result_affine = image.affine.numpy()
     assert orientation(result_affine) == "LPS"
@@ -49,7 +51,9 @@ def test_a_landmark_stays_where_it_is_in_mm(tmp_path: Path, name: str) -> None:
     # Beyond a landmark: every voxel has the blob's value of its own place.
     expected = blob(image.shape[1:], result_affine, LANDMARK) / 1000
     inside = np.linalg.norm(centres - CENTRE, axis=-1) < 18
-    assert np.abs(image.numpy()[0] - expected)[inside].max() < 0.06  # what trilinear interpolation flattens
+    assert (
+        np.abs(image.numpy()[0] - expected)[inside].max() < 0.06
+    )  # what trilinear interpolation flattens
 
 
 def test_same_as_simpleitk_on_an_oblique_scan(tmp_path: Path) -> None:
@@ -58,7 +62,9 @@ def test_same_as_simpleitk_on_an_oblique_scan(tmp_path: Path) -> None:
     path = save(tmp_path / "a.nii.gz", array, affine)
     # A window from -100 to 100 scaled back is the identity.
     result = preprocessing(
-        orientation="PIR", spacing=(1.7, 1.9, 1.4), intensity={"mode": "window", "low": -100, "high": 100}
+        orientation="PIR",
+        spacing=(1.7, 1.9, 1.4),
+        intensity={"mode": "window", "low": -100, "high": 100},
     )({"image": path})["image"]
     grid, lps = result.affine.numpy(), np.diag([-1, -1, 1, 1]) @ result.affine.numpy()
     mm = spacing(grid)
@@ -77,7 +83,9 @@ def test_same_as_simpleitk_on_an_oblique_scan(tmp_path: Path) -> None:
     expected = sitk.GetArrayFromImage(resampled).T
     covered = expected > -9000
     assert covered.mean() > 0.9 and np.allclose(mm, (1.7, 1.9, 1.4), rtol=1e-5)
-    np.testing.assert_allclose((result.numpy()[0] * 200 - 100)[covered], expected[covered], atol=2e-3)
+    np.testing.assert_allclose(
+        (result.numpy()[0] * 200 - 100)[covered], expected[covered], atol=2e-3
+    )
 
 
 def test_a_label_on_another_grid_lands_on_the_images(tmp_path: Path) -> None:
@@ -85,8 +93,12 @@ def test_a_label_on_another_grid_lands_on_the_images(tmp_path: Path) -> None:
     other_shape = (50, 44, 60)
     other = centred_affine(np.diag([-1.0, 1.0, 1.1]), np.add(CENTRE, (1, 2, -1)), other_shape)
     image = save(tmp_path / "a.nii.gz", blob(SHAPE, affine, LANDMARK), affine)
-    label = save(tmp_path / "l.nii.gz", (blob(other_shape, other, LANDMARK) > 500).astype(np.uint8), other)
-    item = preprocessing(keys=("image", "label"), intensity=WINDOW)({"image": image, "label": label})
+    label = save(
+        tmp_path / "l.nii.gz", (blob(other_shape, other, LANDMARK) > 500).astype(np.uint8), other
+    )
+    item = preprocessing(keys=("image", "label"), intensity=WINDOW)(
+        {"image": image, "label": label}
+    )
     expected = item["image"].numpy() > 0.5
     found = item["label"].numpy() > 0
     assert item["image"].shape == item["label"].shape

@@ -10,8 +10,8 @@ from monai.data import MetaTensor
 from volumes import rotation
 
 from gridgate.data.errors import ConfigError, ImageError
-from gridgate.data.images import read_image
-from gridgate.data.phantom import make_phantom
+from gridgate.data.images.reading import read_image
+from gridgate.data.phantom.phantom import make_phantom
 from gridgate.transforms.region import Regiond, body_mask
 
 
@@ -48,7 +48,9 @@ def test_two_legs_are_two_bodies() -> None:
 
 
 @pytest.mark.parametrize("spacing", [(0.8, 0.8, 5.0), (4, 4, 4), (7, 7, 1)])
-def test_the_mask_has_the_images_shape_whatever_the_spacing(spacing: tuple[float, float, float]) -> None:
+def test_the_mask_has_the_images_shape_whatever_the_spacing(
+    spacing: tuple[float, float, float],
+) -> None:
     volume = torch.full((31, 17, 5), 40.0)
     assert body_mask(volume, spacing).shape == (31, 17, 5) and body_mask(volume, spacing).all()
     # nothing in it is denser than air, so it is no CT in HU: everything runs
@@ -62,7 +64,10 @@ def test_every_labelled_voxel_of_phantoms_and_real_scans_is_body(shared_data: Pa
     for image, labels in (
         ("ct/ircad01/ct.nii.gz", "ct/ircad01/organs.nii.gz"),
         ("ct/totalsegmentator_3mm/ct.nii.gz", "ct/totalsegmentator_3mm/labels_117.nii.gz"),
-        ("openkbp_head_neck/imagesTr/okbp_002.nii.gz", "openkbp_head_neck/labelsTr/okbp_002.nii.gz"),
+        (
+            "openkbp_head_neck/imagesTr/okbp_002.nii.gz",
+            "openkbp_head_neck/labelsTr/okbp_002.nii.gz",
+        ),
     ):
         scan = read_image(shared_data / image)
         found = body_mask(torch.from_numpy(scan.array), scan.grid.spacing.tolist())
@@ -71,7 +76,10 @@ def test_every_labelled_voxel_of_phantoms_and_real_scans_is_body(shared_data: Pa
 
 
 def item(shape: tuple[int, int, int], affine: np.ndarray, value: float = 0.0) -> dict[str, object]:
-    return {"id": "a", "image": MetaTensor(torch.full((1, *shape), value), affine=torch.as_tensor(affine))}
+    return {
+        "id": "a",
+        "image": MetaTensor(torch.full((1, *shape), value), affine=torch.as_tensor(affine)),
+    }
 
 
 @pytest.mark.parametrize("degrees", [0.0, 30.0])
@@ -116,7 +124,12 @@ def test_body_and_region_both_restrict_and_all_is_nothing_to_say() -> None:
 
 
 def test_impossible_regions() -> None:
-    for region in ([[0, 0], [1, 1]], [0, 1, 2], [[0, 0, 0], [1, 1, float("nan")]], [["a", 0, 0], [1, 1, 1]]):
+    for region in (
+        [[0, 0], [1, 1]],
+        [0, 1, 2],
+        [[0, 0, 0], [1, 1, float("nan")]],
+        [["a", 0, 0], [1, 1, 1]],
+    ):
         with pytest.raises(ConfigError, match="two corners"):
             Regiond(region=region)  # type: ignore[arg-type]
     with pytest.raises(ImageError, match="holds none of its voxels"):

@@ -13,7 +13,7 @@ from monai.transforms import Orientation, Spacing
 from scipy import ndimage
 from volumes import all_axis_aligned, centred_affine, rotation
 
-from gridgate.data.geometry import is_orthonormal
+from gridgate.data.geometry.grids import is_orthonormal
 from gridgate.transforms import AlignLabeld, LoadCased, ToNetworkGridd, preprocessing
 from gridgate.transforms.resample import grid_of, interpolate_axes, network_grid, parallel_axes
 
@@ -23,7 +23,12 @@ SHEAR = np.array([[1, 0, 0], [0, 1, 0.3], [0, 0, 1.0]])
 
 def tensor(array: np.ndarray, columns: np.ndarray) -> MetaTensor:
     affine = centred_affine(columns, (3, -40, 25), array.shape[1:])
-    meta = {"original_affine": affine, "spatial_shape": np.array(array.shape[1:]), "filename_or_obj": "a", "notes": "n"}
+    meta = {
+        "original_affine": affine,
+        "spatial_shape": np.array(array.shape[1:]),
+        "filename_or_obj": "a",
+        "notes": "n",
+    }
     return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(affine), meta=meta)
 
 
@@ -63,14 +68,20 @@ def test_the_same_as_orientation_then_spacing(
     dtype: type,
 ) -> None:
     rng = np.random.default_rng(seed)
-    columns = rotation(degrees) @ (SHEAR if sheared else np.eye(3)) @ all_axis_aligned()[turn] @ np.diag(own)
+    columns = (
+        rotation(degrees)
+        @ (SHEAR if sheared else np.eye(3))
+        @ all_axis_aligned()[turn]
+        @ np.diag(own)
+    )
     array = rng.integers(-1000, 1000, (channels, *shape)).astype(dtype)
     image = tensor(array, columns)
     found = ToNetworkGridd(orientation=orientation, spacing=spacing)({"image": image})["image"]
     expected = by_monai(image.float(), orientation, spacing, double=not sheared)
     assert found.dtype == torch.float32 and found.shape == expected.shape
     np.testing.assert_allclose(found.affine.numpy(), expected.affine.numpy(), atol=1e-6)
-    # Shear goes MONAI's own way, whose coordinates are float32; the other way has them to 1e-5 voxels.
+    # Shear goes MONAI's own way, whose coordinates are float32; the other way has them to 1e-5
+    # voxels.
     np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=0.2 if sheared else 0.06)
     np.testing.assert_array_equal(image.numpy(), array)
     if not sheared:
@@ -101,7 +112,9 @@ def test_interpolation_is_scipys_with_the_edge_beyond_the_edge(
     index = np.stack(np.meshgrid(*[np.arange(n) for n in target.shape], indexing="ij"))
     at = np.tensordot(matrix[:3, :3], index, 1) + matrix[:3, 3, None, None, None]
     expected = ndimage.map_coordinates(image.numpy()[0], at, order=1, mode="nearest")
-    np.testing.assert_allclose(interpolate_axes(image.as_tensor(), axes).numpy()[0], expected, atol=1e-4)
+    np.testing.assert_allclose(
+        interpolate_axes(image.as_tensor(), axes).numpy()[0], expected, atol=1e-4
+    )
 
 
 def test_meta_is_kept_and_nothing_is_recorded_or_changed() -> None:
@@ -119,7 +132,9 @@ def test_meta_is_kept_and_nothing_is_recorded_or_changed() -> None:
 
 def test_a_float_image_on_the_networks_grid_is_not_copied() -> None:
     array = np.random.default_rng(0).normal(size=(1, 6, 7, 8)).astype(np.float32)
-    found = ToNetworkGridd(spacing=(1.0, 1.0, 2.0))({"image": tensor(array, np.diag([1.0, 1.0, 2.0]))})["image"]
+    found = ToNetworkGridd(spacing=(1.0, 1.0, 2.0))(
+        {"image": tensor(array, np.diag([1.0, 1.0, 2.0]))}
+    )["image"]
     assert np.shares_memory(found.numpy(), array)
 
 
@@ -131,7 +146,9 @@ def test_a_float_image_on_the_networks_grid_is_not_copied() -> None:
         ((1.0, 1.0, 2.003), (1.0, 1.0, 2.0)),
     ],
 )
-def test_a_spacing_a_thousandth_off_is_left_as_monai_leaves_it(own: Sequence[float], kept: Sequence[float]) -> None:
+def test_a_spacing_a_thousandth_off_is_left_as_monai_leaves_it(
+    own: Sequence[float], kept: Sequence[float]
+) -> None:
     array = np.random.default_rng(0).normal(size=(1, 6, 7, 8)).astype(np.float32)
     image = tensor(array, np.diag(own))
     found = ToNetworkGridd(spacing=(1.0, 1.0, 2.0))({"image": image})["image"]
@@ -154,12 +171,16 @@ def test_a_hair_of_shear_counts_as_none_and_a_tilt_does_not() -> None:
 @pytest.mark.parametrize("turn", range(0, 48, 5))
 @pytest.mark.parametrize("degrees", [0.0, 20.0])
 @pytest.mark.parametrize("spacing", [None, (1.7, 1.3, 2.9)])
-def test_labels_follow_from_their_own_grid(turn: int, degrees: float, spacing: tuple[float, ...] | None) -> None:
+def test_labels_follow_from_their_own_grid(
+    turn: int, degrees: float, spacing: tuple[float, ...] | None
+) -> None:
     rng = np.random.default_rng(turn)
     columns = rotation(degrees) @ all_axis_aligned()[turn] @ np.diag([1.2, 1.0, 2.0])
     image = tensor(rng.normal(size=(1, 9, 10, 11)).astype(np.float32), columns)
     label = tensor(rng.integers(0, 9, (1, 9, 10, 11)).astype(np.uint8), columns)
-    item = AlignLabeld()(ToNetworkGridd(orientation="LPS", spacing=spacing)({"image": image, "label": label}))
+    item = AlignLabeld()(
+        ToNetworkGridd(orientation="LPS", spacing=spacing)({"image": image, "label": label})
+    )
     found = item["label"]
     assert found.meta["filename_or_obj"] == "a" and found.shape == item["image"].shape
     np.testing.assert_allclose(found.affine.numpy(), item["image"].affine.numpy())
@@ -169,7 +190,9 @@ def test_labels_follow_from_their_own_grid(turn: int, degrees: float, spacing: t
     nearest = np.rint(at).astype(int)
     inside = ((nearest >= 0) & (nearest < np.array(label.shape[1:])[:, None, None, None])).all(0)
     expected = np.where(inside, label.numpy()[0][tuple(np.where(inside, nearest, 0))], 0)
-    sure = (np.abs(np.abs(at - np.floor(at)) - 0.5) > 1e-6).all(0)  # half way, either voxel is right
+    sure = (np.abs(np.abs(at - np.floor(at)) - 0.5) > 1e-6).all(
+        0
+    )  # half way, either voxel is right
     np.testing.assert_array_equal(found.numpy()[0][sure], expected[sure])
     assert sure.mean() > 0.6
     if spacing is None:
@@ -209,7 +232,9 @@ def test_real_scans_go_the_short_way_and_come_out_as_monais(shared_data: Path) -
         item = LoadCased("image", keep_integers=True)({"image": shared_data / name})
         found = ToNetworkGridd(spacing=(3, 2, 4))(item)["image"]
         assert parallel_axes(grid_of(item["image"]), grid_of(found)) is not None, name
-        expected = by_monai(LoadCased("image")({"image": shared_data / name})["image"], "RAS", (3, 2, 4))
+        expected = by_monai(
+            LoadCased("image")({"image": shared_data / name})["image"], "RAS", (3, 2, 4)
+        )
         assert found.shape == expected.shape
         np.testing.assert_allclose(found.affine.numpy(), expected.affine.numpy(), atol=1e-6)
         span = float(expected.max() - expected.min())

@@ -13,14 +13,17 @@ from scipy import ndimage
 from torch.nn import functional
 from volumes import SHAPE, all_axis_aligned, blob, centred_affine, rotation, save
 
-import gridgate.transforms.cells as cells
-from gridgate.data.geometry import Grid
-from gridgate.transforms import LoadCased, RestoreLabelsd, preprocessing, restore_labels
-from gridgate.transforms.restore import Restoration
-from gridgate.transforms.slabs import ScoreSlabs, Slab
+import gridgate.transforms.restore.cells as cells
+from gridgate.data.geometry.grids import Grid
+from gridgate.transforms import LoadCased, RestoreLabelsd, preprocessing
+from gridgate.transforms.restore import restore_labels
+from gridgate.transforms.restore.restoration import Restoration
+from gridgate.transforms.restore.slabs import ScoreSlabs, Slab
 
 
-def _everywhere(logits: torch.Tensor, affine: np.ndarray, target: Grid) -> tuple[np.ndarray, np.ndarray]:
+def _everywhere(
+    logits: torch.Tensor, affine: np.ndarray, target: Grid
+) -> tuple[np.ndarray, np.ndarray]:
     """The plain way: grid_sample of all channels at all voxels in float64, then argmax.
 
     Also where that is a matter of rounding: two labels within 1e-5, or a voxel within 2e-4 voxels
@@ -28,7 +31,9 @@ def _everywhere(logits: torch.Tensor, affine: np.ndarray, target: Grid) -> tuple
     """
     matrix = np.linalg.solve(affine, target.affine)
     sizes = np.array(logits.shape[1:])
-    index = np.stack(np.meshgrid(*[np.arange(n) for n in target.shape], indexing="ij"), -1).reshape(-1, 3)
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in target.shape], indexing="ij"), -1).reshape(
+        -1, 3
+    )
     at = index @ matrix[:3, :3].T + matrix[:3, 3]
     points = ((2 * at + 1) / sizes - 1)[:, ::-1].copy().reshape(1, *target.shape, 3)
     values = functional.grid_sample(
@@ -49,7 +54,9 @@ def _assert_same(found: np.ndarray, logits: torch.Tensor, affine: np.ndarray, ta
     np.testing.assert_array_equal(found[~rounding], expected[~rounding])
 
 
-def _cut(logits: torch.Tensor, axis: int, rng: np.random.Generator, *, probabilities: bool = False) -> ScoreSlabs:
+def _cut(
+    logits: torch.Tensor, axis: int, rng: np.random.Generator, *, probabilities: bool = False
+) -> ScoreSlabs:
     """The scores as slabs of 1 to 5 rows along an axis."""
 
     def rows() -> Iterator[Slab]:
@@ -114,7 +121,9 @@ def test_by_hand_between_two_voxels_and_beyond_the_border() -> None:
     # Logits of label 1 minus those of label 0 run 3, 3, -1: they cross zero at x = 1.75.
     logits = torch.zeros(2, 3, 1, 1)
     logits[1, :, 0, 0] = torch.tensor([3.0, 3.0, -1.0])
-    target = Grid((21, 1, 1), np.array([[0.25, 0, 0, -1.5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))
+    target = Grid(
+        (21, 1, 1), np.array([[0.25, 0, 0, -1.5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    )
     found = restore_labels(logits, affine=np.eye(4), target=target)[:, 0, 0]
     x = -1.5 + 0.25 * np.arange(21)
     np.testing.assert_array_equal(found, (x >= -1) & (x < 1.75))
@@ -144,16 +153,22 @@ def test_many_labels_are_uint16_and_half_precision_works() -> None:
 
 
 @pytest.mark.parametrize("degrees", [0.0, 12.0])
-def test_temporary_arrays_stay_below_the_bound(monkeypatch: pytest.MonkeyPatch, degrees: float) -> None:
+def test_temporary_arrays_stay_below_the_bound(
+    monkeypatch: pytest.MonkeyPatch, degrees: float
+) -> None:
     rng = np.random.default_rng(0)
     channels, budget = 12, 2e6
-    logits = torch.from_numpy(rng.normal(size=(channels, 20, 20, 20))).float()  # noise: every cell is mixed
+    logits = torch.from_numpy(
+        rng.normal(size=(channels, 20, 20, 20))
+    ).float()  # noise: every cell is mixed
     columns = rotation(degrees) * 0.25
     target = Grid((80, 80, 80), centred_affine(columns, (9.5, 9.5, 9.5), (80, 80, 80)))
     sizes: list[int] = []
     interpolate, decide_mixed = cells.interpolate, cells.decide_mixed
 
-    def watched_interpolate(scores: torch.Tensor, first: int, at: torch.Tensor, shape: list[int]) -> torch.Tensor:
+    def watched_interpolate(
+        scores: torch.Tensor, first: int, at: torch.Tensor, shape: list[int]
+    ) -> torch.Tensor:
         result = interpolate(scores, first, at, shape)
         sizes.append(3 * result.numel() * 4 + at.numel() * 8)
         return result
@@ -163,7 +178,7 @@ def test_temporary_arrays_stay_below_the_bound(monkeypatch: pytest.MonkeyPatch, 
         decide_mixed(found, *rest, **options)
 
     monkeypatch.setattr(cells, "interpolate", watched_interpolate)
-    monkeypatch.setattr("gridgate.transforms.restore.decide_mixed", watched_mixed)
+    monkeypatch.setattr("gridgate.transforms.restore.restoration.decide_mixed", watched_mixed)
     restore_labels(logits, affine=np.eye(4), target=target, max_slab_bytes=budget)
     assert len(sizes) > 20 and max(sizes) <= budget / 2
 
@@ -178,15 +193,20 @@ def test_agrees_with_monai_invertd(tmp_path: Path, turn: int) -> None:
     ours = RestoreLabelsd()({"image": image, "pred": logits})["pred"]
     # MONAI inverts what MONAI's own transforms have recorded.
     axes = (("L", "R"), ("P", "A"), ("I", "S"))
-    resample = Spacingd("image", pixdim=spacing, mode="bilinear", padding_mode="border", dtype=np.float32)
-    before = Compose([LoadCased("image"), Orientationd("image", axcodes="RAS", labels=axes), resample])
+    resample = Spacingd(
+        "image", pixdim=spacing, mode="bilinear", padding_mode="border", dtype=np.float32
+    )
+    before = Compose(
+        [LoadCased("image"), Orientationd("image", axcodes="RAS", labels=axes), resample]
+    )
     image = before({"image": path})["image"]
     pred = MetaTensor(logits, meta=image.meta, applied_operations=image.applied_operations)
     invert = Invertd("pred", before, orig_keys="image", nearest_interp=False)
     theirs = invert({"image": image, "pred": pred})["pred"].argmax(0).numpy()
     assert ours.shape[1:] == theirs.shape == SHAPE
     np.testing.assert_allclose(ours.affine.numpy(), affine, atol=1e-6)
-    # Outside, both take the border's values; MONAI's coordinates are float32: a boundary voxel may differ.
+    # Outside, both take the border's values; MONAI's coordinates are float32: a boundary voxel may
+    # differ.
     agreement = (ours.numpy()[0] == theirs).mean()
     print(f"agrees with Invertd in {agreement:.6f} of the voxels")
     assert agreement > 0.9995
@@ -213,14 +233,23 @@ def test_probabilities_are_the_softmax_interpolated(degrees: float, channels: in
     rng = np.random.default_rng(channels)
     logits = _logits(rng, channels, (9, 10, 11)) * 3
     affine = centred_affine(np.diag([1.5, 1.0, 2.0]), (0, 0, 0), (9, 10, 11))
-    target = Grid((14, 16, 18), centred_affine(rotation(degrees) * 0.9, (0.3, 0.2, 0.1), (14, 16, 18)))
+    target = Grid(
+        (14, 16, 18), centred_affine(rotation(degrees) * 0.9, (0.3, 0.2, 0.1), (14, 16, 18))
+    )
     chances = logits.sigmoid() if channels == 1 else logits.softmax(0)
     matrix = np.linalg.solve(affine, target.affine)
-    at = np.stack(np.meshgrid(*[np.arange(n) for n in target.shape], indexing="ij"), -1) @ matrix[:3, :3].T
+    at = (
+        np.stack(np.meshgrid(*[np.arange(n) for n in target.shape], indexing="ij"), -1)
+        @ matrix[:3, :3].T
+    )
     at = np.moveaxis(at + matrix[:3, 3], -1, 0)
     wanted = ndimage.map_coordinates(chances[-1].numpy(), at, order=1, mode="nearest")
     wanted[((at < -1) | (at > np.array(logits.shape[1:])[:, None, None, None])).any(0)] = 0
-    for slabs in (ScoreSlabs.of(logits), _cut(logits, 2, rng), _cut(chances, 1, rng, probabilities=True)):
+    for slabs in (
+        ScoreSlabs.of(logits),
+        _cut(logits, 2, rng),
+        _cut(chances, 1, rng, probabilities=True),
+    ):
         label = max(1, channels - 1)
         found = Restoration(slabs, affine=affine, target=target, probabilities=[label]).run()
         assert found.probabilities[label].dtype == np.uint8
@@ -228,13 +257,16 @@ def test_probabilities_are_the_softmax_interpolated(degrees: float, channels: in
 
 
 def test_boundary_margin_by_hand() -> None:
-    # one boundary along x between rows 1 and 2, where label 0 has probability 0.9; elsewhere all is certain
+    # one boundary along x between rows 1 and 2, where label 0 has probability 0.9; elsewhere all is
+    # certain
     chances = torch.tensor([1.0, 0.9, 0.0, 0.0])
     scores = torch.stack([chances, 1 - chances])[:, :, None, None].expand(2, 4, 3, 3)
     slabs = ScoreSlabs.of(scores, probabilities=True)
     found = Restoration(slabs, affine=np.eye(4), target=Grid((4, 3, 3), np.eye(4))).run()
     assert found.boundary_margin == pytest.approx(0.8)
-    same = Restoration(ScoreSlabs.of(scores[:, :2]), affine=np.eye(4), target=Grid((2, 3, 3), np.eye(4))).run()
+    same = Restoration(
+        ScoreSlabs.of(scores[:, :2]), affine=np.eye(4), target=Grid((2, 3, 3), np.eye(4))
+    ).run()
     assert same.boundary_margin is None
 
 
@@ -243,11 +275,15 @@ def test_slabs_of_one_row_on_grids_that_almost_meet() -> None:
     rng = np.random.default_rng(5)
     for _ in range(40):
         logits = _logits(rng, 3, (6, 7, 9))
-        columns = (rotation(float(rng.uniform(0, 0.01))) @ np.diag([2.0, 2.0, 2.0])).astype(np.float32)
+        columns = (rotation(float(rng.uniform(0, 0.01))) @ np.diag([2.0, 2.0, 2.0])).astype(
+            np.float32
+        )
         affine = centred_affine(np.diag([2.0, 2.0, 2.0]), (0, 0, 0), (6, 7, 9))
         target = Grid((6, 7, 9), centred_affine(columns.astype(np.float64), (0, 0, 0), (6, 7, 9)))
         moved = logits.movedim(0, -1)
-        slabs = ScoreSlabs((6, 7, 9), 0, lambda moved=moved: (Slab(n, moved[n : n + 1]) for n in range(6)))  # type: ignore[misc]
+        slabs = ScoreSlabs(
+            (6, 7, 9), 0, lambda moved=moved: (Slab(n, moved[n : n + 1]) for n in range(6))
+        )  # type: ignore[misc]
         _assert_same(restore_labels(slabs, affine=affine, target=target), logits, affine, target)
 
 

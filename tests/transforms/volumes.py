@@ -10,7 +10,9 @@ import numpy as np
 SHAPE = (36, 40, 30)
 
 
-def centred_affine(columns: np.ndarray, centre_mm: Sequence[float], shape: Sequence[int] = SHAPE) -> np.ndarray:
+def centred_affine(
+    columns: np.ndarray, centre_mm: Sequence[float], shape: Sequence[int] = SHAPE
+) -> np.ndarray:
     affine = np.eye(4)
     affine[:3, :3] = columns
     affine[:3, 3] = np.asarray(centre_mm) - columns @ ((np.asarray(shape) - 1) / 2)
@@ -37,7 +39,9 @@ def voxel_centres_mm(shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
     return index @ affine[:3, :3].T + affine[:3, 3]
 
 
-def blob(shape: Sequence[int], affine: np.ndarray, centre_mm: Sequence[float], sigma_mm: float = 5.0) -> np.ndarray:
+def blob(
+    shape: Sequence[int], affine: np.ndarray, centre_mm: Sequence[float], sigma_mm: float = 5.0
+) -> np.ndarray:
     distance2 = ((voxel_centres_mm(shape, affine) - np.asarray(centre_mm)) ** 2).sum(-1)
     return (1000 * np.exp(-distance2 / (2 * sigma_mm**2))).astype(np.float32)
 

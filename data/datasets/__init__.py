@@ -1,0 +1,1 @@
+"""Dataset folders: the Decathlon layout, which files belong together, folds."""

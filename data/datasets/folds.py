@@ -1,0 +1,144 @@
+"""Cross-validation folds: which cases train and which validate, made once and kept in splits.json."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from ..errors import DatasetError
+from ..images.writing import write_atomically
+from .dataset import Case, Dataset
+
+Split = dict[str, list[str]]
+"""One fold: {"train": case ids, "validation": case ids}, both sorted."""
+
+
+def make_folds(case_ids: Iterable[str], *, folds: int = 5, seed: int = 0) -> list[Split]:
+    """Deal cases into folds; each case validates exactly once.
+
+    The order of dealing is that of a hash of seed and id, so it depends neither on the order of the
+    ids nor on the version of any library.
+
+    Args:
+        case_ids: unique.
+        folds: from 2 up to the number of cases; their sizes differ by one at most.
+        seed: another seed, another deal.
+
+    Raises:
+        DatasetError: an id twice, fewer than two folds, or more folds than cases.
+    """
+    ids = sorted(case_ids)
+    twice = sorted({case for case, following in pairwise(ids) if case == following})
+    if twice:
+        raise DatasetError(f"the case id {twice[0]} is there twice; ids must be unique")
+    if not 2 <= folds <= len(ids):
+        raise DatasetError(
+            f"{len(ids)} cases cannot be dealt into {folds} folds; choose 2 to {len(ids)}"
+        )
+    dealt = sorted(ids, key=lambda case: hashlib.sha256(f"{seed}:{case}".encode()).digest())
+    validation = [sorted(dealt[fold::folds]) for fold in range(folds)]
+    return [{"train": sorted(set(ids) - set(held)), "validation": held} for held in validation]
+
+
+def load_or_make_splits(
+    dataset: Dataset, *, folds: int = 5, seed: int = 0, path: str | Path | None = None
+) -> list[Split]:
+    """The folds of a dataset: those of its splits.json where it has one, else new ones.
+
+    Args:
+        dataset: its root may hold splits.json, ours or nnU-Net's ("train" and "val"); then folds
+            and seed do not count.
+        folds: how many to make.
+        seed: of the deal.
+        path: where to keep a copy of what is returned; an equal file may be there already.
+
+    Raises:
+        DatasetError: a file that is no list of folds, names an unknown case, or has a case in both
+            halves of a fold; a file at `path` that differs.
+        OutputError: `path` cannot be written.
+    """
+    source = dataset.root / "splits.json"
+    ids = [case.id for case in dataset.cases]
+    splits = _read(source, set(ids)) if source.exists() else make_folds(ids, folds=folds, seed=seed)
+    if path is not None:
+        _keep(Path(path), splits, set(ids))
+    return splits
+
+
+def select_fold(
+    dataset: Dataset, splits: Sequence[Split], fold: int
+) -> tuple[list[Case], list[Case]]:
+    """The training and the validation cases of one fold.
+
+    Args:
+        splits: of `load_or_make_splits`.
+        fold: from 0 to len(splits) - 1.
+
+    Returns:
+        (train_cases, validation_cases), in the order of the split.
+
+    Raises:
+        DatasetError: no such fold, or a case that the dataset does not have.
+    """
+    if not 0 <= fold < len(splits):
+        raise DatasetError(f"there is no fold {fold}; choose 0 to {len(splits) - 1}")
+    cases = {case.id: case for case in dataset.cases}
+    try:
+        train, validation = (
+            [cases[name] for name in splits[fold][half]] for half in ("train", "validation")
+        )
+    except KeyError as error:
+        raise DatasetError(
+            f"fold {fold} asks for {error}, which the dataset {dataset.root} does not have"
+        ) from None
+    return train, validation
+
+
+def _keep(path: Path, splits: list[Split], ids: set[str]) -> None:
+    if path.exists():
+        if _read(path, ids) != splits:
+            raise DatasetError(
+                f"{path}: holds other folds than this run's; remove it, or choose another output "
+                "folder"
+            )
+        return
+    text = json.dumps(splits, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path, lambda stream: stream.write(text.encode("utf-8")))
+
+
+def _read(path: Path, ids: set[str]) -> list[Split]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"{path}: cannot be read as JSON ({error}); correct or remove it"
+        ) from None
+    if not isinstance(content, list) or not content:
+        raise DatasetError(f"{path}: is not a list of folds; correct or remove it")
+    return [_fold(entry, number, path, ids) for number, entry in enumerate(content)]
+
+
+def _fold(entry: Any, number: int, path: Path, ids: set[str]) -> Split:
+    halves: list[Any] = []
+    if isinstance(entry, dict):
+        halves = [entry.get("train"), entry.get("validation", entry.get("val"))]
+    if not halves or not all(isinstance(half, list) and half for half in halves):
+        raise DatasetError(
+            f'{path}: fold {number} has no "train" and "validation" lists of case ids'
+        )
+    train, validation = ([str(name) for name in half] for half in halves)
+    unknown = sorted({*train, *validation} - ids)
+    if unknown:
+        raise DatasetError(
+            f"{path}: fold {number} names the case {unknown[0]} ({len(unknown)} such), which the "
+            "dataset does not have"
+        )
+    shared = sorted(set(train) & set(validation))
+    if shared:
+        raise DatasetError(
+            f"{path}: fold {number} trains and validates on the case {shared[0]}; remove it from "
+            "one"
+        )
+    return {"train": sorted(set(train)), "validation": sorted(set(validation))}

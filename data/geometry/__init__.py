@@ -1,0 +1,1 @@
+"""Affines, grids and boxes: pure functions on arrays; RAS+ mm, voxel indices."""

@@ -1,0 +1,105 @@
+"""Volumes that SimpleITK reads for us: .nrrd, .seg.nrrd, .mha, .mhd.
+
+ITK's world is LPS (x to the left, y to the back), ours RAS. Errors are `ImageError` without the
+file's name, which `gridgate.data.images.reading` puts in front.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import ImageError
+from ..geometry.grids import Affine
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def lps_affine(origin: ArrayLike, spacing: ArrayLike, direction: ArrayLike) -> Affine:
+    """The RAS+ affine of an ITK geometry.
+
+    Args:
+        origin: (3,) mm in LPS, the centre of voxel 0 0 0.
+        spacing: (3,) mm.
+        direction: (9,) row by row, or (3, 3); columns are the voxel axes in LPS.
+
+    Returns:
+        (4, 4) float64, voxel index to RAS+ mm.
+    """
+    affine = np.eye(4)
+    affine[:3, :3] = np.asarray(direction, dtype=np.float64).reshape(3, 3) * np.asarray(
+        spacing, dtype=np.float64
+    )
+    affine[:3, 3] = np.asarray(origin, dtype=np.float64)
+    return _LPS_TO_RAS @ affine
+
+
+def read_itk_header(path: Path) -> tuple[tuple[int, int, int], Affine, tuple[str, ...]]:
+    """Shape (X, Y, Z), affine (RAS+ mm) and notes of a file, without its voxels.
+
+    Raises:
+        ImageError: SimpleITK cannot read it, or it is not a 3D volume.
+    """
+    return _geometry(_information(path))
+
+
+def read_itk_voxels(path: Path) -> tuple[NDArray[np.generic], Affine, tuple[str, ...]]:
+    """Array (X, Y, Z), or (X, Y, Z, C) with C components a voxel, affine (RAS+ mm) and notes of a file.
+
+    Raises:
+        ImageError: SimpleITK cannot read it, it is cut off, or it is not a 3D volume of real
+            numbers.
+    """
+    reader = _information(path)
+    shape, affine, notes = _geometry(reader)
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise ImageError(
+            f"its voxels cannot be read, it may be cut off or damaged: {_reason(error)}"
+        ) from None
+    if "complex" in image.GetPixelIDTypeAsString():
+        raise ImageError("its voxels are complex, not real numbers; store magnitudes instead")
+    # numpy's axes are the reverse of ITK's, components last in both.
+    array = sitk.GetArrayFromImage(image)
+    components = image.GetNumberOfComponentsPerPixel()
+    if components == 1:
+        return array.reshape(shape[::-1]).transpose(2, 1, 0), affine, notes
+    return array.reshape(*shape[::-1], components).transpose(2, 1, 0, 3), affine, notes
+
+
+def _information(path: Path) -> sitk.ImageFileReader:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise ImageError(f"it is not an image that SimpleITK can read: {_reason(error)}") from None
+    return reader
+
+
+def _geometry(reader: sitk.ImageFileReader) -> tuple[tuple[int, int, int], Affine, tuple[str, ...]]:
+    size = tuple(int(length) for length in reader.GetSize())
+    dimension = len(size)
+    if dimension < 3 or any(length != 1 for length in size[3:]):
+        raise ImageError(
+            f"it has {dimension} axes {size}, a volume has three; split or stack it first"
+        )
+    direction = np.asarray(reader.GetDirection()).reshape(dimension, dimension)[:3, :3]
+    affine = lps_affine(reader.GetOrigin()[:3], reader.GetSpacing()[:3], direction)
+    notes: tuple[str, ...] = ()
+    if reader.GetFileName().lower().endswith(".nrrd"):
+        space = reader.GetMetaData("NRRD_space") if reader.HasMetaDataKey("NRRD_space") else ""
+        if "left" not in space and "right" not in space:
+            notes = (
+                f"the NRRD file does not name a patient space (space: {space or 'none'}); LPS is "
+                "assumed",
+            )
+    return (size[0], size[1], size[2]), affine, notes
+
+
+def _reason(error: RuntimeError) -> str:
+    """The last line of ITK's message; those before it are source files and addresses."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"

@@ -1,0 +1,181 @@
+"""Predictions on disk: NIfTI files in the scan's own grid that appear complete or not at all."""
+
+import os
+import sys
+import uuid
+from collections.abc import Callable
+from io import IOBase
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from ..errors import OutputError
+from ..geometry.grids import is_orthonormal
+from .compression import deflating
+
+if TYPE_CHECKING:
+    from .reading import Image
+
+_NATIVE = "<" if sys.byteorder == "little" else ">"
+
+
+def smallest_unsigned(maximum: int) -> np.dtype:
+    """The smallest unsigned integer type that holds 0..maximum.
+
+    Raises:
+        ValueError: maximum is negative, or beyond 64 bits.
+    """
+    for dtype in (np.uint8, np.uint16, np.uint32, np.uint64):
+        if 0 <= maximum <= np.iinfo(dtype).max:
+            return np.dtype(dtype)
+    raise ValueError(f"no unsigned integer type holds {maximum}")
+
+
+def write_labels(path: str | Path, labels: ArrayLike, *, like: "Image") -> None:
+    """Write a label map in the grid of the scan it belongs to.
+
+    The file has the scan's sform, qform, both codes and xyzt_units, bit for bit, where the scan is
+    a NIfTI file, else its affine in both forms with code 1 (scanner) in mm. It replaces an older
+    file only once it is complete.
+
+    Args:
+        path: ends in .nii.gz or .nii; folders on the way are made.
+        labels: (X, Y, Z), integers or booleans from 0 up; stored as the smallest unsigned type that
+            holds the largest.
+        like: the scan, as `read_image` gave it.
+
+    Raises:
+        OutputError: another shape than the scan's, labels that are not whole or are negative,
+            another suffix, disk full, folder not writable. No half-written file stays behind.
+    """
+    path = Path(path)
+    array = np.asarray(labels)
+    if array.dtype.kind not in "biu":
+        raise OutputError(
+            f"{path}: labels are of type {array.dtype}, not integers; take the argmax first"
+        )
+    _check_shape(path, array, like)
+    if int(array.min()) < 0:
+        raise OutputError(f"{path}: labels hold the negative value {int(array.min())}")
+    _write(path, array.astype(smallest_unsigned(int(array.max())), copy=False), like)
+
+
+def write_image(path: str | Path, array: ArrayLike, *, like: "Image") -> None:
+    """Write a float32 volume in the grid of a scan; as `write_labels` otherwise.
+
+    Args:
+        path: ends in .nii.gz or .nii; folders on the way are made.
+        array: (X, Y, Z), real numbers; stored as float32 without scaling.
+        like: the scan, as `read_image` gave it.
+
+    Raises:
+        OutputError: another shape than the scan's, another suffix, disk full, folder not writable.
+    """
+    path = Path(path)
+    values = np.asarray(array)
+    if values.dtype.kind not in "biuf":
+        raise OutputError(f"{path}: voxels are of type {values.dtype}, not real numbers")
+    _check_shape(path, values, like)
+    _write(path, values.astype(np.float32, copy=False), like)
+
+
+def write_probabilities(path: str | Path, array: NDArray[np.uint8], *, like: "Image") -> None:
+    """Write probabilities as uint8 with the slope 1/255 in the grid of a scan; as `write_labels` otherwise.
+
+    Args:
+        path: ends in .nii.gz or .nii; folders on the way are made.
+        array: (X, Y, Z) uint8; 255 is probability 1.
+
+    Raises:
+        OutputError: another shape than the scan's, another suffix, disk full, folder not writable.
+    """
+    path = Path(path)
+    _check_shape(path, array, like)
+    _write(path, array, like, slope=1.0 / 255.0)
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Give `write` a file beside `path`, and rename it to `path` once all is on disk.
+
+    Args:
+        path: its folder is made if absent.
+        write: writes the content to the binary stream it is given.
+
+    Raises:
+        OutputError: the system refuses (disk full, read-only, a folder in the way); the file beside
+            is removed.
+    """
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(beside, "xb") as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(beside, path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"{path}: cannot be written ({reason}); free space or choose another folder"
+        ) from error
+
+
+def _check_shape(path: Path, array: NDArray[np.generic], like: "Image") -> None:
+    if array.shape != like.grid.shape:
+        raise OutputError(
+            f"{path}: the result has the shape {array.shape}, the scan {like.path} "
+            f"{like.grid.shape}"
+        )
+
+
+def _write(
+    path: Path, array: NDArray[np.generic], like: "Image", *, slope: float | None = None
+) -> None:
+    name = path.name.lower()
+    if not name.endswith((".nii", ".nii.gz")):
+        raise OutputError(f"{path}: results are written as .nii.gz or .nii only")
+    header = _header(like, array.shape, array.dtype)
+    image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    # Without an affine nibabel leaves the header's forms alone; with one it would recompute them.
+    image = image_class(array, None, header)
+    if slope is not None:
+        image.header.set_slope_inter(slope, 0)  # the array is written as it is
+
+    def write(stream: BinaryIO) -> None:
+        if not name.endswith(".gz"):
+            image.to_stream(cast(IOBase, stream))
+            return
+        with deflating(stream) as compressed:
+            image.to_stream(cast(IOBase, compressed))
+
+    write_atomically(path, write)
+
+
+def _header(like: "Image", shape: tuple[int, ...], dtype: DTypeLike) -> nib.Nifti1Header:
+    if like.header is None:
+        header = nib.Nifti1Header()
+        header.set_data_shape(shape)
+        # Shear does not fit into a quaternion: the sform alone speaks then, the qform only carries
+        # the voxel sizes.
+        header.set_qform(like.grid.affine, code=1 if is_orthonormal(like.grid.affine) else 0)
+        header.set_sform(like.grid.affine, code=1)
+        header.set_xyzt_units("mm")
+    else:
+        header = like.header.as_byteswapped(_NATIVE)
+        header.set_data_shape(shape)
+    # Extensions belong to the scan, and may hold its DICOM header with the patient's name.
+    header.extensions.clear()
+    header["vox_offset"] = 0  # nibabel puts the right one
+    header["cal_min"] = header["cal_max"] = 0
+    header["intent_code"] = 0
+    header["intent_p1"] = header["intent_p2"] = header["intent_p3"] = 0
+    header["intent_name"] = b""
+    header.set_data_dtype(dtype)
+    return header

@@ -1,0 +1,1 @@
+"""What a user gives to `infer`: files, folders, lists, DICOM, zips; as cases with ids."""

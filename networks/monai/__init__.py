@@ -1,0 +1,1 @@
+"""MONAI's own networks under the names of their classes."""

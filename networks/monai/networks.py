@@ -1,0 +1,303 @@
+"""MONAI's own networks under this room's contract, with defaults where MONAI asks for arguments.
+
+Any option of MONAI's class is taken and handed on, and state-dict keys are MONAI's. Sizes must be
+multiples of ``divisor``: unlike the networks that are written here these pad nothing (UNETR
+excepted).
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any, TypeVar
+
+import torch
+from monai.networks import nets
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from ..unetr import AnyWindowUNETR
+from .list_of_heads import DynUNetOfHeads, MedNeXtOfHeads
+
+Make = TypeVar("Make", bound=Callable[..., nn.Module])
+
+_COMMON = ("self", "spatial_dims", "in_channels", "out_channels")
+
+_MEDNEXT: dict[str, dict[str, Any]] = {
+    "S": {},
+    "B": {"encoder_expansion_ratio": (2, 3, 4, 4), "bottleneck_expansion_ratio": 4},
+    "M": {
+        "encoder_expansion_ratio": (2, 3, 4, 4),
+        "bottleneck_expansion_ratio": 4,
+        "blocks_down": (3, 4, 4, 4),
+        "blocks_bottleneck": 4,
+    },
+    "L": {
+        "encoder_expansion_ratio": (3, 4, 8, 8),
+        "bottleneck_expansion_ratio": 8,
+        "blocks_down": (3, 4, 8, 8),
+        "blocks_bottleneck": 8,
+    },
+}
+"""How the paper's variants differ from the smallest; their decoders mirror their encoders."""
+
+
+def _hands_on_to(kind: type[nn.Module], *, without: Sequence[str] = ()) -> Callable[[Make], Make]:
+    """Show the options that a function hands on to a class of MONAI's in its signature, where ``build`` looks."""
+
+    def sign(function: Make) -> Make:
+        own = inspect.signature(function).parameters
+        shown = [parameter for parameter in own.values() if parameter.kind != parameter.VAR_KEYWORD]
+        shown += [
+            parameter.replace(kind=parameter.KEYWORD_ONLY)
+            for name, parameter in inspect.signature(kind.__init__).parameters.items()
+            if name not in {*own, *_COMMON, *without}
+        ]
+        function.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+        return function
+
+    return sign
+
+
+@_hands_on_to(nets.UNet)
+def monai_unet(
+    spatial_dims: int = 3,
+    in_channels: int = 1,
+    out_channels: int = 2,
+    *,
+    channels: Sequence[int] = (16, 32, 64, 128, 256),
+    strides: Sequence[int] | None = None,
+    num_res_units: int = 2,
+    **options: Any,
+) -> nn.Module:
+    """MONAI's residual U-Net (Kerfoot et al. 2018, "Left-ventricle quantification using residual U-Net").
+
+    Args:
+        channels: of the levels, the finest first; by default those of MONAI's spleen tutorial.
+        strides: from each level to the next; None is 2 each.
+        options: MONAI's.
+    """
+    steps = (2,) * (len(channels) - 1) if strides is None else tuple(strides)
+    net = nets.UNet(
+        spatial_dims,
+        in_channels,
+        out_channels,
+        channels,
+        steps,
+        num_res_units=num_res_units,
+        **options,
+    )
+    return _with(net, _product(steps, spatial_dims))
+
+
+@_hands_on_to(nets.DynUNet)
+def dyn_unet(
+    spatial_dims: int = 3,
+    in_channels: int = 1,
+    out_channels: int = 2,
+    *,
+    kernel_size: Sequence[Sequence[int] | int] = (3, 3, 3, 3, 3, 3),
+    strides: Sequence[Sequence[int] | int] | None = None,
+    upsample_kernel_size: Sequence[Sequence[int] | int] | None = None,
+    **options: Any,
+) -> nn.Module:
+    """MONAI's DynUNet, nnU-Net's network (Isensee et al. 2021); by default of nnU-Net's six levels, 32 to 320 channels.
+
+    With ``deep_supervision`` a list in training, the finest first, each at its own resolution, with
+    ``head_weights`` that halve from one to the next.
+
+    Args:
+        kernel_size: of the levels, the finest first.
+        strides: into each level; None is 1, then 2 each.
+        upsample_kernel_size: None is ``strides[1:]``.
+        options: MONAI's.
+    """
+    steps = (1,) + (2,) * (len(kernel_size) - 1) if strides is None else tuple(strides)
+    raising = steps[1:] if upsample_kernel_size is None else upsample_kernel_size
+    supervised = bool(options.get("deep_supervision"))
+    kind = DynUNetOfHeads if supervised else nets.DynUNet
+    net = kind(spatial_dims, in_channels, out_channels, kernel_size, steps, raising, **options)
+    return _with(
+        net, _product(steps, spatial_dims), heads=1 + net.deep_supr_num if supervised else 1
+    )
+
+
+@_hands_on_to(nets.SegResNet)
+def seg_res_net(
+    spatial_dims: int = 3,
+    in_channels: int = 1,
+    out_channels: int = 2,
+    *,
+    init_filters: int = 16,
+    blocks_down: Sequence[int] = (1, 2, 2, 4),
+    **options: Any,
+) -> nn.Module:
+    """MONAI's SegResNet (Myronenko 2018, arXiv 1810.11654) without the autoencoder's branch.
+
+    Args:
+        init_filters: channels of the finest level; MONAI's tutorials use 16.
+        blocks_down: residual blocks of the encoder's levels.
+        options: MONAI's.
+    """
+    net = nets.SegResNet(
+        spatial_dims,
+        init_filters,
+        in_channels,
+        out_channels,
+        blocks_down=tuple(blocks_down),
+        **options,
+    )
+    return _with(net, _product((2,) * (len(blocks_down) - 1), spatial_dims))
+
+
+class _StepsOnCPU(TorchFunctionMode):
+    """MONAI reads numbers out of a linspace, which it could not on the meta device, where networks are counted."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        options = dict(kwargs or {})
+        if func is torch.linspace:
+            options.setdefault("device", "cpu")
+        return func(*args, **options)
+
+
+@_hands_on_to(nets.SwinUNETR)
+def swin_unetr(
+    spatial_dims: int = 3,
+    in_channels: int = 1,
+    out_channels: int = 2,
+    *,
+    feature_size: int = 48,
+    patch_size: int = 2,
+    **options: Any,
+) -> nn.Module:
+    """MONAI's Swin UNETR (Hatamizadeh et al. 2022, arXiv 2201.01266), at the paper's width.
+
+    In training the window needs two or more times ``divisor`` along one axis: the instance norm of
+    the coarsest level has a single value otherwise.
+
+    Args:
+        feature_size: channels of the finest level, a multiple of 12; paper: 48.
+        patch_size: voxels an axis of one token.
+        options: MONAI's.
+    """
+    with _StepsOnCPU():
+        net = nets.SwinUNETR(
+            in_channels,
+            out_channels,
+            patch_size,
+            feature_size=feature_size,
+            spatial_dims=spatial_dims,
+            **options,
+        )
+    return _with(net, (patch_size**5,) * spatial_dims)
+
+
+@_hands_on_to(
+    nets.VNet, without=["dropout_prob"]
+)  # the last is deprecated, and means nothing any more
+def v_net(
+    spatial_dims: int = 3,
+    in_channels: int = 1,
+    out_channels: int = 2,
+    *,
+    dropout_dim: int | None = None,
+    **options: Any,
+) -> nn.Module:
+    """MONAI's V-Net (Milletari et al. 2016, arXiv 1606.04797).
+
+    Args:
+        in_channels: 1, 2, 4, 8 or 16.
+        dropout_dim: None is ``spatial_dims``: whole channels.
+        options: MONAI's.
+    """
+    net = nets.VNet(
+        spatial_dims, in_channels, out_channels, dropout_dim=dropout_dim or spatial_dims, **options
+    )
+    return _with(net, (16,) * spatial_dims)
+
+
+@_hands_on_to(nets.UNETR)
+def monai_unetr(
+    spatial_dims: int = 3,
+    in_channels: int = 1,
+    out_channels: int = 2,
+    *,
+    img_size: int | Sequence[int] = 96,
+    **options: Any,
+) -> AnyWindowUNETR:
+    """MONAI's UNETR with MONAI's defaults (patches by convolution); ``unetr`` has the paper's.
+
+    Args:
+        img_size: voxels of the training window, one number or one an axis, multiples of 16.
+        options: MONAI's.
+    """
+    return AnyWindowUNETR(in_channels, out_channels, img_size, spatial_dims=spatial_dims, **options)
+
+
+@_hands_on_to(nets.MedNeXt)
+def med_next(
+    spatial_dims: int = 3,
+    in_channels: int = 1,
+    out_channels: int = 2,
+    *,
+    variant: str = "S",
+    kernel_size: int = 3,
+    use_residual_connection: bool = True,
+    **options: Any,
+) -> nn.Module:
+    """MONAI's MedNeXt (Roy et al. 2023, arXiv 2303.09975), by default the paper's S with kernel 3.
+
+    With ``deep_supervision`` a list in training, the finest first, each at its own resolution, with
+    ``head_weights`` that halve from one to the next.
+
+    Args:
+        variant: the paper's "S", "B", "M" or "L", whose ratios and numbers of blocks hold where no
+            option says others.
+        kernel_size: paper: 3 or 5.
+        options: MONAI's.
+
+    Raises:
+        ValueError: an unknown ``variant``.
+    """
+    if variant not in _MEDNEXT:
+        raise ValueError(f"variant is {variant!r}: choose one of {', '.join(_MEDNEXT)}.")
+    preset = dict(_MEDNEXT[variant])
+    for down, up in (
+        ("encoder_expansion_ratio", "decoder_expansion_ratio"),
+        ("blocks_down", "blocks_up"),
+    ):
+        if down in preset:
+            preset[up] = preset[down][::-1]
+    options = preset | options
+    net = MedNeXtOfHeads(
+        spatial_dims,
+        in_channels=in_channels,
+        out_channels=out_channels,
+        kernel_size=kernel_size,
+        use_residual_connection=use_residual_connection,
+        **options,
+    )
+    levels = len(net.down_blocks)
+    return _with(
+        net, (2**levels,) * spatial_dims, heads=1 + levels if options.get("deep_supervision") else 1
+    )
+
+
+def _with(net: Any, divisor: tuple[int, ...], *, heads: int = 1) -> nn.Module:
+    """The network with the contract's attributes."""
+    net.divisor = divisor
+    net.head_weights = tuple(2.0 ** (heads - 1 - head) / (2**heads - 1) for head in range(heads))
+    return net
+
+
+def _product(strides: Sequence[Sequence[int] | int], spatial_dims: int) -> tuple[int, ...]:
+    """Voxels an axis of the input to one of the coarsest level."""
+    each = [
+        (stride,) * spatial_dims if isinstance(stride, int) else tuple(stride) for stride in strides
+    ]
+    return tuple(prod(axis) for axis in zip(*each, strict=True))

@@ -1,0 +1,1 @@
+"""A run over many cases: reading, computing, writing, the table of results."""

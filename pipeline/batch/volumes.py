@@ -1,0 +1,72 @@
+"""How large each label is, and what the scan holds there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_VOXELS_AT_A_TIME = 2**24
+
+
+@dataclass(frozen=True)
+class LabelVolume:
+    """One label of a mask.
+
+    Args:
+        voxels: how many.
+        ml: volume in millilitres.
+        mean: mean of the scan there (HU for CT); None without a scan or voxels.
+    """
+
+    name: str
+    voxels: int
+    ml: float
+    mean: float | None
+
+
+def label_volumes(
+    labels: NDArray[np.generic],
+    *,
+    affine: NDArray[np.float64],
+    names: Sequence[str],
+    scan: NDArray[np.generic] | None = None,
+) -> list[LabelVolume]:
+    """Volume of each foreground label, and the scan's mean in it.
+
+    Args:
+        labels: (X, Y, Z) whole numbers, an index of `names` each.
+        affine: (4, 4) of that grid, RAS+ mm.
+        names: of all labels, the background first.
+        scan: (X, Y, Z), or (C, X, Y, Z) of which the first channel counts.
+    """
+    count = np.zeros(len(names), dtype=np.int64)
+    total = np.zeros(len(names), dtype=np.float64)
+    volume = None if scan is None else scan[0] if scan.ndim == 4 else scan
+    # plane by plane along the axis that lies outermost in memory
+    axis = int(np.argmax(labels.strides))
+    planes = np.moveaxis(labels, axis, 0)
+    values = None if volume is None else np.moveaxis(volume, axis, 0)
+    step = max(1, _VOXELS_AT_A_TIME // max(1, planes[0].size))
+    for start in range(0, len(planes), step):
+        part = planes[start : start + step]
+        inside = part != 0
+        found = part[inside]
+        count += np.bincount(found, minlength=len(names))[: len(names)]
+        if values is not None:
+            total += np.bincount(
+                found, weights=values[start : start + step][inside], minlength=len(names)
+            )[: len(names)]
+    voxel_ml = abs(float(np.linalg.det(np.asarray(affine)[:3, :3]))) / 1000.0
+    return [
+        LabelVolume(
+            name,
+            int(count[value]),
+            float(count[value]) * voxel_ml,
+            float(total[value] / count[value]) if volume is not None and count[value] else None,
+        )
+        for value, name in enumerate(names)
+        if value
+    ]

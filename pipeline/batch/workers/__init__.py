@@ -1,0 +1,1 @@
+"""Worker processes: the pool, a worker as its parent sees it, and its own main."""

@@ -1,0 +1,77 @@
+"""A process that computes cases for another one: `python -m gridgate.pipeline.batch.workers.main FD`.
+
+Its parent gives it the steps once and then cases, and hears of every step. It lives no longer than
+its parent: at the end of the connection it ends, whatever it is doing. A process, and not a thread,
+because a library that crashes on a damaged file, a driver that hangs, or the kernel's killing for
+lack of memory must take one case with it and no more.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import threading
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import Any
+
+
+def main(descriptor: int) -> None:
+    """Work until the parent says so or is gone."""
+    # Ctrl-C, and what a batch system sends before it kills, reach every process of the group; the
+    # parent decides
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    connection = Connection(descriptor)
+    from ..pipelined import CaseLine
+
+    lock = threading.Lock()
+
+    def report(kind: str, name: str, more: Any) -> None:
+        with lock:
+            connection.send((kind, name, more))
+
+    try:
+        settings = pickle.loads(connection.recv_bytes())  # from our own parent
+        device = connection.recv()
+        if settings["threads"]:
+            import torch
+
+            torch.set_num_threads(settings["threads"])
+        steps = replace(settings["steps"], device=device)
+        steps.prepare()
+        line = CaseLine(steps, readers=settings["readers"], report=report)
+    except (EOFError, KeyboardInterrupt):
+        return
+    except Exception as error:
+        from ..processor import reason
+
+        report("broken", "", reason(error))
+        return
+    report("ready", "", None)
+
+    def listen() -> None:
+        while True:
+            try:
+                kind, item = connection.recv()
+            except (EOFError, OSError):
+                os._exit(1)  # the parent is gone; what is half written keeps its temporary name
+            if kind == "case":
+                line.put(item)
+            elif kind == "close":
+                line.close()
+            else:
+                line.stop()
+
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        line.run()
+    except (BrokenPipeError, ConnectionResetError):
+        os._exit(1)
+    report("end", "", None)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,209 @@
+"""Dealing cases to worker processes, one a device: whatever becomes of a worker, each case gets its row."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing.connection import wait
+from typing import Any
+
+from ....data.errors import GridgateError
+from ..pipelined import Report
+from ..processor import Case, CaseSteps, shown
+from ..results import FAILED
+from .handle import InHand, Worker
+
+_READY_SECONDS = 600.0  # to import PyTorch from a slow disk and load the network
+_STARTS = 3  # workers in a row that end without a case in hand: it is not the cases
+_GRACE_SECONDS = 20.0  # for what is being written when the run is stopped
+
+
+class WorkerError(GridgateError):
+    """Worker processes cannot be started."""
+
+
+class Dealer:
+    """Cases over worker processes.
+
+    A worker that dies takes the case it worked on: if it had several in hand, these are run again
+    one at a time, and the one that kills its worker then is the one that failed. A case that takes
+    longer than the limit is ended by killing its worker; the others in that worker's hands are run
+    again.
+
+    Args:
+        steps: what to do with a case; its `device` is replaced.
+        devices: a worker each.
+        readers: threads a worker that read ahead.
+        threads: PyTorch's threads a worker; None leaves its default.
+        time_limit: seconds that reading, computing and writing of one case may take together; None
+            is no limit.
+        scratch: folder for the workers' temporary files; the caller removes it, since a killed
+            worker does not.
+        report: as CaseLine's; called in this thread.
+    """
+
+    def __init__(
+        self,
+        steps: CaseSteps,
+        *,
+        devices: Sequence[str],
+        readers: int = 1,
+        threads: int | None = None,
+        time_limit: float | None = None,
+        scratch: str | None = None,
+        report: Report,
+    ) -> None:
+        self.payload = pickle.dumps({"readers": readers, "threads": threads, "steps": steps})
+        self.devices = list(devices)
+        self.ahead = readers + 2  # being read, waiting, being computed
+        self.time_limit = time_limit
+        self.scratch = scratch
+        self.report = report
+        self.todo: deque[Case] = deque()
+        self.suspects: deque[Case] = deque()
+        self.workers: list[Worker] = []
+        self.failed_starts = Counter[str]()  # a device's, in a row
+        self.broken: dict[str, str] = {}
+
+    def run(self, items: Sequence[Case]) -> None:
+        """Do all cases.
+
+        Raises:
+            WorkerError: no worker can be started.
+            KeyboardInterrupt: the run was stopped; what was being written is finished, the workers
+                are gone.
+        """
+        self.todo.extend(items)
+        try:
+            self.workers = [self._worker(device) for device in self.devices[: max(1, len(items))]]
+            while self.todo or self.suspects or any(worker.cases for worker in self.workers):
+                self._deal()
+                self._listen(0.25)
+                self._check_time()
+            for worker in self.workers:
+                worker.tell(("close", None))
+        except KeyboardInterrupt:
+            self._wind_up()
+            raise
+        finally:
+            self._end()
+
+    def _worker(self, device: str) -> Worker:
+        return Worker(device, self.payload, self.scratch)
+
+    def _deal(self) -> None:
+        for worker in self.workers:
+            if worker.ended or not worker.ready or (worker.alone and worker.cases):
+                continue
+            worker.alone = bool(self.suspects)
+            if self.suspects:  # so that it is known who did it
+                if not worker.cases:
+                    worker.give(self.suspects.popleft())
+                continue
+            while self.todo and len(worker.cases) < self.ahead:
+                worker.give(self.todo.popleft())
+
+    def _listen(self, seconds: float) -> None:
+        wait([worker.connection for worker in self.workers if not worker.ended], timeout=seconds)
+        for index, worker in enumerate(self.workers):
+            for kind, name, more in worker.messages():
+                self._take(worker, kind, name, more)
+            if worker.ended:
+                again = self._bury(worker)
+                if again and (self.todo or self.suspects):
+                    self.workers[index] = self._worker(worker.device)
+        self.workers = [worker for worker in self.workers if not worker.ended]
+
+    def _take(self, worker: Worker, kind: str, name: str, more: Any) -> None:
+        if kind == "ready":
+            worker.ready = True
+            return
+        if kind == "broken":
+            self.broken[worker.device] = str(more)
+            return
+        if kind == "end" or name not in worker.cases:
+            return
+        case = worker.cases[name]
+        if kind == "done":
+            self.failed_starts[worker.device] = 0
+            del worker.cases[name]
+        elif kind != "windows":
+            case.enter("" if kind == "wait" else kind)
+        self.report(kind, name, more)
+
+    def _bury(self, worker: Worker) -> bool:
+        """See to the cases that a dead worker had; whether its device is to be tried again."""
+        how = worker.how_it_ended()
+        worker.kill()
+        if not any(case.begun for case in worker.cases.values()):
+            self.failed_starts[worker.device] += 1
+        again = self.failed_starts[worker.device] < _STARTS
+        if not again and all(other is worker or other.ended for other in self.workers):
+            why = self.broken.get(worker.device, how)
+            raise WorkerError(f"{worker.device}: no worker process keeps running ({why})")
+        # a crash may be noticed a moment after it was caused, so whatever was begun may have caused
+        # it
+        begun = [case for case in worker.cases.values() if case.begun]
+        if len(worker.cases) == len(begun) == 1:
+            stage = f" while it was in the stage {begun[0].stage!r}" if begun[0].stage else ""
+            self._fail(begun[0], f"{how}{stage}; the other cases go on")
+        else:
+            self.suspects.extend(case.item for case in begun)
+            self.todo.extendleft(
+                case.item for case in reversed(worker.cases.values()) if not case.begun
+            )
+        worker.cases = {}
+        return again
+
+    def _check_time(self) -> None:
+        for worker in self.workers:
+            if not worker.ready and time.monotonic() - worker.started > _READY_SECONDS:
+                worker.kill()  # it is seen to as any that died
+        if self.time_limit is None:
+            return
+        for index, worker in enumerate(self.workers):
+            late = [case for case in worker.cases.values() if case.seconds > self.time_limit]
+            if not late:
+                continue
+            worker.kill()
+            for case in late:
+                self._fail(
+                    case,
+                    f"took longer than the limit of {self.time_limit:g} s in the stage "
+                    f"{case.stage!r}",
+                )
+                del worker.cases[case.item["id"]]
+            self.todo.extendleft(case.item for case in reversed(list(worker.cases.values())))
+            self.workers[index] = self._worker(worker.device)
+
+    def _fail(self, case: InHand, why: str) -> None:
+        name = case.item["id"]
+        row = {
+            "case": name,
+            "input": shown(case.item["image"]),
+            "status": FAILED,
+            "reason": why,
+            "fatal": False,
+        }
+        self.report("done", name, row)
+
+    def _wind_up(self) -> None:
+        """After Ctrl-C: what is being written is finished, and gets its row."""
+        for worker in self.workers:
+            worker.tell(("stop", None))
+        until = time.monotonic() + _GRACE_SECONDS
+        while time.monotonic() < until and any(not w.ended and w.ready for w in self.workers):
+            wait([worker.connection for worker in self.workers if not worker.ended], timeout=0.25)
+            for worker in self.workers:
+                for kind, name, more in worker.messages():
+                    self._take(worker, kind, name, more)
+
+    def _end(self) -> None:
+        for worker in self.workers:
+            with suppress(subprocess.TimeoutExpired):
+                worker.process.wait(timeout=5 if worker.ready and not worker.cases else 0)
+            worker.kill()

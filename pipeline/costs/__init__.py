@@ -1,0 +1,1 @@
+"""What each network costs: parameters, GFLOPs, memory, seconds."""

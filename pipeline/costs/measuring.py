@@ -1,0 +1,167 @@
+"""One network's forward time and training memory: `python -m gridgate.pipeline.costs.measuring SETTINGS`.
+
+A process of its own for each network, so that no other has left memory behind, and so that one that
+is killed for lack of it takes no other with it. It prints a line of JSON for each thing it has
+found, and lives no longer than its parent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from ...networks import build
+from ..models.build import to_device
+from ..models.devices import channels_last, choose_device
+from ..training.losses import build_loss
+
+_RUNS = 3  # timed ones, after one that warms up
+_SECONDS = 10.0  # after these no further run is begun
+
+
+def measure(settings: dict[str, Any]) -> None:
+    """Print a network's {"forward_s": seconds} and, when asked for, {"training_bytes": peak}.
+
+    Args:
+        settings: "name", "options", "window" (a list), "in_channels", "classes", "batch", "device"
+            and "training".
+    """
+    device, classes, window = (
+        choose_device(settings["device"]),
+        settings["classes"],
+        settings["window"],
+    )
+    x = channels_last(
+        torch.randn(settings["batch"], settings["in_channels"], *window, device=device)
+    )
+    labels = torch.randint(max(2, classes), (settings["batch"], 1, *window), device=device)
+    before = _memory(device)
+    network = build(
+        settings["name"],
+        spatial_dims=len(window),
+        in_channels=settings["in_channels"],
+        out_channels=classes,
+        **settings["options"],
+    )
+    network = to_device(network, device)
+    _say(forward_s=forward_seconds(network, x))
+    if settings["training"]:
+        _say(training_bytes=training_peak(network, x, labels, classes=classes) - before)
+
+
+def forward_seconds(network: torch.nn.Module, x: torch.Tensor) -> float:
+    """Seconds of a forward pass in eval mode: the median of up to three, after one that warms up."""
+    network.eval()
+    seconds: list[float] = []
+    begun = time.perf_counter()
+    with torch.inference_mode():
+        while len(seconds) < 2 or (
+            len(seconds) < 1 + _RUNS and time.perf_counter() - begun < _SECONDS
+        ):
+            start = time.perf_counter()
+            network(x)
+            if x.device.type == "cuda":
+                torch.cuda.synchronize(x.device)
+            seconds.append(time.perf_counter() - start)
+    return median(seconds[1:])
+
+
+def training_peak(
+    network: torch.nn.Module, x: torch.Tensor, labels: torch.Tensor, *, classes: int
+) -> int:
+    """Bytes that this process holds, or the GPU for it, at the peak of a step in the middle of a training.
+
+    Float32, Dice + cross-entropy of all heads, AdamW, whose moments are there before the step.
+    """
+    network.train()
+    weights = tuple(getattr(network, "head_weights", (1.0,)))
+    loss = build_loss(
+        "dice_ce",
+        sigmoid=classes == 1,
+        deep_supervision_weights=weights if len(weights) > 1 else None,
+    )
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-4)
+    for parameter in trained:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    _forget_peak(x.device)
+    loss(network(x), labels).backward()
+    optimizer.step()
+    return _peak(x.device)
+
+
+def _memory(device: torch.device) -> int:
+    """Bytes held now."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return _status("VmRSS")
+
+
+def _forget_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(
+        OSError
+    ):  # the peak is then that of the whole process, of which a training step is the largest part
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return _status("VmHWM")
+
+
+def _status(field: str) -> int:
+    """A line of /proc/self/status in bytes; without /proc the peak of the process, or 0 for its present size."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        import resource
+
+        if field == "VmRSS":
+            return 0
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def _say(**found: Any) -> None:
+    print(json.dumps(found), flush=True)
+
+
+def _end_with(parent: int) -> None:
+    """End this process, whatever it is doing, once its parent is gone."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def main(text: str) -> None:
+    """Measure as the JSON says; what goes wrong is printed as {"reason": ...}."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group; the parent decides
+    settings = json.loads(text)
+    threading.Thread(target=_end_with, args=(settings["parent"],), daemon=True).start()
+    try:
+        measure(settings)
+    except Exception as error:
+        _say(reason=f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,1 @@
+"""Measuring masks against label files: overlap, surface distances, volumes."""

@@ -1,0 +1,250 @@
+"""How good a predicted label map is: overlap, surface distances, volumes a label, and their summary."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from ...data.errors import ConfigError, ImageError
+from .surface import surface_distances, voxel_axes
+
+METRICS = (
+    "dice",
+    "iou",
+    "precision",
+    "recall",
+    "hd95_mm",
+    "assd_mm",
+    "volume_error_ml",
+    "volume_error_percent",
+    "volume_prediction_ml",
+    "volume_reference_ml",
+)
+"""The measures of a LabelMetrics, in the order of its columns."""
+
+
+@dataclass(frozen=True)
+class LabelMetrics:
+    """One case's measures of one label. A measure that is not defined is NaN.
+
+    |                      | both masks empty | only the prediction empty | only the reference empty |
+    |----------------------|------------------|---------------------------|--------------------------|
+    | dice, iou            | NaN: not counted | 0                         | 0                        |
+    | precision            | NaN              | NaN (nothing predicted)   | 0                        |
+    | recall               | NaN              | 0                         | NaN (nothing to find)    |
+    | hd95_mm, assd_mm     | NaN              | NaN: failed               | NaN: failed              |
+    | volume_error_ml      | 0                | minus the reference       | the prediction           |
+    | volume_error_percent | NaN              | -100                      | NaN                      |
+
+    A missed organ has no distance, neither 0 nor infinity, so a mean distance is over the cases
+    where both masks have voxels; read it together with `summary`'s counts of the others.
+    """
+
+    label: str
+    value: int
+    dice: float
+    """2 |P and R| / (|P| + |R|), 0..1."""
+    iou: float
+    """|P and R| / |P or R|, 0..1 (Jaccard)."""
+    precision: float
+    """|P and R| / |P|, 0..1."""
+    recall: float
+    """|P and R| / |R|, 0..1 (sensitivity)."""
+    hd95_mm: float
+    """Hausdorff distance, 95th percentile: `SurfaceDistances.hausdorff`."""
+    assd_mm: float
+    """Average symmetric surface distance: `SurfaceDistances.average` ("S2S" in the Attention U-Net paper)."""
+    volume_error_ml: float
+    """Prediction minus reference: positive when too much is predicted."""
+    volume_error_percent: float
+    """The same, in percent of the reference's volume."""
+    volume_prediction_ml: float
+    volume_reference_ml: float
+
+    def as_row(self) -> dict[str, str | int | float]:
+        """Column name -> value, in the order of the fields; undefined measures stay NaN."""
+        return asdict(self)
+
+
+def case_metrics(
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    *,
+    labels: Mapping[str, int],
+    spacing_mm: Sequence[float] | None = None,
+    affine: np.ndarray | None = None,
+) -> list[LabelMetrics]:
+    """Compare a predicted label map with the reference, on the reference's grid.
+
+    Args:
+        prediction, reference: label maps (X, Y, Z) of integers (or bool), the same shape.
+        labels: name -> value. Value 0, the background, gets no row; values of the maps that are not
+            named here count as background of every named label.
+        spacing_mm: voxel size along the three axes; or
+        affine: (4, 4) voxel indices to mm (exact for oblique and sheared grids too).
+
+    Returns:
+        One row a foreground label, in the order of `labels`. MONAI's metrics give the same Dice,
+        IoU and distances (the tests hold us to it), but want one-hot (classes, X, Y, Z) arrays of
+        full size and pass over them once a metric. Here each label is compared inside its own
+        bounding box: 14 labels in 512 x 512 x 129 voxels take 0.44 s on one core, MONAI's two
+        distances alone 33 s.
+
+    Raises:
+        ImageError: shapes differ, or a map does not hold integers.
+        ConfigError: labels names no foreground label, a negative value, or one value twice.
+        ValueError: neither or both of spacing_mm and affine are given.
+    """
+    foreground = _foreground(labels)
+    for name, array in (("prediction", prediction), ("reference", reference)):
+        if array.dtype.kind not in "uib":
+            raise ImageError(
+                f"the {name} holds {array.dtype}, not integers; read label maps with read_labels"
+            )
+    if prediction.shape != reference.shape or prediction.ndim != 3:
+        raise ImageError(
+            f"the prediction's shape {prediction.shape} and the reference's {reference.shape} must "
+            "be the "
+            "same, (X, Y, Z); resample the prediction onto the reference's grid first"
+        )
+    axes_mm = voxel_axes(spacing_mm=spacing_mm, affine=affine)
+    highest = max(foreground.values())
+    boxes = [_label_boxes(array, highest) for array in (prediction, reference)]
+    rows = []
+    for name, value in foreground.items():
+        box = _union(boxes[0][value - 1], boxes[1][value - 1])
+        rows.append(
+            _label_metrics(name, value, prediction[box] == value, reference[box] == value, axes_mm)
+        )
+    return rows
+
+
+def summary(rows: Sequence[LabelMetrics]) -> dict[str, Any]:
+    """Statistics over cases of the rows of all cases; ready for json.dump (undefined is None, never NaN).
+
+    Returns:
+        {"labels": {label: {"value", "cases", "counts": {...}, <metric>: {"mean", "std", "median",
+        "min", "max", "count", "nan"}}}, "mean": {<metric>: number or None}}, labels in the order of
+        their first row.
+
+        Statistics ignore NaN; "count" cases have a number and "nan" have none. "std" is over the
+        cases themselves (numpy's default, ddof 0). "counts" says what the NaNs are: "both_empty"
+        (not counted), "prediction_empty" (a missed label) and "reference_empty" (an invented one);
+        in the last two the distances failed, and "failed_distances" is their sum. "mean" of a
+        metric is the mean, over the labels
+        that have one, of their means: every label counts the same.
+    """
+    by_label: dict[str, list[LabelMetrics]] = {}
+    for row in rows:
+        by_label.setdefault(row.label, []).append(row)
+    labels: dict[str, dict[str, Any]] = {}
+    means: dict[str, list[float]] = {metric: [] for metric in METRICS}
+    for name, of_label in by_label.items():
+        entry: dict[str, Any] = {
+            "value": of_label[0].value,
+            "cases": len(of_label),
+            "counts": _counts(of_label),
+        }
+        for metric in METRICS:
+            numbers = [getattr(row, metric) for row in of_label]
+            entry[metric] = statistics = _statistics(numbers)
+            if statistics["mean"] is not None:
+                means[metric].append(statistics["mean"])
+        labels[name] = entry
+    return {
+        "labels": labels,
+        "mean": {
+            metric: float(np.mean(values)) if values else None for metric, values in means.items()
+        },
+    }
+
+
+def _foreground(labels: Mapping[str, int]) -> dict[str, int]:
+    """The labels without the background, checked."""
+    foreground = {name: int(value) for name, value in labels.items() if value != 0}
+    if not foreground:
+        raise ConfigError(
+            f"no foreground label among {dict(labels)}: name at least one value above 0"
+        )
+    if min(foreground.values()) < 0:
+        raise ConfigError(f"label values must not be negative: {dict(labels)}")
+    if len(set(foreground.values())) < len(foreground):
+        raise ConfigError(f"two labels have the same value: {dict(labels)}")
+    return foreground
+
+
+def _label_boxes(array: np.ndarray, highest: int) -> list[tuple[slice, ...] | None]:
+    """Bounding box of each value 1..highest, in one pass; None for a value that is not there."""
+    return ndimage.find_objects(
+        array.view(np.uint8) if array.dtype == bool else array, max_label=highest
+    )
+
+
+def _union(first: tuple[slice, ...] | None, second: tuple[slice, ...] | None) -> tuple[slice, ...]:
+    """The box around two boxes; an empty box when neither exists."""
+    if first is None or second is None:
+        return first or second or (slice(0, 0),) * 3
+    return tuple(
+        slice(min(a.start, b.start), max(a.stop, b.stop))
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def _label_metrics(
+    name: str, value: int, prediction: np.ndarray, reference: np.ndarray, axes_mm: np.ndarray
+) -> LabelMetrics:
+    """Measures of two bool masks that hold all of the label's voxels."""
+    predicted, expected = int(np.count_nonzero(prediction)), int(np.count_nonzero(reference))
+    both = int(np.count_nonzero(prediction & reference))
+    distances = surface_distances(prediction, reference, affine=axes_mm)
+    voxel_ml = abs(float(np.linalg.det(axes_mm))) / 1000.0
+    return LabelMetrics(
+        label=name,
+        value=value,
+        dice=_ratio(2 * both, predicted + expected),
+        iou=_ratio(both, predicted + expected - both),
+        precision=_ratio(both, predicted),
+        recall=_ratio(both, expected),
+        hd95_mm=distances.hausdorff(percentile=95.0),
+        assd_mm=distances.average(),
+        volume_error_ml=(predicted - expected) * voxel_ml,
+        volume_error_percent=100.0 * _ratio(predicted - expected, expected),
+        volume_prediction_ml=predicted * voxel_ml,
+        volume_reference_ml=expected * voxel_ml,
+    )
+
+
+def _ratio(numerator: int, denominator: int) -> float:
+    """The quotient; NaN for 0/0 and for anything else over 0."""
+    return numerator / denominator if denominator else float("nan")
+
+
+def _counts(rows: Sequence[LabelMetrics]) -> dict[str, int]:
+    """How many cases have the label in neither mask, and in only one of the two."""
+    empty = [(row.volume_prediction_ml == 0, row.volume_reference_ml == 0) for row in rows]
+    missed, invented = empty.count((True, False)), empty.count((False, True))
+    return {
+        "both_empty": empty.count((True, True)),
+        "prediction_empty": missed,
+        "reference_empty": invented,
+        "failed_distances": missed + invented,
+    }
+
+
+def _statistics(numbers: Sequence[float]) -> dict[str, float | None]:
+    """Mean and so on of the numbers that are not NaN; None where there are none."""
+    defined = np.array([number for number in numbers if not math.isnan(number)], dtype=np.float64)
+    found = {
+        name: float(function(defined)) if defined.size else None
+        for name, function in (
+            ("mean", np.mean),
+            ("std", np.std),
+            ("median", np.median),
+            ("min", np.min),
+            ("max", np.max),
+        )
+    }
+    return {**found, "count": defined.size, "nan": len(numbers) - defined.size}

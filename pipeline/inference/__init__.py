@@ -1,0 +1,1 @@
+"""The sliding window: grid, forward pass, accumulator, slabs."""

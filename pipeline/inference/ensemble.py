@@ -1,0 +1,37 @@
+"""Several networks as one: the mean of their probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+
+class Ensemble(nn.Module):
+    """Mean over networks of the softmax of their logits (the sigmoid for one channel), float32.
+
+    What comes out are probabilities, (B, C, *spatial), 0 to 1: the networks' logits need not be on
+    one scale.
+
+    Args:
+        networks: with the same classes; each gives logits (B, C, *spatial).
+    """
+
+    gives_probabilities = True
+
+    def __init__(self, networks: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        if not len(self.networks):
+            raise ValueError("an ensemble needs a network")
+
+    def forward(self, *inputs: Any, **options: Any) -> torch.Tensor:
+        """Probabilities of a batch of windows."""
+        total: torch.Tensor | None = None
+        for network in self.networks:
+            logits = network(*inputs, **options).float()
+            chances = logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
+            total = chances if total is None else total + chances
+        return cast(torch.Tensor, total) / len(self.networks)

@@ -1,0 +1,235 @@
+"""Sliding-window inference: windows run in order along one axis, and finished rows are handed on as slabs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, cast
+
+import torch
+from monai.inferers import SlidingWindowInferer
+from monai.utils import ensure_tuple_rep
+
+from ...data.errors import ConfigError
+from ...transforms.restore.slabs import ScoreSlabs
+from ..models.devices import Amp, autocast_dtype
+from .window_forward import OtherOutputError, WindowForward
+from .window_grid import WindowGrid, bounding_box
+from .window_run import Progress, WindowRun
+
+
+class SlidingWindow(SlidingWindowInferer):
+    """MONAI's SlidingWindowInferer with an accumulator as deep as one window instead of the whole volume.
+
+    A drop-in: called with (inputs, network) it gives the scores of the whole volume. `slabs` gives
+    them piece by piece, so that the volume of all classes never exists. Windows, weights and
+    padding are MONAI's, so the scores are MONAI's within rounding; MONAI keeps classes x volume in
+    float32 and twice at the end.
+
+    Args:
+        roi_size: window in voxels, one number an axis.
+        overlap: share of a window that its neighbour covers again, 0 to below 1; one number, or one
+            an axis. An axis of 0 beside others above 0 (slices for a 2D network) has the same
+            weight everywhere, unlike MONAI's.
+        sw_batch_size: windows a forward pass; None: 1 on a CPU in bfloat16, 2 in float32, 4 on a
+            GPU, fewer with very many classes. Halved when memory runs out.
+        mirror_axes: test-time augmentation: the logits' mean over all flips along these spatial
+            axes; never name an axis across which left and right are different labels.
+        amp: see `precision.autocast_dtype`; in 16 bits slabs have 16 bits too (float16), and large
+            sums.
+        probabilities: hand on the probabilities (softmax, or the sigmoid of one channel) of the
+            blended logits, not the logits: what the model zoo's chain brings back to the scan's
+            grid. Labels differ in a few voxels along boundaries, as the mean of probabilities is
+            not the probability of the mean.
+        fit_region: lay the windows over the box around the region, not over the whole volume, where
+            that makes fewer:
+            they stand at other places, so that scores differ as they do between two overlaps.
+            Without it a window that does run is one of the whole volume's, and scores inside the
+            region are those without a region.
+        compile: run the network through torch.compile; pays off for many volumes.
+        mode, sigma_scale, sw_device, device, cval, ...: as SlidingWindowInferer's; mode is
+            "gaussian" by default, and what a volume smaller than a window is padded with its lowest
+            value.
+
+    Raises:
+        ConfigError: an overlap or axis out of range.
+    """
+
+    def __init__(
+        self,
+        roi_size: Sequence[int],
+        *,
+        overlap: float | Sequence[float] = 0.5,
+        sw_batch_size: int | None = None,
+        mirror_axes: Sequence[int] = (),
+        amp: Amp = "auto",
+        probabilities: bool = False,
+        fit_region: bool = False,
+        compile: bool = False,
+        **options: Any,
+    ) -> None:
+        overlaps = [overlap] * len(roi_size) if isinstance(overlap, int | float) else list(overlap)
+        if len(overlaps) != len(roi_size) or not all(0 <= share < 1 for share in overlaps):
+            raise ConfigError(f"overlap {overlap} is not in 0 to below 1")
+        if any(axis not in range(len(roi_size)) for axis in mirror_axes):
+            raise ConfigError(
+                f"mirror_axes {list(mirror_axes)} are not all axes of a {len(roi_size)}D window"
+            )
+        for name in ("roi_weight_map", "process_fn", "with_coord"):
+            if options.get(name):
+                raise ConfigError(
+                    f"{name}: only MONAI's SlidingWindowInferer has it; use that as the inferer"
+                )
+        if (
+            str(
+                getattr(
+                    options.get("padding_mode"), "value", options.get("padding_mode", "constant")
+                )
+            )
+            != "constant"
+        ):
+            raise ConfigError(
+                "padding_mode: only constant is there; use MONAI's SlidingWindowInferer for others"
+            )
+        self.padding_value: float | None = options.get("cval")
+        options.setdefault("mode", "gaussian")
+        super().__init__(
+            tuple(roi_size), sw_batch_size=sw_batch_size or 1, overlap=overlaps, **options
+        )
+        self.chosen_batch_size = sw_batch_size
+        self.overlaps = overlaps
+        if 0 in overlaps and any(overlaps):
+            scales = ensure_tuple_rep(self.sigma_scale, len(roi_size))
+            self.sigma_scale = [
+                math.inf if share == 0 else s for share, s in zip(overlaps, scales, strict=True)
+            ]
+        self.mirror_axes = tuple(mirror_axes)
+        self.amp = amp
+        self.probabilities = probabilities
+        self.fit_region = fit_region
+        self.compile = compile
+        self._compiled: tuple[Any, Any] | None = None
+
+    def __call__(  # type: ignore[override]  # networks here give one tensor
+        self,
+        inputs: torch.Tensor,
+        network: Callable[..., torch.Tensor],
+        *args: Any,
+        region: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        """Scores (B, C, *spatial) float32 for an image (B, C_in, *spatial).
+
+        Args:
+            region: (B, 1, *spatial) or (*spatial), see `slabs`.
+            args, kwargs: handed to the network.
+        """
+        # plain tensors: MetaTensor copies its metadata at each of the hundreds of operations
+        plain = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
+        result: torch.Tensor | None = None
+        try:
+            for index, image in enumerate(plain):
+                part = region if region is None or region.ndim < plain.ndim else region[index, 0]
+                slabs = self.slabs(image, network, *args, region=part, **kwargs)
+                for slab in slabs:
+                    if result is None:
+                        size = (len(plain), slab.scores.shape[-1], *plain.shape[2:])
+                        result = torch.empty(
+                            size, dtype=torch.float32, device=self.device or slab.scores.device
+                        )
+                    rows = result[index].movedim(1 + slabs.axis, 0)[
+                        slab.start : slab.start + len(slab.scores)
+                    ]
+                    rows.copy_(slab.scores.movedim(-1, 1))
+        except OtherOutputError:
+            if self.mirror_axes or region is not None:
+                raise
+            # several outputs, or one of another size: MONAI knows how to stitch those
+            with torch.no_grad():
+                return cast(torch.Tensor, super().__call__(plain, network, *args, **kwargs))
+        assert result is not None, "an empty batch"
+        return result
+
+    def slabs(
+        self,
+        image: torch.Tensor,
+        network: Callable[..., torch.Tensor],
+        *args: Any,
+        region: torch.Tensor | None = None,
+        progress: Progress | None = None,
+        stitch: str | torch.device | None = None,
+        **kwargs: Any,
+    ) -> ScoreSlabs:
+        """The scores of one image, computed as they are asked for.
+
+        Its `facts` hold, once all were read: seconds, network_seconds, windows, windows_skipped,
+        and with mirroring mirror_agreement (0 to 1).
+
+        Args:
+            image: (C_in, *spatial), on the device to compute on unless `sw_device` was given.
+            network: see WindowForward.
+            region: (*spatial) bool; windows that hold none of it are not run, and what no window
+                covers gets the background's score. None runs all.
+            progress: called with (windows run, windows to run) after each batch; what it raises
+                ends the run.
+            stitch: device to accumulate on; None: `device`, or else where there is room.
+
+        Raises:
+            torch.OutOfMemoryError: not even one window fits into the device's memory.
+            OtherOutputError: the network gives something else than one tensor of the windows' size.
+        """
+        image = image.as_tensor() if hasattr(image, "as_tensor") else image
+        device = torch.device(self.sw_device) if self.sw_device is not None else image.device
+        grid, starts, count = self._layout(image.shape[1:], region)
+        dtype = autocast_dtype(device, self.amp)
+        forward = WindowForward(
+            self._network(network),
+            dtype=dtype,
+            mirror_axes=self.mirror_axes,
+            batch_size=self.chosen_batch_size or default_batch_size(device, dtype),
+            arguments=args,
+            options=kwargs,
+        )
+        facts: dict[str, float] = {"windows": count, "windows_skipped": count - len(starts)}
+        work = WindowRun(self, grid, forward, image, device, starts, progress, facts)
+        work.stitch = torch.device(stitch) if stitch is not None else work.stitch
+        return ScoreSlabs(grid.shape, grid.axis, work.rows, work.probabilities, facts)
+
+    def _layout(
+        self, shape: Sequence[int], region: torch.Tensor | None
+    ) -> tuple[WindowGrid, Sequence[tuple[int, ...]], int]:
+        """The grid, the windows of it that run, and of how many over the whole volume."""
+        make = partial(WindowGrid, shape, cast(Sequence[int], self.roi_size), self.overlaps)
+        grid = make()
+        if region is None:
+            return grid, grid.starts, len(grid.starts)
+        region = region.to(torch.bool)
+        starts, count = grid.touching(region), len(grid.starts)
+        box = bounding_box(region) if self.fit_region else None
+        if box is not None:
+            fitted = make(box=box)
+            fewer = fitted.touching(region)
+            if len(fewer) < len(
+                starts
+            ):  # moving windows changes labels along borders; for nothing it is not done
+                return fitted, fewer, count
+        return grid, starts, count
+
+    def _network(self, network: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        if not self.compile:
+            return network
+        if self._compiled is None or self._compiled[0] is not network:
+            compiled = torch.compile(network)
+            self._compiled = (network, compiled)
+        return cast(Callable[..., torch.Tensor], self._compiled[1])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_compiled": None}
+
+
+def default_batch_size(device: torch.device, dtype: torch.dtype | None) -> int:
+    """Windows a forward pass: what was fastest on two cores; on a GPU enough to fill it without filling its memory."""
+    if device.type == "cuda":
+        return 4
+    return 2 if dtype is None else 1

@@ -1,0 +1,170 @@
+"""Running a network on windows: precision, mirroring, batches that fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, combinations
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from ...networks.slices import SliceBySlice
+from ..models.devices import autocast, channels_last
+
+_SMALL_WINDOW = 64**3  # voxels
+
+
+class OtherOutputError(TypeError):
+    """The network gives something else than one tensor of its input's spatial size."""
+
+
+class WindowForward:
+    """A network's scores for batches of windows, and what was seen on the way.
+
+    Args:
+        network: one tensor in, one of the same spatial size out; with an attribute
+            `gives_probabilities` that is true its scores are probabilities, else logits.
+        dtype: to autocast to, None for float32.
+        mirror_axes: spatial axes; scores are the mean over all flips along them.
+        batch_size: at the most; halved for good when memory runs out.
+        arguments, options: handed to the network after the windows.
+    """
+
+    def __init__(
+        self,
+        network: Callable[..., Any],
+        *,
+        dtype: torch.dtype | None,
+        mirror_axes: Sequence[int] = (),
+        batch_size: int = 1,
+        arguments: Sequence[Any] = (),
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        self.network = network
+        self.dtype = dtype
+        self.probabilities = bool(getattr(network, "gives_probabilities", False))
+        modules = network.modules() if isinstance(network, torch.nn.Module) else ()
+        self.of_slices = any(isinstance(module, SliceBySlice) for module in modules)
+        self.batch_size = max(1, batch_size)
+        self.arguments, self.options = tuple(arguments), dict(options or {})
+        axes = sorted(set(mirror_axes))
+        self.flips = list(
+            chain.from_iterable(combinations(axes, count) for count in range(len(axes) + 1))
+        )
+        self._seconds = 0.0
+        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self._agreement: list[torch.Tensor] = []
+
+    def __call__(self, windows: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Scores (B, C, *roi) for windows (B, C_in, *roi), in batches that fit into memory, in order.
+
+        Raises:
+            torch.OutOfMemoryError: not even one window fits.
+            OtherOutputError: see there.
+        """
+        start = 0
+        while start < len(windows):
+            part = windows[start : start + self.batch_size]
+            try:
+                scores = self._scores(part)
+            except torch.OutOfMemoryError:
+                if self.batch_size == 1:
+                    raise
+                self.batch_size //= 2
+                torch.cuda.empty_cache()
+                continue
+            start += len(part)
+            yield scores
+
+    @property
+    def mirror_agreement(self) -> float | None:
+        """Share of the voxels called foreground by some flip in which each flip agrees with the mean; None without."""
+        if not self._agreement:
+            return None
+        same, either = torch.stack(self._agreement).sum(0).tolist()
+        return same / either if either else 1.0
+
+    @property
+    def seconds(self) -> float:
+        """Spent in the network so far; on a GPU the GPU's own time, which waits for it."""
+        if self._events:
+            self._events[-1][1].synchronize()
+            self._seconds += sum(start.elapsed_time(end) for start, end in self._events) / 1000
+            self._events = []
+        return self._seconds
+
+    def _scores(self, windows: torch.Tensor) -> torch.Tensor:
+        if windows.device.type != "cuda":
+            began = perf_counter()
+            scores = self._mirrored(windows)
+            self._seconds += perf_counter() - began
+            return scores
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        stream = torch.cuda.current_stream(windows.device)
+        start.record(stream)
+        scores = self._mirrored(windows)
+        end.record(stream)
+        self._events.append((start, end))
+        return scores
+
+    def _mirrored(self, windows: torch.Tensor) -> torch.Tensor:
+        if len(self.flips) == 1:
+            scores = self._run(windows)
+        else:
+            parts = []
+            total: torch.Tensor | None = None
+            for flip in self.flips:
+                axes = tuple(2 + axis for axis in flip)
+                flipped = self._run(windows.flip(axes) if axes else windows)
+                back = flipped.float().flip(axes) if axes else flipped.float()
+                parts.append(_labels(back, self.probabilities))
+                total = back if total is None else total.add_(back)
+            assert total is not None
+            scores = total.div_(len(self.flips))
+            self._agreement.append(_agreement(_labels(scores, self.probabilities), parts))
+        return scores
+
+    def _run(self, windows: torch.Tensor) -> torch.Tensor:
+        count = len(windows)
+        small = windows[0].numel() < _SMALL_WINDOW
+        if (
+            count == 1
+            and small
+            and not self.of_slices
+            and windows.device.type == "cpu"
+            and self.dtype is None
+        ):
+            # PyTorch hands small float32 batches of one not to oneDNN but to a loop that is many
+            # times slower; the slices of a window for a 2D network are a batch already
+            windows = windows.expand(2, *windows.shape[1:])
+        with autocast(windows.device, self.dtype):
+            scores = self.network(channels_last(windows), *self.arguments, **self.options)
+        if not isinstance(scores, torch.Tensor) or scores.shape[2:] != windows.shape[2:]:
+            raise OtherOutputError(
+                "one tensor of the windows' size is wanted from the network, not "
+                + (
+                    f"{tuple(scores.shape)}"
+                    if isinstance(scores, torch.Tensor)
+                    else type(scores).__name__
+                )
+            )
+        return scores[:count]
+
+
+def _labels(scores: torch.Tensor, probabilities: bool) -> torch.Tensor:
+    """Labels of every second voxel along each axis, which is enough to compare and an eighth of the work."""
+    few = scores[(slice(None), slice(None), *[slice(None, None, 2)] * (scores.ndim - 2))]
+    return (
+        few.argmax(1) if few.shape[1] > 1 else (few[:, 0] > (0.5 if probabilities else 0.0)).long()
+    )
+
+
+def _agreement(mean: torch.Tensor, flips: Sequence[torch.Tensor]) -> torch.Tensor:
+    either = torch.zeros_like(mean, dtype=torch.bool)
+    same = torch.ones_like(either)
+    for labels in flips:
+        either |= labels > 0
+        same &= labels == mean
+    either |= mean > 0
+    return torch.stack([(same & either).sum(), either.sum()]).double().cpu()

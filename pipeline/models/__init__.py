@@ -1,0 +1,1 @@
+"""Networks with weights: build, load, devices and precision, export, attention."""

@@ -1,0 +1,120 @@
+"""Making a plan's network and putting it on its device."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...data.errors import CheckpointError, ConfigError
+from ...networks import build_for_volumes
+from ...networks.pretrained import load_resnet, load_vit
+from ...networks.slices import network_of_slices
+from ..training.saving import load_checkpoint, load_weights
+from .devices import choose_device
+
+logger = logging.getLogger(__name__)
+
+
+def build_network(
+    plan: Mapping[str, Any], *, in_channels: int, out_channels: int
+) -> torch.nn.Module:
+    """The network that a plan names, with initial weights.
+
+    Args:
+        plan: its "name" in networks.registry, and options of it; "spatial_dims" 2 for a 2D network,
+            slice by slice.
+
+    Raises:
+        ConfigError: no mapping with a name; no such network or option, or a value that it refuses.
+    """
+    if not isinstance(plan, Mapping) or "name" not in plan:
+        raise ConfigError(
+            f"plan::network {plan}: a mapping with a network's name is wanted, as "
+            f"'{{name: unet, feature_scale: 8}}'"
+        )
+    try:
+        return build_for_volumes(**plan, in_channels=in_channels, out_channels=out_channels)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"plan::network {dict(plan)}: {error}") from error
+
+
+def head_weights(network: torch.nn.Module) -> list[float] | None:
+    """The weights in the loss of the outputs that a network with deep supervision gives in training; None for one."""
+    weights = list(getattr(network, "head_weights", ()))
+    return weights if len(weights) > 1 else None
+
+
+def load_encoders(network: torch.nn.Module, encoders: Mapping[str, str | Path]) -> torch.nn.Module:
+    """Put 2D encoders, trained on images, into a network that has such (TransFuse), inflated where it is 3D.
+
+    Args:
+        encoders: {"resnet": FILE, "vit": FILE}, one or both: state dicts in torchvision's and
+            timm's naming.
+
+    Raises:
+        ConfigError: no mapping, another key, or the network has no such encoder.
+        CheckpointError: a file is missing, or is not that of such a network.
+    """
+    loaders = {"resnet": ("trunk", load_resnet), "vit": ("transformer", load_vit)}
+    if not isinstance(encoders, Mapping):
+        raise ConfigError(
+            f"pretrained_encoders {encoders}: '{{resnet: FILE, vit: FILE}}' is wanted, one or both"
+        )
+    for kind, file in encoders.items():
+        if kind not in loaders:
+            raise ConfigError(f"pretrained_encoders: {kind!r} is not one of {', '.join(loaders)}")
+        part, load = loaders[kind]
+        encoder = getattr(network_of_slices(network), part, None)
+        if encoder is None:
+            raise ConfigError(
+                f"pretrained_encoders: {type(network_of_slices(network)).__name__} has no {kind}; "
+                "TransFuse has"
+            )
+        if not Path(file).is_file():
+            raise CheckpointError(f"pretrained_encoders: there is no such file as {file}")
+        weights = load_checkpoint(file)
+        try:
+            loaded = load(encoder, weights)  # type: ignore[operator]
+        except ValueError as error:
+            raise CheckpointError(
+                f"{file}: {error} Bundles of --size paper have the published encoders' widths"
+            ) from error
+        logger.info("%s: %d tensors taken, %d left", file, len(loaded.loaded), len(loaded.dropped))
+    return network
+
+
+def to_device(
+    network: torch.nn.Module,
+    device: str | torch.device,
+    *,
+    weights: str | Path | None = None,
+    encoders: Mapping[str, str | Path] | None = None,
+) -> torch.nn.Module:
+    """The network on a device, channels innermost in memory, with the weights of a checkpoint where one is given.
+
+    Args:
+        encoders: see load_encoders.
+
+    Raises:
+        CheckpointError: the checkpoint is missing or belongs to another network.
+        ConfigError: both are given, or see load_encoders.
+    """
+    if encoders and weights is not None:
+        raise ConfigError(
+            "pretrained and pretrained_encoders: give one, as the checkpoint has encoders of its "
+            "own"
+        )
+    if encoders:
+        load_encoders(network, encoders)
+    if weights is not None:
+        load_weights(network, weights)
+    is_3d = any(parameter.ndim == 5 for parameter in network.parameters())
+    for parameter in network.parameters():
+        if parameter.ndim == (5 if is_3d else 4):
+            layout = torch.channels_last_3d if is_3d else torch.channels_last
+            parameter.data = parameter.data.contiguous(memory_format=layout)
+    return network.to(choose_device(device))

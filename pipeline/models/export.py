@@ -1,0 +1,132 @@
+"""A trained bundle's network as one file that runs without Gridgate: TorchScript, torch.export or ONNX."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser, ckpt_export
+
+from ...data.errors import ConfigError, OutputError
+from ...networks.slices import network_of_slices
+from ..training.saving import load_weights
+
+SUFFIXES = (".ts", ".pt2", ".onnx")
+
+
+def export_bundle(
+    bundle: str | Path, checkpoint: str | Path, output: str | Path, *, depth: int | None = None
+) -> Path:
+    """Write the network of a bundle with a checkpoint's weights, in eval mode; the file is there whole or not at all.
+
+    `.ts` is TorchScript with the bundle's configs inside, as MONAI Deploy wants it; `.pt2` is
+    torch.export's and `.onnx` ONNX's, both for windows (1, channels, *roi_size), input "image" and
+    output "pred".
+
+    Args:
+        depth: prune UNet++ to this depth: the nodes beyond are not in the file.
+
+    Raises:
+        ConfigError: another suffix; a network that the format cannot hold, or that cannot be
+            pruned; onnx is missing.
+        CheckpointError: see load_weights.
+        OutputError: the file cannot be written.
+    """
+    bundle, output = Path(bundle), Path(output)
+    write = {".ts": _torchscript, ".pt2": _program, ".onnx": _onnx}.get(output.suffix)
+    if write is None:
+        raise ConfigError(
+            f"{output}: the name's end chooses the format, one of {', '.join(SUFFIXES)}"
+        )
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / "inference.yaml"))
+    parser.read_meta(str(bundle / "configs" / "metadata.json"))
+    network = load_weights(parser.get_parsed_content("network_def"), checkpoint)
+    if depth is not None:
+        network = _pruned(network, depth)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as work:
+            beside = Path(work) / output.name
+            write(network.eval(), parser, bundle, beside, depth)
+            os.replace(beside, output)
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written ({error})") from error
+    return output
+
+
+def _pruned(network: torch.nn.Module, depth: int) -> torch.nn.Module:
+    prune: Callable[[int], torch.nn.Module] | None = getattr(network, "pruned", None)
+    if prune is None:
+        raise ConfigError(
+            f"--depth {depth}: only networks of the UNet++ family are pruned, not {_name(network)}"
+        )
+    try:
+        return prune(depth)
+    except ValueError as error:
+        raise ConfigError(f"--depth {depth}: {error}") from error
+
+
+def _torchscript(
+    network: torch.nn.Module, parser: ConfigParser, bundle: Path, path: Path, depth: int | None
+) -> None:
+    weights = path.with_suffix(".pt")
+    torch.save(network.state_dict(), weights)
+    overrides: dict[str, Any] = {} if depth is None else {"_meta_::plan::network::depth": depth}
+    try:
+        ckpt_export(
+            net_id="network_def",
+            filepath=str(path),
+            ckpt_file=str(weights),
+            meta_file=str(bundle / "configs" / "metadata.json"),
+            config_file=str(bundle / "configs" / "inference.yaml"),
+            **overrides,
+        )
+    except (RuntimeError, torch.jit.frontend.NotSupportedError) as error:
+        raise ConfigError(
+            f"{_name(network)} cannot be made TorchScript ({str(error).strip().splitlines()[0]}): "
+            "write a .pt2 or .onnx"
+        ) from error
+
+
+def _program(
+    network: torch.nn.Module, parser: ConfigParser, bundle: Path, path: Path, depth: int | None
+) -> None:
+    with torch.no_grad():
+        torch.export.save(torch.export.export(network, (_window(parser),)), path)
+
+
+def _onnx(
+    network: torch.nn.Module, parser: ConfigParser, bundle: Path, path: Path, depth: int | None
+) -> None:
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            "ONNX needs packages that are not installed: pip install 'gridgate[onnx]'"
+        ) from error
+    with torch.no_grad():
+        torch.onnx.export(
+            network,
+            (_window(parser),),
+            str(path),
+            dynamo=True,
+            external_data=False,
+            input_names=["image"],
+            output_names=["pred"],
+            verbose=False,
+        )
+
+
+def _window(parser: ConfigParser) -> torch.Tensor:
+    return torch.zeros(
+        1, parser.get_parsed_content("channels"), *parser.get_parsed_content("roi_size")
+    )
+
+
+def _name(network: torch.nn.Module) -> str:
+    return type(network_of_slices(network)).__name__

@@ -1,0 +1,1 @@
+"""Plans, and the bundles that are written from them."""

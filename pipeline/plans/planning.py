@@ -1,0 +1,207 @@
+"""Plans, complete: what a bundle decides itself, over what its dataset and its network decide.
+
+A plan names a dataset (datasets/<name>.yaml: what the data decide) and a network (networks.yaml:
+its paper, its options for two sizes), and says what this bundle has of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ...data.errors import ConfigError
+from ...networks import network_options
+from .bundle_folders import bundles_folder
+
+FOLDER = bundles_folder()
+PLANS = FOLDER / "plans"
+DATASETS = FOLDER / "datasets"
+NETWORK_FACTS = FOLDER / "networks.yaml"
+SIZES = ("paper", "small")
+_DATASET_KEYS = (
+    *(
+        "title",
+        "task",
+        "data_source",
+        "modality",
+        "labels",
+        "orientation",
+        "spacing",
+        "roi_size",
+        "intensity",
+    ),
+    *(
+        "foreground",
+        "mirror_axes",
+        "overlap",
+        "merge_labels",
+        "keep_largest",
+        "body_threshold",
+        "expected",
+        "training",
+    ),
+)
+
+
+def read_plan(path: str | Path) -> dict[str, Any]:
+    """A plan file, complete: with its dataset's and network's settings under its own. The bundle takes the file's name.
+
+    Raises:
+        ConfigError: not a mapping, or it names a dataset or network that is not there.
+    """
+    return complete({"name": Path(path).stem, **_mapping(Path(path), "a plan")})
+
+
+def new_plan(
+    network: str,
+    dataset: str,
+    *,
+    size: str = "small",
+    spatial_dims: int = 3,
+    name: str | None = None,
+) -> dict[str, Any]:
+    """The plan of a network for a dataset, complete.
+
+    Args:
+        network: a name in networks.registry.
+        dataset: a name in datasets/, or the path of such a file.
+        size: "paper" for the paper's widths, "small" for what trains on two CPU cores.
+        spatial_dims: 2 for the 2D network, which takes the volumes slice by slice.
+
+    Raises:
+        ConfigError: a name that is not there (the text lists those there are), or a file that is no
+            mapping.
+    """
+    facts = network_facts(network)
+    if size not in SIZES:
+        raise ConfigError(f"size {size!r} is not one of {', '.join(SIZES)}")
+    if spatial_dims not in (2, 3):
+        raise ConfigError(f"spatial_dims is {spatial_dims}: networks are built for 2 or 3")
+    widths = (
+        "with MONAI's default widths"
+        if facts["title"].startswith("MONAI's")
+        else "with the paper's widths"
+    )
+    whose = widths if size == "paper" else "sized for two CPU cores"
+    options, suffix = facts[size], ""
+    training = facts.get(f"{size}_training", {})
+    if spatial_dims == 2:
+        options = {"spatial_dims": 2, **facts.get(f"{size}_2d", options)}
+        training = facts.get(f"{size}_2d_training", training)
+        whose, suffix = f"{whose}, 2D and slice by slice", "_2d"
+    plan: dict[str, Any] = {
+        "name": name or f"{Path(dataset).stem}_{network}{suffix}",
+        "version": "0.1.0",
+        "changelog": {"0.1.0": "first version"},
+        "dataset": dataset,
+        "description": f"{facts['title']} {whose}, for {dataset_facts(dataset)['title']}.",
+        "network": {"name": network, **options},
+        "training": training,
+        "results": "Not measured yet.",
+    }
+    return complete(plan)
+
+
+def complete(plan: dict[str, Any]) -> dict[str, Any]:
+    """A plan with the settings of its dataset and network under its own; img_size is the window unless it is given.
+
+    Raises:
+        ConfigError: it lacks its dataset or network, or one is not there.
+    """
+    if not {"dataset", "network"} <= plan.keys():
+        raise ConfigError(f"plan {plan.get('name', '')}: names no dataset, or no network")
+    axes = plan["network"].get("spatial_dims", 3)
+    data, facts = (
+        _of_axes(dataset_facts(plan["dataset"]), axes),
+        network_facts(plan["network"].get("name")),
+    )
+    title = f"{data['title']}, {facts['title']}"
+    result = (
+        data
+        | {"title": title, "references": [facts["reference"], *data.get("references", [])]}
+        | plan
+    )
+    result["training"] = {
+        **data["training"],
+        **facts.get("training", {}),
+        **plan.get("training", {}),
+    }
+    if "img_size" in network_options(plan["network"]["name"]):
+        window = (
+            result["roi_size"][:axes]
+            if isinstance(result["roi_size"], list)
+            else result["roi_size"]
+        )
+        result["network"] = {**plan["network"], "img_size": plan["network"].get("img_size", window)}
+    return result
+
+
+def _of_axes(data: dict[str, Any], axes: int) -> dict[str, Any]:
+    """A dataset's settings for networks of 2 or 3 axes."""
+    data = dict(data)
+    window = data.pop("roi_size_2d", data["roi_size"])
+    if axes == 2:  # slices see nothing of one another, so that windows need not overlap there
+        share = data["overlap"]
+        data |= {
+            "roi_size": window,
+            "overlap": [*(share[:2] if isinstance(share, list) else [share] * 2), 0.0],
+        }
+    return data
+
+
+def dataset_names() -> list[str]:
+    """The datasets that plans can name."""
+    return sorted(path.stem for path in DATASETS.glob("*.yaml"))
+
+
+def dataset_facts(name: str) -> dict[str, Any]:
+    """What the data decide: of a name in datasets/, or of such a file of the user's.
+
+    Raises:
+        ConfigError: there is none (the text lists those there are), or the file is no mapping, or
+            lacks something.
+    """
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else DATASETS / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(
+            f"no dataset is called {name!r}; there are: {', '.join(dataset_names())}; or give a "
+            "YAML file like those "
+            f"in {DATASETS}"
+        )
+    facts = _mapping(path, "a dataset")
+    missing = [key for key in _DATASET_KEYS if key not in facts]
+    if missing:
+        raise ConfigError(f"{path}: lacks {', '.join(missing)}; see the files in {DATASETS}")
+    strangers = sorted(set(facts["expected"] or {}) - set(facts["labels"]))
+    if strangers:
+        raise ConfigError(
+            f"{path}: expected speaks of {', '.join(strangers)}, which are not among the labels"
+        )
+    return facts
+
+
+def network_facts(name: Any) -> dict[str, Any]:
+    """What networks.yaml says of a network.
+
+    Raises:
+        ConfigError: there is none of that name; the text lists those there are.
+    """
+    known: dict[str, dict[str, Any]] = yaml.safe_load(NETWORK_FACTS.read_text())
+    if name not in known:
+        try:
+            network_options(str(name))
+        except ValueError as error:  # with the nearest name
+            raise ConfigError(str(error)) from error
+    return known[name]
+
+
+def _mapping(path: Path, kind: str) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as {kind} ({error})") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: {kind} is a mapping of settings")
+    return found

@@ -1,0 +1,358 @@
+"""Pictures of cases, attention and training, for reports. Without pyplot: no global state, no window."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+
+from ..models.attention import Attention
+from .slices import EDGES, PLANES, Plane, View, telling_slice
+
+COLOURS = (
+    *(
+        "#e8853d",
+        "#4fb0e8",
+        "#43bd8a",
+        "#b98ae6",
+        "#e6c23c",
+        "#ea5468",
+        "#4fd1d1",
+        "#f28fc0",
+        "#a6bd5c",
+    ),
+    *(
+        "#8c98f5",
+        "#c99568",
+        "#7ce07c",
+        "#d6d6d6",
+        "#e05bd0",
+        "#5f9ea0",
+        "#ffb3a7",
+        "#9a7b4f",
+        "#b8e0ff",
+    ),
+)
+"""Colour of label 1, 2, ...; bright enough for CT grey, dark enough for paper; they repeat after the last."""
+
+_BACK, _TEXT, _FAINT = "#101316", "#e6e9ec", "#a4adb6"
+_WIDTH_INCHES, _DPI = 8.0, 150
+_GAP_MM = 6.0
+
+
+def label_colour(value: int) -> str:
+    """Colour of a label value from 1 on."""
+    return COLOURS[(value - 1) % len(COLOURS)]
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
+    content = io.BytesIO()
+    FigureCanvasAgg(figure)
+    # without the metadata the same figure gives the same file on every matplotlib
+    figure.savefig(content, format="png", dpi=_DPI, metadata={"Software": None})
+    return content.getvalue()
+
+
+def case_figure(
+    image: View,
+    prediction: View,
+    *,
+    labels: Sequence[str],
+    name: str,
+    truth: View | None = None,
+    notes: Mapping[str, str] | None = None,
+    window_hu: tuple[float, float] = (-160.0, 240.0),
+) -> Figure:
+    """Axial, coronal, sagittal slice in one scale: the prediction filled, the truth outlined, a legend.
+
+    Args:
+        image: HU. prediction, truth: label values. All on one grid.
+        labels: names in the order of the values, the background first.
+        notes: Dice of a label, as text; shown behind it in the legend.
+        window_hu: shown as black and white.
+    """
+    shown = truth if truth is not None and truth.array.any() else prediction
+    (wide, deep), (_, tall), (side, _) = (image.extent_mm(plane) for plane in PLANES)
+    width, height = wide + _GAP_MM + side, deep + _GAP_MM + tall
+    figure = Figure(figsize=(_WIDTH_INCHES, _WIDTH_INCHES * height / width), facecolor=_BACK)
+    corners: dict[Plane, tuple[float, float, float, float]] = {
+        "axial": (0, tall + _GAP_MM, wide, deep),
+        "coronal": (0, 0, wide, tall),
+        "sagittal": (wide + _GAP_MM, 0, side, tall),
+    }
+    for plane, (x, y, w, h) in corners.items():
+        axes = figure.add_axes((x / width, y / height, w / width, h / height))
+        index = telling_slice(shown, plane)
+        _grey(axes, image, plane, index, window_hu)
+        _fill(axes, prediction, plane, index, alpha=0.45)
+        if truth is not None:
+            _outline(axes, truth, plane, index)
+        _letters(axes, plane, title=plane)
+    _scale_bar(figure.axes[0], image.extent_mm("axial"))
+    corner = ((wide + _GAP_MM) / width, (tall + _GAP_MM) / height, side / width, deep / height)
+    _legend(figure.add_axes(corner), labels, name, notes or {}, with_truth=truth is not None)
+    return figure
+
+
+def attention_figure(attention: Attention, *, name: str) -> Figure:
+    """The gates' coefficients over one axial slice: a column a skip, the finest first, a row a gate of it.
+
+    Each map has its own colour range, printed on it: what a gate passes differs more between places
+    than its range is wide.
+    """
+    image, labels = (
+        View.of(attention.image, attention.affine),
+        View.of(attention.labels, attention.affine),
+    )
+    index = telling_slice(labels, "axial")
+    wide, deep = image.extent_mm("axial")
+    columns = max(len(attention.coefficients), 3)
+    rows = 1 + max(maps.shape[0] for maps in attention.coefficients.values())
+    cell = _WIDTH_INCHES / columns
+    inches = rows * cell * deep / wide
+    figure = Figure(figsize=(_WIDTH_INCHES, inches), facecolor=_BACK)
+    grid = figure.subplots(
+        rows,
+        columns,
+        squeeze=False,
+        gridspec_kw={"wspace": 0.02, "hspace": 0.03, "left": 0, "right": 1, "top": 1, "bottom": 0},
+    )
+    for axes in grid.ravel():
+        axes.axis("off")
+    for axes, title in zip(grid[0], ("CT", "segmentation"), strict=False):
+        _grey(axes, image, "axial", index, (0.0, 1.0))
+        _letters(axes, "axial", title=title)
+    _fill(grid[0, 1], labels, "axial", index, alpha=0.55)
+    heat = None
+    for column, (gate, maps) in enumerate(attention.coefficients.items()):
+        for row, coefficients in enumerate(maps, start=1):
+            axes, view = grid[row, column], View.of(coefficients, attention.affine)
+            cut = np.asarray(view.picture("axial", index))
+            _grey(axes, image, "axial", index, (0.0, 1.0))
+            heat = axes.imshow(
+                cut, cmap="inferno", alpha=0.62, extent=(0, wide, deep, 0), interpolation="bilinear"
+            )
+            title = f"{gate}, {row}" if len(maps) > 1 else gate
+            _letters(axes, "axial", title=title)
+            axes.text(
+                0.97,
+                0.03,
+                f"{cut.min():.2f} to {cut.max():.2f}",
+                **_small(axes, ha="right", va="bottom"),
+            )
+    _attention_key(grid[0, 2], heat, name)
+    return figure
+
+
+def loss_figure(rows: Sequence[Mapping[str, str]], *, dark: bool = False) -> Figure:
+    """Training loss over iterations, from the rows of metrics_train.csv."""
+    figure, axes = _curve_axes("Training loss", dark)
+    x = [float(row["iteration"]) for row in rows]
+    axes.plot(
+        x,
+        [float(row["loss"]) for row in rows],
+        color="#4f8fd8",
+        linewidth=2,
+        marker="o",
+        markersize=3.5,
+    )
+    axes.set_ylim(bottom=0)
+    return figure
+
+
+def dice_figure(rows: Sequence[Mapping[str, str]], *, dark: bool = False) -> Figure:
+    """Validation Dice of each label, and their mean, over iterations, from the rows of metrics_train.csv."""
+    figure, axes = _curve_axes("Dice on validation cases", dark)
+    x = [float(row["iteration"]) for row in rows]
+    names = (
+        [name for name in rows[0] if name.startswith("dice_") and name != "dice_mean"]
+        if rows
+        else []
+    )
+    for value, column in enumerate(names, start=1):
+        y = [float(row[column]) for row in rows]
+        axes.plot(
+            x,
+            y,
+            color=label_colour(value),
+            linewidth=1.5,
+            label=spoken(column.removeprefix("dice_")),
+        )
+    ink = _TEXT if dark else "#1c2126"
+    axes.plot(x, [float(row["dice_mean"]) for row in rows], color=ink, linewidth=2.4, label="mean")
+    axes.set_ylim(0, 1)
+    axes.legend(
+        loc="lower right",
+        ncols=2,
+        fontsize=8.5,
+        facecolor=axes.get_facecolor(),
+        edgecolor="none",
+        labelcolor="linecolor",
+        handlelength=1.2,
+    )
+    return figure
+
+
+def spoken(label: str) -> str:
+    """A label's name as text: "right_kidney" -> "right kidney"."""
+    return label.replace("_", " ")
+
+
+def _grey(axes: Axes, image: View, plane: Plane, index: int, window: tuple[float, float]) -> None:
+    w, h = image.extent_mm(plane)
+    low, high = window
+    cut = np.asarray(image.picture(plane, index))
+    axes.imshow(
+        cut, cmap="gray", vmin=low, vmax=high, extent=(0, w, h, 0), interpolation="bilinear"
+    )
+    axes.axis("off")
+
+
+def _fill(axes: Axes, labels: View, plane: Plane, index: int, *, alpha: float) -> None:
+    w, h = labels.extent_mm(plane)
+    cut = np.asarray(labels.picture(plane, index)).astype(np.int64)
+    table = np.zeros((int(cut.max()) + 1, 4))
+    for value in range(1, len(table)):
+        table[value] = (*to_rgb(label_colour(value)), alpha)
+    axes.imshow(table[cut], extent=(0, w, h, 0), interpolation="nearest")
+
+
+def _outline(axes: Axes, labels: View, plane: Plane, index: int) -> None:
+    w, h = labels.extent_mm(plane)
+    # a rim of background, so that an organ at the edge is closed too
+    cut: NDArray[Any] = np.pad(np.asarray(labels.picture(plane, index)), 1)
+    dy, dx = h / (cut.shape[0] - 2), w / (cut.shape[1] - 2)
+    xs, ys = (np.arange(cut.shape[1]) - 0.5) * dx, (np.arange(cut.shape[0]) - 0.5) * dy
+    for value in np.unique(cut[cut > 0]):
+        mask = (cut == value).astype(float)
+        axes.contour(xs, ys, mask, levels=[0.5], colors=[label_colour(int(value))], linewidths=1.4)
+    axes.set_xlim(0, w)
+    axes.set_ylim(h, 0)
+
+
+def _small(axes: Axes, **more: Any) -> dict[str, Any]:
+    rim = [withStroke(linewidth=2, foreground="#000000")]  # readable over bone
+    return {"transform": axes.transAxes, "color": _TEXT, "fontsize": 8, "path_effects": rim, **more}
+
+
+def _letters(axes: Axes, plane: Plane, *, title: str) -> None:
+    left, right, top, bottom = EDGES[plane]
+    axes.text(0.012, 0.5, left, **_small(axes, ha="left", va="center", color=_FAINT))
+    axes.text(0.988, 0.5, right, **_small(axes, ha="right", va="center", color=_FAINT))
+    axes.text(0.5, 0.985, top, **_small(axes, ha="center", va="top", color=_FAINT))
+    axes.text(0.5, 0.015, bottom, **_small(axes, ha="center", va="bottom", color=_FAINT))
+    axes.text(0.02, 0.975, title, **_small(axes, ha="left", va="top"))
+
+
+def _scale_bar(axes: Axes, extent: tuple[float, float]) -> None:
+    w, h = extent
+    axes.add_patch(Rectangle((0.97 * w - 50, 0.965 * h), 50, h * 0.008, color=_TEXT))
+    axes.text(0.97 * w - 25, 0.955 * h, "5 cm", ha="center", va="bottom", color=_TEXT, fontsize=8)
+
+
+def _legend(
+    axes: Axes, labels: Sequence[str], name: str, notes: Mapping[str, str], *, with_truth: bool
+) -> None:
+    axes.axis("off")
+    axes.text(
+        0.06,
+        0.93,
+        name,
+        transform=axes.transAxes,
+        color=_TEXT,
+        fontsize=12,
+        weight="bold",
+        va="top",
+    )
+    key: list[Any] = [Patch(facecolor=(1, 1, 1, 0.4), edgecolor="none", label="prediction")]
+    if with_truth:
+        key.append(Line2D([], [], color=_TEXT, linewidth=1.4, label="truth"))
+    place: dict[str, Any] = {
+        "frameon": False,
+        "fontsize": 9.5,
+        "labelcolor": _TEXT,
+        "borderaxespad": 0,
+        "borderpad": 0,
+    }
+    axes.legend(handles=key, loc="center left", bbox_to_anchor=(0.06, 0.82), ncols=2, **place)
+    count = len(labels) - 1
+    step = min(0.075, 0.68 / max(count, 1))
+    text: dict[str, Any] = {
+        "transform": axes.transAxes,
+        "color": _TEXT,
+        "fontsize": min(10.5, 140 * step),
+        "va": "center",
+    }
+    if notes:
+        axes.text(0.94, 0.74, "Dice", **text | {"color": _FAINT, "ha": "right"})
+    for value, label in enumerate(labels):
+        if value:
+            y = 0.74 - value * step
+            axes.add_patch(
+                Rectangle(
+                    (0.06, y - 0.3 * step),
+                    0.06,
+                    0.6 * step,
+                    color=label_colour(value),
+                    transform=axes.transAxes,
+                )
+            )
+            axes.text(0.155, y, spoken(label), **text)
+            axes.text(0.94, y, notes.get(label, ""), ha="right", **text)
+
+
+def _attention_key(axes: Axes, heat: Any, name: str) -> None:
+    text = "Attention coefficients:\nwhat each gate lets pass\nof its skip, from\nfine (left) to coarse."
+    axes.text(
+        0.08,
+        0.92,
+        name,
+        transform=axes.transAxes,
+        color=_TEXT,
+        fontsize=11,
+        weight="bold",
+        va="top",
+    )
+    axes.text(
+        0.08,
+        0.78,
+        text,
+        transform=axes.transAxes,
+        color=_TEXT,
+        fontsize=9,
+        va="top",
+        linespacing=1.45,
+    )
+    if heat is None:
+        return
+    bar = axes.inset_axes((0.08, 0.16, 0.84, 0.06))
+    bar.imshow(np.linspace(0, 1, 256)[None], cmap=heat.get_cmap(), aspect="auto")
+    bar.axis("off")
+    axes.text(0.08, 0.13, "a map's lowest", **_small(axes, ha="left", va="top", color=_FAINT))
+    axes.text(0.92, 0.13, "its highest", **_small(axes, ha="right", va="top", color=_FAINT))
+
+
+def _curve_axes(title: str, dark: bool) -> tuple[Figure, Axes]:
+    ink, line, back = (_TEXT, "#39414a", "#15191d") if dark else ("#1c2126", "#dde1e5", "#ffffff")
+    figure = Figure(figsize=(4.6, 3.3), facecolor=back, layout="constrained")
+    axes = figure.subplots()
+    axes.set_facecolor(back)
+    axes.set_title(title, loc="left", fontsize=11, color=ink, weight="bold", pad=8)
+    axes.set_xlabel("iteration", color=ink, fontsize=9.5)
+    axes.tick_params(colors=ink, labelsize=9, length=0)
+    axes.grid(axis="y", color=line, linewidth=0.8)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(line)
+    return figure, axes

@@ -1,0 +1,1 @@
+"""Training: the trainer, crops, losses, handlers, checkpoints."""

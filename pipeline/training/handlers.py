@@ -1,0 +1,208 @@
+"""What a training run shows and records: progress bar, metrics_train.csv, TensorBoard, early stop."""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from ignite.engine import Engine, Events
+from monai.engines import Evaluator
+from monai.utils.enums import CommonKeys as Keys
+from torch.optim import Optimizer
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from .label_dice import MEAN_DICE, dice_name
+
+
+class ProgressBar:
+    """One bar over all iterations of the run, with the running loss and the best mean Dice so far."""
+
+    def __init__(self, validator: Evaluator) -> None:
+        self.validator = validator
+        self._bar: tqdm[Any] | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Register on the trainer."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._open)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._step)
+        engine.add_event_handler(Events.COMPLETED, self._close)
+        engine.add_event_handler(Events.TERMINATE, self._close)
+
+    def _open(self, engine: Engine) -> None:
+        if self._bar is None:
+            total = (engine.state.max_epochs or 0) * (engine.state.epoch_length or 0)
+            self._bar = tqdm(
+                total=total,
+                initial=engine.state.iteration,
+                desc="training",
+                unit="it",
+                mininterval=1,
+            )
+
+    def _step(self, engine: Engine) -> None:
+        assert self._bar is not None
+        shown = {"epoch": engine.state.epoch, "loss": f"{_loss(engine):.3f}"}
+        if self.validator.state.best_metric_epoch > 0:
+            shown["best Dice"] = f"{self.validator.state.best_metric:.3f}"
+        self._bar.set_postfix(shown, refresh=False)
+        self._bar.update()
+
+    def _close(self, engine: Engine) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class TrainingRecord:
+    """Writes metrics_train.csv, a row a validation, and the same to TensorBoard.
+
+    Columns: epoch, iteration, seconds (of training so far; a resumed run counts on from its last
+    row), loss (mean since the last row), learning_rate, dice_mean, and dice_<label> a foreground
+    label. On resume, rows after the checkpoint are dropped.
+
+    Args:
+        labels: names of the foreground labels, in channel order.
+        interval: epochs between two validations.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        *,
+        validator: Evaluator,
+        optimizer: Optimizer,
+        labels: Sequence[str],
+        interval: int = 1,
+    ) -> None:
+        self.folder = Path(output_dir)
+        self.validator = validator
+        self.optimizer = optimizer
+        self.labels = list(labels)
+        self.interval = interval
+        self._losses: list[float] = []
+        self._writer: SummaryWriter | None = None
+        self._started = time.monotonic()
+
+    @property
+    def path(self) -> Path:
+        """Where the table is."""
+        return self.folder / "metrics_train.csv"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the table's columns."""
+        fixed = ["epoch", "iteration", "seconds", "loss", "learning_rate", "dice_mean"]
+        return fixed + [f"dice_{name}" for name in self.labels]
+
+    def attach(self, engine: Engine) -> None:
+        """Register on the trainer, after its ValidationHandler."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._open)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._note_loss)
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._write)
+        engine.add_event_handler(Events.COMPLETED, self._close)
+        engine.add_event_handler(Events.TERMINATE, self._close)
+
+    def _open(self, engine: Engine) -> None:
+        if self._writer is not None:
+            return
+        done = engine.state.epoch - 1
+        kept = (
+            [row for row in read_training_record(self.folder) if int(row["epoch"]) <= done]
+            if done
+            else []
+        )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        beside = self.path.with_name(".metrics_train.csv.part")
+        with open(beside, "w", newline="") as file:
+            writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(kept)
+        os.replace(beside, self.path)
+        self._started = time.monotonic() - (float(kept[-1]["seconds"]) if kept else 0.0)
+        step = engine.state.iteration
+        self._writer = SummaryWriter(
+            str(self.folder / "tensorboard"), purge_step=step if step else None
+        )
+
+    def _note_loss(self, engine: Engine) -> None:
+        loss = _loss(engine)
+        self._losses.append(loss)
+        assert self._writer is not None
+        self._writer.add_scalar("train/loss", loss, engine.state.iteration)
+        self._writer.add_scalar("train/learning_rate", self._learning_rate, engine.state.iteration)
+
+    @property
+    def _learning_rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def _write(self, engine: Engine) -> None:
+        metrics = self.validator.state.metrics
+        row: dict[str, Any] = {
+            "epoch": engine.state.epoch,
+            "iteration": engine.state.iteration,
+            "seconds": round(time.monotonic() - self._started, 2),
+            "loss": round(sum(self._losses) / max(len(self._losses), 1), 6),
+            "learning_rate": f"{self._learning_rate:.6g}",
+            "dice_mean": round(float(metrics.get(MEAN_DICE, float("nan"))), 5),
+        }
+        row |= {
+            f"dice_{name}": round(float(metrics.get(dice_name(name), float("nan"))), 5)
+            for name in self.labels
+        }
+        self._losses = []
+        with open(self.path, "a", newline="") as file:
+            csv.DictWriter(file, self.columns).writerow(row)
+        assert self._writer is not None
+        for column in self.columns[5:]:
+            self._writer.add_scalar(f"validation/{column}", row[column], engine.state.iteration)
+        self._writer.flush()
+
+    def _close(self, engine: Engine) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _loss(engine: Engine) -> float:
+    return float(cast("dict[str, Any]", engine.state.output)[Keys.LOSS])
+
+
+def read_training_record(output_dir: str | Path) -> list[dict[str, str]]:
+    """Rows of a run's metrics_train.csv, or none where there is no such file; a torn last line is left out."""
+    path = Path(output_dir) / "metrics_train.csv"
+    if not path.is_file():
+        return []
+    with open(path, newline="") as file:
+        return [row for row in csv.DictReader(file) if None not in row.values() and None not in row]
+
+
+class EarlyStop:
+    """Ends the training when the mean Dice has not risen for a number of epochs.
+
+    Not MONAI's EarlyStopHandler: that sits on the validator and needs the trainer, which a config
+    cannot say without a circle, and it counts from zero again after a resume.
+
+    Args:
+        patience: epochs without a new best; 0 never stops.
+    """
+
+    def __init__(self, validator: Evaluator, *, patience: int = 0) -> None:
+        self.validator = validator
+        self.patience = patience
+
+    def attach(self, engine: Engine) -> None:
+        """Register on the trainer, after its ValidationHandler."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._check)
+
+    def _check(self, engine: Engine) -> None:
+        best = self.validator.state.best_metric_epoch
+        if self.patience and best > 0 and engine.state.epoch - best >= self.patience:
+            engine.logger.info(
+                f"no better Dice for {self.patience} epochs, since epoch {best}: stopping"
+            )
+            engine.terminate()

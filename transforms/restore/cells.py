@@ -1,0 +1,197 @@
+"""Labels by cells of 8 voxels: looked up where the corners agree, interpolated only where they do not.
+
+A cell is the box between 8 neighbouring voxels of the scores' grid, its index that of its lowest
+corner. Scores come as a part of a volume: rows `first` up to some other along the volume's first
+axis, channels last. Labels of a part are those of the cells between its rows.
+"""
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import torch
+
+Block = tuple[slice, slice, slice]
+TOLERANCE = 1e-4
+"""In source voxels: what maps between float64 affines may be off by."""
+MIXED = -1
+"""In place of a label: the cell's corners disagree."""
+
+
+class ScoresError(ValueError):
+    """A network's scores are NaN or infinite, and so mean nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("the network's scores are NaN or infinite")
+
+
+_INDEX = torch.int16  # of labels, with room for MIXED
+# A voxel in a mixed cell takes two float32 a channel (running sum, corner being added) beside its
+# weights.
+_BYTES_A_MIXED_VOXEL = 256
+_CACHED = 2**20  # bytes of scores at a time, so that they stay in the CPU's cache
+
+
+def decide(scores: torch.Tensor, threshold: float = 0.0) -> torch.Tensor:
+    """Label of each voxel, int16: argmax over the last axis; one channel is label 1 where above `threshold`.
+
+    Raises:
+        ScoresError: a voxel's highest score is NaN or infinite.
+    """
+    if scores.shape[-1] == 1:
+        best, labels = scores[..., 0], scores[..., 0] > threshold
+    else:
+        best, labels = scores.max(-1)
+    if not torch.isfinite(best.sum(dtype=torch.float32)) and not torch.isfinite(best).all():
+        raise ScoresError
+    return labels.to(_INDEX)
+
+
+def cell_labels(labels: torch.Tensor) -> torch.Tensor:
+    """Label of each cell of 8 voxels, or MIXED; (x, y, z) -> (x', y', z'), x' = max(x - 1, 1), and so on."""
+    cells = labels
+    for axis in range(
+        3
+    ):  # a cell is uniform when its 2 corners along each axis agree, axis after axis
+        if labels.shape[axis] > 1:
+            low, high = (
+                cells.narrow(axis, 0, labels.shape[axis] - 1),
+                cells.narrow(axis, 1, labels.shape[axis] - 1),
+            )
+            cells = torch.where(low == high, low, MIXED)
+    return cells
+
+
+def cell_index(coordinates: torch.Tensor, size: int) -> torch.Tensor:
+    """The cell along one axis of `size` voxels that each coordinate lies in; beyond the border the last one."""
+    return coordinates.floor().clamp_(0, max(size - 2, 0)).long()
+
+
+def outside(coordinates: torch.Tensor, size: int) -> torch.Tensor:
+    """Whether coordinates lie more than one voxel outside an axis of `size` voxels."""
+    return (coordinates < -1 - TOLERANCE) | (coordinates > size + TOLERANCE)
+
+
+def axis_coordinates(
+    matrix: torch.Tensor, source_axis: int, axis: int, extent: slice
+) -> torch.Tensor:
+    """Coordinates along a source axis that follows one target axis only."""
+    index = torch.arange(extent.start, extent.stop, dtype=torch.float64, device=matrix.device)
+    return matrix[source_axis, axis] * index + matrix[source_axis, 3]
+
+
+def look_up_separable(
+    cells: torch.Tensor,
+    first: int,
+    matrix: torch.Tensor,
+    perm: Sequence[int],
+    sizes: Sequence[int],
+    block: Block,
+) -> torch.Tensor:
+    """Cell labels at the block's voxels when each source axis follows one target axis: a look-up an axis.
+
+    Args:
+        cells: of the part whose first row is `first`; all of the block's voxels lie in them.
+        matrix: (4, 4) float64, target voxel index -> source voxel index.
+        perm: the source axis of each target axis.
+        sizes: voxels of the whole source volume.
+        block: part of the target grid.
+    """
+    found, beyond = cells.permute(*perm), []
+    # the axis that shrinks most first
+    ratio = [(extent.stop - extent.start) / found.shape[axis] for axis, extent in enumerate(block)]
+    for axis in sorted(range(3), key=ratio.__getitem__):
+        source_axis = perm[axis]
+        coordinates = axis_coordinates(matrix, source_axis, axis, block[axis])
+        index = cell_index(coordinates, sizes[source_axis]) - (first if source_axis == 0 else 0)
+        found = found.index_select(axis, index)
+        beyond.append((axis, outside(coordinates, sizes[source_axis])))
+    for axis, mask in beyond:
+        if mask.any():
+            found.index_fill_(axis, mask.nonzero()[:, 0], 0)
+    return found
+
+
+def look_up(
+    cells: torch.Tensor, first: int, matrix: torch.Tensor, sizes: Sequence[int], block: Block
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cell labels at the block's voxels for any map between the grids, and which of its voxels lie in these cells."""
+    x, y, z = (
+        torch.arange(e.start, e.stop, dtype=torch.float64, device=cells.device) for e in block
+    )
+    index = torch.zeros(len(x), len(y), len(z), dtype=torch.int64, device=cells.device)
+    beyond = torch.zeros_like(index, dtype=torch.bool)
+    inside = torch.ones_like(beyond)
+    for axis, size in enumerate(sizes):
+        plane = matrix[axis, 1] * y[:, None] + (matrix[axis, 2] * z + matrix[axis, 3])
+        coordinates = (matrix[axis, 0] * x)[:, None, None] + plane
+        beyond |= outside(coordinates, size)
+        cell = cell_index(coordinates, size)
+        if axis == 0:
+            cell -= first
+            inside = (cell >= 0) & (cell < cells.shape[0])
+            cell.clamp_(0, cells.shape[0] - 1)
+        index.mul_(cells.shape[axis]).add_(cell)
+    return cells.take(index).masked_fill_(beyond, 0), inside
+
+
+def decide_mixed(
+    found: torch.Tensor,
+    scores: torch.Tensor,
+    first: int,
+    matrix: torch.Tensor,
+    sizes: Sequence[int],
+    block: Block,
+    *,
+    threshold: float,
+    max_bytes: float,
+) -> None:
+    """Fill in the voxels of `found` that are MIXED by interpolating their scores (rows, y, z, C)."""
+    flat = found.view(-1)
+    mixed = (flat == MIXED).nonzero()[:, 0]
+    step = max(1, int(max_bytes / (_BYTES_A_MIXED_VOXEL + 12 * scores.shape[-1])))
+    if scores.device.type == "cpu":
+        step = min(step, max(256, _CACHED // (4 * scores.shape[-1])))
+    for which in mixed.split(step):
+        coordinates = block_coordinates(which, matrix, block)
+        flat[which] = decide(interpolate(scores, first, coordinates, sizes), threshold)
+
+
+def block_coordinates(which: torch.Tensor, matrix: torch.Tensor, block: Block) -> torch.Tensor:
+    """(m, 3) float64 source coordinates of m voxels of a block, given by their flat index in it."""
+    _, y, z = (extent.stop - extent.start for extent in block)
+    rest = which // z
+    index = torch.stack((rest // y, rest % y, which % z), 1).to(torch.float64)
+    index += torch.tensor(
+        [extent.start for extent in block], dtype=torch.float64, device=which.device
+    )
+    return index @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def interpolate(
+    scores: torch.Tensor, first: int, coordinates: torch.Tensor, sizes: Sequence[int]
+) -> torch.Tensor:
+    """(m, C) float32: a part's scores (rows, y, z, C) trilinearly at (m, 3) coordinates, clamped to the border."""
+    _, *others, channels = scores.shape
+    flat = scores.reshape(-1, channels)
+    base = torch.zeros(len(coordinates), dtype=torch.int64, device=scores.device)
+    fractions, steps = [], []
+    for axis, size in enumerate(sizes):
+        low = cell_index(coordinates[:, axis], size)
+        if axis == 0:
+            # on a voxel's centre, coordinates that were worked out in another way may fall into the
+            # next cell, which this part may not hold; at the border between two cells either gives
+            # the same
+            low = low.clamp(first, first + max(len(scores) - 2, 0))
+        fractions.append((coordinates[:, axis].clamp(0, size - 1) - low).clamp(0, 1).float())
+        base = base * (size if axis else 1) + (low - first if axis == 0 else low)
+        # On an axis of one voxel the fraction is 0 and the upper corner is the lower one.
+        steps.append(0 if size == 1 else int(np.prod(others[axis:])))
+    result = torch.zeros(len(coordinates), channels, dtype=torch.float32, device=scores.device)
+    for corner in product((0, 1), repeat=3):
+        weight = torch.ones_like(fractions[0])
+        for upper, fraction in zip(corner, fractions, strict=True):
+            weight = weight * (fraction if upper else 1 - fraction)
+        offset = sum(upper * step for upper, step in zip(corner, steps, strict=True))
+        result.addcmul_(flat.index_select(0, base + offset).float(), weight[:, None])
+    return result

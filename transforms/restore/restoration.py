@@ -1,0 +1,319 @@
+"""From scores on the network's grid to a label map in the scan's own grid, a slab at a time and in little memory."""
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from ...data.geometry.grids import Grid, voxel_map
+from ...data.images.reading import smallest_unsigned
+from .cells import (
+    MIXED,
+    TOLERANCE,
+    Block,
+    axis_coordinates,
+    block_coordinates,
+    cell_index,
+    cell_labels,
+    decide,
+    decide_mixed,
+    interpolate,
+    look_up,
+    look_up_separable,
+    outside,
+)
+from .slabs import ScoreSlabs
+
+# What a target voxel needs on the way: coordinates and indices of the general map, float64 and
+# int64.
+_BYTES_A_VOXEL = 128
+_BOUNDARY_SAMPLES = 100_000  # a slab; enough for a mean
+
+
+def restore_labels(
+    scores: torch.Tensor | ScoreSlabs,
+    *,
+    affine: np.ndarray | torch.Tensor,
+    target: Grid,
+    max_slab_bytes: float = 256e6,
+) -> np.ndarray:
+    """Label map on `target` from scores on another grid: trilinear interpolation of the scores, then argmax.
+
+    Trilinear interpolation is a convex combination of a cell's 8 corner voxels: where they all have
+    the same argmax, that is the argmax everywhere in the cell. So the labels of such cells are
+    looked up and only the voxels in mixed cells (near a boundary between labels) interpolate their
+    C scores; the result is that of interpolating everywhere.
+
+    Args:
+        scores: logits (C, x, y, z), any floating dtype and device; or slabs of them. One channel is
+            a binary label: logit > 0, or probability > 0.5.
+        affine: (4, 4), voxel index of the scores' grid to RAS+ mm.
+        target: the scan's grid (X, Y, Z). The two grids may differ by anything that affines
+            express.
+        max_slab_bytes: bound on the temporary arrays; they are worked on a block of the target at a
+            time.
+
+    Returns:
+        (X, Y, Z) channel indices in the smallest unsigned dtype that holds C - 1, x fastest in
+        memory as in a NIfTI file. Voxels more than one source voxel outside the scores' grid are 0;
+        nearer ones outside take the border's values. Exact but for labels whose scores tie within
+        float32 rounding.
+
+    Raises:
+        ValueError: scores are not (C, x, y, z), or are NaN or infinite.
+        ImageError: an affine is singular or not finite.
+    """
+    return (
+        Restoration(as_slabs(scores), affine=affine, target=target, max_slab_bytes=max_slab_bytes)
+        .run()
+        .labels
+    )
+
+
+class Restoration:
+    """One volume's way back, see `restore_labels`; what is asked for besides the labels is gathered on the way.
+
+    Args:
+        probabilities: labels (channel indices; of a single channel 0 and 1) whose probability is
+            wanted in the target's grid: the softmax (or sigmoid) on the scores' grid, interpolated.
+    """
+
+    def __init__(
+        self,
+        slabs: ScoreSlabs,
+        *,
+        affine: np.ndarray | torch.Tensor,
+        target: Grid,
+        max_slab_bytes: float = 256e6,
+        probabilities: Sequence[int] = (),
+    ) -> None:
+        x, y, z = slabs.shape
+        source = Grid((x, y, z), np.asarray(torch.as_tensor(affine).cpu(), dtype=np.float64))
+        self.slabs = slabs
+        self.threshold = 0.5 if slabs.probabilities else 0.0
+        self.max_bytes = max_slab_bytes
+        # Both grids' axes in the order that is best here: the source's as in a slab, the target's
+        # as in a NIfTI file.
+        matrix = torch.as_tensor(voxel_map(source, target), dtype=torch.float64)
+        self.matrix = matrix[[*slabs.order, 3]][:, [2, 1, 0, 3]].contiguous()
+        self.sizes = [slabs.shape[axis] for axis in slabs.order]
+        self.shape = target.shape[::-1]
+        self.perm = _axis_permutation(self.matrix)
+        self.wanted = list(probabilities)
+        self._labels: np.ndarray | None = None
+        self._probabilities = [np.zeros(self.shape, dtype=np.uint8) for _ in self.wanted]
+        self._margins: list[tuple[float, int]] = []
+        self.count = 0  # of labels, the background with them
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(X, Y, Z) channel indices, once `run` has ended."""
+        assert self._labels is not None
+        return self._labels.T
+
+    @property
+    def probabilities(self) -> dict[int, np.ndarray]:
+        """Channel -> (X, Y, Z) uint8, 255 is probability 1."""
+        return {
+            channel: array.T
+            for channel, array in zip(self.wanted, self._probabilities, strict=True)
+        }
+
+    @property
+    def boundary_margin(self) -> float | None:
+        """Mean difference of the two highest probabilities where labels meet, 0 to 1; None without a boundary."""
+        count = sum(number for _, number in self._margins)
+        return sum(total for total, _ in self._margins) / count if count else None
+
+    def run(self) -> "Restoration":
+        """Take all slabs; what was gathered is in the attributes then."""
+        reached, kept = 0, None
+        for slab in self.slabs:
+            first, scores, labels = slab.start, slab.scores, decide(slab.scores, self.threshold)
+            if first != reached:
+                raise ValueError(f"slab from row {first} on, row {reached} was due")
+            reached += len(scores)
+            if kept is not None:  # the cells between two slabs need the last row of the first
+                first -= 1
+                # slabs may move to another device on the way, when memory runs out on the first
+                before = [row.to(scores.device) for row in kept]
+                scores, labels = torch.cat([before[0], scores]), torch.cat([before[1], labels])
+            if len(scores) > 1 or self.sizes[0] == 1:
+                self._paint(first, scores, labels)
+            kept = scores[-1:].clone(), labels[-1:].clone()
+        if reached != self.sizes[0]:
+            raise ValueError(f"slabs of {reached} rows came, the volume has {self.sizes[0]}")
+        return self
+
+    def _paint(self, first: int, scores: torch.Tensor, labels: torch.Tensor) -> None:
+        """Decide the target voxels that lie in the cells between the rows of this part."""
+        channels = scores.shape[-1]
+        if self._labels is None:
+            self.count = max(channels, 2)
+            self._labels = np.zeros(self.shape, dtype=smallest_unsigned(max(channels - 1, 1)))
+        cells = cell_labels(labels)
+        self._measure_margin(cells, scores)
+        chances = self._chances(scores) if self.wanted else None
+        matrix = self.matrix.to(scores.device)
+        for block in self._blocks(first, len(cells)):
+            if self.perm is not None:
+                found, inside = (
+                    look_up_separable(cells, first, matrix, self.perm, self.sizes, block),
+                    None,
+                )
+            else:
+                found, inside = look_up(cells, first, matrix, self.sizes, block)
+                found.masked_fill_(~inside, 0)  # not of this part, so not to be interpolated here
+            decide_mixed(
+                found,
+                scores,
+                first,
+                matrix,
+                self.sizes,
+                block,
+                threshold=self.threshold,
+                max_bytes=self.max_bytes / 2,
+            )
+            _put(self._labels[block], found, inside)
+            if chances is not None:
+                self._paint_probabilities(chances, first, matrix, block, inside)
+
+    def _blocks(self, first: int, cells: int) -> Iterator[Block]:
+        """The parts of the target that the cells first..first + cells - 1 along the slabs' axis reach into."""
+        voxels = max(1, int(self.max_bytes / 2 / _BYTES_A_VOXEL))
+        if self.perm is None:
+            for block in _cubes(self.shape, voxels):
+                low, high = self._reach(block)
+                if low < first + cells and high >= first:
+                    yield block
+            return
+        axis = self.perm.index(0)
+        along = axis_coordinates(self.matrix, 0, axis, slice(0, self.shape[axis]))
+        cell = cell_index(along, self.sizes[0])
+        (rows,) = ((cell >= first) & (cell < first + cells)).nonzero(as_tuple=True)
+        if len(rows):
+            extents = [slice(0, size) for size in self.shape]
+            extents[axis] = slice(int(rows[0]), int(rows[-1]) + 1)
+            yield from _planes(extents, voxels)
+
+    def _reach(self, block: Block) -> tuple[int, int]:
+        """Lowest and highest cell along the slabs' axis of a block's voxels."""
+        corners = np.array(
+            list(product(*((extent.start, extent.stop - 1) for extent in block))), dtype=np.float64
+        )
+        along = torch.as_tensor(corners @ self.matrix[0, :3].numpy() + float(self.matrix[0, 3]))
+        cell = cell_index(along, self.sizes[0])
+        return int(cell.min()), int(cell.max())
+
+    def _chances(self, scores: torch.Tensor) -> torch.Tensor:
+        """(rows, y, z, wanted) float32: the probabilities of the wanted channels on the scores' grid."""
+        result = torch.empty(
+            *scores.shape[:3], len(self.wanted), dtype=torch.float32, device=scores.device
+        )
+        single = scores.shape[-1] == 1  # the foreground's, though its label is 1
+        for row, chances in zip(scores, result, strict=True):
+            whole = _probabilities(row.float(), self.slabs.probabilities)
+            if single:
+                whole = torch.cat([1 - whole, whole], -1)
+            chances.copy_(whole[..., self.wanted])
+        return result
+
+    def _paint_probabilities(
+        self,
+        chances: torch.Tensor,
+        first: int,
+        matrix: torch.Tensor,
+        block: Block,
+        inside: torch.Tensor | None,
+    ) -> None:
+        shape = [extent.stop - extent.start for extent in block]
+        values = torch.empty(
+            int(np.prod(shape)), len(self.wanted), dtype=torch.uint8, device=chances.device
+        )
+        step = max(1, int(self.max_bytes / 2 / _BYTES_A_VOXEL / 2))
+        which = torch.arange(len(values), device=chances.device)
+        if inside is not None:
+            which = which[inside.reshape(-1)]
+        for part in which.split(min(step, 2**18)):
+            at = block_coordinates(part, matrix, block)
+            value = interpolate(chances, first, at, self.sizes)
+            for axis, size in enumerate(self.sizes):
+                value.masked_fill_(outside(at[:, axis], size)[:, None], 0)
+            values[part] = value.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+        for index, array in enumerate(self._probabilities):
+            _put(array[block], values[:, index].reshape(shape), inside)
+
+    def _measure_margin(self, cells: torch.Tensor, scores: torch.Tensor) -> None:
+        """Gather how sure the network is at the corners of mixed cells."""
+        at = (cells == MIXED).nonzero()
+        if not len(at):
+            return
+        at = at[:: max(1, len(at) // _BOUNDARY_SAMPLES)]
+        chances = _probabilities(
+            scores[at[:, 0], at[:, 1], at[:, 2]].float(), self.slabs.probabilities
+        )
+        if chances.shape[1] == 1:
+            margin = (2 * chances[:, 0] - 1).abs()
+        else:
+            best = chances.topk(2, 1).values
+            margin = best[:, 0] - best[:, 1]
+        self._margins.append((float(margin.sum()), len(margin)))
+
+
+def as_slabs(scores: torch.Tensor | ScoreSlabs) -> ScoreSlabs:
+    """Logits (C, x, y, z) as slabs; slabs as they are."""
+    if isinstance(scores, ScoreSlabs):
+        return scores
+    if scores.ndim != 4 or 0 in scores.shape:
+        raise ValueError(f"logits of shape (C, x, y, z) are wanted, got {tuple(scores.shape)}")
+    return ScoreSlabs.of(
+        scores.as_tensor().detach() if isinstance(scores, MetaTensor) else scores.detach()
+    )
+
+
+def _probabilities(scores: torch.Tensor, ready: bool) -> torch.Tensor:
+    """Probabilities of scores (..., C), float32."""
+    if ready:
+        return scores
+    return scores.sigmoid() if scores.shape[-1] == 1 else scores.softmax(-1)
+
+
+def _put(target: np.ndarray, found: torch.Tensor, inside: torch.Tensor | None) -> None:
+    values = found.cpu().numpy().astype(target.dtype, copy=False)
+    if inside is None:
+        target[...] = values
+    else:
+        np.copyto(target, values, where=inside.cpu().numpy())
+
+
+def _axis_permutation(matrix: torch.Tensor) -> tuple[int, ...] | None:
+    """For each target axis the source axis that follows it, or None when the grids' axes are not parallel."""
+    linear = matrix[:3, :3].abs().cpu().numpy()
+    perm = linear.argmax(0)
+    off_axis = linear.copy()
+    off_axis[perm, range(3)] = 0
+    # What is off the axes moves a voxel by less than the tolerance over any scan's some thousand
+    # voxels.
+    if sorted(perm) != [0, 1, 2] or off_axis.max() > TOLERANCE / 4096:
+        return None
+    return tuple(int(axis) for axis in perm)
+
+
+def _planes(extents: Sequence[slice], voxels: int) -> Iterator[Block]:
+    """Blocks of at most `voxels` voxels (at least one row): whole planes of the first axis where they fit."""
+    x, y, z = extents
+    rows = max(1, voxels // (z.stop - z.start))
+    height = min(rows, y.stop - y.start)
+    depth = max(1, rows // (y.stop - y.start))
+    for i, j in product(range(x.start, x.stop, depth), range(y.start, y.stop, height)):
+        yield slice(i, min(i + depth, x.stop)), slice(j, min(j + height, y.stop)), z
+
+
+def _cubes(shape: Sequence[int], voxels: int) -> Iterator[Block]:
+    """Blocks of at most `voxels` voxels that reach little in any direction, so that few slabs touch each."""
+    edge = max(1, min(64, int(voxels ** (1 / 3))))
+    for starts in product(*(range(0, size, edge) for size in shape)):
+        x, y, z = (slice(i, min(i + edge, size)) for i, size in zip(starts, shape, strict=True))
+        yield x, y, z

@@ -1,0 +1,56 @@
+"""Scores of a volume that never exists as a whole: slabs of finished rows, handed on one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Slab:
+    """Rows of a volume's scores along one axis.
+
+    Args:
+        start: first row's index along the axis.
+        scores: (rows, *other axes, C), the channels innermost in memory, any floating dtype and
+            device. The receiver may keep it: nobody writes to it again.
+    """
+
+    start: int
+    scores: torch.Tensor
+
+
+@dataclass(eq=False)
+class ScoreSlabs:
+    """The scores (C, *shape) of a volume as slabs along `axis`, in order and without gaps; to be read once.
+
+    Args:
+        shape: spatial sizes of the volume.
+        axis: the spatial axis that the slabs follow each other along; in a slab it comes first.
+        rows: makes the slabs; computing happens as they are asked for.
+        probabilities: scores are probabilities (sum 1, one channel: 0 to 1), not logits.
+        facts: what is known about the scores once all slabs were read, such as seconds or windows;
+            filled by whoever makes the slabs.
+    """
+
+    shape: tuple[int, ...]
+    axis: int
+    rows: Callable[[], Iterator[Slab]]
+    probabilities: bool = False
+    facts: dict[str, float] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Slab]:
+        return self.rows()
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The volume's spatial axes in the order in which a slab has them."""
+        return (self.axis, *(axis for axis in range(len(self.shape)) if axis != self.axis))
+
+    @classmethod
+    def of(cls, scores: torch.Tensor, *, probabilities: bool = False) -> ScoreSlabs:
+        """A whole volume (C, *shape) as one slab."""
+        whole = Slab(0, scores.movedim(0, -1).contiguous())
+        return cls(tuple(scores.shape[1:]), 0, lambda: iter([whole]), probabilities)

@@ -1,0 +1,1 @@
+"""Writing predictions: masks, probabilities, DICOM SEG."""
