@@ -39,9 +39,8 @@ def label_names(classes: int) -> list[str]:
 
 def make_bundle(folder: Path, *, classes: int, weights: Path) -> Path:
     """A bundle as `python -m gridgate.pipeline.plans.generate` makes them, but with MONAI's UNet; returns its folder."""
-    from gridgate.pipeline.plans.planning import FOLDER
     from gridgate.pipeline.plans.generate import bundle_files
-    from gridgate.pipeline.plans.planning import read_plan
+    from gridgate.pipeline.plans.planning import FOLDER, read_plan
 
     phantoms, labels = (
         read_plan(FOLDER / "plans" / "phantom_attention_unet.yaml"),

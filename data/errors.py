@@ -1,5 +1,7 @@
 """The errors a user can cause; a traceback of any other type is a bug of ours."""
 
+from __future__ import annotations
+
 
 class GridgateError(Exception):
     """Base of every error that a user's input can cause; its text says what is wrong and what to do."""
@@ -23,3 +25,14 @@ class CheckpointError(GridgateError):
 
 class OutputError(GridgateError):
     """A result cannot be written: disk full, read-only folder, a shape that does not fit."""
+
+
+def user_error(error: BaseException | None) -> GridgateError | None:
+    """The error of ours behind an exception (MONAI and Ignite wrap what a transform raises), or None."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, GridgateError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None

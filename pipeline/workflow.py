@@ -21,7 +21,7 @@ from monai.bundle import (
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from monai.utils import ensure_tuple
 
-from ..data.errors import ConfigError, GridgateError
+from ..data.errors import ConfigError, user_error
 
 _SEP = "::"
 _ANY = "**"
@@ -84,17 +84,6 @@ def show_errors_plainly() -> None:
 
     hook.shows_plainly = True  # type: ignore[attr-defined]
     sys.excepthook = hook
-
-
-def user_error(error: BaseException | None) -> GridgateError | None:
-    """The error of ours behind an exception (MONAI and Ignite wrap what a transform raises), or None."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, GridgateError):
-            return error
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _running_workflow() -> BundleWorkflow | None:

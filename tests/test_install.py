@@ -27,7 +27,7 @@ print(json.dumps({
     "rooms": {room: importlib.util.find_spec(f"gridgate.{room}").origin for room in rooms},
     "module": importlib.import_module("gridgate.data.geometry.grids").__file__,
     "resources": str(importlib.resources.files("gridgate.bundles")),
-    "namespace": getattr(sys.modules["gridgate"], "__file__", None) is None,
+    "package": sys.modules["gridgate"].__file__,
     "shadowed": sorted({*rooms, "tests"} & set(sys.modules)),
 }))
 """
@@ -67,6 +67,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         if (REPOSITORY / name).exists():
             (source / name).write_bytes((REPOSITORY / name).read_bytes())
+    (source / "gridgate").mkdir()
+    for file in REPOSITORY.glob(
+        "gridgate/*.*"
+    ):  # not its links to the rooms, which some systems lack
+        (source / "gridgate" / file.name).write_bytes(file.read_bytes())
     for room in ROOMS:
         copytree(REPOSITORY / room, source / room, ignore=NOT_SHIPPED)
     # not isolated: an isolated build would fetch setuptools, and tests need no network
@@ -113,7 +118,8 @@ def test_the_wheel_imports_from_any_folder(installed: tuple[Path, Path], tmp_pat
         room: site_packages / "gridgate" / room / "__init__.py" for room in ROOMS
     }
     assert Path(found["resources"]) == site_packages / "gridgate" / "bundles"
-    assert found["namespace"]
+    assert Path(found["package"]) == site_packages / "gridgate" / "__init__.py"
+    assert (site_packages / "gridgate" / "py.typed").is_file()
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -151,16 +157,16 @@ def in_place() -> bool:
     "place", ["elsewhere", "repository", "a folder that holds one named gridgate"]
 )
 def test_an_editable_install_is_the_checkout(place: str, tmp_path: Path) -> None:
-    # The last: a user's own folder of that name joins the namespace and must hide nothing.
+    # The last: a folder of that name without __init__.py must hide nothing.
     if place.endswith("gridgate"):
         (tmp_path / "gridgate").mkdir()
     repository = place == "repository"
     found = where(sys.executable, REPOSITORY if repository else tmp_path, imported=repository)
-    assert {room: Path(file) for room, file in found["rooms"].items()} == {
+    assert {room: Path(file).resolve() for room, file in found["rooms"].items()} == {
         room: REPOSITORY / room / "__init__.py" for room in ROOMS
     }
-    assert Path(found["module"]) == REPOSITORY / "data" / "geometry.py"
-    assert Path(found["resources"]) == REPOSITORY / "bundles"
+    assert Path(found["module"]).resolve() == REPOSITORY / "data" / "geometry" / "grids.py"
+    assert Path(found["resources"]).resolve() == REPOSITORY / "bundles"
     # python -c puts the working directory on sys.path: in the checkout, `import data` would find a
     # room
     assert found["shadowed"] == []

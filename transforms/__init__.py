@@ -15,7 +15,7 @@ from .postprocessing import postprocessing
 from .preprocessing import preprocessing
 from .resample import ToNetworkGridd
 from .restore.restoration import restore_labels
-from .restore.restore_labels import RestoreLabelsd, original_grid
+from .restore.transform import RestoreLabelsd, original_grid
 from .window import RandomWindowd
 from .write.labels import WriteLabelsd
 

@@ -7,7 +7,7 @@ from monai.transforms import Compose
 
 from ..data.errors import ConfigError
 from .components import FillHolesd, LargestComponentd
-from .restore.restore_labels import RestoreLabelsd
+from .restore.transform import RestoreLabelsd
 from .write.dicom_seg import WriteDicomSegd
 from .write.labels import WriteLabelsd
 from .write.probabilities import WriteProbabilitiesd

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DatasetError
+from ..files import write_atomically
 from ..images.reading import case_id
-from ..images.writing import write_atomically
 from .pairing import pair_cases, scan_tests
 
 _LOG = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DatasetError
-from ..images.writing import write_atomically
+from ..files import write_atomically
 from .dataset import Case, Dataset
 
 Split = dict[str, list[str]]

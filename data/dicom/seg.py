@@ -12,7 +12,7 @@ from pydicom.dataset import FileDataset
 from pydicom.uid import generate_uid
 
 from ..errors import OutputError
-from ..images.writing import write_atomically
+from ..files import write_atomically
 from .codes import property_of
 from .headers import class_uid, instance_uid
 from .layout import Layout, lay_out

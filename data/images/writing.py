@@ -1,9 +1,6 @@
 """Predictions on disk: NIfTI files in the scan's own grid that appear complete or not at all."""
 
-import os
 import sys
-import uuid
-from collections.abc import Callable
 from io import IOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -13,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..errors import OutputError
+from ..files import write_atomically
 from ..geometry.grids import is_orthonormal
 from .compression import deflating
 
@@ -95,36 +93,6 @@ def write_probabilities(path: str | Path, array: NDArray[np.uint8], *, like: "Im
     path = Path(path)
     _check_shape(path, array, like)
     _write(path, array, like, slope=1.0 / 255.0)
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Give `write` a file beside `path`, and rename it to `path` once all is on disk.
-
-    Args:
-        path: its folder is made if absent.
-        write: writes the content to the binary stream it is given.
-
-    Raises:
-        OutputError: the system refuses (disk full, read-only, a folder in the way); the file beside
-            is removed.
-    """
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(beside, "xb") as stream:
-                write(stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(beside, path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"{path}: cannot be written ({reason}); free space or choose another folder"
-        ) from error
 
 
 def _check_shape(path: Path, array: NDArray[np.generic], like: "Image") -> None:

@@ -13,8 +13,8 @@ import numpy as np
 
 from ..datasets.dataset import write_dataset_json
 from ..errors import DatasetError
+from ..files import write_atomically
 from ..geometry.grids import Grid
-from ..images.writing import write_atomically
 from .phantom import PHANTOM_LABELS, make_phantom
 
 # Goes up when the phantom's look changes, so that an older dataset is not taken for this one.

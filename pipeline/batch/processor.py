@@ -18,11 +18,10 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from ...data.dicom.series import DicomSeries
-from ...data.errors import OutputError
+from ...data.errors import OutputError, user_error
 from ...transforms.restore.cells import ScoresError
-from ...transforms.restore.restore_labels import RestoreLabelsd
+from ...transforms.restore.transform import RestoreLabelsd
 from ..models.build import to_device
-from ..workflow import user_error
 from .quality import Expectations, case_hints
 from .results import DONE, FAILED, STAGES
 from .volumes import label_volumes

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ...data.datasets.dataset import Case, load_dataset
 from ...data.datasets.folds import load_or_make_splits, select_fold
 from ...data.errors import ConfigError, DatasetError
-from ...data.images.writing import write_atomically
+from ...data.files import write_atomically
 from ...data.inputs.find import Inputs, find_cases
 from ...data.inputs.lists import LIST_SUFFIXES
 from ...data.inputs.walk import PassedOver

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except Exception as error:
-        from ..workflow import user_error
+        from ...data.errors import user_error
 
         ours = user_error(error)
         if ours is None:

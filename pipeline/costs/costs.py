@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from ...data.errors import ConfigError
-from ...data.images.writing import write_atomically
+from ...data.files import write_atomically
 from ...networks import NETWORKS, build, network_options
 from ..models.devices import choose_device
 from ..process_settings import set_up_process

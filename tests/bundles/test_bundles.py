@@ -21,11 +21,10 @@ from monai.bundle import (
     verify_net_in_out,
 )
 
-from gridgate.pipeline.plans.planning import FOLDER
 from gridgate.data.datasets.dataset import write_dataset_json
 from gridgate.networks import build
 from gridgate.pipeline.cli.main import main
-from gridgate.pipeline.plans.planning import PLANS, read_plan
+from gridgate.pipeline.plans.planning import FOLDER, PLANS, read_plan
 
 BUNDLES = sorted(path.stem for path in PLANS.glob("*.yaml"))
 WORKFLOWS = {"train.yaml": "train", "evaluate.yaml": "infer", "inference.yaml": "infer"}

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from gridgate.pipeline.plans.planning import FOLDER
 from gridgate.data.errors import ConfigError
 from gridgate.pipeline.plans.bundle_folders import shipped_bundles
 from gridgate.pipeline.plans.generate import bundle_files, make_bundle
-from gridgate.pipeline.plans.planning import PLANS, read_plan
+from gridgate.pipeline.plans.planning import FOLDER, PLANS, read_plan
 
 BUNDLES = sorted(path.stem for path in PLANS.glob("*.yaml"))
 

@@ -10,10 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from gridgate.data.errors import OutputError
+from gridgate.data.files import write_atomically
 from gridgate.data.images import reading as images
 from gridgate.data.images import writing
 from gridgate.data.images.reading import Image, read_image
-from gridgate.data.images.writing import write_atomically, write_labels
+from gridgate.data.images.writing import write_labels
 
 A = np.array([[-0.8, 0, 0, 100], [0, -0.8, 0, 90], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
 SHAPE = (5, 6, 7)

@@ -9,12 +9,12 @@ from typing import Any
 import monai.bundle  # noqa: F401  # here, as its log handler keeps the stdout of when it is imported
 import pytest
 
-from gridgate.pipeline.plans.planning import FOLDER
 from gridgate.data.datasets.dataset import load_dataset
 from gridgate.data.errors import ConfigError
 from gridgate.pipeline.cli import main as cli
 from gridgate.pipeline.cli.main import main, parse_overrides
 from gridgate.pipeline.plans.bundle_folders import bundle_path, shipped_bundles
+from gridgate.pipeline.plans.planning import FOLDER
 from gridgate.pipeline.process_settings import SPINS, set_up_process
 
 STOPPED = "stopped; start the same command again to go on"

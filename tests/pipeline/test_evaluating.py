@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from gridgate.data.errors import user_error
 from gridgate.pipeline.evaluation.evaluate import measure_files
-from gridgate.pipeline.workflow import user_error
 
 from .small_bundle import evaluate
 

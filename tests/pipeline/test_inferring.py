@@ -14,11 +14,10 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from gridgate.data.errors import CheckpointError, ConfigError
+from gridgate.data.errors import CheckpointError, ConfigError, user_error
 from gridgate.data.phantom.dataset import write_phantom_scans
 from gridgate.networks import build
 from gridgate.pipeline import CasesFailedError
-from gridgate.pipeline.workflow import user_error
 from gridgate.transforms.restore.slabs import ScoreSlabs
 
 from .small_bundle import CONFIGS, NETWORK, infer

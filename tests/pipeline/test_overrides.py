@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from monai.bundle import ConfigWorkflow, run
 
+from gridgate.data.errors import ConfigError, GridgateError, ImageError, user_error
 from gridgate.pipeline.plans.planning import FOLDER
-from gridgate.data.errors import ConfigError, GridgateError, ImageError
-from gridgate.pipeline.workflow import begin, show_errors_plainly, user_error
+from gridgate.pipeline.workflow import begin, show_errors_plainly
 
 CONFIGS = FOLDER / "phantom_attention_unet" / "configs"
 TRAIN, INFERENCE = "train.yaml", "inference.yaml"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from gridgate.pipeline.workflow import user_error
+from gridgate.data.errors import user_error
 
 from .small_bundle import infer
 

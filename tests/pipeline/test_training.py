@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from gridgate.data.errors import CheckpointError, ConfigError, DatasetError
+from gridgate.data.errors import CheckpointError, ConfigError, DatasetError, user_error
 from gridgate.networks import build
 from gridgate.pipeline import load_weights
 from gridgate.pipeline.training import saving as checkpoints
 from gridgate.pipeline.training.losses import build_loss
 from gridgate.pipeline.training.trainer import SegmentationTrainer, TrainingError
-from gridgate.pipeline.workflow import user_error
 
 from .small_bundle import CONFIGS, TRAINING, evaluate, train
 

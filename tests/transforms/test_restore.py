@@ -13,10 +13,9 @@ from scipy import ndimage
 from torch.nn import functional
 from volumes import SHAPE, all_axis_aligned, blob, centred_affine, rotation, save
 
-import gridgate.transforms.restore.cells as cells
 from gridgate.data.geometry.grids import Grid
-from gridgate.transforms import LoadCased, RestoreLabelsd, preprocessing
-from gridgate.transforms.restore import restore_labels
+from gridgate.transforms import LoadCased, RestoreLabelsd, preprocessing, restore_labels
+from gridgate.transforms.restore import cells
 from gridgate.transforms.restore.restoration import Restoration
 from gridgate.transforms.restore.slabs import ScoreSlabs, Slab
 

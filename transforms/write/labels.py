@@ -16,7 +16,7 @@ from ...data.errors import GridgateError, ImageError, OutputError
 from ...data.images.nifti import read_header
 from ...data.images.reading import Image, case_id, write_labels
 from ..load import is_series
-from ..restore.restore_labels import original_grid
+from ..restore.transform import original_grid
 from ..timing import stage
 
 
