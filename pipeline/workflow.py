@@ -28,7 +28,7 @@ _ANY = "**"
 _SUFFIXES = (".yaml", ".yml", ".json")
 # Which keys these take depends on what stands in them, and what they are handed to refuses the
 # others.
-_CHECKED_LATER = ("_meta_::plan::network", "_meta_::plan::intensity", "augmentation")
+_CHECKED_LATER = ("architecture", "intensity", "augmentation")
 
 
 def begin(workflow: BundleWorkflow | None = None) -> None:

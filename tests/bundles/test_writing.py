@@ -10,7 +10,7 @@ import yaml
 
 from gridgate.data.errors import ConfigError
 from gridgate.pipeline.plans.bundle_folders import shipped_bundles
-from gridgate.pipeline.plans.generate import bundle_files, make_bundle
+from gridgate.pipeline.plans.writing import bundle_files, write_bundle
 from gridgate.pipeline.plans.planning import FOLDER, PLANS, read_plan
 
 BUNDLES = sorted(path.stem for path in PLANS.glob("*.yaml"))
@@ -32,7 +32,7 @@ def leaves(config: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 def test_each_plan_has_its_bundle_and_each_bundle_its_plan() -> None:
     assert [path.name for path in shipped_bundles()] == BUNDLES
-    assert len(BUNDLES) == 18
+    assert len(BUNDLES) == 10
 
 
 @each_bundle
@@ -40,11 +40,11 @@ def test_a_committed_bundle_is_what_the_template_makes(name: str, tmp_path: Path
     wanted = bundle_files(read_plan(PLANS / f"{name}.yaml"))
     for file, text in wanted.items():
         assert (FOLDER / name / file).read_text() == text, (
-            f"{file}: run python -m gridgate.pipeline.plans.generate"
+            f"{file}: run python -m gridgate.pipeline.plans.writing"
         )
     configs = {f"configs/{path.name}" for path in (FOLDER / name / "configs").iterdir()}
     assert configs == {file for file in wanted if file.startswith("configs/")}
-    made = make_bundle(read_plan(PLANS / f"{name}.yaml"), tmp_path / "made")
+    made = write_bundle(read_plan(PLANS / f"{name}.yaml"), tmp_path / "made")
     assert {str(path.relative_to(made)) for path in made.rglob("*") if path.is_file()} == set(
         wanted
     )
