@@ -16,10 +16,8 @@ _NAMES = {
         "folder_inputs",
         "label_map",
     ),
-    "training.saving": (
-        "Checkpoints",
-        "load_weights",
-    ),
+    "training.saving": ("Checkpoints",),
+    "models.checkpoints": ("load_weights",),
     "training.distributed": (
         "begin_distributed",
         "distributed_device",

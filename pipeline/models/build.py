@@ -13,7 +13,7 @@ from ...data.errors import CheckpointError, ConfigError
 from ...networks import build_for_volumes
 from ...networks.pretrained import load_resnet, load_vit
 from ...networks.slices import network_of_slices
-from ..training.saving import load_checkpoint, load_weights
+from .checkpoints import load_checkpoint, load_weights
 from .devices import choose_device
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser, ckpt_export
 
 from ...data.errors import ConfigError, OutputError
 from ...networks.slices import network_of_slices
-from ..training.saving import load_weights
+from .checkpoints import load_weights
 
 SUFFIXES = (".ts", ".pt2", ".onnx")
 
