@@ -36,7 +36,7 @@ _NAMES = {
     ),
     "training.label_dice": ("LabelDice",),
     "training.losses": ("build_loss",),
-    "workflow": ("begin",),
+    "workflow": ("begin", "run_settings"),
     "models.devices": (
         "choose_device",
         "choose_devices",
