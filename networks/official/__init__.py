@@ -67,8 +67,6 @@ def convert(
         )
     weights = _tensors(state_dict)
     renamed = _renaming(name, options)(weights, spatial_dims=spatial_dims, **options)
-    for key in [key for key in renamed if key.endswith(".running_mean")]:
-        renamed.setdefault(key.replace("running_mean", "num_batches_tracked"), torch.tensor(0))
 
     def shapes(inside: int, outside: int) -> dict[str, torch.Size]:
         with torch.device("meta"):
@@ -98,9 +96,13 @@ def convert(
                 f"{options or 'no options'}: "
                 "give the options that the checkpoint was trained with."
             )
+    for key in wanted:
+        of_norm, _, what = key.rpartition(".")
+        if what == "num_batches_tracked" and f"{of_norm}.running_mean" in renamed:
+            renamed.setdefault(key, torch.tensor(0))  # nothing here depends on the counter
     found = {key: renamed[key] for key in wanted if key in renamed}
     missing = sorted(key for key in wanted if key not in renamed)
-    unexpected = sorted(key for key in renamed if key not in wanted and not _counter(key))
+    unexpected = sorted(key for key in renamed if key not in wanted)
     return found, missing, unexpected
 
 
@@ -150,8 +152,3 @@ def _size(
         "shape: "
         "give it, or the spatial_dims and options that the checkpoint was trained with."
     )
-
-
-def _counter(key: str) -> bool:
-    """Whether this is the counter of a batch norm, of which nothing depends here."""
-    return key.endswith(".num_batches_tracked")
