@@ -156,7 +156,9 @@ def _general(labels: Labels, matrix: Affine, shape: tuple[int, int, int]) -> Lab
     """`nearest_labels` for any axes, one plane of the result at a time."""
     result = np.zeros(shape, dtype=labels.dtype)
     j, k = np.meshgrid(np.arange(shape[1]), np.arange(shape[2]), indexing="ij")
-    plane = matrix[:3, 1, None, None] * j + matrix[:3, 2, None, None] * k + matrix[:3, 3, None, None]
+    plane = (
+        matrix[:3, 1, None, None] * j + matrix[:3, 2, None, None] * k + matrix[:3, 3, None, None]
+    )
     sizes = np.array(labels.shape)[:, None, None]
     for i in range(shape[0]):
         at = _nearest(plane + (matrix[:3, 0] * i)[:, None, None])

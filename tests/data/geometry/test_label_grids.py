@@ -134,6 +134,4 @@ def test_a_label_map_too_fine_to_compare_is_refused() -> None:
     whole = np.ones((40, 40, 40), np.uint8)
     fine = Grid((2, 2, 2), np.diag([0.01, 0.01, 0.01, 1.0]))
     with pytest.raises(ImageError, match=r"0\.01.*too many to compare; resample"):
-        on_shared_grid(
-            whole, Grid((40, 40, 40), np.eye(4)), np.ones((2, 2, 2), np.uint8), fine
-        )
+        on_shared_grid(whole, Grid((40, 40, 40), np.eye(4)), np.ones((2, 2, 2), np.uint8), fine)
