@@ -15,7 +15,7 @@ from ...data.files import write_atomically
 from ...data.inputs.find import Inputs, find_cases
 from ...data.inputs.lists import LIST_SUFFIXES
 from ...data.inputs.walk import PassedOver
-from ..training.saving import LAST
+from ..models.checkpoints import LAST, training_folder
 from .results import is_output_folder
 
 SETTINGS, SPLITS = "settings.json", "splits.json"  # what a training leaves beside its weights
@@ -168,7 +168,7 @@ def check_dataset(
         raise DatasetError(f"{dataset.root}: no {part} case in it")
     if checkpoint is not None and part == "validation":
         for path in [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint:
-            _check_unseen(Path(path).parent, [item["id"] for item in cases])
+            _check_unseen(training_folder(path), [item["id"] for item in cases])
     if output_dir is None:
         return
     run = {"fold": fold, "folds": folds, "split_seed": split_seed, **(settings or {})}

@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 from numpy.typing import NDArray
 
 from ...data.geometry.grids import Affine
-from ..training.saving import load_weights
+from .checkpoints import load_weights
 
 
 @dataclass(frozen=True, eq=False)

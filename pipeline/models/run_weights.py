@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from ..inference.ensemble import Ensemble
-from ..training.saving import load_weights
+from .checkpoints import load_weights, weights_file
 
 Checkpoint = str | Path | Sequence[str | Path] | None
 
@@ -35,4 +35,5 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     if checkpoint is None:
         return "untrained"
     paths = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
-    return "+".join(hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] for path in paths)
+    files = [weights_file(path) for path in paths]
+    return "+".join(hashlib.sha256(file.read_bytes()).hexdigest()[:12] for file in files)

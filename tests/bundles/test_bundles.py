@@ -29,7 +29,7 @@ from gridgate.pipeline.plans.planning import FOLDER, PLANS, read_plan
 BUNDLES = sorted(path.stem for path in PLANS.glob("*.yaml"))
 WORKFLOWS = {"train.yaml": "train", "evaluate.yaml": "infer", "inference.yaml": "infer"}
 SCHEMA = Path(__file__).with_name("metadata_schema.json")
-NETWORK = "_meta_::plan::network::"
+NETWORK = "architecture::"
 SHAPE = "_meta_::network_data_format::inputs::image::spatial_shape"
 
 each_bundle = pytest.mark.parametrize("name", BUNDLES)
