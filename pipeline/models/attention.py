@@ -12,7 +12,7 @@ import torch
 from monai.bundle import ConfigParser
 from numpy.typing import NDArray
 
-from ...data.geometry.grids import Affine
+from ...data.geometry.affines import Affine
 from .checkpoints import load_weights
 
 

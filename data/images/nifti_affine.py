@@ -1,16 +1,12 @@
-"""NIfTI files at the level of their header: which affine is meant, and the voxels as they are stored.
+"""Which affine a NIfTI header means: sform, qform or pixdim, with what is odd about it.
 
-nibabel parses and checks; what is added here is the choice between sform and qform with its
-reasons, and the mending of headers that nibabel takes at their word or refuses. Errors are
-`ImageError` without the file's name, which `gridgate.data.images.reading` puts in front.
+nibabel parses; what is added here is the choice between the forms with its reasons, and the mending
+of numbers that nibabel takes at their word or refuses. Errors are `ImageError` without the file's
+name, which `gridgate.data.images.reading` puts in front.
 """
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import nibabel as nib
 import numpy as np
@@ -18,15 +14,14 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from ..errors import ImageError
-from ..geometry.grids import Affine, corner_centres, why_unusable
-from .compression import inflating, read_array, read_to_end
-
-# nibabel logs what it mends in a header to stderr; ours goes into the notes.
-_SILENT = logging.getLogger("gridgate.data.images.nifti.header_check")
-_SILENT.setLevel(logging.CRITICAL + 1)
+from ..geometry.affines import Affine, spacing, why_unusable
+from ..geometry.grids import corner_centres
 
 _DISAGREEMENT_MM = 0.1
 _MM_PER_UNIT = {1: ("metres", 1e3), 3: ("micrometres", 1e-3)}  # low three bits of xyzt_units
+_NO_UNIT, _MM = 0, 2
+# No scanner's voxels are longer or shorter; a header that says so probably has the wrong unit.
+_LONGEST_EDGE_MM, _SHORTEST_EDGE_MM = 100.0, 0.01
 # float32 rounding puts a unit quaternion a little over 1; more than this is not a rotation at all.
 _LONGEST_QUATERNION = 1.01
 
@@ -88,79 +83,25 @@ def choose_affine(header: nib.Nifti1Header) -> AffineChoice:
             "left, "
             "y to the front, z up): check left and right"
         )
-    unit = int(header["xyzt_units"]) & 7
-    if unit in _MM_PER_UNIT:
-        name, factor = _MM_PER_UNIT[unit]
-        affine = np.diag([factor, factor, factor, 1.0]) @ affine
-        notes.append(f"the header's lengths are in {name}; they were scaled to mm")
+    affine = _in_mm(affine, int(header["xyzt_units"]) & 7, notes)
     return AffineChoice(affine, source, "; ".join(notes))
 
 
-def read_header(path: Path) -> nib.Nifti1Header:
-    """The header of a .nii or .nii.gz file, byte for byte, unless nibabel could not open it.
-
-    In that case the qform is mended or its code set to zero, so that a file written with this
-    header can be opened.
-
-    Raises:
-        ImageError: not a NIfTI file, or a header that cannot be mended.
-        OSError, EOFError, zlib.error: the file cannot be read.
-    """
-    with _opened(path) as stream:
-        return _writable_header(_parse(stream))
-
-
-@dataclass(frozen=True, eq=False)
-class Voxels:
-    """What a NIfTI file stores: value = stored * slope + inter.
-
-    Args:
-        header: as `read_header` gives it.
-        stored: the file's array, its own dtype and axes.
-        choice: of `choose_affine` on the untouched header.
-    """
-
-    header: nib.Nifti1Header
-    stored: NDArray[np.generic]
-    slope: float
-    inter: float
-    choice: AffineChoice
-
-
-def read_voxels(path: Path) -> Voxels:
-    """Read header and voxels of a .nii or .nii.gz file; gzip is recognised by content, not by name.
-
-    Raises:
-        ImageError: not a NIfTI file, RGB or complex voxels, no usable geometry.
-        OSError, EOFError, zlib.error: the file cannot be read, is cut off or is damaged.
-    """
-    with _opened(path) as stream:
-        header = _parse(stream)
-        choice = choose_affine(header)
-        checked = _checked(header)
-        dtype = checked.get_data_dtype()
-        if dtype.fields is not None:
-            raise ImageError(
-                "it is a colour picture (RGB voxels), not a scan; convert it to one number a voxel"
-            )
-        if dtype.kind not in "iuf":
-            raise ImageError(
-                f"its voxels are of type {dtype}, not real numbers; store magnitudes instead"
-            )
-        shape = checked.get_data_shape()
-        if min(shape, default=0) < 1:
-            raise ImageError(
-                f"its header gives it the axes {shape}, so it holds no voxels; convert it again"
-            )
-        slope, inter = checked.get_slope_inter()
-        stream.seek(checked.get_data_offset())
-        stored = read_array(stream, shape, dtype)
-        read_to_end(stream)  # a damaged file must not pass for a whole one
-    slope, inter = (
-        (1.0 if slope is None else float(slope)),
-        (0.0 if inter is None else float(inter)),
+def _in_mm(affine: Affine, unit: int, notes: list[str]) -> Affine:
+    """The affine in mm; most files with no unit (0) are in mm, so that is no cause for a note."""
+    if unit not in _MM_PER_UNIT:
+        if unit not in (_NO_UNIT, _MM):
+            notes.append(f"xyzt_units holds no known unit of length ({unit}); mm is assumed")
+        return affine
+    name, factor = _MM_PER_UNIT[unit]
+    scaled = np.diag([factor, factor, factor, 1.0]) @ affine
+    longest = float(spacing(scaled).max())
+    doubt = f", which makes voxels {longest:.4g} mm long: check its unit"
+    notes.append(
+        f"the header's lengths are in {name}; they were scaled to mm"
+        + (doubt if not _SHORTEST_EDGE_MM < longest < _LONGEST_EDGE_MM else "")
     )
-    return Voxels(_writable_header(header), stored, slope, inter, choice)
+    return scaled
 
 
 def _usable_sform(header: nib.Nifti1Header, notes: list[str]) -> Affine | None:
@@ -180,7 +121,7 @@ def _usable_qform(header: nib.Nifti1Header, notes: list[str]) -> Affine | None:
     mended = header.copy()
     remarks: list[str] = []
     try:
-        _mend_qform(mended, remarks)
+        mend_qform(mended, remarks)
         affine = np.asarray(mended.get_qform(), dtype=np.float64)
         trouble = why_unusable(affine)
     except (ImageError, HeaderDataError, ValueError) as error:
@@ -192,8 +133,12 @@ def _usable_qform(header: nib.Nifti1Header, notes: list[str]) -> Affine | None:
     return affine
 
 
-def _mend_qform(header: nib.Nifti1Header, remarks: list[str]) -> None:
-    """Bring pixdim and quaternion into the range the standard asks for, in place, or raise ImageError."""
+def mend_qform(header: nib.Nifti1Header, remarks: list[str]) -> None:
+    """Bring pixdim and quaternion into the range that the standard asks for, in place.
+
+    Raises:
+        ImageError: no voxel size, or a quaternion that is no rotation.
+    """
     sizes = _voxel_sizes(header)
     if (np.asarray(header["pixdim"][1:4]) < 0).any():
         remarks.append("pixdim holds negative voxel sizes; their absolute values are used")
@@ -231,55 +176,3 @@ def _pixdim_affine(header: nib.Nifti1Header) -> Affine:
     mended = header.copy()
     mended["pixdim"][1:4] = sizes
     return np.asarray(mended.get_base_affine(), dtype=np.float64)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    with open(path, "rb") as raw:
-        compressed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        if compressed:
-            with inflating(raw) as stream:
-                yield stream
-        else:
-            yield raw
-
-
-def _parse(stream: BinaryIO) -> nib.Nifti1Header:
-    start = stream.read(4)
-    stream.seek(0)
-    sizes = {int.from_bytes(start, "little"), int.from_bytes(start, "big")}
-    header_class: type[nib.Nifti1Header]
-    if 348 in sizes:
-        header_class = nib.Nifti1Header
-    elif 540 in sizes:
-        header_class = nib.Nifti2Header
-    else:
-        raise ImageError("it is not a NIfTI file, whatever its name says")
-    try:
-        return header_class.from_fileobj(stream, check=False)
-    except ValueError as error:  # a header extension of an impossible length
-        raise ImageError(f"its NIfTI header is damaged ({error}); convert it again") from error
-
-
-def _checked(header: nib.Nifti1Header) -> nib.Nifti1Header:
-    """A copy with nibabel's own small repairs; HeaderDataError when it is beyond them."""
-    copy = header.copy()
-    copy.check_fix(logger=_SILENT, error_level=40)
-    return copy
-
-
-def _writable_header(header: nib.Nifti1Header) -> nib.Nifti1Header:
-    checked = _checked(header)
-    try:
-        checked.get_best_affine()
-        checked.get_qform(coded=True)
-        return header
-    except (HeaderDataError, ValueError):
-        mended = header.copy()
-    try:
-        _mend_qform(mended, [])
-    except ImageError:
-        mended = header.copy()
-        mended["qform_code"] = 0
-    return mended

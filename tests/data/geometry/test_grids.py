@@ -9,18 +9,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gridgate.data.errors import ImageError
-from gridgate.data.geometry.grids import (
-    Grid,
-    corner_centres,
+from gridgate.data.geometry.affines import (
     direction,
     is_oblique,
     is_orthonormal,
     orientation,
-    same_grid,
     spacing,
-    voxel_map,
     why_unusable,
 )
+from gridgate.data.geometry.grids import Grid, corner_centres, same_grid, voxel_map
 
 LPS_CT = np.array([[-0.8, 0, 0, 100], [0, -0.8, 0, 90], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gridgate.data.errors import ImageError
-from gridgate.data.images.nifti import choose_affine, read_header, read_voxels
+from gridgate.data.images.nifti_affine import choose_affine
+from gridgate.data.images.nifti_voxels import read_header, read_voxels
 
 SHAPE = (4, 5, 6)
 A = np.array([[-0.8, 0, 0, 100], [0, -0.8, 0, 90], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
