@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ...data.datasets.dataset import Case, load_dataset
+from ...data.datasets.dataset import DatasetCase, load_dataset
 from ...data.datasets.folds import load_or_make_splits, select_fold
 from ...data.errors import ConfigError, DatasetError
 from ...data.files import write_atomically
@@ -244,7 +244,7 @@ def _refuse_same_folder(path: Path, output_dir: str | Path) -> None:
         )
 
 
-def _item(case: Case) -> dict[str, Any]:
+def _item(case: DatasetCase) -> dict[str, Any]:
     images = [str(path) for path in case.images]
     item: dict[str, Any] = {"id": case.id, "image": images[0] if len(images) == 1 else images}
     if case.label is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gridgate.data.datasets.dataset import Case, load_dataset, write_dataset_json
+from gridgate.data.datasets.dataset import DatasetCase, load_dataset, write_dataset_json
 from gridgate.data.errors import DatasetError
 
 NEW: dict[str, Any] = {
@@ -60,10 +60,10 @@ def test_new_form(tmp_path: Path) -> None:
     assert dataset.labels == {"background": 0, "liver": 1, "tumour": 2}
     assert dataset.channel_names == ("CT",)
     assert dataset.cases == tuple(
-        Case(name, (root / f"imagesTr/{name}.nii.gz",), root / f"labelsTr/{name}.nii.gz")
+        DatasetCase(name, (root / f"imagesTr/{name}.nii.gz",), root / f"labelsTr/{name}.nii.gz")
         for name in "ab"
     )
-    assert dataset.test_cases == (Case("t", (root / "imagesTs/t.nii.gz",), None),)
+    assert dataset.test_cases == (DatasetCase("t", (root / "imagesTs/t.nii.gz",), None),)
 
 
 def test_old_form(tmp_path: Path) -> None:
@@ -122,6 +122,97 @@ def test_ids_that_end_like_a_channel_number(tmp_path: Path) -> None:
     dataset = load_dataset(folder(tmp_path, NEW, *files, "imagesTs/img_0003.nii.gz"))
     assert [case.id for case in dataset.cases] == ["img_0001", "img_0002"]
     assert [case.id for case in dataset.test_cases] == ["img_0003"]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_nnunet_v1_lists_names_without_their_channel_numbers(channels: int, tmp_path: Path) -> None:
+    """As nnU-Net v1 writes it: `./imagesTr/a.nii.gz` for imagesTr/a_0000.nii.gz, a_0001.nii.gz, ..."""
+    content = old(
+        ("./imagesTr/a[1].nii.gz", "./labelsTr/a[1].nii.gz"), test=["./imagesTs/t.nii.gz"]
+    ) | {"modality": {str(number): f"M{number}" for number in range(channels)}}
+    files = [
+        f"{case}_{number:04d}.nii.gz"
+        for case in ("imagesTr/a[1]", "imagesTs/t", "imagesTr/other")
+        for number in range(channels)
+    ]
+    root = folder(tmp_path, content, *files, "labelsTr/a[1].nii.gz")
+    dataset = load_dataset(root)
+    assert dataset.cases == (
+        DatasetCase(
+            "a[1]",
+            tuple(root / f"imagesTr/a[1]_{number:04d}.nii.gz" for number in range(channels)),
+            root / "labelsTr/a[1].nii.gz",
+        ),
+    )
+    (test,) = dataset.test_cases
+    assert test.id == "t" and len(test.images) == channels
+
+
+def test_a_listed_file_that_is_there_comes_before_its_channels(tmp_path: Path) -> None:
+    root = folder(tmp_path, old(PAIR), *PAIR, "imagesTr/a_0000.nii.gz")
+    assert load_dataset(root).cases[0].images == (root / PAIR[0],)
+
+
+def test_a_listed_case_without_its_first_channel(tmp_path: Path) -> None:
+    files = ("imagesTr/a_0001.nii.gz", "labelsTr/a.nii.gz")
+    with pytest.raises(DatasetError, match=r"a\.nii\.gz: .*channels \[1\], not 0 up to 1"):
+        load_dataset(folder(tmp_path, old(PAIR), *files))
+
+
+def test_nnunet_v2_dataset_entry_names_files_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nnunetv2.utilities.utils.get_filenames_of_train_images_and_targets reads it so."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("ct.nii.gz", "pet.nii.gz", "seg.nii.gz"):
+        (elsewhere / name).touch()
+    monkeypatch.setenv("SCANS", str(elsewhere))
+    cases = {
+        "b": {"images": [str(elsewhere / "ct.nii.gz"), "../elsewhere/pet.nii.gz"]},
+        "a": {"images": ["imagesTr/a_0000.nii.gz", "$SCANS/pet.nii.gz"]},
+    }
+    for case in cases.values():
+        case["label"] = "${SCANS}/seg.nii.gz"  # type: ignore[assignment]
+    content = NEW | {"channel_names": {"0": "CT", "1": "PET"}, "dataset": cases}
+    root = folder(
+        tmp_path / "set",
+        content,
+        "imagesTr/a_0000.nii.gz",
+        "imagesTs/t_0000.nii.gz",
+        "imagesTs/t_0001.nii.gz",
+    )
+    dataset = load_dataset(root)
+    assert [case.id for case in dataset.cases] == ["a", "b"]
+    first, second = dataset.cases
+    assert first.images == (root / "imagesTr/a_0000.nii.gz", elsewhere / "pet.nii.gz")
+    assert second.images[0] == elsewhere / "ct.nii.gz"
+    assert second.images[1].samefile(elsewhere / "pet.nii.gz")
+    assert first.label == second.label == elsewhere / "seg.nii.gz"
+    assert [(case.id, len(case.images)) for case in dataset.test_cases] == [("t", 2)]
+
+
+def test_an_ignore_label_is_told_from_the_others(tmp_path: Path) -> None:
+    labels = {"background": 0, "liver": 1, "Ignore": 9}
+    dataset = load_dataset(folder(tmp_path, NEW | {"labels": labels, "numTraining": 1}, *PAIR))
+    assert dataset.labels == {"background": 0, "liver": 1} and dataset.ignore == 9
+    assert load_dataset(folder(tmp_path, NEW | {"numTraining": 1}, *PAIR)).ignore is None
+
+
+@pytest.mark.parametrize(("background", "liver"), [(0.0, 1.0), ("0", "1")])
+def test_whole_numbers_however_written(background: Any, liver: Any, tmp_path: Path) -> None:
+    content = NEW | {"labels": {"background": background, "liver": liver}, "numTraining": 1}
+    labels = load_dataset(folder(tmp_path, content, *PAIR)).labels
+    assert labels == {"background": 0, "liver": 1}
+    assert all(type(value) is int for value in labels.values())
+
+
+def test_backslashes_separate_folders(tmp_path: Path) -> None:
+    content = old((".\\imagesTr\\a.nii.gz", ".\\labelsTr\\a.nii.gz"))
+    assert load_dataset(folder(tmp_path, content, *PAIR)).cases[0].images == (tmp_path / PAIR[0],)
+    content = old(("..\\a.nii.gz", PAIR[1]))
+    with pytest.raises(DatasetError, match="outside the dataset folder"):
+        load_dataset(folder(tmp_path, content, *PAIR))
 
 
 def test_background_is_added_and_labels_are_ordered(tmp_path: Path) -> None:
@@ -195,6 +286,20 @@ def test_links_out_of_the_folder_are_followed(tmp_path: Path) -> None:
         (old(training=["imagesTr/a.nii.gz"]), PAIR, "has no 'image'"),
         (old(training="imagesTr"), PAIR, "not a list of cases"),
         (old((3, PAIR[1])), PAIR, "is not the path of a file"),  # type: ignore[arg-type]
+        (NEW | {"dataset": ["a"]}, PAIR, "'dataset' is a list, not an object"),
+        (NEW | {"dataset": {"a": {"images": ["imagesTr/a.nii.gz"]}}}, PAIR, "case a .*'label'"),
+        (NEW | {"dataset": {"a": {"images": [], "label": PAIR[1]}}}, PAIR, "needs 'images'"),
+        (NEW | {"dataset": {"a": {"images": [3], "label": PAIR[1]}}}, PAIR, "3 is not the path"),
+        (
+            NEW | {"dataset": {"../a": {"images": [PAIR[0]], "label": PAIR[1]}}},
+            PAIR,
+            r"id '\.\./a'.*cannot be a file's name",
+        ),
+        (
+            NEW | {"dataset": {"a": {"images": ["/absent/a.nii.gz"], "label": PAIR[1]}}},
+            PAIR,
+            "lists /absent/a",
+        ),
     ],
 )
 def test_each_fault_is_named(
@@ -214,7 +319,7 @@ def test_a_folder_without_dataset_json(tmp_path: Path) -> None:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     folder(tmp_path, "", *PAIR)
-    case = Case("a", (tmp_path / PAIR[0],), tmp_path / PAIR[1])
+    case = DatasetCase("a", (tmp_path / PAIR[0],), tmp_path / PAIR[1])
     labels = {"background": 0, "Leber\u00e4": 1}
     path = write_dataset_json(tmp_path, "Set", labels, ("CT",), [case], licence="CC0")
     content = json.loads(path.read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from gridgate.data.errors import user_error
 from gridgate.pipeline.evaluation.evaluate import measure_files
 
-from .small_bundle import evaluate
+from ..small_bundle import evaluate
 
 LABELS = ["background", "liver", "spleen", "right_kidney", "left_kidney", "pancreas", "aorta"]
 

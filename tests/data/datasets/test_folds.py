@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridgate.data.datasets.dataset import Case, Dataset
+from gridgate.data.datasets.dataset import DatasetCase, Dataset
 from gridgate.data.datasets.folds import load_or_make_splits, make_folds, select_fold
 from gridgate.data.errors import DatasetError
 
@@ -22,7 +22,7 @@ ids = st.lists(
 
 def dataset(root: Path, count: int = 10) -> Dataset:
     cases = tuple(
-        Case(f"c{number}", (root / f"c{number}.nii.gz",), root / "l.nii.gz")
+        DatasetCase(f"c{number}", (root / f"c{number}.nii.gz",), root / "l.nii.gz")
         for number in range(count)
     )
     return Dataset(root, "d", {"background": 0}, ("CT",), cases, ())
