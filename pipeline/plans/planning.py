@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from ...data.errors import ConfigError
 from ... import networks
+from ...data.errors import ConfigError
 from .bundle_folders import bundles_folder
 from .plan import Plan
 
