@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ..inference.ensemble import Ensemble
+from .ensemble import Ensemble
 from ..plans.plan import Plan
 from .checkpoints import load_weights, weights_file
 
