@@ -58,9 +58,9 @@ def find_cases(
 
     Args:
         source: an image file; a folder of images, DICOM files and zips; a .txt list (a path per
-            line, relative to the list's folder; # begins a comment); a .csv list (a column image,
-            path or input, perhaps one id or case); one DICOM file, which means its series in that folder; a
-            .zip of DICOM.
+            line, relative to the list's folder; # begins a comment); a .csv list (a column
+            image, path or input, perhaps one id or case); one DICOM file, which means its series in
+            that folder; a .zip of DICOM.
         recursive: folders in folders as well.
         flat: ids "sub_dir_name" instead of "sub/dir/name".
         modality: DICOM series of others are passed over; None takes all.

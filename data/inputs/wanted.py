@@ -35,7 +35,7 @@ def image_case(scan: Scan, base: Path) -> Wanted:
     folder = f"{relative.rpartition('/')[0]}/" if "/" in relative else ""
     image: str | list[str] | DicomSeries = [str(file) for file in scan.files]
     if scan.problem:
-        image = failing(first.parent, scan.problem)
+        image = failing(first.parent / scan.name, scan.problem)
     elif len(scan.files) == 1:
         image = str(first)
     return Wanted(folder + scan.name, folder + first.name.replace(".", "_"), image, scan.files)
