@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from monai.transforms import Compose, CropForegroundd, EnsureTyped
@@ -28,6 +28,8 @@ def preprocessing(
     label_map: Mapping[int, int] | None = None,
     body_threshold: float | None = None,
     region: Box | str | PathLike[str] | None = None,
+    modality: str | None = None,
+    non_finite: Literal["error", "replace"] = "error",
     keep_scan: bool = False,
 ) -> Compose:
     """Transforms from {"image": path, "label": path} to tensors on the network's grid.
@@ -51,10 +53,19 @@ def preprocessing(
         channels: of the image.
         label_map: dataset's label value -> network's channel; None when they are the same.
         body_threshold, region: where windows are to run, left in data["region"]; see Regiond.
+        modality: "CT" notes intensities that can hardly be HU; see LoadCased.
+        non_finite: NaN and infinite voxels are an "error", or "replace" puts the lowest finite
+            value there and notes it.
         keep_scan: leave the image as it was read, in its own grid, in data["scan"]; see LoadCased.
 
     Raises:
-        ConfigError: orientation, spacing, keys or intensity is impossible.
+        ConfigError: orientation, spacing, keys, intensity or non_finite is impossible.
+
+    Example:
+        >>> window = {"mode": "window", "low": -160, "high": 240}
+        >>> prepare = preprocessing(spacing=(1.5, 1.5, 2), intensity=window)
+        >>> prepare({"image": "ct.nii.gz"})["image"].shape  # doctest: +SKIP
+        torch.Size([1, 240, 240, 150])
     """
     keys = (keys,) if isinstance(keys, str) else tuple(keys)
     if "image" not in keys or set(keys) - {"image", "label"}:
@@ -63,7 +74,14 @@ def preprocessing(
     pixdim = None if spacing is None else _checked_spacing(spacing)
     has_label = "label" in keys
     transforms: list[Callable] = [
-        LoadCased(keys, channels=channels, keep_integers=True, keep_scan=keep_scan),
+        LoadCased(
+            keys,
+            channels=channels,
+            modality=modality,
+            non_finite=non_finite,
+            keep_integers=True,
+            keep_scan=keep_scan,
+        ),
         ToNetworkGridd("image", orientation=orientation, spacing=pixdim),
     ]
     if has_label:

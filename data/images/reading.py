@@ -44,6 +44,7 @@ __all__ = [
     "Image",
     "case_id",
     "find_images",
+    "read_axes",
     "read_grid",
     "read_image",
     "read_labels",
@@ -143,6 +144,17 @@ def read_labels(path: str | Path) -> Image:
             raise ImageError(f"it holds the negative value {lowest}, so it is not a label map")
         array = np.array(stored, dtype=smallest_unsigned(highest), order="K")
         return Image(array, Grid(_shape3(array), raw.affine), path, raw.header, raw.notes)
+
+
+def read_axes(path: str | Path) -> tuple[int, ...]:
+    """The lengths of a file's axes, from its header alone: (X, Y, Z), or with axes of channels.
+
+    Raises:
+        ImageError: missing, not readable, or not an image.
+    """
+    path = Path(path)
+    with _named(path):
+        return tuple(int(size) for size in _read_header(path)[0])
 
 
 def read_grid(path: str | Path) -> Grid:
