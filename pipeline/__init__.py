@@ -26,7 +26,7 @@ _NAMES = {
         "distributed_world_size",
         "end_distributed",
     ),
-    "inference.ensemble": ("Ensemble",),
+    "models.ensemble": ("Ensemble",),
     "evaluation.evaluate": ("evaluate",),
     "batch.evaluator": (
         "CaseDataset",

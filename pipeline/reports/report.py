@@ -20,7 +20,7 @@ from ..models.attention import attention_of
 from ..training.handlers import read_training_record
 from . import page as page
 from .figures import attention_figure, case_figure, dice_figure, loss_figure, png, spoken
-from .machine import machine_facts
+from ..costs.machine import machine_facts
 from .slices import image_view, labels_view
 
 Rows = list[dict[str, str]]

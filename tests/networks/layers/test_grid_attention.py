@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from gridgate.networks import GridAttentionGate
-from gridgate.networks.layers.grid_attention import ParallelGates
+from gridgate.networks.layers.grid_attention import GridAttentionGate, ParallelGates
 
 
 def set_all(module: torch.nn.Module, value: float) -> None:

@@ -6,16 +6,11 @@ import torch
 from torch import Tensor
 
 from gridgate.data.phantom.phantom import make_phantom
-from gridgate.networks import NETWORKS
 from gridgate.pipeline.models.devices import cpu_has_bfloat16
 from gridgate.pipeline.training.losses import build_loss
 from gridgate.pipeline.training.small_maps import SmallMapsInFloat32
 
 from .tiny_networks import CLASSES, TINY, every_network, heads, noise, stirred, tiny
-
-
-def test_every_network_is_tested() -> None:
-    assert set(TINY) == set(NETWORKS)
 
 
 @every_network

@@ -1,10 +1,14 @@
 """Weights of the UNet++ authors' releases, built here in their naming, in our networks."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from gridgate.networks import build
+from gridgate.networks.official import convert
 from gridgate.networks.official.unet_plus_plus import rename
 from gridgate.networks.unet_plus_plus import UNetPlusPlus
 
@@ -56,8 +60,13 @@ def test_paper_form_loads_and_every_node_has_its_own_weights() -> None:
     assert same(net.heads["3"], theirs, "output_3")
 
 
-def later_shapes(base: int, in_channels: int, classes: int, cap: int = 320) -> Shapes:
-    """Keys and shapes of the 3D PyTorch form, level by level: five down-samplings."""
+def later_shapes(
+    base: int, in_channels: int, classes: int, cap: int = 320, *, batch_norm: bool = False
+) -> Shapes:
+    """Keys and shapes of the 3D PyTorch form, level by level: five down-samplings.
+
+    Norms stand under "instnorm" whatever they are; batch norms have running statistics as well.
+    """
     shapes: Shapes = {}
     widths = [min(base * 2**level, cap) for level in range(6)]
 
@@ -66,6 +75,10 @@ def later_shapes(base: int, in_channels: int, classes: int, cap: int = 320) -> S
         shapes[f"{key}.conv.bias"] = (width,)
         shapes[f"{key}.instnorm.weight"] = (width,)
         shapes[f"{key}.instnorm.bias"] = (width,)
+        if batch_norm:
+            shapes[f"{key}.instnorm.running_mean"] = (width,)
+            shapes[f"{key}.instnorm.running_var"] = (width,)
+            shapes[f"{key}.instnorm.num_batches_tracked"] = ()
 
     for level in range(5):
         unit(
@@ -103,6 +116,54 @@ def test_later_form_loads_and_every_node_has_its_own_weights() -> None:
     assert same(net.heads["5"], theirs, "seg_outputs.0") and same(
         net.heads["1"], theirs, "seg_outputs.4"
     )
+
+
+def test_later_form_with_batch_norm_keeps_the_running_statistics() -> None:
+    theirs = filled(later_shapes(1, 2, 3, cap=10, batch_norm=True))
+    for number, key in enumerate(key for key in theirs if key.endswith("num_batches_tracked")):
+        theirs[key] = torch.tensor(number + 7)  # a counter of each norm, none of them 0
+    options = {"form": "later", "norm": "batch", "filters": (1, 2, 4, 8, 10, 10)}
+    found, missing, unexpected = convert("unet_plus_plus", theirs, **options)
+    assert missing == [] and unexpected == []
+    net = UNetPlusPlus(3, 2, 3, **options)
+    net.load_state_dict(found)  # strict
+    assert same(net.encoder[0], theirs, "conv_blocks_context.0.")
+    assert same(net.encoder[5], theirs, "conv_blocks_context.5.")
+    for k, j, node in ((0, 0, "4_1"), (0, 4, "0_5"), (2, 1, "1_2")):
+        units = nn.ModuleList([net.decoder[node].first, net.decoder[node].second])
+        assert same(units, theirs, f"loc{k}.{j}."), node
+
+
+@pytest.mark.parametrize("name", ["unet_plus_plus", "unet_plus", "unet_e", "unet"])
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_no_statistic_of_the_family_is_lost(name: str, spatial_dims: int) -> None:
+    """Our keys written back in the release's naming, then converted: every tensor comes back."""
+    options: dict[str, Any] = {"norm": "batch", "filters": (2, 3, 4)}
+    options |= {"form": "zhou_later" if name == "unet" else "later"}
+    own = build(name, spatial_dims=spatial_dims, out_channels=3, **options).state_dict()
+    own = {key: value + number for number, (key, value) in enumerate(own.items())}
+    theirs = {in_the_releases_naming(key, levels=2): value for key, value in own.items()}
+    assert len(theirs) == len(own)
+    found, missing, unexpected = convert(name, theirs, spatial_dims=spatial_dims, **options)
+    assert missing == [] and unexpected == [] and found.keys() == own.keys()
+    assert all(torch.equal(found[key], own[key]) for key in own)
+
+
+def in_the_releases_naming(key: str, *, levels: int) -> str:
+    place, _, what = key.rpartition(".")
+    part, name, *rest = place.replace(".norm", ".instnorm").split(".")
+    if part == "heads":
+        return f"seg_outputs.{levels - int(name)}.{what}"
+    unit = {"first": "0", "second": "1"}.get(rest[0], "")
+    if part == "encoder" and int(name) == levels:
+        return f"conv_blocks_context.{name}.{unit}.blocks.0.{rest[1]}.{what}"
+    if part == "encoder":
+        return f"conv_blocks_context.{name}.blocks.{unit}.{rest[1]}.{what}"
+    level, column = map(int, name.split("_"))
+    diagonal = f"{levels - level - column}.{column - 1}"
+    if rest == ["up"]:
+        return f"up{diagonal}.{what}"
+    return f"loc{diagonal}.{unit}.blocks.0.{rest[1]}.{what}"
 
 
 def test_later_form_has_the_published_size() -> None:
