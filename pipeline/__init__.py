@@ -16,10 +16,8 @@ _NAMES = {
         "folder_inputs",
         "label_map",
     ),
-    "training.saving": (
-        "Checkpoints",
-        "load_weights",
-    ),
+    "training.saving": ("Checkpoints",),
+    "models.checkpoints": ("load_weights",),
     "training.distributed": (
         "begin_distributed",
         "distributed_device",
@@ -38,7 +36,7 @@ _NAMES = {
     ),
     "training.label_dice": ("LabelDice",),
     "training.losses": ("build_loss",),
-    "workflow": ("begin",),
+    "workflow": ("begin", "run_settings"),
     "models.devices": (
         "choose_device",
         "choose_devices",

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ...data.datasets.dataset import Case, load_dataset
+from ...data.datasets.dataset import DatasetCase, load_dataset
 from ...data.datasets.folds import load_or_make_splits, select_fold
 from ...data.errors import ConfigError, DatasetError
 from ...data.files import write_atomically
 from ...data.inputs.find import Inputs, find_cases
 from ...data.inputs.lists import LIST_SUFFIXES
 from ...data.inputs.walk import PassedOver
-from ..training.saving import LAST
+from ..models.checkpoints import LAST, training_folder
 from .results import is_output_folder
 
 SETTINGS, SPLITS = "settings.json", "splits.json"  # what a training leaves beside its weights
@@ -168,7 +168,7 @@ def check_dataset(
         raise DatasetError(f"{dataset.root}: no {part} case in it")
     if checkpoint is not None and part == "validation":
         for path in [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint:
-            _check_unseen(Path(path).parent, [item["id"] for item in cases])
+            _check_unseen(training_folder(path), [item["id"] for item in cases])
     if output_dir is None:
         return
     run = {"fold": fold, "folds": folds, "split_seed": split_seed, **(settings or {})}
@@ -244,7 +244,7 @@ def _refuse_same_folder(path: Path, output_dir: str | Path) -> None:
         )
 
 
-def _item(case: Case) -> dict[str, Any]:
+def _item(case: DatasetCase) -> dict[str, Any]:
     images = [str(path) for path in case.images]
     item: dict[str, Any] = {"id": case.id, "image": images[0] if len(images) == 1 else images}
     if case.label is not None:

@@ -12,8 +12,8 @@ import torch
 from monai.bundle import ConfigParser
 from numpy.typing import NDArray
 
-from ...data.geometry.grids import Affine
-from ..training.saving import load_weights
+from ...data.geometry.affines import Affine
+from .checkpoints import load_weights
 
 
 @dataclass(frozen=True, eq=False)

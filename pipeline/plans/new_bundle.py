@@ -13,9 +13,10 @@ import torch
 
 from ...data.errors import ConfigError
 from ...networks import build_for_volumes
-from .generate import make_bundle
-from .planning import complete, new_plan
+from .plan import Plan
+from .planning import complete, new_plan_settings
 from .training_numbers import check_training
+from .writing import write_bundle
 
 
 def new_bundle(
@@ -43,7 +44,7 @@ def new_bundle(
             folder exists.
     """
     name = Path(folder).name if folder is not None else None
-    plan = new_plan(network, dataset, size=size, spatial_dims=spatial_dims, name=name)
+    plan = new_plan_settings(network, dataset, size=size, spatial_dims=spatial_dims, name=name)
     target = Path(folder if folder is not None else plan["name"])
     if target.exists():
         raise ConfigError(f"{target} exists already; give another folder with --to")
@@ -68,7 +69,7 @@ def new_bundle(
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         os.chmod(work, 0o755)
-        make_bundle(plan, work)
+        write_bundle(Plan.from_dict(plan), work)
         os.rename(work, target)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)

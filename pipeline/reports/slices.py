@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ...data.geometry.grids import Affine, same_grid, spacing
+from ...data.geometry.affines import Affine, spacing
+from ...data.geometry.grids import same_grid
 from ...data.images.reading import Image, read_labels
 from ..evaluation.evaluate import on_grid
 

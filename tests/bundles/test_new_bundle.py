@@ -17,7 +17,7 @@ from gridgate.data.errors import ConfigError
 from gridgate.networks import NETWORKS, build
 from gridgate.pipeline.cli.main import main
 from gridgate.pipeline.plans.new_bundle import new_bundle
-from gridgate.pipeline.plans.planning import DATASETS, NETWORK_FACTS, dataset_names
+from gridgate.pipeline.plans.planning import DATASETS, dataset_names
 
 
 def plan(folder: Path) -> dict:
@@ -32,10 +32,6 @@ def window(folder: Path) -> list[int]:
 def plan_labels(folder: Path) -> dict:
     found = json.loads((folder / "configs" / "metadata.json").read_text())
     return found["network_data_format"]["outputs"]["pred"]["channel_def"]
-
-
-def test_every_network_of_the_registry_is_described() -> None:
-    assert yaml.safe_load(NETWORK_FACTS.read_text()).keys() == set(NETWORKS)
 
 
 @pytest.mark.parametrize("network", sorted(NETWORKS))
