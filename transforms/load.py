@@ -45,6 +45,8 @@ class LoadCased(MapTransform):
             tensor shares its memory where it is of the same type (always with `keep_integers`), so
             neither may be changed in place.
 
+        lowest_label: negative values of label maps are allowed from here on.
+
     Raises:
         ConfigError: non_finite is neither.
         ImageError: a file cannot be read or is not usable; the files of a list are on different
@@ -61,6 +63,7 @@ class LoadCased(MapTransform):
         non_finite: Literal["error", "replace"] = "error",
         keep_integers: bool = False,
         keep_scan: bool = False,
+        lowest_label: int = 0,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
@@ -73,6 +76,7 @@ class LoadCased(MapTransform):
         self.non_finite = non_finite
         self.keep_integers = keep_integers
         self.keep_scan = keep_scan
+        self.lowest_label = lowest_label
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A new dict with the keys transformed; `data` and its tensors are left as they are."""
@@ -81,7 +85,10 @@ class LoadCased(MapTransform):
             scan: np.ndarray | None = None
             for key in self.key_iterator(result):
                 if key in self.label_keys:
-                    images = [read_labels(path) for path in _as_paths(result[key])]
+                    images = [
+                        read_labels(path, lowest=self.lowest_label)
+                        for path in _as_paths(result[key])
+                    ]
                 else:
                     images = self._read_image(result[key])
                     if self.check_hu:

@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError
 from .boxes import Box, bounding_box
-from .grids import Affine, Grid, voxel_map
+from .affines import Affine
+from .grids import Grid, voxel_map
 
 Labels = NDArray[np.generic]
 

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from gridgate.data.errors import user_error
-from gridgate.pipeline.evaluation.evaluate import measure_files
+from gridgate.pipeline.evaluation.measure import measure_files
 
 from ..small_bundle import evaluate
 

@@ -1,4 +1,4 @@
-"""Distances between the surfaces of two masks, in mm: what HD95 and the average distance are made of."""
+"""HD95 and average surface distance: distances between the surfaces of two masks, in mm."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from ...data.errors import ImageError
+from ...data.geometry.boxes import bounding_box
 
 # Larger leaves than scipy's 10: each tree is built for one batch of queries only.
 _LEAF_SIZE = 32
@@ -108,7 +109,7 @@ def surface_distances(
         )
     axes_mm = voxel_axes(spacing_mm=spacing_mm, affine=affine)
     prediction, reference = prediction.astype(bool, copy=False), reference.astype(bool, copy=False)
-    box = _bounding_box(prediction, reference)
+    box = bounding_box(prediction, reference)
     # Cropping to both masks' box changes no surface: every voxel beyond it is outside of both.
     prediction_surface, reference_surface = surface(prediction[box]), surface(reference[box])
     if not prediction_surface.any() or not reference_surface.any():
@@ -151,13 +152,3 @@ def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Distance of each point (N, 3) to the nearest of the others (M, 3); both in mm."""
     distances, _ = KDTree(others, leafsize=_LEAF_SIZE).query(points)
     return np.asarray(distances, dtype=np.float64)
-
-
-def _bounding_box(*masks: np.ndarray) -> tuple[slice, ...]:
-    """The smallest box that holds all True voxels of the masks; an empty one when there are none."""
-    box = []
-    for axis in range(masks[0].ndim):
-        others = tuple(other for other in range(masks[0].ndim) if other != axis)
-        used = np.flatnonzero(np.any([mask.any(axis=others) for mask in masks], axis=0))
-        box.append(slice(used[0], used[-1] + 1) if used.size else slice(0, 0))
-    return tuple(box)
