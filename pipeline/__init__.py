@@ -16,10 +16,8 @@ _NAMES = {
         "folder_inputs",
         "label_map",
     ),
-    "training.saving": (
-        "Checkpoints",
-        "load_weights",
-    ),
+    "training.saving": ("Checkpoints",),
+    "models.checkpoints": ("load_weights",),
     "training.distributed": (
         "begin_distributed",
         "distributed_device",
@@ -28,7 +26,7 @@ _NAMES = {
         "distributed_world_size",
         "end_distributed",
     ),
-    "inference.ensemble": ("Ensemble",),
+    "models.ensemble": ("Ensemble",),
     "evaluation.evaluate": ("evaluate",),
     "batch.evaluator": (
         "CaseDataset",
@@ -38,7 +36,7 @@ _NAMES = {
     ),
     "training.label_dice": ("LabelDice",),
     "training.losses": ("build_loss",),
-    "workflow": ("begin",),
+    "workflow": ("begin", "run_settings"),
     "models.devices": (
         "choose_device",
         "choose_devices",
@@ -55,11 +53,9 @@ _NAMES = {
     ),
     "plans.training_numbers": ("check_training",),
     "models.build": ("build_network", "head_weights", "to_device"),
-    "training.crops": (
-        "CachedCases",
-        "WindowDataset",
-        "WindowSampler",
-    ),
+    "training.windows.cases": ("CachedCases",),
+    "training.windows.crops": ("WindowDataset", "WindowSampler"),
+    "training.windows.loading": ("WindowLoader",),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -6,6 +6,7 @@ import difflib
 import inspect
 import pydoc
 import sys
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -22,13 +23,16 @@ from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from monai.utils import ensure_tuple
 
 from ..data.errors import ConfigError, user_error
+from .config.identity import identity
 
 _SEP = "::"
 _ANY = "**"
 _SUFFIXES = (".yaml", ".yml", ".json")
 # Which keys these take depends on what stands in them, and what they are handed to refuses the
 # others.
-_CHECKED_LATER = ("_meta_::plan::network", "_meta_::plan::intensity", "augmentation")
+_CHECKED_LATER = ("architecture", "intensity", "augmentation")
+
+_running: weakref.ref[BundleWorkflow] | None = None  # the workflow that called `begin` last
 
 
 def begin(workflow: BundleWorkflow | None = None) -> None:
@@ -41,8 +45,10 @@ def begin(workflow: BundleWorkflow | None = None) -> None:
         ConfigError: an id in the config is in none of the bundle's config files; the text names the
             nearest.
     """
+    global _running
     show_errors_plainly()
     workflow = workflow or _running_workflow()
+    _running = None if workflow is None else weakref.ref(workflow)
     if not isinstance(workflow, ConfigWorkflow):
         return  # a tool that parses the config by itself (MONAI Label) sets ids of its own
     known: dict[str, Any] = {
@@ -65,6 +71,21 @@ def begin(workflow: BundleWorkflow | None = None) -> None:
             and str(value)[:1] not in ("$", "@", "%")
         ):
             raise ConfigError(f"--{name} {value}: write True or False")
+
+
+def run_settings() -> dict[str, Any]:
+    """Flat id -> value of all that can change the running workflow's results.
+
+    Overrides and macros are resolved, expressions are text (see `config.identity`). The values can
+    be written as JSON and are the same in each run of the same settings.
+
+    Returns:
+        An empty dict where no workflow has called `begin`: tools that parse the config themselves.
+    """
+    workflow = _running() if _running is not None else None
+    if not isinstance(workflow, ConfigWorkflow):
+        return {}
+    return identity(cast("dict[str, Any]", workflow.parser.config))
 
 
 def show_errors_plainly() -> None:

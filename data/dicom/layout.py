@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError
-from ..geometry.grids import Affine
+from ..geometry.affines import Affine
 from .slices import SliceHeader
 from .uneven import Blend, UnevenError, even_grid, tolerance
 

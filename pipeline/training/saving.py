@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ from ignite.engine import Events
 from monai.engines import Evaluator
 
 from ...data.errors import CheckpointError, OutputError
+from ..models.checkpoints import BEST, LAST, load_checkpoint
 from .trainer import SegmentationTrainer, _unwrapped
-
-BEST, LAST = "model.pt", "last.pt"
 
 
 def save_atomically(content: Any, path: Path) -> None:
@@ -36,62 +34,6 @@ def save_atomically(content: Any, path: Path) -> None:
         raise OutputError(
             f"{path}: cannot write the checkpoint ({error}); is the disk full?"
         ) from error
-
-
-def load_checkpoint(path: str | Path, *, device: str | torch.device = "cpu") -> dict[str, Any]:
-    """Read a checkpoint's tensors, never its code (weights_only).
-
-    Raises:
-        CheckpointError: missing, damaged, or holding more than tensors and plain values.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: there is no such checkpoint; give one (training writes OUTPUT_DIR/{BEST}), "
-            "or, to "
-            "evaluate or infer with untrained weights, --load_pretrain False"
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:
-        raise CheckpointError(
-            f"{path}: not a checkpoint that loads safely ({type(error).__name__})"
-        ) from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: holds {type(content).__name__}, not a state dict")
-    return content
-
-
-def load_weights(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
-    """Load `model.pt` (or the network of a `last.pt`, or a zoo's {"model": ...}) into a network, strictly.
-
-    Raises:
-        CheckpointError: it belongs to another network; the text names keys that do not fit.
-    """
-    content = load_checkpoint(path)
-    for key in ("average", "model", "network", "state_dict"):
-        if isinstance(content.get(key), dict):
-            content = content[key]
-            break
-    own = network.state_dict()
-    wrong = [key for key in own if key not in content] + [key for key in content if key not in own]
-    other = [key for key in own if key in content and own[key].shape != content[key].shape]
-    if wrong or other:
-        shapes = (
-            f" {tuple(content[other[0]].shape)} for {tuple(own[other[0]].shape)}"
-            if other and not wrong
-            else ""
-        )
-        raise CheckpointError(
-            f"{path}: made for another network; {len(wrong + other)} of its tensors do not fit, "
-            "such as "
-            f"{(wrong + other)[0]!r}{shapes}. Use the bundle (and its network settings) that "
-            "trained it"
-        )
-    network.load_state_dict(content)
-    return network
 
 
 class Checkpoints:

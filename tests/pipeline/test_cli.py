@@ -55,7 +55,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         (["--train::optimizer::lr", "1"], {"train::optimizer::lr": 1}),
         (["--checkpoint", "runs/a b/model.pt"], {"checkpoint": "runs/a b/model.pt"}),
         (["--device", "$torch.device('cpu')"], {"device": "$torch.device('cpu')"}),
-        (["--spacing", "@_meta_::plan::spacing"], {"spacing": "@_meta_::plan::spacing"}),
+        (["--spacing", "@spacing"], {"spacing": "@spacing"}),
         (["--network_def", "%other.yaml::net"], {"network_def": "%other.yaml::net"}),
         (["--a=b=c"], {"a": "b=c"}),
         (["--fold", "1", "--fold", "2"], {"fold": 2}),
@@ -203,7 +203,7 @@ def test_inferring_a_folder_of_which_nothing_can_be_read_is_exit_code_1(
     assert main(words) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: scans: no image in it")
     (tmp_path / "scans" / "broken.nii.gz").write_bytes(b"no image")
-    assert main([*words, "--_meta_::plan::network::filters", "[2, 2, 2, 2, 2]"]) == 1
+    assert main([*words, "--architecture::filters", "[2, 2, 2, 2, 2]"]) == 1
     error = capsys.readouterr().err
     assert "error: 1 of 1 cases failed" in error and "broken.nii.gz" in error
     assert "Traceback" not in error

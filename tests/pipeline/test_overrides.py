@@ -26,7 +26,7 @@ MISSPELT = [
     (TRAIN, "train::dataloadr", "train::dataloader"),
     (TRAIN, "train::trainer::key_train_metrics", "train::trainer::key_train_metric"),
     (TRAIN, "validate::evaluator::val_handler", "validate::evaluator::val_handlers"),
-    (TRAIN, "_meta_::plan::spacin", "_meta_::plan::spacing"),
+    (TRAIN, "spacin", "spacing"),
     (INFERENCE, "input_dirs", "input_dir"),
     (INFERENCE, "inferer::overlaps", "inferer::overlap"),
     (
@@ -68,10 +68,10 @@ RIGHT = [
     (INFERENCE, "inferer::mode", "constant"),
     (INFERENCE, "inferer::sigma_scale", 0.2),
     (INFERENCE, "spacing", [8, 8, 8]),
-    (INFERENCE, "_meta_::plan::network::filters", [4, 4, 8, 8, 8]),
+    (INFERENCE, "architecture::filters", [4, 4, 8, 8, 8]),
     (
         INFERENCE,
-        "_meta_::plan::intensity",
+        "intensity",
         {"mode": "ct_zscore", "low": 0, "high": 9, "mean": 3, "std": 2},
     ),
 ]
