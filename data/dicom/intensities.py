@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..images.values import why_not_hu
 from .slices import SliceHeader
 
 DOUBT = "intensities: "
@@ -86,18 +87,14 @@ def doubts(
     found = []
     types = {one.rescale_type for one in headers}
     others = sorted(types - {*_HU_TYPES, _UNSPECIFIED})
-    sample = np.asarray(array[::4, ::4]).ravel()
     if others:
         found.append(f"{DOUBT}RescaleType is {', '.join(others)}, so the values are not HU")
     elif _UNSPECIFIED in types:
-        sure = "" if _looks_like_hu(sample) else DOUBT
+        sure = "" if _looks_like_hu(np.asarray(array[::4, ::4])) else DOUBT
         found.append(f"{sure}RescaleType is US (unspecified); the values are taken as HU")
-    elif not any(note.startswith(DOUBT) for note in notes) and sample.size and sample.min() >= 0:
-        low, high = _range(np.asarray(array))
-        if low >= 0:
-            found.append(
-                f"{DOUBT}no value is below 0 (they are {low:g} to {high:g}), so they are hardly HU"
-            )
+    elif not any(note.startswith(DOUBT) for note in notes):
+        why = why_not_hu(array)
+        found += [f"{DOUBT}{why}"] if why else []
     return tuple(found)
 
 

@@ -7,15 +7,14 @@ affine made here is RAS+. Errors are `ImageError` without the series' name, whic
 
 The limits: a slice may lie up to 0.1 mm or 5 % of the spacing (whichever is more) from its regular
 place; up to two neighbouring slices, and all in all one slice or 5 % of them (whichever is more),
-may be missing. Slices that are not evenly spaced are refused, or interpolated onto an even grid where
-that is asked for; see `gridgate.data.dicom.uneven`.
+may be missing. Slices that are not evenly spaced are refused, or interpolated onto an even grid
+where that is asked for; see `gridgate.data.dicom.uneven`.
 """
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -99,8 +98,10 @@ def lay_out(headers: Sequence[SliceHeader], *, uneven: Uneven = "refuse") -> Lay
             raise
         even = False
         grid = even_grid(kept, positions, normal)
-        sources, blends, (step, tilted) = grid.sources, grid.blends, _tilt(
-            grid.step, normal, len(grid.sources) - 1
+        sources, blends, (step, tilted) = (
+            grid.sources,
+            grid.blends,
+            _tilt(grid.step, normal, len(grid.sources) - 1),
         )
         more_notes = [*tilted, grid.note]
     affine = np.eye(4)
@@ -136,8 +137,9 @@ def _one_volume(headers: Sequence[SliceHeader]) -> list[str]:
             _same(stated, tag, partial(_identity_text, number))
         if stated and len(stated) < len(headers):
             lacking = len(headers) - len(stated)
-            notes.append(f"{lacking} of {len(headers)} slices have no {tag}; that of the others "
-                         "is taken")
+            notes.append(
+                f"{lacking} of {len(headers)} slices have no {tag}; that of the others is taken"
+            )
     if headers[0].modality == "CT" and any(one.inverse for one in headers):
         notes.append(
             "PhotometricInterpretation is MONOCHROME1, which tells how to show the values and does "
@@ -278,9 +280,7 @@ def _same(
     if not any(differs(first, one) if differs else text(first) != text(one) for one in headers[1:]):
         return
     counts: Counter[Hashable] = Counter(text(one) for one in headers)
-    parts = ", ".join(
-        f"{count} files have {value}" for value, count in counts.most_common(4)
-    )
+    parts = ", ".join(f"{count} files have {value}" for value, count in counts.most_common(4))
     raise ImageError(
         f"its files differ in {what}, so they are not one volume: {parts}; split the series by it"
     )

@@ -88,8 +88,8 @@ def _read_frames(file: Path, headers: Sequence[SliceHeader]) -> NDArray[np.gener
     rescaled = rescaled.reshape(-1, *rescaled.shape[-2:])
     if len(scales) > 1:
         raise ImageError(
-            f"{Path(headers[0].name).name}: its frames are compressed and rescaled in different ways; "
-            "export it uncompressed, or one file per slice"
+            f"{Path(headers[0].name).name}: its frames are compressed, and rescaled in different "
+            "ways; export it uncompressed, or one file per slice"
         )
     slope, intercept = scales.pop()
     # GDCM has applied them; what is asked for are the stored values
@@ -97,7 +97,7 @@ def _read_frames(file: Path, headers: Sequence[SliceHeader]) -> NDArray[np.gener
 
 
 def _by_gdcm(file: Path, header: SliceHeader) -> NDArray[np.generic]:
-    """Pixels with the file's rescaling; GDCM would invert MONOCHROME1, which is for display only."""
+    """Pixels with the file's rescaling; GDCM would invert MONOCHROME1, which is for display."""
     if not header.inverse:
         return _decoded(file, header)
     content, count = _INVERSE.subn(rb"\1MONOCHROME2", file.read_bytes(), count=1)
@@ -129,11 +129,7 @@ def _decoded(file: Path, header: SliceHeader) -> NDArray[np.generic]:
 
 def _rescaled(plane: Plane, slope: float, intercept: float) -> Plane:
     """Whole numbers stay whole numbers where slope and intercept are."""
-    if (
-        plane.dtype.kind in "iu"
-        and float(slope).is_integer()
-        and float(intercept).is_integer()
-    ):
+    if plane.dtype.kind in "iu" and float(slope).is_integer() and float(intercept).is_integer():
         wide = plane.astype(np.int64) * int(slope) + int(intercept)
         fits = np.iinfo(np.int32).min <= wide.min() and wide.max() <= np.iinfo(np.int32).max
         return wide.astype(np.int32) if fits else wide

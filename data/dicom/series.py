@@ -18,10 +18,11 @@ __all__ = ["DicomSeries", "find_series", "local_files", "series_of_files", "unli
 
 _MANY = 500  # files from which on a progress bar is worth its line
 
+
 def find_series(
     path: str | Path, *, modality: str | None = "CT", progress: bool = False
 ) -> tuple[list[DicomSeries], list[PassedOver]]:
-    """The image series in a folder (recursively), in a zip, or the one that a single file belongs to.
+    """The image series in a folder (recursively) or a zip, or the one that a file belongs to.
 
     Files that are not DICOM, DICOMDIR and hidden files are ignored. The order of the result is that
     of the folders, then of the series' numbers.
@@ -84,7 +85,7 @@ def series_of_files(
 
 @contextmanager
 def local_files(series: DicomSeries) -> Iterator[list[Path]]:
-    """The series' files on the disk, in the order of `series.files`; those of a zip only until the block ends.
+    """The series' files on the disk, in the order of `series.files`; of a zip while the block runs.
 
     Raises:
         ImageError: the series has a `problem`; or the zip is damaged, or the temporary disk has no
@@ -100,7 +101,7 @@ def local_files(series: DicomSeries) -> Iterator[list[Path]]:
 
 
 def unlisted(path: Path, error: OSError) -> DicomSeries:
-    """A stand-in for what a folder that cannot be listed may hold: reading it fails with the reason."""
+    """A stand-in for a folder that cannot be listed: reading it fails with the reason."""
     reason = (
         f"{path}: the folder cannot be listed ({error.strerror}), so its scans are missing; "
         "ask for read access"

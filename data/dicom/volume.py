@@ -160,9 +160,7 @@ def _in_order(layout: Layout) -> list[int]:
     return list(used)
 
 
-def _fill(
-    layout: Layout, pixels: Pixels, keep_integers: bool, threads: int
-) -> NDArray[np.generic]:
+def _fill(layout: Layout, pixels: Pixels, keep_integers: bool, threads: int) -> NDArray[np.generic]:
     whole = keep_integers and all(one.whole for one in pixels.headers)
     for dtype in (np.int16, np.int32) if whole else (np.float32,):
         # Slices one after the other in memory, as SimpleITK has them: (Z, Y, X) in C order.
@@ -174,9 +172,7 @@ def _fill(
     )
 
 
-def _decode_into(
-    stack: NDArray[np.generic], layout: Layout, pixels: Pixels, threads: int
-) -> bool:
+def _decode_into(stack: NDArray[np.generic], layout: Layout, pixels: Pixels, threads: int) -> bool:
     """Whether all slices fit into the stack's type; it is of no use where they do not."""
 
     def put(z: int, source: int) -> bool:

@@ -94,7 +94,7 @@ def _look_at_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Found 
 
 
 def _read(stream: IO[bytes], member: zipfile.ZipInfo, count: int) -> bytes:
-    """At most `count` bytes; of bzip2 and LZMA, which zipfile inflates unbounded, in small steps."""
+    """At most `count` bytes; in small steps where zipfile would inflate without a bound."""
     if member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return stream.read(count)
     content = b""

@@ -1,10 +1,10 @@
 """Writing a label map as a DICOM segmentation object of the series it was made from."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,7 @@ from ..volume import headers_of, named_errors, read_headers
 from .codes import property_of
 from .source import UTF8, Study
 
+
 def write_dicom_seg(
     path: str | Path,
     labels: ArrayLike,
@@ -28,6 +29,7 @@ def write_dicom_seg(
     series: DicomSeries,
     names: Mapping[int, str],
     algorithm: str,
+    save: Callable[[Callable[[BinaryIO], object]], object] | None = None,
 ) -> None:
     """Write a label map as DICOM SEG: one binary segment per label, on the source slices.
 
@@ -44,6 +46,8 @@ def write_dicom_seg(
         series: the scan.
         names: value -> name of the label; the background is left out.
         algorithm: name of the bundle or network.
+        save: writes the file, in the place of `write_atomically`; it is given a function that
+            writes the content to a binary stream.
 
     Raises:
         OutputError: another shape, a value without a name, names that are empty, disk full, folder
@@ -77,7 +81,14 @@ def write_dicom_seg(
         # What highdicom or pydicom finds wrong with the source's attributes, in their words and
         # many types.
         raise _impossible(path, series, error) from error
-    write_atomically(path, lambda stream: segmentation.save_as(stream, enforce_file_format=True))
+
+    def write(stream: BinaryIO) -> None:
+        segmentation.save_as(stream, enforce_file_format=True)
+
+    if save is None:
+        write_atomically(path, write)
+    else:
+        save(write)
 
 
 def _impossible(path: Path, series: DicomSeries, error: Exception) -> OutputError:
