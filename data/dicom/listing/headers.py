@@ -96,15 +96,17 @@ def look_at_header(stream: BinaryIO, name: str, *, whole: bool = True) -> Found 
     def passed_last(tag: BaseTag, vr: str | None, length: int) -> bool:
         nonlocal ended
         ended = ended or tag > _LAST
-        if tag <= _LAST and length == UNDEFINED and in_memory:
+        if tag <= _LAST and length == UNDEFINED and content:
             # pydicom would make an object of each item of a sequence that nobody asks for
             explicit = vr is not None and vr != "UN"
-            plain.seek(end_of_sequence(plain.getvalue(), plain.tell(), explicit=explicit))
+            plain.seek(end_of_sequence(content, plain.tell(), explicit=explicit))
         return tag > _LAST
 
     try:
         plain = _inflated(stream)
-        in_memory = isinstance(plain, BytesIO) and _BIG_ENDIAN not in plain.getvalue()[:512]
+        content = plain.getvalue() if isinstance(plain, BytesIO) else b""
+        if _BIG_ENDIAN in content[:512]:
+            content = b""
         header = read_partial(
             plain,
             passed_last,

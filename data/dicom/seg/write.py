@@ -56,20 +56,7 @@ def write_dicom_seg(
         ImageError: the series cannot be read.
     """
     path = Path(path)
-    with named_errors(series), local_files(series) as files:
-        sources = read_headers(series, files)
-        try:
-            study = Study(sources, series.files)
-        except Exception as error:
-            raise _impossible(path, series, error) from error
-        headers = headers_of(series, sources)
-        try:
-            layout = lay_out(headers)
-        except UnevenError as error:
-            raise OutputError(
-                f"{path}: the slices of {series} are not evenly spaced; the mask is on an even "
-                "grid between them, which a DICOM SEG of these slices cannot hold"
-            ) from error
+    study, headers, layout = _read(path, series)
     values = sorted(names)
     stack, used = _frames(path, np.asarray(labels), layout, values)
     try:
@@ -89,6 +76,24 @@ def write_dicom_seg(
         write_atomically(path, write)
     else:
         save(write)
+
+
+def _read(path: Path, series: DicomSeries) -> tuple[Study, list[SliceHeader], Layout]:
+    """What is needed of the source's headers, and how they make a volume."""
+    with named_errors(series), local_files(series) as files:
+        sources = read_headers(series, files)
+        try:
+            study = Study(sources, series.files)
+        except Exception as error:
+            raise _impossible(path, series, error) from error
+        headers = headers_of(series, sources)
+        try:
+            return study, headers, lay_out(headers)
+        except UnevenError as error:
+            raise OutputError(
+                f"{path}: the slices of {series} are not evenly spaced; the mask is on an even "
+                "grid between them, which a DICOM SEG of these slices cannot hold"
+            ) from error
 
 
 def _impossible(path: Path, series: DicomSeries, error: Exception) -> OutputError:
