@@ -1,7 +1,9 @@
 """Writing a label map as a DICOM segmentation object of the series it was made from."""
 
+import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -157,9 +159,7 @@ def _build(
             )
             for header in chosen
         ]
-    with warnings.catch_warnings():
-        # highdicom prints the patient's name where it is not of the form family^given.
-        warnings.filterwarnings("ignore", category=UserWarning)
+    with _quiet():
         return hd.seg.Segmentation(
             source_images=images,
             pixel_array=stack,
@@ -181,6 +181,20 @@ def _build(
             content_creator_name="Gridgate^",
             specific_character_set=UTF8,
         )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing of highdicom's: it logs what it copies, and names of patients that it finds odd."""
+    logger = logging.getLogger("highdicom")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=UserWarning)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _descriptions(names: Sequence[str], algorithm: str) -> list[Any]:

@@ -284,3 +284,15 @@ def test_a_study_uid_that_is_nearly_valid_stays(tmp_path: Path, write_dicom: Ser
     labels = np.zeros((7, 5, 6), np.uint8)
     write_dicom_seg(tmp_path / "s.dcm", labels, series=series[0], names={1: "a"}, algorithm="x")
     assert pydicom.dcmread(tmp_path / "s.dcm").StudyInstanceUID == "1.2.03.4"
+
+
+def test_no_patient_is_named_in_the_log(
+    tmp_path: Path,
+    write_dicom: SeriesWriter,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level("DEBUG", logger="highdicom")
+    written(tmp_path, write_dicom, setting(PatientName="secret"))
+    out, err = capfd.readouterr()
+    assert "secret" not in caplog.text + out + err
