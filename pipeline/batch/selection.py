@@ -16,7 +16,7 @@ from ...data.inputs.find import Inputs, find_cases
 from ...data.inputs.lists import LIST_SUFFIXES
 from ...data.inputs.walk import PassedOver
 from ..models.checkpoints import LAST, training_folder
-from .results import is_output_folder
+from .table_file import is_output_folder
 
 SETTINGS, SPLITS = "settings.json", "splits.json"  # what a training leaves beside its weights
 Part = Literal["train", "validation", "all", "test"]
@@ -71,7 +71,7 @@ def folder_inputs(
     flat: bool = False,
     modality: str | None = "CT",
 ) -> Inputs:
-    """The cases of whatever a user gives as input (see data.inputs.find_cases), and what was passed over.
+    """The cases of what a user gives as input (see find_cases), and what was passed over.
 
     An input that is not there gives no cases, so that a bundle's config can be looked at without
     data; `check_folder` refuses it when the run starts. The output folder is not looked into.
@@ -95,7 +95,7 @@ def folder_inputs(
 def label_map(
     dataset_dir: str | Path, *, labels: Sequence[str], merge_labels: Mapping[str, str] | None = None
 ) -> dict[int, int]:
-    """Dataset's label value -> the bundle's channel, by the labels' names; empty for a folder that is not there.
+    """Dataset's label value -> the bundle's channel, by the labels' names; empty without data.
 
     Args:
         labels: names of the bundle's channels in order, the background first. Case, spaces and
@@ -137,7 +137,7 @@ def check_dataset(
     settings: Mapping[str, Any] | None = None,
     checkpoint: str | Path | Sequence[str | Path] | None = None,
 ) -> None:
-    """Before a training or evaluation: the dataset is there and fits the bundle; nothing would be overwritten.
+    """Before a training or evaluation: the dataset fits the bundle, nothing is overwritten.
 
     With an output_dir the splits are written to output_dir/splits.json, and fold and `settings` to
     settings.json.

@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,12 @@ from monai.transforms import Transform
 
 from ...data.dicom.seg import write_dicom_seg
 from ...data.dicom.series import DicomSeries
+from ...data.output_folder import OutputFolder
 from ..timing import stage
 
 
 class WriteDicomSegd(Transform):
-    """Write a label map (1, X, Y, Z) as <output_dir>/<case id>.seg.dcm where the case is a DICOM series.
+    """Write a label map (1, X, Y, Z) as <output_dir>/<case id>.seg.dcm, of a DICOM series.
 
     Other cases are left alone. The series is found in data["files"]["image"]. Seconds are added to
     data["timings"]["write"].
@@ -24,7 +24,8 @@ class WriteDicomSegd(Transform):
         labels: names of the values 0, 1, ...; the background first.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, is in the place of one that Gridgate did not write,
+            or the id leads out of the folder.
         ImageError: the series cannot be read again.
     """
 
@@ -37,7 +38,7 @@ class WriteDicomSegd(Transform):
         id_key: str = "id",
     ) -> None:
         self.key, self.id_key = key, id_key
-        self.output_dir = Path(output_dir)
+        self.output = OutputFolder(output_dir)
         self.names = {value: name for value, name in enumerate(labels) if value}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -47,6 +48,13 @@ class WriteDicomSegd(Transform):
         if isinstance(series, DicomSeries):
             with stage(result, "write"):
                 array = np.asarray(torch.as_tensor(result[self.key]).cpu())[0]
-                path = self.output_dir / f"{result[self.id_key]}.seg.dcm"
+                (relative,) = self.files(result[self.id_key], series)
+                path = self.output.path(relative)
+                self.output.refuse_foreign([relative])
                 write_dicom_seg(path, array, series=series, names=self.names, algorithm="Gridgate")
+                self.output.record(relative)
         return result
+
+    def files(self, case_id: str, image: Any) -> list[str]:
+        """The file of a case, if it is a series, as a path in the output folder."""
+        return [f"{case_id}.seg.dcm"] if isinstance(image, DicomSeries) else []

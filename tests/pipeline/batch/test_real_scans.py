@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from gridgate.data.errors import user_error
 
-from .small_bundle import infer
+from ..small_bundle import infer
 
 SCANS = {
     "ircad": "ct/ircad01/ct.nii.gz",  # 512 x 512 x 129, LPS

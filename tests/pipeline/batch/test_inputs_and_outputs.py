@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gridgate.data.phantom.dataset import write_phantom_scans
 
-from .small_bundle import infer
+from ..small_bundle import infer
 from .test_inferring import weights
 
 ORGANS = ["liver", "spleen", "right_kidney", "left_kidney", "pancreas", "aorta"]
