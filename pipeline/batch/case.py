@@ -7,17 +7,23 @@ import os
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...data.dicom.series import DicomSeries
-from ...transforms.restore.slabs import ForwardFacts
 from .volumes import LabelVolume
+
+if TYPE_CHECKING:  # a worker process imports PyTorch when it gets what it needs it for
+    from ...transforms.restore.slabs import ForwardFacts
 
 DONE, FAILED, PASSED_OVER = "ok", "failed", "passed over"
 STAGES = ("read", "resample", "forward", "restore", "write")
 Source = str | Path | DicomSeries
 MonaiItem = dict[Hashable, Any]
 """What MONAI's dictionary transforms take and give: "id", "image", "pred", "timings", ..."""
+
+
+class StoppedError(Exception):
+    """The run was told to stop; the case in hand is given up and comes again in the next run."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +102,14 @@ class CaseInProgress:
         data: what MONAI's transforms work on; empty once the case has failed, so that it takes no
             memory.
         seconds: spent so far, by stage.
-        forward: what was seen while the network ran.
+        forward: what was seen while the network ran, if it was watched.
         error: why it failed.
     """
 
     case: Case
     data: MonaiItem = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    forward: ForwardFacts = field(default_factory=ForwardFacts)
+    forward: ForwardFacts | None = None
     error: str | None = None
 
     def fail(self, reason: str) -> None:
@@ -145,7 +151,7 @@ class CaseResult:
     seconds: Mapping[str, float] = field(default_factory=dict)
     volumes: tuple[LabelVolume, ...] = ()
     margin: float | None = None
-    forward: ForwardFacts = field(default_factory=ForwardFacts)
+    forward: ForwardFacts | None = None
     stops_the_run: bool = False
 
     def row(self) -> dict[str, Any]:
@@ -165,11 +171,11 @@ class CaseResult:
         if self.status != DONE:
             return row
         row |= {"hints": "; ".join(self.hints), "hint_count": len(self.hints)}
-        row["network_s"] = _decimals(facts.network_seconds)
         row["margin"] = _decimals(self.margin)
-        row["mirror_agreement"] = _decimals(facts.mirror_agreement)
-        row["windows"] = "" if facts.windows is None else facts.windows
-        row["windows_skipped"] = "" if facts.windows_skipped is None else facts.windows_skipped
+        if facts is not None:
+            row["network_s"] = _decimals(facts.network_seconds)
+            row["mirror_agreement"] = _decimals(facts.mirror_agreement)
+            row["windows"], row["windows_skipped"] = facts.windows, facts.windows_skipped
         for volume in self.volumes:
             row[f"{volume.name}_voxels"] = volume.voxels
             row[f"{volume.name}_ml"] = round(volume.ml, 3)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .case import Case, CaseInProgress
-from .processor import CaseProcessor, StoppedError
+from .case import Case, CaseInProgress, StoppedError
+
+if TYPE_CHECKING:  # a worker process imports PyTorch when it gets its processor
+    from .processor import CaseProcessor
 
 Report = Callable[[str, str, Any], None]
 """Called from any of the threads with what happened, the case's id and more: ("read", id, None),

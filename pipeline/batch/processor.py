@@ -20,7 +20,7 @@ from ...transforms.restore.cells import ScoresError
 from ...transforms.restore.transform import RestoreLabelsd
 from ..inference.device_memory import is_out_of_memory
 from ..models.build import to_device
-from .case import FAILED, Case, CaseInProgress, CaseResult, MonaiItem
+from .case import FAILED, Case, CaseInProgress, CaseResult, MonaiItem, StoppedError
 from .quality import Expectations, case_hints
 from .reasons import hits_all_cases, is_expected, reason
 from .volumes import label_volumes
@@ -32,10 +32,6 @@ DOUBTFUL = "intensities: "
 """A note about an input that begins so makes the mask doubtful, and becomes a hint."""
 # What torch raises when a GPU's context is broken; older ones have no class for it.
 _BROKEN_CONTEXT: Any = getattr(torch, "AcceleratorError", ())
-
-
-class StoppedError(Exception):
-    """The run was told to stop; the case in hand is given up and comes again in the next run."""
 
 
 @dataclass(eq=False)
@@ -213,7 +209,7 @@ class CaseProcessor:
             expected=self.expected,
             removed=data.get("pred_removed"),
             margin=data.get("pred_margin"),
-            mirror_agreement=work.forward.mirror_agreement,
+            mirror_agreement=work.forward.mirror_agreement if work.forward else None,
         )
         result.notes = str(getattr(data["image"], "meta", {}).get("notes", ""))
         hints += [note for note in result.notes.split("; ") if note.startswith(DOUBTFUL)]

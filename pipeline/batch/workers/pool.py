@@ -9,13 +9,15 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ....data.errors import GridgateError
 from ..case import FAILED, Case, CaseResult
 from ..pipelined import Report
-from ..processor import CaseProcessor
 from .handle import AssignedCase, Worker
+
+if TYPE_CHECKING:
+    from ..processor import CaseProcessor
 
 _READY_SECONDS = 600.0  # to import PyTorch from a slow disk and load the network
 _STARTS = 3  # workers in a row that end without a case in hand: it is not the cases
