@@ -9,9 +9,11 @@ import pytest
 
 import gridgate.data
 
-MODULES = sorted(
-    module.name for module in pkgutil.walk_packages(gridgate.data.__path__, "gridgate.data.")
-) + ["gridgate.transforms.load", "gridgate.transforms.preprocessing"]
+MODULES = [
+    *sorted(one.name for one in pkgutil.walk_packages(gridgate.data.__path__, "gridgate.data.")),
+    "gridgate.transforms.load",
+    "gridgate.transforms.preprocessing",
+]
 WITH_EXAMPLES = (
     "gridgate.data.geometry.affines",
     "gridgate.data.geometry.grids",

@@ -36,6 +36,8 @@ def why_not_hu(array: NDArray[np.generic]) -> str | None:
     """
     lowest, highest = float(array.min()), float(array.max())
     span = f"{lowest:.4g}..{highest:.4g}"
+    if lowest == highest:
+        return f"all voxels have the value {lowest:.4g}"
     if lowest >= 0 and highest <= 1:
         return "the values lie in 0..1, so they are not HU but scaled"
     if highest - lowest < _NARROWEST:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gridgate.data import files
 from gridgate.data.errors import OutputError
 from gridgate.data.files import write_atomically
 from gridgate.data.images import reading as images
-from gridgate.data.images import writing
 from gridgate.data.images.reading import Image, read_image
 from gridgate.data.images.writing import write_labels
 
@@ -84,7 +84,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     opened = open
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writing, "open", lambda path, mode: opened("/dev/full", "wb"), raising=False)
+        patch.setattr(files, "open", lambda path, mode: opened("/dev/full", "wb"), raising=False)
         with pytest.raises(OutputError, match="No space left"):
             write_labels(tmp_path / "out.nii.gz", np.ones(SHAPE, int), like=like)
 
@@ -92,7 +92,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
 def test_a_read_only_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Permission bits do not bind root, as which tests may run.
     like = scan(tmp_path / "scan.nii.gz")
-    monkeypatch.setattr(writing, "open", refuse(errno.EROFS), raising=False)
+    monkeypatch.setattr(files, "open", refuse(errno.EROFS), raising=False)
     with pytest.raises(OutputError, match="Read-only file system"):
         write_labels(tmp_path / "out.nii.gz", np.ones(SHAPE, int), like=like)
 
