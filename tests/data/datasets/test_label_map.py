@@ -152,9 +152,7 @@ def test_values_that_nobody_named_are_refused(dtype: type) -> None:
 def test_values_are_mapped() -> None:
     array = np.array([[[0, 1, 5, 255, 255, 1]]], np.uint8)
     before = array.copy()
-    mapped, ignored = map_values(
-        array, {0: 0, 1: 2, 5: 1, 255: IGNORE, 9: 0}, case="c", source="f"
-    )
+    mapped, ignored = map_values(array, {0: 0, 1: 2, 5: 1, 255: IGNORE, 9: 0}, case="c", source="f")
     np.testing.assert_array_equal(mapped, [[[0, 2, 1, 0, 0, 2]]])
     np.testing.assert_array_equal(ignored, [[[0, 0, 0, 1, 1, 0]]])
     assert mapped.dtype == np.uint8
