@@ -14,7 +14,7 @@ from ..data.datasets.placement import misplaced
 from ..data.errors import DatasetError
 from ..data.geometry.grids import same_grid
 from ..data.geometry.placement import why_elsewhere
-from .resample import grid_of, nearest_axes, on_grid, parallel_axes
+from .resample import grid_of, nearest_axes, parallel_axes, placed_on
 
 
 class AlignLabeld(MapTransform):
@@ -56,7 +56,7 @@ class AlignLabeld(MapTransform):
                 MetaTensor,
                 self.general(labels, dst_affine=image.affine, spatial_size=image.shape[1:]),
             )
-        return on_grid(nearest_axes(labels.as_tensor(), axes).float(), wanted, like=labels)
+        return placed_on(nearest_axes(labels.as_tensor(), axes).float(), wanted, like=labels)
 
 
 class CheckPlacementd(MapTransform):

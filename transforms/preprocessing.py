@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from monai.transforms import Compose, CropForegroundd, EnsureTyped
@@ -29,6 +29,8 @@ def preprocessing(
     label_count: int | None = None,
     body_threshold: float | None = None,
     region: Box | str | PathLike[str] | None = None,
+    modality: str | None = None,
+    non_finite: Literal["error", "replace"] = "error",
     keep_scan: bool = False,
 ) -> Compose:
     """Transforms from {"image": path, "label": path} to tensors on the network's grid.
@@ -55,10 +57,19 @@ def preprocessing(
             hold; None or empty when the values are channels already.
         label_count: how many channels the network has; checked where there is no label_map.
         body_threshold, region: where windows are to run, left in data["region"]; see Regiond.
+        modality: "CT" notes intensities that can hardly be HU; see LoadCased.
+        non_finite: NaN and infinite voxels are an "error", or "replace" puts the lowest finite
+            value there and notes it.
         keep_scan: leave the image as it was read, in its own grid, in data["scan"]; see LoadCased.
 
     Raises:
-        ConfigError: orientation, spacing, keys or intensity is impossible.
+        ConfigError: orientation, spacing, keys, intensity or non_finite is impossible.
+
+    Example:
+        >>> window = {"mode": "window", "low": -160, "high": 240}
+        >>> prepare = preprocessing(spacing=(1.5, 1.5, 2), intensity=window)
+        >>> prepare({"image": "ct.nii.gz"})["image"].shape  # doctest: +SKIP
+        torch.Size([1, 240, 240, 150])
     """
     keys = (keys,) if isinstance(keys, str) else tuple(keys)
     if "image" not in keys or set(keys) - {"image", "label"}:
@@ -70,6 +81,8 @@ def preprocessing(
         LoadCased(
             keys,
             channels=channels,
+            modality=modality,
+            non_finite=non_finite,
             keep_integers=True,
             keep_scan=keep_scan,
             lowest_label=min(label_map or (0,)),

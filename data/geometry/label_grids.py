@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError
-from .boxes import Box, bounding_box
 from .affines import Affine
+from .boxes import Box, bounding_box
 from .grids import Grid, voxel_map
 
 Labels = NDArray[np.generic]

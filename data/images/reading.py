@@ -44,6 +44,7 @@ __all__ = [
     "Image",
     "case_id",
     "find_images",
+    "read_axes",
     "read_grid",
     "read_image",
     "read_labels",
@@ -152,6 +153,17 @@ def read_labels(path: str | Path, *, lowest: int = 0) -> Image:
             dtype = np.promote_types(np.min_scalar_type(least), np.min_scalar_type(-highest - 1))
         array = np.array(stored, dtype=dtype, order="K")
         return Image(array, Grid(_shape3(array), raw.affine), path, raw.header, raw.notes)
+
+
+def read_axes(path: str | Path) -> tuple[int, ...]:
+    """The lengths of a file's axes, from its header alone: (X, Y, Z), or with axes of channels.
+
+    Raises:
+        ImageError: missing, not readable, or not an image.
+    """
+    path = Path(path)
+    with _named(path):
+        return tuple(int(size) for size in _read_header(path)[0])
 
 
 def read_grid(path: str | Path) -> Grid:

@@ -33,6 +33,7 @@ def folder_inputs(
     recursive: bool = True,
     flat: bool = False,
     modality: str | None = "CT",
+    channels: int = 1,
 ) -> Inputs:
     """The cases of whatever a user gives as input (see data.inputs.find_cases), and what was passed over.
 
@@ -50,7 +51,14 @@ def folder_inputs(
         folder for folder in _output_folders(path) if folder.resolve() != Path(output_dir).resolve()
     ]
     exclude = [output_dir, *earlier]
-    found = find_cases(path, recursive=recursive, flat=flat, modality=modality, exclude=exclude)
+    found = find_cases(
+        path,
+        recursive=recursive,
+        flat=flat,
+        modality=modality,
+        channels=channels,
+        exclude=exclude,
+    )
     told = [PassedOver(str(folder), "masks of an earlier run, no scans") for folder in earlier]
     return Inputs(found.cases, [*found.passed_over, *told])
 

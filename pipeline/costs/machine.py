@@ -13,7 +13,10 @@ _PACKAGES = ("gridgate", "torch", "monai", "numpy", "scipy", "nibabel", "SimpleI
 
 
 def machine_facts() -> list[tuple[str, str]]:
-    """Name and value of what matters for speed and for repeating a run; no names of persons or hosts."""
+    """Names and values of what matters for speed and for repeating a run.
+
+    No names of persons or hosts.
+    """
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )

@@ -1,4 +1,4 @@
-"""Bundles from plans: `python -m gridgate.pipeline.plans.writing` writes every committed one again."""
+"""Bundles from plans: `python -m gridgate.pipeline.plans.writing` writes the committed ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training losses by name: presets of MONAI's losses of logits and a label map, computed in float32."""
+"""The training losses by name: MONAI's losses with the papers' settings. A new loss goes here."""
 
 import difflib
 import inspect
@@ -7,67 +7,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from monai.losses import DeepSupervisionLoss, DiceCELoss, DiceLoss
-from torch import Tensor, nn
+from monai.losses import DiceCELoss, DiceLoss
+from torch import nn
 
-from ...data.errors import ConfigError
-from .structure_loss import StructureLoss
-
-_WEIGHT_MODES = ("same", "exp", "two")
-
-
-class SegmentationLoss(nn.Module):
-    """A MONAI loss of logits and labels, made safe for mixed precision.
-
-    forward(logits (B, C, ...), labels (B, 1, ...) of whole numbers 0..C-1, any dtype) -> scalar
-    tensor. With sigmoid, C is 1 and the labels are 0 or 1. Half precision logits are cast to
-    float32 and autocast is off inside: sums over millions of voxels overflow float16. Meta of
-    MetaTensors is dropped, class weights move to the logits' device.
-
-    Raises (forward):
-        ConfigError: one channel of logits without sigmoid, several with it, labels of another
-            shape, or class weights that are not as many as the channels.
-    """
-
-    def __init__(self, loss: nn.Module, *, sigmoid: bool, weight_count: int | None = None) -> None:
-        super().__init__()
-        self.loss = loss
-        self.sigmoid = sigmoid
-        self.weight_count = weight_count
-
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss, averaged over the batch; see the class."""
-        self._check(logits, labels)
-        logits, labels = _plain(logits), _plain(labels)
-        if self.weight_count is not None:
-            self.loss.to(logits.device)
-        with torch.autocast(device_type=logits.device.type, enabled=False):
-            if logits.dtype in (torch.float16, torch.bfloat16):
-                logits = logits.float()
-            if self.sigmoid:
-                labels = labels.to(logits.dtype)
-            return self.loss(logits, labels)
-
-    def _check(self, logits: Tensor, labels: Tensor) -> None:
-        """MONAI only warns here, and then trains something else than what was asked for."""
-        channels = logits.shape[1]
-        if (channels == 1) != self.sigmoid:
-            raise ConfigError(
-                f"the network has {channels} output channel(s), but the loss has "
-                f"sigmoid={self.sigmoid}: use "
-                "sigmoid=True for exactly one output channel, and sigmoid=False for background and "
-                "labels"
-            )
-        if self.weight_count not in (None, channels):
-            raise ConfigError(
-                f"{self.weight_count} class_weights for {channels} output channels, background "
-                "included"
-            )
-        if labels.shape != (logits.shape[0], 1, *logits.shape[2:]):
-            raise ConfigError(
-                f"logits of shape {tuple(logits.shape)} need labels of shape "
-                f"{(logits.shape[0], 1, *logits.shape[2:])}, not {tuple(labels.shape)}"
-            )
+from ....data.errors import ConfigError
+from .deep_supervision import deep_supervision
+from .logits_loss import SegmentationLoss
+from .structure import StructureLoss
 
 
 class SorensenDiceLoss(SegmentationLoss):
@@ -81,7 +27,7 @@ class SorensenDiceLoss(SegmentationLoss):
     Args:
         class_weights: factor on each class's term, background first; the mean is still over the
             number of classes.
-        batch: sums over all cases of the batch at once, instead of a Dice a case.
+        batch: sums over all cases of the batch at once, instead of one Dice per case.
         smooth: keeps a class that is in neither p nor y from being 0/0.
         sigmoid: for networks of one output channel.
     """
@@ -121,11 +67,10 @@ def dice_ce(
     smooth: float = 1e-5,
     sigmoid: bool = False,
 ) -> SegmentationLoss:
-    """Soft Dice (squared terms, all classes) plus cross-entropy: MONAI's DiceCELoss as UNETR's paper has it.
+    """Soft Dice (squared terms, all classes) plus cross-entropy, as UNETR's paper has it.
 
-    With sigmoid, for one output channel, the second term is binary cross-entropy. A version of our
-    own with an analytic gradient gave the same values in 23 ms instead of 32 ms, forward and
-    backward of (2, 6, 64, 64, 64) on one core: not worth its code. Paper: Hatamizadeh et al. 2021
+    MONAI's DiceCELoss. With sigmoid, for one output channel, the second term is binary
+    cross-entropy. Paper: Hatamizadeh et al. 2021
     (arXiv 2103.10504), equation 3.
 
     Args:
@@ -133,7 +78,7 @@ def dice_ce(
         include_background: whether Dice counts the background (cross-entropy always does).
         batch: Dice's sums over all cases of the batch at once.
         dice_weight, ce_weight: factors of the two terms, 0 or more.
-        class_weights: a factor a class, background first, for both terms. Cross-entropy then is a
+        class_weights: one factor per class, background first, for both terms. Cross-entropy then is a
             weighted mean over voxels.
         label_smoothing: 0..1, of the cross-entropy's target only; not with sigmoid.
         smooth: added to numerator and denominator of Dice.
@@ -173,7 +118,7 @@ def dice_ce_nnunet(
     label_smoothing: float = 0.0,
     sigmoid: bool = False,
 ) -> SegmentationLoss:
-    """Plain soft Dice of the foreground over the whole batch, plus cross-entropy, as nnU-Net trains.
+    """Soft Dice of the foreground over the whole batch, plus cross-entropy, as nnU-Net trains.
 
     nnU-Net's own number is smaller by 1, as it adds minus Dice. Paper: Isensee et al. 2021,
     nnU-Net. Arguments are those of dice_ce.
@@ -196,10 +141,10 @@ def structure(
     slices: bool = False,
     sigmoid: bool = False,
 ) -> SegmentationLoss:
-    """Boundary-weighted cross-entropy plus boundary-weighted IoU of the foreground, as TransFuse trains.
+    """Boundary-weighted cross-entropy plus IoU of the foreground, as TransFuse trains.
 
     Paper: Zhang et al. 2021 (arXiv 2102.08005). Arguments are those of
-    structure_loss.StructureLoss, which says what is ours in 3D and with several classes.
+    structure.StructureLoss, which says what is ours in 3D and with several classes.
     """
     weight_count = _check_weights(class_weights, sigmoid)
     loss = StructureLoss(
@@ -208,63 +153,13 @@ def structure(
     return SegmentationLoss(loss, sigmoid=sigmoid, weight_count=weight_count)
 
 
-class DeepSupervision(DeepSupervisionLoss):
-    """MONAI's DeepSupervisionLoss that wants as many outputs as weights; see deep_supervision."""
-
-    def forward(self, input: Tensor | Sequence[Tensor] | None, target: Tensor) -> Tensor:
-        """Weighted sum of the loss over the outputs, finest first; of a plain tensor the loss itself."""
-        if input is None or isinstance(input, Tensor):
-            return self.loss(input, target)
-        # MONAI takes weight 1 for all when there are too few, and forgets those that are too many.
-        if self.weights is not None and len(self.weights) != len(input):
-            raise ConfigError(
-                f"{len(self.weights)} deep supervision weights for {len(input)} outputs of the "
-                "network"
-            )
-        target = _plain(target)
-        if any(output.shape[2:] != target.shape[2:] for output in input):
-            target = (
-                target.float()
-            )  # torch resizes few integer types; whole numbers to 2^24 stay exact
-        return super().forward(list(input), target)
-
-
-def deep_supervision(loss: nn.Module, weights: Sequence[float] | str = "same") -> DeepSupervision:
-    """A loss for networks that return a list of outputs, finest first, in training, else a plain tensor.
-
-    Labels are brought to an output's size by nearest neighbour. The sum is not normalised.
-
-    Args:
-        loss: a loss of (logits, labels).
-        weights: one number an output (0 or more), or MONAI's "same" (1 each), "exp" (1, 1/2, 1/4,
-            ... down to 1/16) or "two" (1, then 1/2 each).
-
-    Raises:
-        ConfigError: an unknown mode, no or negative weights; in forward, when their number is not
-            the outputs'.
-    """
-    if isinstance(weights, str):
-        if weights not in _WEIGHT_MODES:
-            raise ConfigError(
-                f"deep supervision weights {weights!r} are not one of {', '.join(_WEIGHT_MODES)}, "
-                "or numbers"
-            )
-        return DeepSupervision(loss, weight_mode=weights)  # type: ignore[arg-type]  # any module will do
-    if not len(weights) or min(weights) < 0:
-        raise ConfigError(
-            f"deep supervision weights must be one number an output, 0 or more, not {weights!r}"
-        )
-    return DeepSupervision(loss, weights=list(weights))  # type: ignore[arg-type]
-
-
 LOSSES: dict[str, Callable[..., SegmentationLoss]] = {
     "sorensen_dice": SorensenDiceLoss,
     "dice_ce": dice_ce,
     "dice_ce_nnunet": dice_ce_nnunet,
     "structure": structure,
-    "structure_2d": partial(
-        structure, slices=True
-    ),  # of 2D networks that take volumes slice by slice
+    # of 2D networks that take volumes slice by slice
+    "structure_2d": partial(structure, slices=True),
 }
 """Name -> what makes the loss."""
 
@@ -308,13 +203,8 @@ def _nearest(word: str, known: Sequence[str] | dict[str, Any]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def _plain(tensor: Tensor) -> Tensor:
-    """The tensor without MetaTensor's bookkeeping, which every operation would carry along."""
-    return tensor.as_subclass(Tensor) if type(tensor) is not Tensor else tensor
-
-
 def _check_weights(class_weights: Sequence[float] | None, sigmoid: bool) -> int | None:
-    """How many class weights there are; they only make sense, to MONAI too, with several classes."""
+    """How many class weights there are; they need several classes, for MONAI as well."""
     if class_weights is None:
         return None
     if sigmoid:
@@ -323,6 +213,6 @@ def _check_weights(class_weights: Sequence[float] | None, sigmoid: bool) -> int 
         )
     if not len(class_weights) or min(class_weights) < 0:
         raise ConfigError(
-            f"class_weights must be one number a class, 0 or more, not {class_weights!r}"
+            f"class_weights must be one number per class, 0 or more, not {class_weights!r}"
         )
     return len(class_weights)

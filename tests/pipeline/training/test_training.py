@@ -20,7 +20,7 @@ from gridgate.pipeline.training import saving as checkpoints
 from gridgate.pipeline.training.losses import build_loss
 from gridgate.pipeline.training.trainer import SegmentationTrainer, TrainingError
 
-from .small_bundle import CONFIGS, TRAINING, evaluate, train
+from ..small_bundle import CONFIGS, TRAINING, evaluate, train
 
 LABELS = ["liver", "spleen", "right_kidney", "left_kidney", "pancreas", "aorta"]
 

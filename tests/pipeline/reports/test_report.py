@@ -1,9 +1,8 @@
-"""The page: complete in one file, true to the tables, and safe with whatever names and reasons hold."""
+"""The page: complete in one file, true to the tables, safe with whatever names hold."""
 
 import base64
 import io
 import json
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,10 +15,19 @@ from matplotlib.image import imread
 from gridgate import networks
 from gridgate.data.errors import DatasetError
 from gridgate.data.phantom.dataset import write_phantom_dataset, write_phantom_scans
-from gridgate.data.phantom.phantom import make_phantom
 from gridgate.pipeline.models.attention import attention_of
-from gridgate.pipeline.reports.page import cell, duration, number, table
-from gridgate.pipeline.reports.report import Run, _spread, write_report
+from gridgate.pipeline.reports.page import (
+    Cell,
+    Column,
+    Page,
+    Section,
+    Table,
+    duration,
+    number,
+    render,
+)
+from gridgate.pipeline.reports.report import Run, write_report
+from gridgate.pipeline.reports.sections import spread
 
 from .fake_runs import (
     NAMES,
@@ -30,10 +38,8 @@ from .fake_runs import (
     small_phantoms,
 )
 
-BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "phantom_attention_unet"
 
-
-class Page(HTMLParser):
+class Html(HTMLParser):
     """What a page links to, its tags and its text; fails on tags that are not closed in order."""
 
     VOID = ("meta", "link", "img", "source")
@@ -87,7 +93,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_page_needs_nothing_but_itself(report: Path) -> None:
-    found = Page(report.read_text())
+    found = Html(report.read_text())
     assert found.links and all(link.startswith("data:image/") for link in found.links)
     assert (
         "script" not in found.tags
@@ -99,7 +105,7 @@ def test_page_needs_nothing_but_itself(report: Path) -> None:
 def test_pictures_are_in_the_page_and_beside_it(report: Path) -> None:
     embedded = [
         base64.b64decode(link.partition("base64,")[2])
-        for link in Page(report.read_text()).links
+        for link in Html(report.read_text()).links
         if "png" in link
     ]
     files = {path.name: path.read_bytes() for path in (report.parent / "pictures").iterdir()}
@@ -117,7 +123,7 @@ def test_pictures_are_in_the_page_and_beside_it(report: Path) -> None:
 
 def test_numbers_are_those_of_summary_json(report: Path) -> None:
     summary = json.loads((report.parent / "evaluation" / "summary.json").read_text())
-    text = " ".join(Page(report.read_text()).text)
+    text = " ".join(Html(report.read_text()).text)
     for entry in summary["labels"].values():
         assert f"{entry['dice']['mean']:.3f}" in text
     assert f"{summary['mean']['dice']:.3f}" in text and "0.750" in text and "1234" in text
@@ -125,7 +131,7 @@ def test_numbers_are_those_of_summary_json(report: Path) -> None:
 
 
 def test_failed_case_is_shown_with_its_reason_and_nothing_is_taken_for_html(report: Path) -> None:
-    found = Page(report.read_text())
+    found = Html(report.read_text())
     assert REASON in found.text and "A & B <report>" in found.text
     assert "b" not in found.tags
 
@@ -135,17 +141,17 @@ def test_report_of_nothing_but_a_training_is_a_page(tmp_path: Path) -> None:
     path = write_report(
         tmp_path / "r.html", Run(title="t", labels=NAMES, training_dir=tmp_path / "training")
     )
-    assert "Training" in Page(path.read_text()).text
+    assert "Training" in Html(path.read_text()).text
     with pytest.raises(DatasetError, match=r"summary\.json"):
         write_report(tmp_path / "r.html", Run(title="t", labels=NAMES, evaluation_dir=tmp_path))
 
 
 def test_shown_cases_reach_from_worst_to_best() -> None:
     means = {f"c{n}": n / 10 for n in range(8)}
-    shown = _spread(means, 3)
+    shown = spread(means, 3)
     assert [case for case, _ in shown] == ["c0", "c4", "c7"]
     assert [word for _, word in shown] == ["the worst", "number 4", "the best"]
-    assert _spread({"c": 0.5}, 3) == [("c", "the only one")] and _spread({}, 3) == []
+    assert spread({"c": 0.5}, 3) == [("c", "the only one")] and spread({}, 3) == []
 
 
 def test_small_pieces() -> None:
@@ -156,30 +162,9 @@ def test_small_pieces() -> None:
         "2 h 10 min",
     ]
     assert number(None, 2) == number(float("nan"), 2) == "-" and number(0.5, 2) == "0.50"
-    assert "--share: 100.0%" in cell("1.2", share=1.2)
-    Page(table([("a", False)], [("<x>", [cell('"', number=True)])], caption="&"))
-
-
-@pytest.fixture
-def trained(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """A copy of the phantom bundle, weights for it, and a scan of one window."""
-    torch.manual_seed(0)
-    bundle = shutil.copytree(BUNDLE, tmp_path / "bundle")
-    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
-    plan, window = (
-        metadata["plan"]["network"],
-        metadata["network_data_format"]["inputs"]["image"]["spatial_shape"],
-    )
-    torch.save(
-        networks.build(**plan, in_channels=1, out_channels=7).state_dict(), tmp_path / "model.pt"
-    )
-    phantom = make_phantom(
-        1, shape=tuple(window), spacing=(4.0, 4.0, 4.0), orientation="RAS", oblique_degrees=0
-    )
-    nib.save(
-        nib.Nifti1Image(phantom.image.astype(np.int16), phantom.grid.affine), tmp_path / "ct.nii.gz"
-    )
-    return bundle, tmp_path / "model.pt", tmp_path / "ct.nii.gz"
+    table = Table([Column("a")], [("<x>", [Cell('"', share=1.2)])], caption="&")
+    html = render(Page("t", sections=[Section("s", [table])])).decode()
+    assert "--share: 100.0%" in html and {"<x>", '"', "&"} <= set(Html(html).text)
 
 
 def test_attention_is_the_networks_own(trained: tuple[Path, Path, Path]) -> None:

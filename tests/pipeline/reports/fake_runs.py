@@ -1,4 +1,4 @@
-"""Output folders as the three workflows leave them; the prediction is the truth with a part cut off."""
+"""Output folders as the three workflows leave them; predictions are truths with a part cut off."""
 
 import csv
 import functools

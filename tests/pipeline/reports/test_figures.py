@@ -1,4 +1,4 @@
-"""Pictures: each side of the patient where a radiologist looks for it, true proportions, true colours."""
+"""Pictures: sides of the patient where a radiologist looks for them, proportions, colours."""
 
 import io
 from pathlib import Path
@@ -11,20 +11,15 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from gridgate.data.phantom.phantom import PHANTOM_LABELS, make_phantom
-from gridgate.pipeline.reports.figures import (
-    case_figure,
-    dice_figure,
-    label_colour,
-    loss_figure,
-    png,
-)
+from gridgate.pipeline.reports.curves import dice_figure, loss_figure
+from gridgate.pipeline.reports.figures import case_figure, label_colour, png
 from gridgate.pipeline.reports.slices import PLANES, View, telling_slice
 
 
 def landmark_volume(
     axcodes: str, where: tuple[float, float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """20 x 30 x 40 voxels in RAS, one of them 1, at shares of the way right, front, head; as axcodes."""
+    """20 x 30 x 40 voxels as axcodes; one of them is 1, at shares of the way in R, A, S."""
     array = np.zeros((20, 30, 40), dtype=np.uint8)
     i, j, k = (int(share * (size - 1)) for share, size in zip(where, array.shape, strict=True))
     array[i, j, k] = 1

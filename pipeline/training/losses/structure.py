@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...data.errors import ConfigError
-from ...networks.slices import to_slices
+from ....data.errors import ConfigError
+from ....networks.slices import to_slices
 
 
 class StructureLoss(nn.Module):
-    """Boundary-weighted binary cross-entropy plus boundary-weighted IoU, a foreground class at a time.
+    """Boundary-weighted cross-entropy plus boundary-weighted IoU, one foreground class at a time.
 
     forward(logits (B, C, ...), labels (B, 1, ...) of whole numbers) -> scalar tensor, 0 or more. Of
     a mask m (0 or 1), a voxel weighs ``w = 1 + boundary * |mean of m around it - m|``; with p the
@@ -82,9 +82,10 @@ class StructureLoss(nn.Module):
 
 
 def local_mean(mask: Tensor, kernel: int) -> Tensor:
-    """Mean of a mask (B, 1, ...) of 0 and 1 over a cube of ``kernel`` voxels an axis around each, 0 outside.
+    """Mean of a mask of 0 and 1 over a cube of ``kernel`` voxels per axis around each voxel.
 
-    Shape and dtype of the mask. ``kernel`` is odd; it may be larger than the window.
+    Outside the mask counts as 0. Shape (B, 1, ...) and dtype of the mask. ``kernel`` is odd; it may
+    be larger than the window.
     """
     # Running sums, in whole numbers: exact, the same on every device, and as fast for any kernel.
     count = mask.to(torch.int32)

@@ -7,63 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data import CacheDataset
 from monai.transforms import Compose
-from torch.utils.data import Dataset, DistributedSampler, Sampler
+from torch.utils.data import DistributedSampler, Sampler
 
-from ...data.errors import DatasetError
-
-
-class CachedCases(Dataset[dict[str, Any]]):
-    """Preprocessed cases that stay in memory, read when the run starts and not when the config is parsed.
-
-    Args:
-        data: items with "image" and "label" paths; may be empty until the run starts.
-        transform: deterministic preprocessing, run once a case.
-        cache_rate: share of the cases kept in memory (MONAI's CacheDataset); the rest is read again
-            each time.
-        num_workers: threads that preprocess the cases at the start.
-    """
-
-    def __init__(
-        self,
-        data: Sequence[dict[str, Any]],
-        *,
-        transform: Callable[[Any], Any],
-        cache_rate: float = 1.0,
-        num_workers: int = 2,
-    ) -> None:
-        self.data = list(data)
-        self.transform = transform
-        self.cache_rate = cache_rate
-        self.num_workers = num_workers
-        self._cases: CacheDataset | None = None
-
-    def load(self) -> CacheDataset:
-        """Read and preprocess the cases now, with a progress bar, so that worker processes share them.
-
-        Raises:
-            DatasetError: there is no case.
-        """
-        if not self.data:
-            raise DatasetError("this part of the dataset has no case: see --dataset_dir and --fold")
-        if self._cases is None:
-            self._cases = CacheDataset(
-                self.data,
-                # MONAI takes a Compose inside a Compose for random, and caches nothing from there
-                # on
-                Compose([self.transform]).flatten(),
-                cache_rate=self.cache_rate,
-                num_workers=self.num_workers,
-                copy_cache=False,
-            )
-        return self._cases
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return dict(self.load()[index])
+from .cases import CachedCases
+from .loading import readable_in_parent
 
 
 class WindowDataset(CachedCases):
@@ -99,7 +47,8 @@ class WindowDataset(CachedCases):
         case = super().__getitem__(int(order[place]))
         draw = int(np.random.SeedSequence([self.seed, key]).generate_state(1)[0])
         self.augmentation.set_random_state(seed=draw)
-        window = self.augmentation(case)
+        with readable_in_parent():
+            window = self.augmentation(case)
         return {
             name: torch.as_tensor(np.ascontiguousarray(window[name])) for name in ("image", "label")
         }
