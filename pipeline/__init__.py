@@ -36,6 +36,9 @@ _NAMES = {
     ),
     "training.label_dice": ("LabelDice",),
     "training.losses": ("build_loss",),
+    "training.run_folder": ("open_run_folder", "run_in_folder"),
+    "training.seeding": ("seed_draws",),
+    "training.validator": ("SegmentationValidator",),
     "workflow": ("begin", "run_settings"),
     "models.devices": (
         "choose_device",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import Any, Literal
 from ...data.datasets.dataset import Case, load_dataset
 from ...data.datasets.folds import load_or_make_splits, select_fold
 from ...data.errors import ConfigError, DatasetError
-from ...data.files import write_atomically
 from ...data.inputs.find import Inputs, find_cases
 from ...data.inputs.lists import LIST_SUFFIXES
 from ...data.inputs.walk import PassedOver
-from ..models.checkpoints import LAST, training_folder
+from ..models.checkpoints import training_folder
+from ..training.run_folder import check_unseen
 from .results import is_output_folder
 
-SETTINGS, SPLITS = "settings.json", "splits.json"  # what a training leaves beside its weights
 Part = Literal["train", "validation", "all", "test"]
 
 
@@ -132,24 +130,16 @@ def check_dataset(
     fold: int = 0,
     folds: int = 5,
     split_seed: int = 0,
-    output_dir: str | Path | None = None,
-    resume: bool = False,
-    settings: Mapping[str, Any] | None = None,
     checkpoint: str | Path | Sequence[str | Path] | None = None,
 ) -> None:
-    """Before a training or evaluation: the dataset is there and fits the bundle; nothing would be overwritten.
-
-    With an output_dir the splits are written to output_dir/splits.json, and fold and `settings` to
-    settings.json.
+    """Before a training or evaluation: the dataset is there and fits the bundle.
 
     Args:
-        settings: of a training; a run is resumed only with the same ones.
         checkpoint: of an evaluation; its validation cases must not be those that it was trained on.
 
     Raises:
         DatasetError: no such folder, no such fold, or images of other channels than the bundle's.
-        ConfigError: the output folder holds an earlier training and `resume` is off, or it had
-            other settings; or validation cases that the checkpoint was trained on.
+        ConfigError: validation cases that the checkpoint was trained on.
     """
     if not Path(dataset_dir).is_dir():
         raise DatasetError(
@@ -168,46 +158,7 @@ def check_dataset(
         raise DatasetError(f"{dataset.root}: no {part} case in it")
     if checkpoint is not None and part == "validation":
         for path in [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint:
-            _check_unseen(training_folder(path), [item["id"] for item in cases])
-    if output_dir is None:
-        return
-    run = {"fold": fold, "folds": folds, "split_seed": split_seed, **(settings or {})}
-    if (Path(output_dir) / LAST).exists() and not resume:
-        raise ConfigError(
-            f"{output_dir} holds a training already; add --resume True to go on with it, or give "
-            "another --output_dir"
-        )
-    before = _read_json(Path(output_dir) / SETTINGS) if resume else {}
-    changed = [f"{name} {before[name]}" for name in run if before.get(name, run[name]) != run[name]]
-    if changed:
-        raise ConfigError(
-            f"{output_dir}: the training there has other settings; resume it with "
-            f"{', '.join(changed)}"
-        )
-    if int(os.environ.get("RANK", 0)) == 0:
-        content = json.dumps(run, indent=1).encode()
-        write_atomically(Path(output_dir) / SETTINGS, lambda file: file.write(content))
-        load_or_make_splits(dataset, folds=folds, seed=split_seed, path=Path(output_dir) / SPLITS)
-
-
-def _check_unseen(training: Path, cases: Sequence[str]) -> None:
-    """Refuse cases that the training in a folder trained on, as far as it left its splits there."""
-    run, splits = _read_json(training / SETTINGS), _read_json(training / SPLITS)
-    if not run or not splits:
-        return
-    seen = sorted(set(cases) & set(splits[run["fold"]]["train"]))
-    if seen:
-        raise ConfigError(
-            f"{training}: {len(seen)} of these {len(cases)} validation cases were trained on, such "
-            f"as {seen[0]}; "
-            f"evaluate with --fold {run['fold']} --folds {run['folds']} --split_seed "
-            f"{run['split_seed']}, "
-            "or say what you measure by --part train or --part all"
-        )
-
-
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text()) if path.is_file() else {}
+            check_unseen(training_folder(path), [item["id"] for item in cases])
 
 
 def check_folder(input_dir: str | Path, output_dir: str | Path) -> None:

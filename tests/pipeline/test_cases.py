@@ -235,39 +235,7 @@ def test_label_map_of_no_dataset_is_empty(tmp_path: Path) -> None:
     assert label_map(tmp_path / "absent", labels=list(ORGANS)) == {}
 
 
-# before a training
-
-
-def test_check_dataset_writes_the_splits_and_protects_a_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root, output = dataset(tmp_path / "D"), tmp_path / "out"
-    monkeypatch.setenv("RANK", "1")
-    check_dataset(root, output_dir=output)
-    assert not output.exists(), "the first process writes, the others do not"
-    monkeypatch.delenv("RANK")
-    check_dataset(root, output_dir=output)
-    assert sorted(path.name for path in output.iterdir()) == ["settings.json", "splits.json"]
-    check_dataset(
-        root, output_dir=output
-    )  # a training that was stopped before its first epoch's end
-    (output / "last.pt").write_bytes(b"weights")
-    with pytest.raises(ConfigError, match="holds a training already; add --resume True"):
-        check_dataset(root, output_dir=output)
-    check_dataset(root, output_dir=output, resume=True)
-    with pytest.raises(ConfigError, match="split_seed 0"):
-        check_dataset(root, output_dir=output, resume=True, split_seed=1)
-    assert (output / "last.pt").read_bytes() == b"weights"
-    assert not (root / "splits.json").exists(), "the dataset's folder is the user's"
-
-
-def test_a_training_is_resumed_with_its_own_network_only(tmp_path: Path) -> None:
-    root, output = dataset(tmp_path / "D"), tmp_path / "out"
-    network = {"name": "uctransnet", "img_size": [32, 48, 32]}
-    check_dataset(root, output_dir=output, settings={"network": network})
-    check_dataset(root, output_dir=output, resume=True, settings={"network": dict(network)})
-    with pytest.raises(ConfigError, match=r"resume it with network \{'name': 'uctransnet'"):
-        check_dataset(root, output_dir=output, resume=True, settings={"network": {"name": "unet"}})
+# before a training or evaluation
 
 
 def test_check_dataset_says_what_to_do_where_there_is_none(tmp_path: Path) -> None:
