@@ -133,7 +133,8 @@ def test_labels_become_consecutive(tmp_path: Path) -> None:
     values = np.random.default_rng(0).choice([0, 3, 7, 9], (6, 7, 8)).astype(np.uint8)
     label = save(tmp_path / "l.nii.gz", values, affine)
     image = save(tmp_path / "a.nii.gz", values.astype(np.float32), affine)
-    item = preprocessing(keys=("image", "label"), intensity=WINDOW, label_map={0: 0, 7: 1, 3: 2})(
+    found = {0: 0, 7: 1, 3: 2, 9: 0}
+    item = preprocessing(keys=("image", "label"), intensity=WINDOW, label_map=found)(
         {"image": image, "label": label}
     )
     expected = np.where(values == 7, 1, np.where(values == 3, 2, 0))
