@@ -94,8 +94,10 @@ def run_demo(
     steps.workflow(
         "evaluating",
         "measuring it on phantoms that it never saw",
-        ["evaluate", bundle, root / "unseen", evaluation, "--part", "all"]
-        + ["--checkpoint", checkpoint],
+        [
+            *("evaluate", bundle, root / "unseen", evaluation),
+            *("--part", "all", "--checkpoint", checkpoint),
+        ],
     )
     _expect(steps.code == 0, f"the evaluation ended with code {steps.code}")
 

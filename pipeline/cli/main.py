@@ -33,21 +33,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 1 after an error that is the user's to mend; 130 after Ctrl-C; 141 when
-        whoever read the output has gone (`gridgate bundles | head -1`).
+        it was cut off because nobody reads its output any more (`gridgate bundles | head -1`).
     """
     set_up_process()
+    code = _NO_READER
     try:
-        try:
-            return _run(arguments)
-        finally:
-            if sys.exc_info()[0] is not BrokenPipeError:
-                sys.stdout.flush()
+        code = _run(arguments)
+        sys.stdout.flush()
     except BrokenPipeError:
         if not _reader_is_gone():
             raise
-        # nobody reads: what is still to be written would raise again when Python ends
+        # what is still to be written would raise again when Python ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _NO_READER
+    return code
 
 
 def parser() -> Parser:

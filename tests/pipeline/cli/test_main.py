@@ -1,6 +1,7 @@
 """The `gridgate` command: what it reads, prints, refuses, and returns."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -317,7 +318,8 @@ def test_a_reader_that_has_gone_ends_the_command_quietly(
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert done.stderr == ""
-    assert done.returncode == 141
+    # one that has said everything before anything was written is done; argparse takes no notice
+    assert done.returncode == (141 if words == ["bundles"] and flags else 0)
 
 
 def test_another_pipe_that_breaks_is_no_end_of_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,7 +337,7 @@ def test_each_command_is_a_file_and_says_what_it_does(capsys: pytest.CaptureFixt
     shown = capsys.readouterr().out
     files = {path.stem for path in Path(bundles.__file__).parent.glob("*.py")} - {"__init__"}
     assert {name.replace("-", "_") for name in COMMANDS} == files
-    assert all(f"\n    {name} " in shown for name in COMMANDS)
+    assert all(re.search(rf"\n    {name}\s+\w+", shown) for name in COMMANDS)
 
 
 def test_python_m_gridgate_is_the_command() -> None:
