@@ -26,7 +26,7 @@ _NAMES = {
         "distributed_world_size",
         "end_distributed",
     ),
-    "inference.ensemble": ("Ensemble",),
+    "models.ensemble": ("Ensemble",),
     "evaluation.evaluate": ("evaluate",),
     "batch.evaluator": (
         "CaseDataset",
@@ -53,11 +53,9 @@ _NAMES = {
     ),
     "plans.training_numbers": ("check_training",),
     "models.build": ("build_network", "head_weights", "to_device"),
-    "training.crops": (
-        "CachedCases",
-        "WindowDataset",
-        "WindowSampler",
-    ),
+    "training.windows.cases": ("CachedCases",),
+    "training.windows.crops": ("WindowDataset", "WindowSampler"),
+    "training.windows.loading": ("WindowLoader",),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError
-from ..geometry.grids import Affine
+from ..geometry.affines import Affine
 from .slices import SliceHeader
 
 _SAME_PLACE_MM = 0.01  # closer than this, two slices are at one position

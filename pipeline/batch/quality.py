@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.errors import ConfigError
-from ...data.geometry.grids import orientation
+from ...data.geometry.affines import orientation
 from .volumes import LabelVolume
 
 UNSURE_MARGIN = 0.3

@@ -12,7 +12,8 @@ import SimpleITK as sitk
 from gridgate.data.dicom.series import DicomSeries, find_series
 from gridgate.data.dicom.volume import read_series
 from gridgate.data.errors import ImageError
-from gridgate.data.geometry.grids import is_orthonormal, same_grid
+from gridgate.data.geometry.affines import is_orthonormal
+from gridgate.data.geometry.grids import same_grid
 from gridgate.data.images.reading import read_grid
 
 

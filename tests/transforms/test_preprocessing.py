@@ -9,7 +9,7 @@ import torch
 from volumes import SHAPE, all_axis_aligned, blob, centred_affine, rotation, save, voxel_centres_mm
 
 from gridgate.data.errors import ConfigError
-from gridgate.data.geometry.grids import is_orthonormal, orientation, spacing
+from gridgate.data.geometry.affines import is_orthonormal, orientation, spacing
 from gridgate.transforms import preprocessing
 
 CENTRE = (12.0, -40.0, 25.0)

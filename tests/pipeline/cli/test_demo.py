@@ -13,7 +13,12 @@ from gridgate.data.errors import ConfigError
 from gridgate.pipeline.cli import demo_steps as demo
 from gridgate.pipeline.cli.demo_steps import DemoError, run_demo
 
-from ..fake_runs import fake_evaluation, fake_predictions, fake_training, small_phantoms
+from ..reports.fake_runs import (
+    fake_evaluation,
+    fake_predictions,
+    fake_training,
+    small_phantoms,
+)
 
 Play = Callable[..., subprocess.CompletedProcess[str]]
 
