@@ -51,7 +51,7 @@ def small_demo(folder: Path) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     small_phantoms(monkeypatch)
-    monkeypatch.setattr("gridgate.pipeline.reports.report.attention_of", lambda *_: None)
+    monkeypatch.setattr("gridgate.pipeline.reports.sections.attention_of", lambda *_: None)
 
 
 def test_demo_runs_what_it_prints_and_can_run_again(
