@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import DatasetError
 from ..files import write_atomically
 from .entries import channel_names, labels_and_ignore, read_dataset_json
-from .listed import CaseFiles, mapped_cases, unlabelled_list, training_list
+from .listed import CaseFiles, mapped_cases, training_list, unlabelled_list
 from .pairing import pair_cases, scan_tests
 
 _LOG = logging.getLogger(__name__)

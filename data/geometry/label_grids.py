@@ -4,8 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError
+from .affines import Affine
 from .boxes import Box, bounding_box
-from .grids import Affine, Grid, voxel_map
+from .grids import Grid, voxel_map
 
 Labels = NDArray[np.generic]
 

@@ -5,7 +5,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from .grids import Grid, direction, same_grid, spacing, voxel_map
+from .affines import direction, spacing
+from .grids import Grid, same_grid, voxel_map
 
 # Of the shorter of the two volumes along each axis, this share must lie inside the other.
 _LEAST_OVERLAP = 0.5

@@ -53,11 +53,8 @@ class Case:
 
     @property
     def source(self) -> str:
-        """Its input as text: absolute paths, or a DICOM series' folder and UID."""
-        return ";".join(
-            os.path.abspath(image) if isinstance(image, str | Path) else str(image)
-            for image in self.images
-        )
+        """Its input as text, see `shown`."""
+        return shown(self.images)
 
     @property
     def files(self) -> list[Path]:
@@ -181,6 +178,18 @@ class CaseResult:
             row[f"{volume.name}_ml"] = round(volume.ml, 3)
             row[f"{volume.name}_hu"] = "" if volume.mean is None else round(volume.mean, 2)
         return row
+
+
+def shown(images: Source | Sequence[Source]) -> str:
+    """A case's input as text: absolute paths, or a DICOM series' folder and UID.
+
+    >>> shown(["/scans/a_0000.nii.gz", "/scans/a_0001.nii.gz"])
+    '/scans/a_0000.nii.gz;/scans/a_0001.nii.gz'
+    """
+    several = images if isinstance(images, list | tuple) else [images]
+    return ";".join(
+        os.path.abspath(image) if isinstance(image, str | Path) else str(image) for image in several
+    )
 
 
 def _decimals(value: float | None) -> str:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
 from ...data.errors import ConfigError
 from ...data.geometry.affines import orientation
-from ...data.geometry.boxes import bounding_box
+from ...transforms.connected import connected_components
 from .volumes import LabelVolume
 
 UNSURE_MARGIN = 0.3
@@ -135,15 +134,10 @@ def _piece_sizes(labels: NDArray[np.generic], wanted: Sequence[int]) -> dict[int
     """Voxels of each connected piece (26 neighbours) of the wanted labels, the largest first."""
     if not wanted:
         return {}
-    part = np.asfortranarray(
-        labels[bounding_box(labels)]
-    )  # one order, for cc3d's result and what is read beside it
-    pieces, count = cc3d.connected_components(part, connectivity=26, return_N=True)
-    pieces, values = pieces.ravel(order="F"), part.ravel(order="F")
-    sizes = np.bincount(pieces, minlength=count + 1)
-    label_of = np.zeros(count + 1, dtype=np.int64)
-    label_of[pieces] = values
-    return {value: sorted(sizes[label_of == value].tolist(), reverse=True) for value in wanted}
+    found = connected_components(labels)
+    return {
+        value: sorted(found.voxels[found.label == value].tolist(), reverse=True) for value in wanted
+    }
 
 
 def _cut(

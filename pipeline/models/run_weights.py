@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from ..inference.ensemble import Ensemble
 from ..plans.plan import Plan
 from .checkpoints import load_weights, weights_file
+from .ensemble import Ensemble
 
 Checkpoint = str | Path | Sequence[str | Path] | None
 

@@ -1,4 +1,4 @@
-"""The plan of a bundle: every number that the data and the network decide, in one checked object."""
+"""The plan of a bundle: every number that data and network decide, in one checked object."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _is_required(one: dataclasses.Field[Any]) -> bool:
 
 
 def _canonical(value: Any) -> Any:
-    """Plain values in which 1 and 1.0, lists and tuples, and the order of keys make no difference."""
+    """Plain values in which 1 and 1.0, lists and tuples, and keys' order make no difference."""
     if isinstance(value, Mapping):
         return {str(key): _canonical(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, list | tuple):

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from ...data.errors import ConfigError
 from ... import networks
+from ...data.errors import ConfigError
 from .bundle_folders import bundles_folder
 from .plan import Plan
 
@@ -47,7 +47,9 @@ _DATASET_KEYS = (
 
 
 def read_plan(path: str | Path) -> Plan:
-    """A plan file, complete: with its dataset's and network's settings under its own. The bundle takes the file's name.
+    """A plan file, with its dataset's and network's settings under its own.
+
+    The bundle takes the file's name.
 
     Raises:
         ConfigError: not a mapping, or it names a dataset or network that is not there.
@@ -186,7 +188,7 @@ def dataset_facts(name: str) -> dict[str, Any]:
 
 
 def network_facts(name: Any) -> dict[str, Any]:
-    """What a network says of itself, as networks.facts.NetworkFacts; what it leaves out is left out.
+    """What a network says of itself (networks.facts.NetworkFacts), but for what it leaves out.
 
     Raises:
         ConfigError: there is none of that name; the text lists those there are.

@@ -107,4 +107,4 @@ def test_the_page_names_the_bundle_and_leaves_no_place_unfilled(name: str) -> No
     page = (FOLDER / name / "docs" / "README.md").read_text()
     title = json.loads((FOLDER / name / "configs" / "metadata.json").read_text())["name"]
     assert page.startswith(f"# {title}\n")
-    assert f"gridgate infer {name} " in page
+    assert f"gridgate train {name} D O" in page

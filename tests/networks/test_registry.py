@@ -106,6 +106,7 @@ def test_a_new_network_is_a_file_and_one_line(
 
 
 ONE_CONVOLUTION = """
+from torch import nn
 from gridgate.networks.facts import NetworkFacts, described
 
 @described(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridgate.data.datasets.dataset import DatasetCase, Dataset
+from gridgate.data.datasets.dataset import Dataset, DatasetCase
 from gridgate.data.datasets.folds import load_or_make_splits, make_folds, select_fold
 from gridgate.data.errors import DatasetError
 

@@ -17,7 +17,7 @@ import torch
 from gridgate.data.errors import CheckpointError, ConfigError, user_error
 from gridgate.data.phantom.dataset import write_phantom_scans
 from gridgate.networks import build
-from gridgate.pipeline import CasesFailedError
+from gridgate.pipeline.batch.evaluator import CasesFailedError
 from gridgate.transforms.restore.slabs import ScoreSlabs
 
 from ..small_bundle import CONFIGS, NETWORK, infer
@@ -41,7 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three phantoms in different orientations, one of them oblique, among files that cannot be segmented."""
+    """Three phantoms, one of them oblique, among files that cannot be segmented."""
     folder = write_phantom_scans(tmp_path_factory.mktemp("scans"), cases=3, broken=True)
     (folder / "empty.nii.gz").touch()
     (folder / "text.nii.gz").write_text("not an image")

@@ -1,4 +1,4 @@
-"""The real command over a folder with bad files: killed, interrupted, on a full disk and on a read-only one."""
+"""The real command over bad files: killed, interrupted, on a full and on a read-only disk."""
 
 import csv
 import gzip

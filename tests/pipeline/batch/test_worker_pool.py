@@ -13,7 +13,7 @@ import pytest
 from gridgate.data.errors import GridgateError
 from gridgate.pipeline.batch.case import Case
 from gridgate.pipeline.batch.workers import pool
-from gridgate.pipeline.batch.workers.pool import WorkerPool, WorkerError
+from gridgate.pipeline.batch.workers.pool import WorkerError, WorkerPool
 
 STEPS = '''
 """Steps that do what their case says, and write down that they tried."""
@@ -201,7 +201,8 @@ def test_a_parent_that_is_killed_takes_its_workers_along(steps: Any, tmp_path: P
         "from gridgate.pipeline.batch.workers.pool import WorkerPool\n"
         "from gridgate.pipeline.batch.case import Case\n"
         "items = [Case.of({'id': str(n), 'image': 'x', 'compute': '0.2'}) for n in range(999)]\n"
-        "WorkerPool(Steps(sys.argv[1] + '/log'), devices=['cpu'], report=lambda *_: None).run(items)\n"
+        "steps = Steps(sys.argv[1] + '/log')\n"
+        "WorkerPool(steps, devices=['cpu'], report=lambda *_: None).run(items)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
     until = time.monotonic() + 60

@@ -14,7 +14,8 @@ from monai.metrics import compute_average_surface_distance, compute_hausdorff_di
 from scipy import ndimage
 
 from gridgate.data.errors import ConfigError, ImageError
-from gridgate.pipeline.evaluation.metrics import METRICS, LabelMetrics, case_metrics, summary
+from gridgate.pipeline.evaluation.metrics import METRICS, LabelMetrics, case_metrics
+from gridgate.pipeline.evaluation.statistics import summary
 
 SPACING = (2.0, 2.5, 4.0)  # 0.02 ml a voxel
 LABELS = {"background": 0, "liver": 1, "pancreas": 2}

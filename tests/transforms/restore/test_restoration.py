@@ -267,7 +267,7 @@ def test_boundary_margin_by_hand() -> None:
 
 
 def test_slabs_of_one_row_on_grids_that_almost_meet() -> None:
-    """Coordinates on voxels' centres, but for rounding, at the border of every slab: found by review as IndexError."""
+    """Coordinates on voxels' centres, but for rounding, at the border of every slab."""
     rng = np.random.default_rng(5)
     for _ in range(40):
         logits = _logits(rng, 3, (6, 7, 9))
