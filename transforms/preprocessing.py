@@ -1,4 +1,13 @@
-"""Deterministic preprocessing, the same in training, evaluation and inference."""
+"""Deterministic preprocessing, the same in training, evaluation and inference.
+
+The order: LoadCased (integers stay integers), ToNetworkGridd (image: orientation and spacing in one
+step, trilinear, border values beyond the edge), AlignLabeld (label, nearest neighbour, straight
+from its own grid: resampled once, and always of the image's shape), MapLabelsd, Regiond, intensity,
+CropForegroundd, EnsureTyped. `affine` of the result is true for flipped, permuted, oblique and
+sheared scans: the grid for a sheared one (gantry tilt) is orthonormal, as in MONAI's Spacing, and
+the resampling goes by both affines. Without a spacing nothing is resampled but a label that is on
+another grid, and a shear stays.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -34,14 +43,7 @@ def preprocessing(
 ) -> Compose:
     """Transforms from {"image": path, "label": path} to tensors on the network's grid.
 
-    The result: MetaTensors float32 (C, x, y, z). The order: LoadCased (integers stay integers),
-    ToNetworkGridd (image: orientation and spacing in one step, trilinear, border values beyond the
-    edge), AlignLabeld (label, nearest neighbour, straight from its own grid: resampled once, and
-    always of the image's shape), MapLabelsd, Regiond, intensity, CropForegroundd, EnsureTyped.
-    `affine` of the result is true for flipped, permuted, oblique and sheared scans: the grid for a
-    sheared one (gantry tilt) is orthonormal, as in MONAI's Spacing, and the resampling goes by both
-    affines. Without `spacing` nothing is resampled but a label that is on another grid, and a shear
-    stays.
+    The result is MetaTensors float32 (C, x, y, z) with true affines; see the module for the steps.
 
     Args:
         keys: ("image",) or ("image", "label").
@@ -54,55 +56,67 @@ def preprocessing(
         label_map: dataset's label value -> network's channel; None when they are the same.
         body_threshold, region: where windows are to run, left in data["region"]; see Regiond.
         modality: "CT" notes intensities that can hardly be HU; see LoadCased.
-        non_finite: NaN and infinite voxels are an "error", or "replace" puts the lowest finite
-            value there and notes it.
+        non_finite: NaN and infinite voxels are an "error", or "replace"; see LoadCased.
         keep_scan: leave the image as it was read, in its own grid, in data["scan"]; see LoadCased.
 
     Raises:
         ConfigError: orientation, spacing, keys, intensity or non_finite is impossible.
 
     Example:
-        >>> window = {"mode": "window", "low": -160, "high": 240}
-        >>> prepare = preprocessing(spacing=(1.5, 1.5, 2), intensity=window)
+        >>> prepare = preprocessing(spacing=(1.5, 1.5, 2), intensity={"mode": "zscore"})
         >>> prepare({"image": "ct.nii.gz"})["image"].shape  # doctest: +SKIP
         torch.Size([1, 240, 240, 150])
     """
+    keys = _checked_keys(keys)
+    load = LoadCased(
+        keys,
+        channels=channels,
+        modality=modality,
+        non_finite=non_finite,
+        keep_integers=True,
+        keep_scan=keep_scan,
+    )
+    steps: list[Callable] = [load, _to_grid(orientation, spacing), *_of_labels(keys, label_map)]
+    if body_threshold is not None or region is not None:
+        steps.append(Regiond(body_threshold=body_threshold, region=region))
+    steps += [*intensity_transforms(intensity, keys="image"), *_crop(keys, foreground)]
+    return Compose([*steps, EnsureTyped(keys, dtype=torch.float32, track_meta=True)])
+
+
+def _checked_keys(keys: str | Sequence[str]) -> tuple[str, ...]:
     keys = (keys,) if isinstance(keys, str) else tuple(keys)
     if "image" not in keys or set(keys) - {"image", "label"}:
         raise ConfigError(f'keys: ("image",) or ("image", "label") is wanted, got {tuple(keys)}')
+    return keys
+
+
+def _to_grid(orientation: str, spacing: Sequence[float] | None) -> Callable:
     _check_orientation(orientation)
     pixdim = None if spacing is None else _checked_spacing(spacing)
-    has_label = "label" in keys
-    transforms: list[Callable] = [
-        LoadCased(
-            keys,
-            channels=channels,
-            modality=modality,
-            non_finite=non_finite,
-            keep_integers=True,
-            keep_scan=keep_scan,
-        ),
-        ToNetworkGridd("image", orientation=orientation, spacing=pixdim),
-    ]
-    if has_label:
-        transforms.append(AlignLabeld("label", reference="image"))
-        if label_map is not None:
-            transforms.append(MapLabelsd("label", label_map=label_map))
-    if body_threshold is not None or region is not None:
-        transforms.append(Regiond(body_threshold=body_threshold, region=region))
-    transforms.extend(intensity_transforms(intensity, keys="image"))
-    if foreground is not None:
-        transforms.append(
-            CropForegroundd(
-                (*keys, "region"),
-                source_key="image",
-                select_fn=_Above(float(foreground)),
-                allow_smaller=True,
-                allow_missing_keys=True,
-            )
+    return ToNetworkGridd("image", orientation=orientation, spacing=pixdim)
+
+
+def _of_labels(keys: Sequence[str], label_map: Mapping[int, int] | None) -> list[Callable]:
+    if "label" not in keys:
+        return []
+    steps: list[Callable] = [AlignLabeld("label", reference="image")]
+    if label_map is not None:
+        steps.append(MapLabelsd("label", label_map=label_map))
+    return steps
+
+
+def _crop(keys: Sequence[str], foreground: float | None) -> list[Callable]:
+    if foreground is None:
+        return []
+    return [
+        CropForegroundd(
+            (*keys, "region"),
+            source_key="image",
+            select_fn=_Above(float(foreground)),
+            allow_smaller=True,
+            allow_missing_keys=True,
         )
-    transforms.append(EnsureTyped(keys, dtype=torch.float32, track_meta=True))
-    return Compose(transforms)
+    ]
 
 
 class _Above:

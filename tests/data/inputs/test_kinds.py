@@ -209,3 +209,32 @@ def test_lists_that_are_none(tmp_path: Path) -> None:
     found = find_cases(tmp_path / "long.txt")
     with pytest.raises(ImageError, match="cannot be read"):
         read_image(found.cases[0]["image"])
+
+
+def test_slices_that_a_header_names_are_no_images(tmp_path: Path) -> None:
+    head = "ObjectType = Image\nNDims = 3\nDimSize = 6 5 4\nElementType = MET_SHORT\n"
+    head += "ElementSpacing = 1 1 1\n"
+    for k in range(4):
+        content = VOXELS[:, :, k].astype("<i2").tobytes(order="F")
+        for name in ("pattern", "list"):
+            (tmp_path / f"{name}{k}.raw").write_bytes(content)
+    (tmp_path / "p.mhd").write_text(head + "ElementDataFile = pattern%d.raw 0 3 1\n")
+    names = "\n".join(f"list{k}.raw" for k in range(4))
+    (tmp_path / "l.mhd").write_text(head + f"ElementDataFile = LIST\n{names}\n")
+    found = find_cases(tmp_path)
+    assert ids(found) == ["l", "p"] and found.passed_over == []
+    for case in found.cases:
+        np.testing.assert_array_equal(read_image(case["image"]).array, VOXELS)
+    (tmp_path / "list2.raw").unlink()
+    with pytest.raises(ImageError, match=r"its voxels list2\.raw are not where it says"):
+        read_image(tmp_path / "l.mhd")
+
+
+def test_what_may_not_be_read_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Permission bits do not bind root, as which tests may run.
+    (tmp_path / "a.nii").write_bytes(b"1")
+    (tmp_path / "IM0001").write_bytes(b"1")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "IM0001")
+    found = find_cases(tmp_path)
+    assert ids(found) == ["a"]
+    assert rows(found, tmp_path) == {"IM0001": "no permission to read it; ask for read access"}
