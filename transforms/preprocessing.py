@@ -1,9 +1,10 @@
 """Deterministic preprocessing, the same in training, evaluation and inference.
 
-The order: LoadCased (integers stay integers), ToNetworkGridd (image: orientation and spacing in one
-step, trilinear, border values beyond the edge), AlignLabeld (label, nearest neighbour, straight
-from its own grid: resampled once, and always of the image's shape), MapLabelsd, Regiond, intensity,
-CropForegroundd, EnsureTyped. `affine` of the result is true for flipped, permuted, oblique and
+The order: LoadCased (integers stay integers), CheckPlacementd and MapLabelsd (label: it lies on its
+image, and each of its values is named), ToNetworkGridd (image: orientation and spacing in one step,
+trilinear, border values beyond the edge), AlignLabeld (label, nearest neighbour, straight from its
+own grid: resampled once, and always of the image's shape), Regiond, intensity, CropForegroundd,
+EnsureTyped. `affine` of the result is true for flipped, permuted, oblique and
 sheared scans: the grid for a sheared one (gantry tilt) is orthonormal, as in MONAI's Spacing, and
 the resampling goes by both affines. Without a spacing nothing is resampled but a label that is on
 another grid, and a shear stays.
@@ -18,7 +19,7 @@ from monai.transforms import Compose, CropForegroundd, EnsureTyped
 
 from ..data.errors import ConfigError
 from .intensity import intensity_transforms
-from .labels import AlignLabeld, MapLabelsd
+from .labels import AlignLabeld, CheckPlacementd, MapLabelsd
 from .load import LoadCased
 from .region import Box, Regiond
 from .resample import ToNetworkGridd
@@ -35,10 +36,12 @@ def preprocessing(
     foreground: float | None = None,
     channels: int = 1,
     label_map: Mapping[int, int] | None = None,
+    label_count: int | None = None,
     body_threshold: float | None = None,
     region: Box | str | PathLike[str] | None = None,
     modality: str | None = None,
     non_finite: Literal["error", "replace"] = "error",
+    uneven: Literal["refuse", "resample"] = "refuse",
     keep_scan: bool = False,
 ) -> Compose:
     """Transforms from {"image": path, "label": path} to tensors on the network's grid.
@@ -50,17 +53,18 @@ def preprocessing(
         orientation: three letters, the direction towards which each index increases.
         spacing: mm along each axis of that orientation; None keeps the scan's own.
         intensity: see intensity_transforms.
-        foreground: crop to the bounding box of image > foreground, in units after `intensity`; None
-            does not crop; an image with nothing above it is left whole.
+        foreground: crop to the box of image > foreground, in units after `intensity`, or None.
         channels: of the image.
-        label_map: dataset's label value -> network's channel; None when they are the same.
+        label_map: each label value -> network's channel; None when the values are channels.
+        label_count: how many channels the network has; checked where there is no label_map.
         body_threshold, region: where windows are to run, left in data["region"]; see Regiond.
         modality: "CT" notes intensities that can hardly be HU; see LoadCased.
         non_finite: NaN and infinite voxels are an "error", or "replace"; see LoadCased.
+        uneven: DICOM slices that are not evenly spaced: "refuse", or "resample" onto an even grid.
         keep_scan: leave the image as it was read, in its own grid, in data["scan"]; see LoadCased.
 
     Raises:
-        ConfigError: orientation, spacing, keys, intensity or non_finite is impossible.
+        ConfigError: orientation, spacing, keys, intensity, non_finite or uneven is impossible.
 
     Example:
         >>> prepare = preprocessing(spacing=(1.5, 1.5, 2), intensity={"mode": "zscore"})
@@ -68,19 +72,40 @@ def preprocessing(
         torch.Size([1, 240, 240, 150])
     """
     keys = _checked_keys(keys)
-    load = LoadCased(
-        keys,
-        channels=channels,
-        modality=modality,
-        non_finite=non_finite,
-        keep_integers=True,
-        keep_scan=keep_scan,
-    )
-    steps: list[Callable] = [load, _to_grid(orientation, spacing), *_of_labels(keys, label_map)]
-    if body_threshold is not None or region is not None:
-        steps.append(Regiond(body_threshold=body_threshold, region=region))
-    steps += [*intensity_transforms(intensity, keys="image"), *_crop(keys, foreground)]
-    return Compose([*steps, EnsureTyped(keys, dtype=torch.float32, track_meta=True)])
+    on_scan: list[Callable] = [
+        LoadCased(
+            keys,
+            channels=channels,
+            modality=modality,
+            non_finite=non_finite,
+            uneven=uneven,
+            keep_integers=True,
+            keep_scan=keep_scan,
+            lowest_label=min(label_map or (0,)),
+        )
+    ]
+    on_grid = [_to_grid(orientation, spacing)]
+    if "label" in keys:
+        on_scan += _checks_of_labels(label_map, label_count)
+        on_grid.append(AlignLabeld("label", reference="image"))
+    on_grid += [*_region(body_threshold, region), *intensity_transforms(intensity, keys="image")]
+    last = EnsureTyped(keys, dtype=torch.float32, track_meta=True)
+    return Compose([*on_scan, *on_grid, *_crop(keys, foreground), last])
+
+
+def _checks_of_labels(label_map: Mapping[int, int] | None, count: int | None) -> list[Callable]:
+    return [
+        CheckPlacementd("label", reference="image"),
+        MapLabelsd("label", label_map=label_map or {}, channels=count),
+    ]
+
+
+def _region(
+    body_threshold: float | None, region: Box | str | PathLike[str] | None
+) -> list[Callable]:
+    if body_threshold is None and region is None:
+        return []
+    return [Regiond(body_threshold=body_threshold, region=region)]
 
 
 def _checked_keys(keys: str | Sequence[str]) -> tuple[str, ...]:
@@ -94,15 +119,6 @@ def _to_grid(orientation: str, spacing: Sequence[float] | None) -> Callable:
     _check_orientation(orientation)
     pixdim = None if spacing is None else _checked_spacing(spacing)
     return ToNetworkGridd("image", orientation=orientation, spacing=pixdim)
-
-
-def _of_labels(keys: Sequence[str], label_map: Mapping[int, int] | None) -> list[Callable]:
-    if "label" not in keys:
-        return []
-    steps: list[Callable] = [AlignLabeld("label", reference="image")]
-    if label_map is not None:
-        steps.append(MapLabelsd("label", label_map=label_map))
-    return steps
 
 
 def _crop(keys: Sequence[str], foreground: float | None) -> list[Callable]:

@@ -1,4 +1,12 @@
-"""What a user can give as input, as cases with ids: a file, folder, list, DICOM, or a zip of it."""
+"""What a user can give as input, as cases with ids: a file, folder, list, DICOM, or a zip of it.
+
+A case's id is its file's name without suffix, with the folders in which it lies below the source
+("sub/dir/name"); a DICOM series has its folder's name, with its number and description where a
+folder or zip holds several. Ids are unique, upper and lower case being one, safe as file names, and
+do not depend on what the files hold but for the series' own headers: of files that would have one
+id (`a.nii.gz`, `a.nrrd`) each keeps its suffix (`a_nii_gz`). Channels in files of their own
+(`case_0000`, `case_0001`, as nnU-Net has them) are one case, see `gridgate.data.inputs.channels`.
+"""
 
 import os
 from collections.abc import Sequence
@@ -41,13 +49,6 @@ def find_cases(
 ) -> Inputs:
     """The cases of a file, a folder, a list of paths, a DICOM series or a zip of DICOM.
 
-    A case's id is its file's name without suffix, with the folders in which it lies below the
-    source ("sub/dir/name"); a DICOM series has its folder's name, with its number and description
-    where a folder or zip holds several. Ids are unique, upper and lower case being one, safe as
-    file names, and do not depend on what the files hold but for the series' own headers: of files
-    that would have one id (`a.nii.gz`, `a.nrrd`) each keeps its suffix (`a_nii_gz`). Channels in
-    files of their own (`case_0000`, `case_0001`, as nnU-Net has them) are one case, see `scans_of`.
-
     Args:
         source: an image file; a folder of images, DICOM files and zips; a .txt list (a path per
             line, relative to the list's folder; # begins a comment); a .csv list (a column
@@ -71,8 +72,8 @@ def find_cases(
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
-        >>> for name in ("a.nii.gz", "notes.txt", "p.png"):
-        ...     (folder / name).touch()
+        >>> (folder / "a.nii.gz").touch(), (folder / "p.png").touch()
+        (None, None)
         >>> found = find_cases(folder)
         >>> found.cases[0]["id"], Path(found.passed_over[0].source).name
         ('a', 'p.png')

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..dicom.headers import Damaged, look_at_file
+from ..dicom.listing.headers import look_at_file
+from ..dicom.listing.types import Damaged
 from ..dicom.series import DicomSeries, find_series, series_of_files, unlisted
 from ..errors import ImageError
 from ..images.compression import why_no_file
