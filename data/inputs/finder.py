@@ -2,15 +2,16 @@
 
 import os
 import stat
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..dicom.listing.headers import look_at_file
+from ..dicom.listing.headers import is_dicom, look_at_file
 from ..dicom.listing.types import Damaged
 from ..dicom.series import DicomSeries, find_series, series_of_files, unlisted
 from ..errors import ImageError
-from ..images.compression import why_no_file
+from ..images.compression import opened, why_no_file
 from ..images.names import IMAGE_SUFFIXES, VOXEL_SUFFIXES, case_id, header_of
 from .channels import Scan, scans_of
 from .kinds import is_image, may_be_dicom, not_taken, why_no_pair, why_not
@@ -19,6 +20,7 @@ from .walk import PassedOver, walk_files
 from .wanted import Wanted, failing, image_case, series_cases
 
 LOOKED_FOR = f"{', '.join(IMAGE_SUFFIXES)}, DICOM files of any name, .zip of them"
+_STRAY = "it is named like a DICOM file and is none; copy it again"
 NONE = f"no image in it; looked for {LOOKED_FOR}"
 
 
@@ -60,6 +62,9 @@ class Finder:
                 unknown.append(file)
             elif why_not(file) is not None:
                 refused.append(file)
+        for file in _strays(unknown, {image.parent for image in images}):
+            unknown.remove(file)
+            self.passed.append(PassedOver(str(file), _STRAY))
         found, passed = series_of_files(unknown, modality=self.modality, progress=self.progress)
         known = {file for one in found for file in one.files} | {one.source for one in passed}
         unknown = [file for file in unknown if os.path.abspath(file) not in known]
@@ -188,6 +193,29 @@ class Finder:
             passed = passed or [PassedOver(str(file), "no DICOM image in the zip")]
         self.passed += passed
         return series
+
+
+def _strays(files: Iterable[Path], folders: set[Path]) -> list[Path]:
+    """Files with the name of DICOM that are none, in folders of images without any DICOM.
+
+    Anywhere else they are damaged slices of a scan, which must not be passed over.
+    """
+    named: dict[Path, list[Path]] = {}
+    for file in files:
+        if file.parent in folders and file.suffix.lower() in (".dcm", ".dicom", ".ima"):
+            named.setdefault(file.parent, []).append(file)
+    groups = [group for group in named.values() if all(map(_no_dicom, group))]
+    return [file for group in groups for file in group]
+
+
+def _no_dicom(file: Path) -> bool:
+    """Whether a file holds something, and that is not DICOM."""
+    try:
+        with opened(file) as stream:
+            head = stream.read(132)
+    except (ImageError, OSError, EOFError, zlib.error):
+        return False
+    return bool(head) and not is_dicom(head)
 
 
 def _odd(file: Path) -> bool:

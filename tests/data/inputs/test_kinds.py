@@ -238,3 +238,31 @@ def test_what_may_not_be_read_has_a_row(tmp_path: Path, monkeypatch: pytest.Monk
     found = find_cases(tmp_path)
     assert ids(found) == ["a"]
     assert rows(found, tmp_path) == {"IM0001": "no permission to read it; ask for read access"}
+
+
+def test_a_stray_file_with_the_name_of_dicom(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+    (tmp_path / "a.nii").write_bytes(b"1")
+    (tmp_path / "x.dcm").write_bytes(b"no DICOM at all " * 40)
+    found = find_cases(tmp_path)
+    assert ids(found) == ["a"]
+    assert "named like a DICOM file and is none" in rows(found, tmp_path)["x.dcm"]
+    # Damaged slices may be a scan, which must not be lost without a failure.
+    (tmp_path / "x.dcm").write_bytes(b"")
+    assert len(find_cases(tmp_path).cases) == 2
+    write_dicom(tmp_path / "p", name="{}.dcm")
+    for file in (tmp_path / "p").iterdir():
+        file.write_bytes(b"no DICOM at all " * 40)
+    assert "p" in ids(find_cases(tmp_path))
+
+
+def test_voxels_in_another_folder_belong_to_their_header(tmp_path: Path) -> None:
+    (tmp_path / "heads").mkdir()
+    (tmp_path / "raws").mkdir()
+    (tmp_path / "raws" / "v.raw").write_bytes(VOXELS.astype("<i2").tobytes(order="F"))
+    (tmp_path / "heads" / "v.mhd").write_text(
+        "ObjectType = Image\nNDims = 3\nDimSize = 6 5 4\nElementType = MET_SHORT\n"
+        "ElementSpacing = 1 1 1\nElementDataFile = ../raws/v.raw\n"
+    )
+    found = find_cases(tmp_path)
+    assert ids(found) == ["heads/v"] and found.passed_over == []
+    np.testing.assert_array_equal(read_image(found.cases[0]["image"]).array, VOXELS)
