@@ -135,7 +135,7 @@ class LoadCased(MapTransform):
 
 
 def is_series(value: Any) -> bool:
-    """Whether a value is a DicomSeries; paths are told from one without importing DICOM's readers."""
+    """Whether a value is a DicomSeries; for a path DICOM's readers are not imported."""
     if value is None or isinstance(value, str | PathLike | Sequence):
         return False
     from ..data.dicom.series import DicomSeries

@@ -10,8 +10,8 @@ from .grids import Grid, voxel_map
 
 Labels = NDArray[np.generic]
 
-# Coordinates are rounded to this many decimals of a voxel before the nearest voxel is taken: headers
-# hold affines as float32, and half-way coordinates must not fall this way here and that way there.
+# Coordinates are rounded to this many decimals of a voxel before the nearest voxel is taken:
+# headers hold affines as float32, and half-way coordinates must fall one way.
 _DECIMALS = 3
 # An axis is parallel to another when no voxel moves by more than this, in voxels.
 _PARALLEL = 0.5e-3
@@ -43,10 +43,10 @@ def on_shared_grid(
 ) -> tuple[Labels, Labels, Affine]:
     """Two label maps on one grid that holds every voxel of both that is not 0.
 
-    The grid is the reference's lattice, continued beyond its array as far as the prediction goes, and
-    no larger than the box around both maps' voxels. The prediction comes onto it by nearest neighbour,
-    which is exact for flipped, permuted, cropped and padded grids. How far either file reaches beyond
-    its own labels does not matter.
+    The grid is the reference's lattice, continued beyond its array as far as the prediction goes,
+    and no larger than the box around both maps' voxels. The prediction comes onto it by nearest
+    neighbour, which is exact for flipped, permuted, cropped and padded grids. How far either file
+    reaches beyond its own labels does not matter.
 
     Args:
         prediction: (X, Y, Z) of `prediction_grid.shape`.
@@ -55,8 +55,8 @@ def on_shared_grid(
         reference_grid: its grid; a voxel's size is taken from here.
 
     Returns:
-        (prediction, reference, affine): two arrays of one shape, and the affine (4, 4), voxel index to
-        RAS+ mm, of their grid.
+        (prediction, reference, affine): two arrays of one shape, and the affine (4, 4), voxel
+        index to RAS+ mm, of their grid.
 
     Raises:
         ImageError: the box around both has more than 2**30 voxels of the reference's size.

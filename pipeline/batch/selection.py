@@ -21,7 +21,7 @@ def folder_inputs(
     modality: str | None = "CT",
     channels: int = 1,
 ) -> Inputs:
-    """The cases of whatever a user gives as input (see data.inputs.find_cases), and what was passed over.
+    """The cases of what a user gives as input (see find_cases), and what was passed over.
 
     An input that is not there gives no cases, so that a bundle's config can be looked at without
     data; `check_folder` refuses it when the run starts. The output folder is not looked into.

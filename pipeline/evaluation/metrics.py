@@ -28,14 +28,14 @@ METRICS = (
 class LabelMetrics:
     """One case's measures of one label. A measure that is not defined is NaN.
 
-    |                      | both masks empty | only the prediction empty | only the reference empty |
-    |----------------------|------------------|---------------------------|--------------------------|
-    | dice, iou            | NaN: not counted | 0                         | 0                        |
-    | precision            | NaN              | NaN (nothing predicted)   | 0                        |
-    | recall               | NaN              | 0                         | NaN (nothing to find)    |
-    | hd95_mm, assd_mm     | NaN              | NaN: failed               | NaN: failed              |
-    | volume_error_ml      | 0                | minus the reference       | the prediction           |
-    | volume_error_percent | NaN              | -100                      | NaN                      |
+    | empty:               | both masks       | the prediction only     | the reference only    |
+    |----------------------|------------------|-------------------------|-----------------------|
+    | dice, iou            | NaN: not counted | 0                       | 0                     |
+    | precision            | NaN              | NaN (nothing predicted) | 0                     |
+    | recall               | NaN              | 0                       | NaN (nothing to find) |
+    | hd95_mm, assd_mm     | NaN              | NaN: failed             | NaN: failed           |
+    | volume_error_ml      | 0                | minus the reference     | the prediction        |
+    | volume_error_percent | NaN              | -100                    | NaN                   |
 
     A missed organ has no distance, neither 0 nor infinity, so a mean distance is over the cases
     where both masks have voxels; read it together with `summary`'s counts of the others.
@@ -52,9 +52,9 @@ class LabelMetrics:
     recall: float
     """|P and R| / |R|, 0..1 (sensitivity)."""
     hd95_mm: float
-    """Hausdorff distance, 95th percentile: `SurfaceDistances.hausdorff`."""
+    """Hausdorff distance, 95th percentile: `SurfaceDistances.hd95`."""
     assd_mm: float
-    """Average symmetric surface distance: `SurfaceDistances.average` ("S2S" in the Attention U-Net paper)."""
+    """Average symmetric surface distance, "S2S" of Attention U-Net: `SurfaceDistances.average`."""
     volume_error_ml: float
     """Prediction minus reference: positive when too much is predicted."""
     volume_error_percent: float
@@ -166,7 +166,7 @@ def _label_metrics(
         iou=_ratio(both, predicted + expected - both),
         precision=_ratio(both, predicted),
         recall=_ratio(both, expected),
-        hd95_mm=distances.hausdorff(percentile=95.0),
+        hd95_mm=distances.hd95(),
         assd_mm=distances.average(),
         volume_error_ml=(predicted - expected) * voxel_ml,
         volume_error_percent=100.0 * _ratio(predicted - expected, expected),

@@ -15,17 +15,21 @@ _LEAF_SIZE = 32
 
 @dataclass(frozen=True, eq=False)
 class SurfaceDistances:
-    """For every surface voxel of one mask, how far the other mask's surface is (mm, float64, any order).
+    """For every surface voxel of one mask, how far the other mask's surface is.
 
-    Both arrays are empty when either mask is, and every measure is NaN then: there is nothing to
+    Millimetres, float64, in any order. Both arrays are empty when either mask is, and every measure is NaN then: there is nothing to
     measure to.
     """
 
     prediction_to_reference: np.ndarray
     reference_to_prediction: np.ndarray
 
+    def hd95(self) -> float:
+        """HD95 in mm: `hausdorff` with the 95th percentile."""
+        return self.hausdorff(percentile=95.0)
+
     def hausdorff(self, *, percentile: float = 100.0) -> float:
-        """Hausdorff distance in mm: the larger of the two directed percentiles (in [0, 100]; HD95 is 95).
+        """Hausdorff distance in mm: the larger of the two directed percentiles, 0 to 100.
 
         Percentiles interpolate linearly. MONAI's `compute_hausdorff_distance(percentile=95)` gives
         this number; medpy 0.5.2's `hd95` takes one percentile of the two directions pooled, another
@@ -37,7 +41,7 @@ class SurfaceDistances:
         return float(max(np.percentile(distances, percentile) for distances in directed))
 
     def average(self) -> float:
-        """Average symmetric surface distance in mm: the mean of all distances of both directions pooled.
+        """Average symmetric surface distance in mm: the mean of both directions' distances, pooled.
 
         A larger surface counts more. MONAI's `compute_average_surface_distance(symmetric=True)`
         gives this number, and so does medpy 0.5.2's `assd`; the mean of the two directed means is
@@ -78,7 +82,7 @@ def surface_distances(
     spacing_mm: Sequence[float] | None = None,
     affine: np.ndarray | None = None,
 ) -> SurfaceDistances:
-    """Exact distances between the surfaces of two masks, voxel centre to nearest voxel centre, in mm.
+    """Exact distances in mm between the surfaces of two masks, voxel centre to voxel centre.
 
     Args:
         prediction, reference: bool masks (X, Y, Z) on one grid.
@@ -124,7 +128,7 @@ def surface_distances(
 def voxel_axes(
     *, spacing_mm: Sequence[float] | None = None, affine: np.ndarray | None = None
 ) -> np.ndarray:
-    """The (3, 3) float64 matrix whose columns are the steps, in mm, from a voxel to the next along each axis.
+    """The (3, 3) float64 matrix whose columns are the steps in mm along each voxel axis.
 
     Give exactly one: spacing_mm, three positive numbers, or affine, (4, 4) or (3, 3), not singular.
 
