@@ -22,7 +22,7 @@ class RandomWindowd(Randomizable, Transform):
     The window is then moved into the volume; on an axis where the volume is smaller, the volume is
     centred and padded. A turned window is cut out of the volume itself, so its corners show
     anatomy, not padding, and every voxel is interpolated once: MONAI's crop, then RandAffined,
-    costs a crop of 2.7 times the voxels and a grid per key. Turning is in millimetres, so
+    needs a larger crop and a grid per key. Turning is in millimetres, so
     anisotropic voxels do not shear the anatomy.
 
     Args:
@@ -132,7 +132,7 @@ class RandomWindowd(Randomizable, Transform):
         ]
 
     def _draw_matrix(self, image: torch.Tensor) -> np.ndarray | None:
-        """(3, 3): offset from the window's centre -> that in the volume, voxels; None: not drawn."""
+        """(3, 3): voxels from the window's centre -> those in the volume; None where not drawn."""
         angles, factor = np.zeros(3), 1.0
         if self.R.random_sample() < self.rotation_probability:
             angles = self.R.uniform(-self.max_radians, self.max_radians)

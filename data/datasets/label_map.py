@@ -158,7 +158,7 @@ def _count_any(array: NDArray[np.generic]) -> dict[int | float, int]:
 
 
 def _targets(dataset: Dataset, merged: Mapping[str, str]) -> dict[int, str]:
-    """Value -> the name that it is counted as: the dataset's labels, and what is merged by value."""
+    """Value -> the name that it is counted as: of the dataset's labels, and of values merged."""
     named = dict(dataset.labels)
     if dataset.ignore is not None:
         named[IGNORE_NAME] = dataset.ignore
@@ -169,9 +169,9 @@ def _targets(dataset: Dataset, merged: Mapping[str, str]) -> dict[int, str]:
         found[value] = merged.get(spelt, merged.get(str(value), own))
     spelt_names = {_spelt(name) for name in named}
     for source, target in merged.items():
-        value = _as_value(source)
-        if value is not None and source not in spelt_names and value not in found:
-            found[value] = target
+        number = _as_value(source)
+        if number is not None and source not in spelt_names and number not in found:
+            found[number] = target
     return found
 
 

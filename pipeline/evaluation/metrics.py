@@ -85,11 +85,17 @@ def case_metrics(
         affine: (4, 4) voxel indices to mm (exact for oblique and sheared grids too).
 
     Returns:
-        One row a foreground label, in the order of `labels`. MONAI's metrics give the same Dice,
-        IoU and distances (the tests hold us to it), but want one-hot (classes, X, Y, Z) arrays of
-        full size and pass over them once a metric. Here each label is compared inside its own
-        bounding box: 14 labels in 512 x 512 x 129 voxels take 0.44 s on one core, MONAI's two
-        distances alone 33 s.
+        One row per foreground label, in the order of `labels`. MONAI's metrics give the same Dice,
+        IoU and distances, but want one-hot (classes, X, Y, Z) arrays of full size and pass over
+        them once per metric. Here each label is compared inside its own bounding box.
+
+    Example:
+        >>> mask = np.zeros((4, 4, 4), np.uint8)
+        >>> mask[1:3, 1:3, 1:3] = 1
+        >>> truth = np.roll(mask, 1, axis=0)
+        >>> (liver,) = case_metrics(mask, truth, labels={"liver": 1}, spacing_mm=(1, 1, 2.5))
+        >>> liver.dice, liver.hd95_mm
+        (0.5, 1.0)
 
     Raises:
         ImageError: shapes differ, or a map does not hold integers.
@@ -105,8 +111,7 @@ def case_metrics(
     if prediction.shape != reference.shape or prediction.ndim != 3:
         raise ImageError(
             f"the prediction's shape {prediction.shape} and the reference's {reference.shape} must "
-            "be the "
-            "same, (X, Y, Z); resample the prediction onto the reference's grid first"
+            "be the same, (X, Y, Z); resample the prediction onto the reference's grid first"
         )
     axes_mm = voxel_axes(spacing_mm=spacing_mm, affine=affine)
     highest = max(foreground.values())

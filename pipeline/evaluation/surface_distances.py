@@ -17,8 +17,8 @@ _LEAF_SIZE = 32
 class SurfaceDistances:
     """For every surface voxel of one mask, how far the other mask's surface is.
 
-    Millimetres, float64, in any order. Both arrays are empty when either mask is, and every measure is NaN then: there is nothing to
-    measure to.
+    Millimetres, float64, in any order. Both arrays are empty when either mask is, and every measure
+    is NaN then: there is nothing to measure to.
     """
 
     prediction_to_reference: np.ndarray
@@ -92,13 +92,9 @@ def surface_distances(
             (tilted gantry) is exact too.
 
     MONAI gives the same numbers (in float32, and by spacing only), slower: it pads and copies the
-    whole volume once a measure. Seconds for HD95 and average of one label in a 512 x 512 x 129 CT
-    (0.8 x 0.8 x 2.5 mm) on one core, this against MONAI 1.6.1's two functions: liver-like 0.27
-    against 4.5; the same with 16,000 stray voxels 0.83 against 5.4; pancreas-like 0.07 against 3.3;
-    two far apart 0.28 against 4.1. The nearest voxel comes from a k-d tree, as in MONAI on a CPU.
-    scipy's distance transform took 0.86, 16.2, 0.07 and 7.6 s there, as it visits every voxel of
-    the box; it only wins for concentric shapes that are far apart (balls of 100 and 50 voxels: 2.9
-    against 4.4 s).
+    whole volume once per measure. The nearest voxel comes from a k-d tree, as in MONAI on a CPU;
+    scipy's distance transform, which visits every voxel of the box, is faster only for concentric
+    shapes that are far apart.
 
     Raises:
         ImageError: the masks' shapes differ.
@@ -108,8 +104,7 @@ def surface_distances(
     if prediction.shape != reference.shape or prediction.ndim != 3:
         raise ImageError(
             f"the prediction's shape {prediction.shape} and the reference's {reference.shape} must "
-            "be the "
-            "same, (X, Y, Z); resample the prediction onto the reference's grid first"
+            "be the same, (X, Y, Z); resample the prediction onto the reference's grid first"
         )
     axes_mm = voxel_axes(spacing_mm=spacing_mm, affine=affine)
     prediction, reference = prediction.astype(bool, copy=False), reference.astype(bool, copy=False)
