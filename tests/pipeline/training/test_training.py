@@ -1,4 +1,4 @@
-"""The training workflow: what it writes, and that a run that was stopped ends as one that was not."""
+"""The training workflow: what it writes, and that stopping and resuming changes nothing."""
 
 import csv
 import os
@@ -15,7 +15,7 @@ import torch
 
 from gridgate.data.errors import CheckpointError, ConfigError, DatasetError, user_error
 from gridgate.networks import build
-from gridgate.pipeline import load_weights
+from gridgate.pipeline.models.checkpoints import load_weights
 from gridgate.pipeline.training import saving as checkpoints
 from gridgate.pipeline.training.losses import build_loss
 from gridgate.pipeline.training.trainer import SegmentationTrainer, TrainingError
@@ -27,7 +27,7 @@ LABELS = ["liver", "spleen", "right_kidney", "left_kidney", "pancreas", "aorta"]
 
 @pytest.fixture(scope="module")
 def whole(phantom_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An uninterrupted training of 3 epochs; its last.pt after each epoch is kept as last_<epoch>.pt."""
+    """A training of 3 epochs; its last.pt after each epoch is kept as last_<epoch>.pt."""
     folder = tmp_path_factory.mktemp("whole")
     original = checkpoints.Checkpoints._write
 
@@ -184,7 +184,7 @@ def test_a_training_that_diverges_ends_with_a_reason(phantom_dataset: Path, tmp_
 
 
 class SometimesNaN(torch.nn.Module):
-    """A network whose weights get NaN for gradients at the given forward passes, as from a broken kernel."""
+    """A network whose gradients are NaN at the given forward passes."""
 
     def __init__(self, at: Callable[[int], bool]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The demo's own logic; a stand-in plays the workflows, which take minutes, and writes what they would."""
+"""The demo's own logic; a stand-in for the workflows, which take minutes, writes their files."""
 
 import json
 import re
@@ -10,34 +10,36 @@ from typing import Any
 import pytest
 
 from gridgate.data.errors import ConfigError
-from gridgate.pipeline.cli import demo
-from gridgate.pipeline.cli.demo import DemoError, run_demo
+from gridgate.pipeline.cli import demo_steps as demo
+from gridgate.pipeline.cli.demo_steps import DemoError, run_demo
 
-from .reports.fake_runs import fake_evaluation, fake_predictions, fake_training, small_phantoms
+from ..reports.fake_runs import (
+    fake_evaluation,
+    fake_predictions,
+    fake_training,
+    small_phantoms,
+)
 
 Play = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def stand_in(**codes: int) -> tuple[list[list[str]], Play]:
-    """The commands that come, and a subprocess.run that plays the workflows, with these exit codes."""
+    """The commands that come, and a subprocess.run that writes what they would."""
     seen: list[list[str]] = []
 
     def play(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         seen.append(command)
-        name = command[4]
-        given = dict(zip(command[5::2], command[6::2], strict=True))
-        folder = Path(given["--output_dir"])
-        assert Path(given["--config_file"]).is_file()
-        if name == "training":
+        name, bundle, source, output = command[3:7]
+        assert command[1:3] == ["-m", "gridgate"] and bundle == "phantom_attention_unet"
+        folder = Path(output)
+        if name == "train":
             fake_training(folder)
             (folder / "model.pt").write_bytes(b"")
-        elif name == "evaluating":
-            fake_evaluation(folder, Path(given["--dataset_dir"]))
+        elif name == "evaluate":
+            fake_evaluation(folder, Path(source))
         else:
-            fake_predictions(folder, Path(given["--input_dir"]))
-        return subprocess.CompletedProcess(
-            command, codes.get(name, 1 if name == "inferring" else 0)
-        )
+            fake_predictions(folder, Path(source))
+        return subprocess.CompletedProcess(command, codes.get(name, 1 if name == "infer" else 0))
 
     return seen, play
 
@@ -49,7 +51,7 @@ def small_demo(folder: Path) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     small_phantoms(monkeypatch)
-    monkeypatch.setattr("gridgate.pipeline.reports.report.attention_of", lambda *_: None)
+    monkeypatch.setattr("gridgate.pipeline.reports.sections.attention_of", lambda *_: None)
 
 
 def test_demo_runs_what_it_prints_and_can_run_again(
@@ -62,8 +64,8 @@ def test_demo_runs_what_it_prints_and_can_run_again(
     assert report == Path("demo/report.html") and report.is_file()
     printed = capfd.readouterr().out
     for command in seen:
-        assert " ".join(command[1:]) in printed
-    assert "--dataset_dir demo/unseen --part all" in printed
+        assert "$ " + " ".join(command[2:]) in printed
+    assert "demo/unseen demo/evaluation --part all" in printed
     assert "exit code 1" in printed and "demo/report.html" in printed
     summary = json.loads(Path("demo/evaluation/summary.json").read_text())
     dice = {
@@ -80,7 +82,7 @@ def test_demo_runs_what_it_prints_and_can_run_again(
     assert not Path("demo/predictions/left_over.nii.gz").exists()
 
 
-@pytest.mark.parametrize("codes", [{"training": 1}, {"evaluating": 1}, {"inferring": 0}])
+@pytest.mark.parametrize("codes", [{"train": 1}, {"evaluate": 1}, {"infer": 0}])
 def test_demo_ends_with_an_error_when_a_step_does(
     codes: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """The `gridgate` command: what it reads, prints, refuses, and returns."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 import monai.bundle  # noqa: F401  # here, as its log handler keeps the stdout of when it is imported
 import pytest
 
+import gridgate
 from gridgate.data.datasets.dataset import load_dataset
 from gridgate.data.errors import ConfigError
-from gridgate.pipeline.cli import main as cli
-from gridgate.pipeline.cli.main import main, parse_overrides
+from gridgate.pipeline.cli.arguments import parse_overrides
+from gridgate.pipeline.cli.commands import bundles
+from gridgate.pipeline.cli.main import COMMANDS, main
 from gridgate.pipeline.plans.bundle_folders import bundle_path, shipped_bundles
 from gridgate.pipeline.plans.planning import FOLDER
 from gridgate.pipeline.process_settings import SPINS, set_up_process
@@ -32,9 +35,17 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What MONAI's run was asked for; nothing runs."""
+    """What the workflow was asked for; nothing runs."""
     calls: list[dict[str, Any]] = []
-    monkeypatch.setattr("monai.bundle.run", lambda **options: calls.append(options))
+
+    class Asked:
+        def __init__(self, folder: Path, config: str, run_id: str, words: dict[str, str]) -> None:
+            calls.append({"folder": folder, "config": config, "run_id": run_id, **words})
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda: calls[-1].setdefault("called", []).append(name)
+
+    monkeypatch.setattr("gridgate.pipeline.workflow.BundleRun", Asked)
     return calls
 
 
@@ -58,7 +69,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         (["--spacing", "@spacing"], {"spacing": "@spacing"}),
         (["--network_def", "%other.yaml::net"], {"network_def": "%other.yaml::net"}),
         (["--a=b=c"], {"a": "b=c"}),
-        (["--fold", "1", "--fold", "2"], {"fold": 2}),
+        (["--fold", "1", "--fold=1"], {"fold": 1}),
+        (["--a=--b"], {"a": "--b"}),
+        (["--seed", "-1", "--b", "-.5e3"], {"seed": -1, "b": -500.0}),
+        (
+            ["--a", "007", "--b", "2024-01-02", "--c", "no"],
+            {"a": "007", "b": "2024-01-02", "c": "no"},
+        ),
     ],
 )
 def test_parse_overrides(words: list[str], wanted: dict[str, Any]) -> None:
@@ -78,6 +95,10 @@ def test_parse_overrides(words: list[str], wanted: dict[str, Any]) -> None:
         (["--resume", "--fold", "1"], "--resume lacks its value"),
         (["--resume", "--fold=1"], "--resume lacks its value"),
         (["--spacing", "[1, 2"], r"--spacing \[1, 2: cannot be read"),
+        (["--fold", "1", "--fold", "2"], "--fold is given twice: 1 and 2"),
+        (["--fold="], "--fold lacks its value"),
+        (["--=1"], "'--=1'"),
+        (["--a", "--b"], "--a lacks its value .one that begins with -- is written --a=VALUE"),
     ],
 )
 def test_parse_overrides_refuses(words: list[str], text: str) -> None:
@@ -153,34 +174,48 @@ def test_phantom_writes_a_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[
         ("infer", "inferring", "inference.yaml", "input_dir"),
     ],
 )
-def test_workflows_are_monais_run(
+def test_workflows_get_their_words_wherever_they_stand(
     command: str, run_id: str, config: str, source: str, asked: list[dict[str, Any]]
 ) -> None:
-    words = [
-        command,
-        NAMES[0],
-        "in folder",
-        "out",
-        "--fold",
-        "-1",
-        "--checkpoint",
-        "m.pt",
-        "--spacing=[1, 2, 3]",
+    three = [NAMES[0], "in folder", "-out"]
+    settings = ["--fold", "-1", "--checkpoint", "m#1.pt", "--spacing=[1, 2, 3]"]
+    lines = [
+        [command, *three[:2], *settings, "--", three[2]],
+        [command, *settings, "--", *three],
+        [command, three[0], *settings[:2], three[1], *settings[2:], "--", three[2]],
+        [command, *settings[:4], *three[:2], settings[4], "--", three[2]],
     ]
-    assert main(words) == 0
-    (call,) = asked
-    folder = Path(call.pop("bundle_root"))
-    assert folder.resolve() == FOLDER / NAMES[0]
-    assert Path(call.pop("config_file")) == folder / "configs" / config
-    given = {"fold": -1, "checkpoint": "m.pt", "spacing": [1, 2, 3]}
-    assert call == {"run_id": run_id, source: "in folder", "output_dir": "out", **given}
+    for words in lines:
+        assert main(words) == 0
+        call = asked.pop()
+        assert call.pop("folder").resolve() == FOLDER / NAMES[0]
+        assert call.pop("called") == ["initialize", "run", "finalize"]
+        given = {"fold": "-1", "checkpoint": "m#1.pt", "spacing": "[1, 2, 3]"}
+        where = {source: "in folder", "output_dir": "-out"}
+        assert call == {"config": config, "run_id": run_id, **where, **given}
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["infer", "B", "S", "O", "--output_dir", "x"], "--output_dir is decided by"),
+        (["infer", "B", "S", "O", "--input_dir=x"], "--input_dir is decided by"),
+        (["train", "B", "S", "O", "--bundle_root", "x"], "--bundle_root is decided by"),
+        (["train", "B", "S", "O", "--run_id", "x"], "`gridgate train`; use python -m monai"),
+    ],
+)
+def test_what_the_arguments_decide_is_no_setting(
+    words: list[str], text: str, capsys: pytest.CaptureFixture[str], asked: list[dict[str, Any]]
+) -> None:
+    assert main(words) == 1 and asked == []
+    assert text in capsys.readouterr().err
 
 
 def test_workflow_settings_are_checked_before_anything_runs(
     asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", NAMES[0], "D", "O", "--resume"]) == 1
-    assert capsys.readouterr().err == "error: --resume lacks its value\n"
+    assert capsys.readouterr().err.startswith("error: --resume lacks its value (")
     assert asked == []
 
 
@@ -243,7 +278,7 @@ def test_exit_codes_of_what_ends_a_command(
         def command(*_: object) -> None:
             raise error
 
-        monkeypatch.setattr(cli, "_bundles", command)
+        monkeypatch.setattr(bundles, "run", command)
 
     ends_with(KeyboardInterrupt())
     assert main(["bundles"]) == 130
@@ -270,6 +305,46 @@ def test_waiting_threads_sleep_unless_the_user_says_how(monkeypatch: pytest.Monk
     environment = {"GOMP_SPINCOUNT": "7"}
     set_up_process(environment)
     assert environment == {"GOMP_SPINCOUNT": "7", "THP_MEM_ALLOC_ENABLE": "1"}
+
+
+@pytest.mark.parametrize("words", [["bundles"], ["--help"], ["bundles", "--help"], ["--version"]])
+@pytest.mark.parametrize("flags", [[], ["-u"]])
+def test_a_reader_that_has_gone_ends_the_command_quietly(
+    words: list[str], flags: list[str]
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, *flags, "-m", "gridgate", *words]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert done.stderr == ""
+    # 0 when all was said before any of it was written; argparse takes no notice
+    assert done.returncode in ((0, 141) if words == ["bundles"] else (0,))
+
+
+def test_another_pipe_that_breaks_is_no_end_of_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    def command(*_: object) -> None:
+        raise BrokenPipeError("of a worker")
+
+    monkeypatch.setattr(bundles, "run", command)
+    with pytest.raises(BrokenPipeError):
+        main(["bundles"])
+
+
+def test_each_command_is_a_file_and_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    files = {path.stem for path in Path(bundles.__file__).parent.glob("*.py")} - {"__init__"}
+    assert {name.replace("-", "_") for name in COMMANDS} == files
+    assert all(re.search(rf"\n    {name}\s+\w+", shown) for name in COMMANDS)
+
+
+def test_python_m_gridgate_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gridgate", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"gridgate {gridgate.__version__}\n"
 
 
 def test_the_command_starts_without_torch(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The demo: phantom CTs, training, evaluation, masks for a folder of scans and a report, on two cores.
+"""The demo: phantom CTs, training, evaluation, masks for a folder of scans and a report.
 
 The three workflows run as commands of their own, the very ones that a user types.
 """
@@ -19,8 +19,8 @@ from ...data.errors import ConfigError, GridgateError, OutputError
 from ...data.phantom.dataset import write_phantom_dataset, write_phantom_scans
 from ...data.phantom.phantom import PHANTOM_LABELS
 from ..batch.results import DONE, FAILED, read_case_table
+from ..models.checkpoints import weights_file
 from ..plans.bundle_folders import bundle_path
-from ..process_settings import set_up_process
 from ..reports.figures import spoken
 from ..reports.page import duration
 from ..reports.report import Run, write_report
@@ -54,7 +54,7 @@ def run_demo(
     scans: int = 3,
     training_options: Sequence[str] = (),
 ) -> Path:
-    """Make phantoms, train on them, evaluate, segment a folder of scans, write report.html; its path.
+    """Make phantoms, train on them, evaluate, segment a folder of scans, write report.html.
 
     The network is measured on `unseen` phantoms that had no part in training, not even in choosing
     the best checkpoint. In a folder of its own, marked by a file `.gridgate-demo`; run again, it
@@ -72,9 +72,8 @@ def run_demo(
     """
     started = time.monotonic()
     root = _claim(Path(folder))
-    bundle_dir = bundle_dir or bundle_path(BUNDLE)
-    configs = bundle_dir / "configs"
-    checkpoint = root / "training" / "model.pt"
+    bundle = BUNDLE if bundle_dir is None else bundle_dir
+    training, evaluation = root / "training", root / "evaluation"
     steps = _Steps()
 
     with steps.timed(
@@ -87,23 +86,17 @@ def run_demo(
     steps.workflow(
         "training",
         "training an Attention U-Net",
-        [
-            configs / "train.yaml",
-            "--dataset_dir",
-            root / "dataset",
-            "--output_dir",
-            root / "training",
-            *training_options,
-        ],
+        ["train", bundle, root / "dataset", training, *training_options],
     )
+    checkpoint = weights_file(training)
     _expect(steps.code == 0 and checkpoint.is_file(), f"the training ended with code {steps.code}")
 
     steps.workflow(
         "evaluating",
         "measuring it on phantoms that it never saw",
         [
-            *(configs / "evaluate.yaml", "--dataset_dir", root / "unseen", "--part", "all"),
-            *("--checkpoint", checkpoint, "--output_dir", root / "evaluation"),
+            *("evaluate", bundle, root / "unseen", evaluation),
+            *("--part", "all", "--checkpoint", checkpoint),
         ],
     )
     _expect(steps.code == 0, f"the evaluation ended with code {steps.code}")
@@ -111,10 +104,7 @@ def run_demo(
     steps.workflow(
         "inferring",
         f"masks for a folder of scans; {_BROKEN}.nii.gz is cut off on purpose",
-        [
-            *(configs / "inference.yaml", "--input_dir", root / "scans"),
-            *("--checkpoint", checkpoint, "--output_dir", root / "predictions"),
-        ],
+        ["infer", bundle, root / "scans", root / "predictions", "--checkpoint", checkpoint],
     )
     print(_check_predictions(root / "predictions", code=steps.code, scans=scans), flush=True)
 
@@ -123,21 +113,21 @@ def run_demo(
             title="Gridgate demo",
             intro=_INTRO,
             labels=list(PHANTOM_LABELS),
-            training_dir=root / "training",
-            evaluation_dir=root / "evaluation",
+            training_dir=training,
+            evaluation_dir=evaluation,
             predictions_dir=root / "predictions",
             dataset_dir=root / "unseen",
-            bundle_dir=bundle_dir,
+            bundle_dir=bundle_path(bundle),
             checkpoint=checkpoint,
             commands=steps.done,
         )
         report = write_report(root / "report.html", run)
-    print(_closing(root / "evaluation", report, time.monotonic() - started), flush=True)
+    print(_closing(evaluation, report, time.monotonic() - started), flush=True)
     return report
 
 
 class _Steps:
-    """Runs the steps one after another, says what it does, and keeps (name, command, seconds) of each."""
+    """Runs the steps one after another and keeps (name, command, seconds) of each."""
 
     def __init__(self) -> None:
         self.done: list[tuple[str, str, float]] = []
@@ -158,20 +148,15 @@ class _Steps:
             self.done.append((self._name, "", time.monotonic() - self._began))
 
     def workflow(self, name: str, text: str, words: Sequence[str | Path]) -> None:
-        """A workflow of the bundle as a command; leaves its exit code in `code`. It prints where we print."""
-        command = [_short(sys.executable), "-m", "monai.bundle", "run", name, "--config_file"]
-        command += [_short(word) if isinstance(word, Path) else word for word in words]
-        line = shlex.join(command)
+        """A `gridgate` command in a process of its own; leaves its exit code in `code`."""
+        shown = [_short(word) if isinstance(word, Path) else word for word in words]
+        line = shlex.join(["gridgate", *shown])
         with self.timed(name, text):
             print(f"$ {line}", flush=True)
-            # MONAI warns that a config may run code; this one is ours
+            # what the libraries deprecate is nothing that a reader of the demo could change
             environment = {"PYTHONWARNINGS": "ignore", **os.environ}
-            set_up_process(environment)
-            # the name shown may be relative and without a separator, which would be looked for on
-            # PATH
-            self.code = subprocess.run(
-                [sys.executable, *command[1:]], env=environment, check=False
-            ).returncode
+            command = [sys.executable, "-m", "gridgate", *shown]
+            self.code = subprocess.run(command, env=environment, check=False).returncode
         self.done[-1] = (name, line, self.done[-1][2])
 
 
@@ -220,7 +205,7 @@ def _dataset(folder: Path, *, cases: int, seed: int) -> None:
 
 
 def _check_predictions(folder: Path, *, code: int, scans: int) -> str:
-    """What the run over the scans led to, in words: one failure, the rest done, an exit code that says so.
+    """What the run over the scans led to, in words: one failure, and an exit code that says so.
 
     Raises:
         DemoError: anything else.
@@ -235,7 +220,8 @@ def _check_predictions(folder: Path, *, code: int, scans: int) -> str:
             f"{found}; expected were {scans} masks, {_BROKEN} as the only failure, and a code that "
             "is not 0"
         )
-    return f"As it must be: {found}. The broken file is named with its reason in {_short(folder / 'cases.csv')}."
+    table = _short(folder / "cases.csv")
+    return f"As it must be: {found}. The broken file is named with its reason in {table}."
 
 
 def _expect(fact: bool, otherwise: str) -> None:
