@@ -10,8 +10,8 @@ from .grids import Grid, voxel_map
 
 Labels = NDArray[np.generic]
 
-# What is this near to half way between two voxels, in voxels, belongs to the upper one: headers hold
-# affines as float32, and half-way coordinates must not fall this way here and that way there.
+# What is this near to half way between two voxels belongs to the upper one, in voxels: headers
+# hold affines as float32, and half-way coordinates must not fall this way here, that way there.
 _HALF_WAY = 0.5e-3
 # An axis is parallel to another when no voxel moves by more than this, in voxels.
 _PARALLEL = 0.5e-3
