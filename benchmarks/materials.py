@@ -37,10 +37,10 @@ def label_names(classes: int) -> list[str]:
     return names + [f"never_{number}" for number in range(len(names), classes)]
 
 
-def make_bundle(folder: Path, *, classes: int, weights: Path) -> Path:
-    """A bundle as `python -m gridgate.pipeline.plans.generate` makes them, but with MONAI's UNet; returns its folder."""
-    from gridgate.pipeline.plans.generate import bundle_files
+def write_bundle(folder: Path, *, classes: int, weights: Path) -> Path:
+    """A bundle as `python -m gridgate.pipeline.plans.writing` makes them, but with MONAI's UNet; returns its folder."""
     from gridgate.pipeline.plans.planning import FOLDER, read_plan
+    from gridgate.pipeline.plans.writing import bundle_files
 
     phantoms, labels = (
         read_plan(FOLDER / "plans" / "phantom_attention_unet.yaml"),
@@ -129,7 +129,7 @@ def main() -> None:
     if options.kind == "scan":
         write_phantom_scan(options.path, shape=tuple(options.shape), spacing=tuple(options.spacing))
     else:
-        make_bundle(options.path, classes=options.classes, weights=options.weights)
+        write_bundle(options.path, classes=options.classes, weights=options.weights)
 
 
 if __name__ == "__main__":

@@ -9,17 +9,12 @@ from typing import Any
 
 _NAMES = {
     "batch.results": ("CaseTable",),
-    "batch.selection": (
-        "check_dataset",
-        "check_folder",
-        "dataset_cases",
-        "folder_inputs",
-        "label_map",
-    ),
-    "training.saving": (
-        "Checkpoints",
-        "load_weights",
-    ),
+    "batch.selection": ("check_folder", "folder_inputs"),
+    ".data.datasets.check": ("check_dataset",),
+    ".data.datasets.label_map": ("label_map",),
+    ".data.datasets.parts": ("dataset_cases",),
+    "training.saving": ("Checkpoints",),
+    "models.checkpoints": ("load_weights",),
     "training.distributed": (
         "begin_distributed",
         "distributed_device",
@@ -28,8 +23,9 @@ _NAMES = {
         "distributed_world_size",
         "end_distributed",
     ),
-    "inference.ensemble": ("Ensemble",),
+    "models.ensemble": ("Ensemble",),
     "evaluation.evaluate": ("evaluate",),
+    "evaluation.unseen": ("check_unseen_cases",),
     "batch.evaluator": (
         "CaseDataset",
         "CaseEvaluator",
@@ -38,7 +34,10 @@ _NAMES = {
     ),
     "training.label_dice": ("LabelDice",),
     "training.losses": ("build_loss",),
-    "workflow": ("begin",),
+    "training.run_folder": ("open_run_folder", "run_in_folder"),
+    "training.seeding": ("seed_draws",),
+    "training.validator": ("SegmentationValidator",),
+    "workflow": ("begin", "run_settings"),
     "models.devices": (
         "choose_device",
         "choose_devices",
@@ -55,11 +54,9 @@ _NAMES = {
     ),
     "plans.training_numbers": ("check_training",),
     "models.build": ("build_network", "head_weights", "to_device"),
-    "training.crops": (
-        "CachedCases",
-        "WindowDataset",
-        "WindowSampler",
-    ),
+    "training.windows.cases": ("CachedCases",),
+    "training.windows.crops": ("WindowDataset", "WindowSampler"),
+    "training.windows.loading": ("WindowLoader",),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -44,6 +44,7 @@ __all__ = [
     "Image",
     "case_id",
     "find_images",
+    "read_axes",
     "read_grid",
     "read_image",
     "read_labels",
@@ -118,19 +119,20 @@ def read_image(
         return Image(array, Grid(_shape3(array), raw.affine), path, raw.header, notes)
 
 
-def read_labels(path: str | Path) -> Image:
-    """Read a label map as the smallest unsigned integer type that holds its largest value.
+def read_labels(path: str | Path, *, lowest: int = 0) -> Image:
+    """Read a label map as the smallest integer type that holds its values, unsigned if it can be.
 
     Whole numbers stored as floating point, or through slope and intercept, are fine.
 
     Args:
         path: a file with one of IMAGE_SUFFIXES, or the .img of a pair, one number per voxel.
+        lowest: negative values from here on are allowed.
 
     Returns:
-        Image, array (X, Y, Z), uint8, uint16 or wider.
+        Image, array (X, Y, Z), uint8, uint16 or wider; int8 or wider with negative values.
 
     Raises:
-        ImageError: as `read_image`; and when a value is a fraction, negative, NaN or infinite.
+        ImageError: as `read_image`; and when a value is a fraction, too low, NaN or infinite.
     """
     path = Path(path)
     with _named(path):
@@ -138,11 +140,30 @@ def read_labels(path: str | Path) -> Image:
         stored = channels_first(raw.stored, 1)
         if stored.dtype.kind == "f" or raw.slope != 1.0 or raw.inter != 0.0:
             stored = whole_numbers(stored.astype(np.float64) * raw.slope + raw.inter)
-        lowest, highest = int(stored.min()), int(stored.max())
-        if lowest < 0:
-            raise ImageError(f"it holds the negative value {lowest}, so it is not a label map")
-        array = np.array(stored, dtype=smallest_unsigned(highest), order="K")
+        least, highest = int(stored.min()), int(stored.max())
+        if least < min(lowest, 0):
+            count = int((stored < min(lowest, 0)).sum())
+            raise ImageError(
+                f"it holds the negative value {least} ({count} of {stored.size} voxels are "
+                "negative), so it is not a label map; if the value means something, say what it "
+                f'counts as: --merge_labels "{{{least}: background}}"'
+            )
+        dtype = smallest_unsigned(highest)
+        if least < 0:
+            dtype = np.promote_types(np.min_scalar_type(least), np.min_scalar_type(-highest - 1))
+        array = np.array(stored, dtype=dtype, order="K")
         return Image(array, Grid(_shape3(array), raw.affine), path, raw.header, raw.notes)
+
+
+def read_axes(path: str | Path) -> tuple[int, ...]:
+    """The lengths of a file's axes, from its header alone: (X, Y, Z), or with axes of channels.
+
+    Raises:
+        ImageError: missing, not readable, or not an image.
+    """
+    path = Path(path)
+    with _named(path):
+        return tuple(int(size) for size in _read_header(path)[0])
 
 
 def read_grid(path: str | Path) -> Grid:

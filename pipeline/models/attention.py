@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...data.dicom.series import DicomSeries
 from ...data.geometry.affines import Affine
-from ..training.saving import load_weights
+from .checkpoints import load_weights
 
 
 @dataclass(frozen=True, eq=False)

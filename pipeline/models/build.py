@@ -13,33 +13,33 @@ from ...data.errors import CheckpointError, ConfigError
 from ...networks import build_for_volumes
 from ...networks.pretrained import load_resnet, load_vit
 from ...networks.slices import network_of_slices
-from ..training.saving import load_checkpoint, load_weights
+from .checkpoints import load_checkpoint, load_weights
 from .devices import choose_device
 
 logger = logging.getLogger(__name__)
 
 
 def build_network(
-    plan: Mapping[str, Any], *, in_channels: int, out_channels: int
+    architecture: Mapping[str, Any], *, in_channels: int, out_channels: int
 ) -> torch.nn.Module:
     """The network that a plan names, with initial weights.
 
     Args:
-        plan: its "name" in networks.registry, and options of it; "spatial_dims" 2 for a 2D network,
-            slice by slice.
+        architecture: its "name" in networks.registry, and options of it; "spatial_dims" 2 for a 2D
+            network, slice by slice.
 
     Raises:
         ConfigError: no mapping with a name; no such network or option, or a value that it refuses.
     """
-    if not isinstance(plan, Mapping) or "name" not in plan:
+    if not isinstance(architecture, Mapping) or "name" not in architecture:
         raise ConfigError(
-            f"plan::network {plan}: a mapping with a network's name is wanted, as "
-            f"'{{name: unet, feature_scale: 8}}'"
+            f"architecture {architecture}: a mapping with a network's name is wanted, as "
+            "'{name: unet, feature_scale: 8}'"
         )
     try:
-        return build_for_volumes(**plan, in_channels=in_channels, out_channels=out_channels)
+        return build_for_volumes(**architecture, in_channels=in_channels, out_channels=out_channels)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"plan::network {dict(plan)}: {error}") from error
+        raise ConfigError(f"architecture {dict(architecture)}: {error}") from error
 
 
 def head_weights(network: torch.nn.Module) -> list[float] | None:

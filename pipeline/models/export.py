@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser, ckpt_export
 
 from ...data.errors import ConfigError, OutputError
 from ...networks.slices import network_of_slices
-from ..training.saving import load_weights
+from .checkpoints import load_weights
 
 SUFFIXES = (".ts", ".pt2", ".onnx")
 
@@ -76,7 +76,7 @@ def _torchscript(
 ) -> None:
     weights = path.with_suffix(".pt")
     torch.save(network.state_dict(), weights)
-    overrides: dict[str, Any] = {} if depth is None else {"_meta_::plan::network::depth": depth}
+    overrides: dict[str, Any] = {} if depth is None else {"architecture::depth": depth}
     try:
         ckpt_export(
             net_id="network_def",

@@ -12,9 +12,10 @@ from typing import Any
 
 import yaml
 
-from ...data.errors import ConfigError
 from ... import networks
+from ...data.errors import ConfigError
 from .bundle_folders import bundles_folder
+from .plan import Plan
 
 FOLDER = bundles_folder()
 PLANS = FOLDER / "plans"
@@ -45,16 +46,18 @@ _DATASET_KEYS = (
 )
 
 
-def read_plan(path: str | Path) -> dict[str, Any]:
-    """A plan file, complete: with its dataset's and network's settings under its own. The bundle takes the file's name.
+def read_plan(path: str | Path) -> Plan:
+    """A plan file, with its dataset's and network's settings under its own.
+
+    The bundle takes the file's name.
 
     Raises:
         ConfigError: not a mapping, or it names a dataset or network that is not there.
     """
-    return complete({"name": Path(path).stem, **_mapping(Path(path), "a plan")})
+    return Plan.from_dict(complete({"name": Path(path).stem, **_mapping(Path(path), "a plan")}))
 
 
-def new_plan(
+def new_plan_settings(
     network: str,
     dataset: str,
     *,
@@ -62,7 +65,7 @@ def new_plan(
     spatial_dims: int = 3,
     name: str | None = None,
 ) -> dict[str, Any]:
-    """The plan of a network for a dataset, complete.
+    """The settings of the plan of a network for a dataset, complete.
 
     Args:
         network: a name in networks.registry.
@@ -105,7 +108,9 @@ def new_plan(
 
 
 def complete(plan: dict[str, Any]) -> dict[str, Any]:
-    """A plan with the settings of its dataset and network under its own; img_size is the window unless it is given.
+    """A plan's settings, with those of its dataset and network under its own.
+
+    img_size is the window unless it is given.
 
     Raises:
         ConfigError: it lacks its dataset or network, or one is not there.
@@ -183,7 +188,7 @@ def dataset_facts(name: str) -> dict[str, Any]:
 
 
 def network_facts(name: Any) -> dict[str, Any]:
-    """What a network says of itself, as networks.facts.NetworkFacts; what it leaves out is left out.
+    """What a network says of itself (networks.facts.NetworkFacts), but for what it leaves out.
 
     Raises:
         ConfigError: there is none of that name; the text lists those there are.

@@ -12,12 +12,12 @@ import numpy as np
 from ...data.datasets.dataset import load_dataset
 from ...data.errors import DatasetError, GridgateError
 from ..batch.results import DONE, FAILED, read_case_table
+from ..costs.machine import machine_facts
 from ..models.attention import attention_of
 from ..training.handlers import read_training_record
 from .album import Album
 from .curves import dice_figure, loss_figure
 from .figures import attention_figure, case_figure, png, spoken
-from .machine import machine_facts
 from .page import (
     Block,
     Cell,

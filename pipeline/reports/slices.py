@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from ...data.geometry.affines import Affine, spacing
 from ...data.geometry.grids import same_grid
+from ...data.geometry.label_grids import nearest_labels
 from ...data.images.reading import Image, read_labels
-from ..evaluation.evaluate import on_grid
 
 Plane = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
@@ -90,7 +90,7 @@ def labels_view(path: str | Path, image: Image) -> View:
     """
     found = read_labels(path)
     same = same_grid(found.grid, image.grid)
-    array = found.array if same else on_grid(found.array, found.grid, image.grid)
+    array = found.array if same else nearest_labels(found.array, found.grid, image.grid)
     return View.of(array, image.grid.affine)
 
 

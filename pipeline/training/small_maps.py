@@ -20,14 +20,12 @@ _LARGE_KERNEL = 5
 
 
 class SmallMapsInFloat32(TorchFunctionMode):
-    """A context for a forward pass under autocast in which convolutions of small maps, or large kernels, are float32.
+    """A context under autocast in which convolutions of small maps or large kernels are float32.
 
     On CPUs with AVX512-BF16 oneDNN's bfloat16 gradient of the weights
     (jit_avx512_core_bf16_convolution_bwd_weights, PyTorch 2.13) reads memory that nobody has
-    written where a map is smaller than its kernel. It then gives NaN (in 40 trials with a heap full
-    of NaN: a kernel of 3 on maps of 2x3x2 voxels 32 times, one of 5 on 4x6x4 20, one of 7 on 6x6x6
-    33), or does not come back (7 on 4x6x4). Maps of fewer than 8 voxels along an axis cost next to
-    nothing in float32.
+    written where a map is smaller than its kernel: it then gives NaN, or does not come back. Maps
+    of fewer than 8 voxels along an axis cost next to nothing in float32.
 
     Code compiled by TorchScript is not seen by it, and stays as it is.
     """
@@ -39,7 +37,7 @@ class SmallMapsInFloat32(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Every torch function called inside comes by here."""
+        """Run one torch function; called for each that is called inside the context."""
         if func in _CONVOLUTIONS and len(args) > 1 and _breaks(*args[:2]):
             with torch.autocast(args[0].device.type, enabled=False):
                 return func(*(_to_float(value) for value in args), **(kwargs or {}))

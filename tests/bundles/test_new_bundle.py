@@ -51,6 +51,16 @@ def test_any_network_gets_a_bundle_whose_config_builds_it(network: str, tmp_path
 
 
 @pytest.mark.parametrize("dataset", dataset_names())
+@pytest.mark.parametrize("network", sorted(NETWORKS))
+def test_each_pair_of_network_and_dataset(network: str, dataset: str, tmp_path: Path) -> None:
+    # new_bundle runs the network on a window without memory; its plan is what the config gives
+    folder = new_bundle(network, dataset, tmp_path / "bundle")
+    config = yaml.safe_load((folder / "configs" / "inference.yaml").read_text())
+    assert config["architecture"]["name"] == network
+    assert config["labels"] == yaml.safe_load((DATASETS / f"{dataset}.yaml").read_text())["labels"]
+
+
+@pytest.mark.parametrize("dataset", dataset_names())
 def test_any_dataset(dataset: str, tmp_path: Path) -> None:
     folder = new_bundle("unet", dataset, tmp_path / "bundle", size="paper")
     facts = yaml.safe_load((DATASETS / f"{dataset}.yaml").read_text())

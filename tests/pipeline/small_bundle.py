@@ -7,7 +7,7 @@ from monai.bundle import run
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "phantom_attention_unet" / "configs"
 NETWORK: dict[str, Any] = {
-    "_meta_::plan::network::filters": [4, 4, 8, 8, 8],
+    "architecture::filters": [4, 4, 8, 8, 8],
     "spacing": [10.0, 10.0, 10.0],
     "roi_size": [32, 32, 32],
     "device": "$torch.device('cpu')",

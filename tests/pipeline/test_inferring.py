@@ -29,7 +29,7 @@ GOOD = ["scan_1000", "scan_1001", "scan_1002"]
 def weights(path: Path, *, seed: int) -> Path:
     torch.manual_seed(seed)
     plan = json.loads((CONFIGS / "metadata.json").read_text())["plan"]["network"]
-    network = build(**plan, out_channels=7, filters=NETWORK["_meta_::plan::network::filters"])
+    network = build(**plan, out_channels=7, filters=NETWORK["architecture::filters"])
     torch.save(network.state_dict(), path)
     return path
 

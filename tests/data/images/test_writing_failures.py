@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gridgate.data.errors import OutputError
 from gridgate.data import files
+from gridgate.data.errors import OutputError
 from gridgate.data.files import write_atomically
 from gridgate.data.images import reading as images
 from gridgate.data.images.reading import Image, read_image

@@ -2,7 +2,6 @@
 
 import csv
 import functools
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,11 @@ import pytest
 
 from gridgate.data.datasets.dataset import load_dataset
 from gridgate.data.images.reading import find_images, read_image, read_labels, write_labels
+from gridgate.data.output_folder import OutputFolder
 from gridgate.data.phantom.phantom import PHANTOM_LABELS, make_phantom
 from gridgate.pipeline.batch.results import CaseTable
-from gridgate.pipeline.evaluation.evaluate import measure_files, write_json, write_rows
-from gridgate.pipeline.evaluation.metrics import summary
+from gridgate.pipeline.evaluation.measure import measure_files
+from gridgate.pipeline.evaluation.results import write_results
 
 NAMES = list(PHANTOM_LABELS)
 REASON = "scans/broken_scan.nii.gz: the file is cut off <b>or</b> damaged; copy or convert it again"
@@ -57,14 +57,7 @@ def fake_evaluation(folder: Path, dataset_dir: Path) -> None:
         rows += [
             (case.id, row) for row in measure_files(folder / f"{case.id}.nii.gz", case.label, NAMES)
         ]
-    write_rows(folder / "metrics.csv", [{"case": case, **asdict(row)} for case, row in rows])
-    result = {
-        "cases": len(table.rows),
-        "failed": {},
-        "checkpoint": "0" * 12,
-        **summary([row for _, row in rows]),
-    }
-    write_json(folder / "summary.json", result)
+    write_results(OutputFolder(folder), rows, failed={}, checkpoint="0" * 12)
 
 
 def fake_predictions(folder: Path, scans: Path) -> None:

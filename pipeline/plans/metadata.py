@@ -1,0 +1,77 @@
+"""A bundle's metadata.json: what MONAI asks of a bundle, and the plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ... import __version__
+from .plan import Plan
+
+_SCHEMA = (
+    "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
+    "meta_schema_20240725.json"
+)
+_VERSIONS = {"monai_version": "1.6.1", "pytorch_version": "2.13.0", "numpy_version": "2.4.6"}
+_PACKAGES = {
+    "highdicom": "0.28.2",
+    "nibabel": "5.4.2",
+    "pydicom": "3.0.2",
+    "pytorch-ignite": "0.5.5",
+    "scipy": "1.17.1",
+    "SimpleITK": "2.5.7",
+    "tensorboard": "2.21.0",
+    "tqdm": "4.70.1",
+}
+"""The versions in constraints.txt, with which the bundles are tested."""
+
+
+def metadata(plan: Plan) -> dict[str, Any]:
+    """The content of metadata.json; under "plan" the plan, but for its results."""
+    labels = ", ".join(f"{value} {name}" for value, name in enumerate(plan.labels))
+    return {
+        "schema": _SCHEMA,
+        "version": plan.version,
+        "changelog": plan.changelog or {plan.version: "first version"},
+        **_VERSIONS,
+        "required_packages_version": {"gridgate": __version__, **_PACKAGES},
+        "supported_apps": {},
+        "name": plan.title or plan.name,
+        "task": plan.task,
+        "description": plan.description,
+        "authors": "The Gridgate authors",
+        "copyright": "Copyright (c) the Gridgate authors",
+        "data_source": plan.data_source,
+        "data_type": "nibabel",
+        "image_classes": f"{plan.modality}, {plan.intensity['mode']} normalised",
+        "label_classes": f"a label map: {labels}",
+        "pred_classes": f"logits of {len(plan.labels)} channels: {', '.join(plan.labels)}",
+        "eval_metrics": {},
+        "intended_use": "Research; not a medical device and not for diagnosis.",
+        "references": plan.references,
+        "network_data_format": _network_data_format(plan),
+        "plan": {key: value for key, value in plan.to_dict().items() if key != "results"},
+        "fingerprint": plan.fingerprint,
+    }
+
+
+def _network_data_format(plan: Plan) -> dict[str, Any]:
+    window = {"spatial_shape": plan.roi_size, "dtype": "float32", "is_patch_data": True}
+    names = ["image"] if plan.channels == 1 else [f"image_{i}" for i in range(plan.channels)]
+    image = {
+        "type": "image",
+        "format": "hounsfield" if plan.modality == "CT" else "magnitude",
+        "modality": plan.modality,
+        "num_channels": plan.channels,
+        **window,
+        "value_range": plan.value_range,
+        "channel_def": {str(index): name for index, name in enumerate(names)},
+    }
+    prediction = {
+        "type": "image",
+        "format": "segmentation",
+        "num_channels": len(plan.labels),
+        **window,
+        "value_range": [],
+        "channel_def": {str(value): name for value, name in enumerate(plan.labels)},
+    }
+    return {"inputs": {"image": image}, "outputs": {"pred": prediction}}

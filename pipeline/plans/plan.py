@@ -1,0 +1,219 @@
+"""The plan of a bundle: every number that data and network decide, in one checked object."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...data.errors import ConfigError
+
+WEIGHT_FIELDS = (
+    "channels",
+    "foreground",
+    "intensity",
+    "labels",
+    "network",
+    "orientation",
+    "roi_size",
+    "spacing",
+)
+"""What weights are made for: with another value of one of these they give other labels."""
+
+_AXES = (frozenset("LR"), frozenset("PA"), frozenset("IS"))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A bundle's plan, complete; the only place where its numbers are said by hand.
+
+    Args:
+        labels: names of the network's output channels in order, the background first.
+        channels: of the input image.
+        orientation: three letters, the direction towards which each index increases.
+        spacing: mm along each axis of that orientation; None keeps the scan's own.
+        roi_size: voxels of a window along each axis.
+        overlap: share of a window that its neighbour covers again, one number or one per axis.
+        intensity: see transforms.intensity_transforms.
+        foreground: crop to image > foreground, in units after `intensity`; None does not crop.
+        mirror_axes: axes along which training windows are mirrored.
+        keep_largest: labels of which only the largest component is kept: True is all of them.
+        body_threshold: HU; windows without anything denser are not run; None runs all.
+        expected: label -> what is plausible, for the hints.
+        merge_labels: dataset's label -> the label of ours that it is counted as.
+        network: its name in networks.registry, under "name", and its options.
+        training: settings of the training configuration.
+        results: what was measured, in Markdown.
+
+    Raises:
+        ConfigError: a value is impossible; the text says what is wanted.
+
+    Example:
+        >>> plan = Plan.from_dict(example_plan())
+        >>> plan.fingerprint == plan.replace(overlap=0.25).fingerprint
+        True
+        >>> plan.fingerprint == plan.replace(spacing=[1.0, 1.0, 1.0]).fingerprint
+        False
+    """
+
+    name: str
+    labels: list[str]
+    spacing: list[float] | None
+    roi_size: list[int]
+    intensity: dict[str, Any]
+    network: dict[str, Any]
+    title: str = ""
+    description: str = ""
+    version: str = "0.1.0"
+    changelog: dict[str, str] = field(default_factory=dict)
+    task: str = ""
+    data_source: str = ""
+    dataset: str = ""
+    references: list[str] = field(default_factory=list)
+    modality: str = "CT"
+    value_range: list[float] = field(default_factory=lambda: [0, 1])
+    channels: int = 1
+    orientation: str = "RAS"
+    overlap: float | list[float] = 0.5
+    foreground: float | None = None
+    mirror_axes: list[int] = field(default_factory=list)
+    keep_largest: bool | list[int] = False
+    body_threshold: float | None = None
+    expected: dict[str, Any] | None = None
+    merge_labels: dict[str, str] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    results: str = "Not measured yet."
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Plan:
+        """The plan that a mapping says.
+
+        Raises:
+            ConfigError: a setting is missing, unknown or impossible.
+        """
+        name = values.get("name", "")
+        fields = {one.name: one for one in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - set(fields))
+        if unknown:
+            raise ConfigError(f"plan {name}: {', '.join(map(repr, unknown))} is no setting of it")
+        missing = [key for key in fields if key not in values and _is_required(fields[key])]
+        if missing:
+            raise ConfigError(f"plan {name}: lacks {', '.join(map(repr, missing))}")
+        return cls(**dict(values))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as plain values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    def replace(self, **changes: Any) -> Plan:
+        """The plan with other values."""
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hexadecimal digits of what weights are made for (WEIGHT_FIELDS)."""
+        text = json.dumps(self.weight_values(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def weight_values(self) -> dict[str, Any]:
+        """The values of WEIGHT_FIELDS, so written that equal numbers are equal text."""
+        return {name: _canonical(getattr(self, name)) for name in WEIGHT_FIELDS}
+
+
+def plan_differences(made_for: Mapping[str, Any], now: Plan) -> list[str]:
+    """What weights were made for and a plan has otherwise, a text per value.
+
+    Args:
+        made_for: the settings of the plan that the weights were trained with.
+    """
+    before, after = (
+        {name: _canonical(made_for.get(name)) for name in WEIGHT_FIELDS},
+        now.weight_values(),
+    )
+    changed = [name for name in WEIGHT_FIELDS if before[name] != after[name]]
+    return [f"{name} {_shown(before[name])} (now {_shown(after[name])})" for name in changed]
+
+
+def example_plan() -> dict[str, Any]:
+    """The settings of a small plan, for examples and tests."""
+    return {
+        "name": "example",
+        "labels": ["background", "liver"],
+        "spacing": [1.5, 1.5, 2.0],
+        "roi_size": [64, 64, 64],
+        "intensity": {"mode": "window", "low": -175, "high": 250},
+        "network": {"name": "unet", "feature_scale": 8},
+    }
+
+
+def _is_required(one: dataclasses.Field[Any]) -> bool:
+    return one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
+
+
+def _canonical(value: Any) -> Any:
+    """Plain values in which 1 and 1.0, lists and tuples, and keys' order make no difference."""
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, list | tuple):
+        return [_canonical(one) for one in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return f"[{', '.join(_shown(one) for one in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_shown(one)}' for key, one in value.items())}}}"
+    return "null" if value is None else str(value)
+
+
+def _check(plan: Plan) -> None:
+    labels = plan.labels
+    if not isinstance(labels, list) or len(labels) < 2 or len(set(labels)) < len(labels):
+        raise ConfigError(f"labels {labels}: names in order, each once, the background first")
+    letters = str(plan.orientation).upper()
+    if len(letters) != 3 or any(len(axis & set(letters)) != 1 for axis in _AXES):
+        raise ConfigError(
+            f"orientation {plan.orientation!r}: three letters, one each of L/R, P/A, I/S"
+        )
+    if plan.spacing is not None and not _numbers(plan.spacing, 3):
+        raise ConfigError(f"spacing {plan.spacing!r}: three numbers above 0 in mm are wanted")
+    sizes = plan.roi_size
+    if not _numbers(sizes, 3) or any(size != int(size) for size in sizes):
+        raise ConfigError(
+            f"roi_size {sizes!r}: three whole numbers are wanted, as '[64, 64, 64]', in 2D (X, Y, "
+            "slices)"
+        )
+    if not isinstance(plan.network, Mapping) or "name" not in plan.network:
+        raise ConfigError(
+            f"network {plan.network!r}: a mapping with a network's name is wanted, as "
+            "'{name: unet, feature_scale: 8}'"
+        )
+    if not isinstance(plan.intensity, Mapping) or "mode" not in plan.intensity:
+        raise ConfigError(f"plan {plan.name}: intensity lacks 'mode'")
+    strangers = sorted(set(plan.expected or {}) - set(labels))
+    if strangers:
+        raise ConfigError(
+            f"plan {plan.name}: expected speaks of {', '.join(strangers)}, which are not among the "
+            "labels"
+        )
+
+
+def _numbers(values: Any, count: int) -> bool:
+    """Whether these are so many numbers above 0."""
+    return (
+        isinstance(values, list | tuple)
+        and len(values) == count
+        and all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
+        and all(0 < one < float("inf") for one in values)
+    )

@@ -1,0 +1,37 @@
+"""The plan that a run really has: the bundle's, with the numbers of its config over it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .plan import Plan
+
+
+def resolved_plan(*, bundle_root: str | Path, **numbers: Any) -> Plan:
+    """The plan of a config's numbers, overrides included.
+
+    What a config does not say (title, description, training's settings, ...) is taken from the
+    bundle's metadata.json where it is there.
+
+    Args:
+        bundle_root: the bundle's folder.
+        numbers: fields of Plan.
+
+    Raises:
+        ConfigError: a number is impossible.
+    """
+    return Plan.from_dict(
+        {"name": Path(bundle_root).resolve().name, **bundle_plan(bundle_root), **numbers}
+    )
+
+
+def bundle_plan(bundle_root: str | Path) -> dict[str, Any]:
+    """The settings of the plan that stand in a bundle's metadata.json; none without such a file."""
+    path = Path(bundle_root) / "configs" / "metadata.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")).get("plan", {})
+    except (OSError, ValueError):
+        return {}
+    return dict(found) if isinstance(found, dict) else {}

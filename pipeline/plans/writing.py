@@ -1,0 +1,136 @@
+"""Bundles from plans: `python -m gridgate.pipeline.plans.writing` writes the committed ones."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.exceptions import UndefinedError
+
+from ...data.errors import ConfigError
+from ...data.files import write_atomically
+from .bundle_folders import bundles_folder
+from .metadata import metadata
+from .plan import Plan
+from .planning import PLANS, read_plan
+
+TEMPLATE = bundles_folder() / "template"
+_EXPONENT = re.compile(r"(?<![\w.])(\d+)e(?=[-+]?\d)")
+
+
+def bundle_files(plan: Plan, *, trained: bool = False) -> dict[str, str]:
+    """Every file of a plan's bundle: relative path -> text.
+
+    Args:
+        trained: the page says that weights come with it.
+
+    Raises:
+        ConfigError: the plan lacks a setting that the template names.
+    """
+    files = {
+        "configs/metadata.json": json.dumps(metadata(plan), indent=4, ensure_ascii=False) + "\n"
+    }
+    values = {
+        **plan.to_dict(),
+        "trained": trained,
+        "validation_overlap": _at_most(plan.overlap, 0.25),  # for speed
+        "plan_table": _plan_table(plan),
+        "reference_list": "\n".join(f"- {reference}" for reference in plan.references),
+    }
+    environment = _environment()
+    for path in sorted(TEMPLATE.glob("*/*")):
+        if path.parent.name != "parts":
+            name = f"{path.parent.name}/{path.name}"
+            try:
+                files[name] = environment.get_template(name).render(values)
+            except UndefinedError as error:
+                missing = str(error).partition("attribute ")[2] or str(error)
+                raise ConfigError(f"plan {plan.name}: lacks {missing}") from error
+    files["LICENSE"] = (TEMPLATE / "LICENSE").read_text(encoding="utf-8")
+    return files
+
+
+def write_bundle(plan: Plan, target: str | Path, *, trained: bool = False) -> Path:
+    """Write a plan's bundle into a folder; its files that are there are replaced, others stay.
+
+    Raises:
+        OutputError: a file cannot be written.
+        ConfigError: the plan lacks a setting.
+    """
+    for name, text in bundle_files(plan, trained=trained).items():
+        content = text.encode()
+        write_atomically(Path(target) / name, lambda file, content=content: file.write(content))
+    return Path(target)
+
+
+def _environment() -> Environment:
+    """Jinja2 with marks that YAML, JSON and Markdown leave alone: <<value>>, <% statement %>."""
+    return Environment(
+        loader=FileSystemLoader(TEMPLATE),
+        variable_start_string="<<",
+        variable_end_string=">>",
+        block_start_string="<%",
+        block_end_string="%>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+        finalize=_as_text,
+        autoescape=False,  # what is written is YAML and Markdown
+    )
+
+
+def _as_text(value: Any) -> Any:
+    """Text as it is, other values as YAML in one line."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, StrictUndefined):
+        return value
+    # YAML 1.1 takes json's 1e-05 for text, 1.0e-05 for a number
+    return _EXPONENT.sub(r"\1.0e", json.dumps(value, ensure_ascii=False))
+
+
+def _at_most(overlap: float | list[float], share: float) -> float | list[float]:
+    if isinstance(overlap, list):
+        return [min(one, share) for one in overlap]
+    return min(overlap, share)
+
+
+def _plan_table(plan: Plan) -> str:
+    network, intensity = dict(plan.network), dict(plan.intensity)
+    name, mode = network.pop("name"), intensity.pop("mode")
+    options = ", ".join(f"{key} {value}" for key, value in network.items()) or "defaults"
+    spacing = "the scan's own spacing"
+    if plan.spacing is not None:
+        spacing = " x ".join(str(mm) for mm in plan.spacing) + " mm"
+    window = " x ".join(str(size) for size in plan.roi_size)
+    rows = {
+        "labels": ", ".join(f"{value} {label}" for value, label in enumerate(plan.labels)),
+        "network": f"{name} ({options})",
+        "grid": f"{plan.orientation}, {spacing}",
+        "intensity": " ".join([mode, *(f"{key} {value}" for key, value in intensity.items())]),
+        "window": f"{window} voxels, overlap {plan.overlap}",
+        "mirroring in training": f"axes {plan.mirror_axes} of {plan.orientation}",
+        "fingerprint": f"`{plan.fingerprint}`",
+    }
+    return "\n".join(
+        ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())]
+    )
+
+
+def main() -> None:
+    """Write every committed bundle again from its plan."""
+    for path in sorted(PLANS.glob("*.yaml")):
+        folder = bundles_folder() / path.stem
+        shutil.rmtree(folder / "configs", ignore_errors=True)
+        write_bundle(read_plan(path), folder)
+        print(folder)
+
+
+if __name__ == "__main__":
+    main()
