@@ -1,6 +1,8 @@
 """Attention U-Net (Oktay et al. 2018, "Learning where to look for the pancreas", arXiv 1804.03999)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from monai.networks.layers.factories import Pool
@@ -111,40 +113,21 @@ class AttentionUNet(nn.Module):
         self.divisor = tuple(size**4 for size in pooling)
         self.minimum = tuple(_least_size(size, s) for size, s in zip(pooling, step, strict=True))
 
-        def block(channels: int, width: int) -> ConvBlock:
-            return ConvBlock(spatial_dims, channels, width, kernel_size=kernel, norm=norm)
-
-        def up(deeper: int, skip: int) -> UpBlock:
-            return UpBlock(
-                spatial_dims,
-                deeper,
-                skip,
-                kernel_size=kernel,
-                norm=norm,
-                align_corners=align_corners,
-            )
-
-        def gate(skip: int, signal: int) -> nn.Module:
-            if ct:
-                return ParallelGates(
-                    spatial_dims,
-                    skip,
-                    signal,
-                    count=VARIANTS[variant],
-                    subsample=step,
-                    gating=gating,
-                    norm=norm,
-                    align_corners=align_corners,
-                )
-            return GridAttentionGate(
-                spatial_dims,
-                skip,
-                signal,
-                subsample=step,
-                gating=gating,
-                norm=norm,
-                align_corners=align_corners,
-            )
+        block = partial(ConvBlock, spatial_dims, kernel_size=kernel, norm=norm)
+        up = partial(
+            UpBlock, spatial_dims, kernel_size=kernel, norm=norm, align_corners=align_corners
+        )
+        settings: dict[str, Any] = {
+            "subsample": step,
+            "gating": gating,
+            "norm": norm,
+            "align_corners": align_corners,
+        }
+        gate: Callable[[int, int], nn.Module]
+        if ct:
+            gate = partial(ParallelGates, spatial_dims, count=VARIANTS[variant], **settings)
+        else:
+            gate = partial(GridAttentionGate, spatial_dims, **settings)
 
         self.pool = Pool[Pool.MAX, spatial_dims](pooling)
         self.down1, self.down2 = block(in_channels, w1), block(w1, w2)

@@ -117,23 +117,7 @@ class TransUNet(nn.Module):
         super().__init__()
         if spatial_dims not in (2, 3):
             raise ValueError(f"spatial_dims is {spatial_dims}: this network is built for 2 or 3.")
-        if num_heads < 1 or hidden_size < 1 or hidden_size % num_heads:
-            raise ValueError(
-                f"hidden_size {hidden_size} must be a multiple of num_heads {num_heads}."
-            )
-        if len(decoder_widths) != 5 or any(width < 1 for width in decoder_widths):
-            raise ValueError(
-                f"decoder_widths is {list(decoder_widths)}: give five positive numbers, from /16 "
-                "to 1."
-            )
-        if num_layers < 1 or mlp_dim < 1:
-            raise ValueError(
-                f"num_layers is {num_layers} and mlp_dim {mlp_dim}: both must be 1 or more."
-            )
-        if not 0 <= dropout_rate < 1:
-            raise ValueError(
-                f"dropout_rate is {dropout_rate}: it must be at least 0 and less than 1."
-            )
+        _check(hidden_size, num_layers, num_heads, mlp_dim, decoder_widths, dropout_rate)
         self.spatial_dims, self.in_channels = spatial_dims, in_channels
         self.divisor, self.head_weights = (PATCH,) * spatial_dims, (1.0,)
         self.grid = _token_grid(
@@ -229,6 +213,28 @@ def _layer(width: int, heads: int, mlp_width: int, dropout: float) -> Transforme
         nn.init.xavier_uniform_(linear.weight)
         nn.init.normal_(linear.bias, std=1e-6)
     return layer
+
+
+def _check(
+    hidden_size: int,
+    num_layers: int,
+    num_heads: int,
+    mlp_dim: int,
+    decoder_widths: Sequence[int],
+    dropout_rate: float,
+) -> None:
+    if num_heads < 1 or hidden_size < 1 or hidden_size % num_heads:
+        raise ValueError(f"hidden_size {hidden_size} must be a multiple of num_heads {num_heads}.")
+    if len(decoder_widths) != 5 or any(width < 1 for width in decoder_widths):
+        raise ValueError(
+            f"decoder_widths is {list(decoder_widths)}: give five positive numbers, from /16 to 1."
+        )
+    if num_layers < 1 or mlp_dim < 1:
+        raise ValueError(
+            f"num_layers is {num_layers} and mlp_dim {mlp_dim}: both must be 1 or more."
+        )
+    if not 0 <= dropout_rate < 1:
+        raise ValueError(f"dropout_rate is {dropout_rate}: it must be at least 0 and less than 1.")
 
 
 def _token_grid(img_size: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:

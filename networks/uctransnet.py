@@ -90,14 +90,7 @@ class UCTransNet(nn.Module):
         norm: str = "batch",
     ) -> None:
         super().__init__()
-        for name, number in (
-            ("width", width),
-            ("layers", layers),
-            ("heads", heads),
-            ("expansion", expansion),
-        ):
-            if number < 1:
-                raise ValueError(f"{name} is {number}: it must be a whole number of 1 or more.")
+        _check(width=width, layers=layers, heads=heads, expansion=expansion)
         for name, rate in (
             ("embedding_dropout", embedding_dropout),
             ("attention_dropout", attention_dropout),
@@ -213,6 +206,12 @@ def token_grid(
     )  # four poolings, and whole patches
     tokens = tuple(-(-w // d) * d // p for w, d, p in zip(window, divisor, patch, strict=True))
     return patch, divisor, tokens
+
+
+def _check(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} is {number}: it must be a whole number of 1 or more.")
 
 
 def _each_axis(
