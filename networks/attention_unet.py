@@ -114,20 +114,14 @@ class AttentionUNet(nn.Module):
         self.minimum = tuple(_least_size(size, s) for size, s in zip(pooling, step, strict=True))
 
         block = partial(ConvBlock, spatial_dims, kernel_size=kernel, norm=norm)
-        up = partial(
-            UpBlock, spatial_dims, kernel_size=kernel, norm=norm, align_corners=align_corners
-        )
-        settings: dict[str, Any] = {
-            "subsample": step,
-            "gating": gating,
-            "norm": norm,
-            "align_corners": align_corners,
-        }
+        common: dict[str, Any] = {"norm": norm, "align_corners": align_corners}
+        up = partial(UpBlock, spatial_dims, kernel_size=kernel, **common)
+        common |= {"subsample": step, "gating": gating}
         gate: Callable[[int, int], nn.Module]
         if ct:
-            gate = partial(ParallelGates, spatial_dims, count=VARIANTS[variant], **settings)
+            gate = partial(ParallelGates, spatial_dims, count=VARIANTS[variant], **common)
         else:
-            gate = partial(GridAttentionGate, spatial_dims, **settings)
+            gate = partial(GridAttentionGate, spatial_dims, **common)
 
         self.pool = Pool[Pool.MAX, spatial_dims](pooling)
         self.down1, self.down2 = block(in_channels, w1), block(w1, w2)

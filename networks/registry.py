@@ -30,13 +30,13 @@ _HOMES = {
     "unetr": "unetr.unetr",
     "wide_unet": "unet_plus_plus_family.wide_unet",
     # MONAI's own, by the names of its classes
-    "DynUNet": "monai.networks.dyn_unet",
-    "MedNeXt": "monai.networks.med_next",
-    "SegResNet": "monai.networks.seg_res_net",
-    "SwinUNETR": "monai.networks.swin_unetr",
-    "UNETR": "monai.networks.monai_unetr",
-    "UNet": "monai.networks.monai_unet",
-    "VNet": "monai.networks.v_net",
+    "DynUNet": "monai.convolutional.dyn_unet",
+    "MedNeXt": "monai.convolutional.med_next",
+    "SegResNet": "monai.convolutional.seg_res_net",
+    "SwinUNETR": "monai.transformers.swin_unetr",
+    "UNETR": "monai.transformers.monai_unetr",
+    "UNet": "monai.convolutional.monai_unet",
+    "VNet": "monai.convolutional.v_net",
 }
 
 
