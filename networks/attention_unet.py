@@ -1,4 +1,4 @@
-"""Attention U-Net (Oktay et al. 2018, "Learning where to look for the pancreas", arXiv 1804.03999)."""
+"""Attention U-Net (Oktay et al. 2018, arXiv 1804.03999)."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -43,15 +43,17 @@ FACTS = NetworkFacts(
 
 @described(FACTS)
 class AttentionUNet(nn.Module):
-    """U-Net whose three coarser skip connections pass grid attention gates (the finest skip is not gated).
+    """U-Net whose three coarser skip connections pass grid attention gates.
+
+    The finest skip is not gated.
 
     Variants, as the authors published them:
 
-    * ``"ct_multi"``, ``"ct_single"``: 3x3x3 convolutions, pooling (2, 2, 2), two or one gate a skip
+    * ``"ct_multi"``, ``"ct_single"``: 3x3x3 convolutions, pooling (2, 2, 2), two or one gate per skip
       followed by a combining convolution. The deepest gate listens to a gating signal made from the
       bottom level, the others to the decoder level below them. Four heads fused into one output.
       ``"ct_multi"`` has the paper's size.
-    * ``"grid_gating"``: 3x3x1 convolutions, pooling (2, 2, 1), one gate a skip used directly; all
+    * ``"grid_gating"``: 3x3x1 convolutions, pooling (2, 2, 1), one gate per skip used directly; all
       three listen to the same signal from the bottom level. One head.
 
     In 2D the last axis of all kernels and strides falls away.
@@ -65,7 +67,7 @@ class AttentionUNet(nn.Module):
         feature_scale: the five levels have (64, 128, 256, 512, 1024) / feature_scale channels,
             rounded down; paper: 4.
         filters: other channels than those, five numbers, the finest level first.
-        subsample: voxels of a skip to one of its attention grid, one number or one an axis; paper:
+        subsample: voxels of a skip to one of its attention grid, one number or one per axis; paper:
             2.
         gating: how attention features become coefficients: "sigmoid" (the paper's), "softplus" or
             "softmax"; see grid_attention.GATINGS.
@@ -79,7 +81,7 @@ class AttentionUNet(nn.Module):
 
     Raises:
         ValueError: an argument out of range; in forward, an input of the wrong rank or channel
-            count, or so small that the norm has a single value a channel to work on (16^3 voxels in
+            count, or so small that the norm has a single value per channel to work on (16^3 voxels in
             a batch of 1, in training).
     """
 
@@ -184,6 +186,9 @@ class AttentionUNet(nn.Module):
 
 
 def _least_size(pooling: int, subsample: int) -> int:
-    """The smallest multiple of the divisor at which theta's kernel fits the deepest skip, 3 poolings down."""
+    """The smallest multiple of the divisor at which theta's kernel fits the deepest skip.
+
+    That skip lies 3 poolings down.
+    """
     divisor = pooling**4
     return -(-(subsample * pooling**3) // divisor) * divisor

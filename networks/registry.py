@@ -66,7 +66,7 @@ def build(
     ``options`` are the keyword options of that network. Input is (B, in_channels, ...) and output
     logits (B, out_channels, ...), ``out_channels`` counting the background.
 
-    Every network has ``divisor`` (a tuple, one number an axis): windows are best made of its
+    Every network has ``divisor`` (a tuple, one number per axis): windows are best made of its
     multiples. Where one has ``head_weights`` of more than one number, it gives in training a list
     of logits, its main head first, each to be counted in the loss with its weight; in eval mode it
     gives one tensor.

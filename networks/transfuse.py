@@ -39,7 +39,7 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 """TransFuse-S is ResNet-34 and DeiT-small cut to 8 blocks, -L ResNet-50 and DeiT-base."""
 
-PATCH = 16  # voxels an axis of one token, and of one voxel of the deepest CNN map
+PATCH = 16  # voxels per axis of one token, and of one voxel of the deepest CNN map
 
 
 FACTS = NetworkFacts(
@@ -84,7 +84,7 @@ class TransFuse(nn.Module):
     Args:
         size: "S" (26.2 M parameters in 2D) or "L" (143.5 M); the five options after img_size
             replace its numbers.
-        img_size: voxels of the training window, one number or one an axis, multiples of 16; it
+        img_size: voxels of the training window, one number or one per axis, multiples of 16; it
             gives the grid of the position embedding, which is interpolated for other windows. None:
             (192, 256), in 3D 96.
         widths: channels of the CNN's maps at 1/4, 1/8 and 1/16, and of the decoder; the stem has
@@ -101,7 +101,7 @@ class TransFuse(nn.Module):
 
     Raises:
         ValueError: an argument out of range; in forward, an input of the wrong rank or channel
-            count, or in training so small that batch norm has a single value a channel.
+            count, or in training so small that batch norm has a single value per channel.
     """
 
     head_weights = (0.5, 0.3, 0.2)
@@ -165,7 +165,7 @@ class TransFuse(nn.Module):
                 part.apply(_initialise)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """(B, in_channels, X, Y[, Z]) -> logits (B, out_channels, X, Y[, Z]), in training a list of three."""
+        """(B, in_channels, X, Y[, Z]) -> logits (B, out_channels, X, Y[, Z]); three in training."""
         check_input(x, self.in_channels, self.spatial_dims)
         size = spatial_size(x)
         x = pad_at_end(x, list(self.divisor), list(self.divisor))
@@ -251,6 +251,6 @@ def _window(spatial_dims: int, img_size: int | Sequence[int] | None) -> tuple[in
 
 
 def _initialise(module: nn.Module) -> None:
-    """Kaiming normal (fan in) for the decoder's convolutions; biases and norms begin as in PyTorch."""
+    """Kaiming normal (fan in) for the decoder's convolutions; the rest as in PyTorch."""
     if isinstance(module, (nn.Conv2d, nn.Conv3d)):
         nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""UNet++ (Zhou et al. 2018 and 2019, arXiv 1807.10165 and 1912.05074), in the paper's form and the later one.
+"""UNet++ (Zhou et al. 2018, 2019, arXiv 1807.10165, 1912.05074): paper's and later form.
 
 Written from the papers. The authors of UNet++ state a pending patent and a non-commercial licence
 for their own release; nothing of it is used here.
@@ -96,7 +96,7 @@ class UNetPlusPlus(nn.Module):
 
     Raises:
         ValueError: an argument out of range; in forward, an input of the wrong rank or channel
-            count, or so small that a norm has a single value a channel to work on.
+            count, or so small that a norm has a single value per channel to work on.
     """
 
     def __init__(
@@ -209,7 +209,7 @@ class UNetPlusPlus(nn.Module):
         return outputs[0] if len(self.used) == 1 else outputs[0] / len(self.used)
 
     def pruned(self, depth: int) -> "UNetPlusPlus":
-        """A new network of the head X^{0,depth} and its ancestors alone, with a copy of their weights.
+        """A new network of the head X^{0,depth} and its ancestors, with a copy of their weights.
 
         For a window whose sizes are multiples of this network's divisor, its eval output is that of
         the head in this one. Its own divisor is 2^depth. ValueError when this network has no such

@@ -1,4 +1,4 @@
-"""The decoder levels of TransFuse: linear up-sampling, an attention gate on the skip, DoubleConv."""
+"""The decoder levels of TransFuse: up-sampling, an attention gate on the skip, DoubleConv."""
 
 import torch
 from torch import Tensor, nn

@@ -13,7 +13,10 @@ _COMMON = ("self", "spatial_dims", "in_channels", "out_channels")
 
 
 def hands_on_to(kind: type[nn.Module], *, without: Sequence[str] = ()) -> Callable[[Make], Make]:
-    """Show the options that a function hands on to a class of MONAI's in its signature, where ``build`` looks."""
+    """Show a MONAI class's options in the signature of a function that hands them on.
+
+    ``build`` looks there.
+    """
 
     def sign(function: Make) -> Make:
         own = inspect.signature(function).parameters
@@ -37,7 +40,7 @@ def contracted(net: Any, divisor: tuple[int, ...], *, heads: int = 1) -> nn.Modu
 
 
 def product(strides: Sequence[Sequence[int] | int], spatial_dims: int) -> tuple[int, ...]:
-    """Voxels an axis of the input to one of the coarsest level."""
+    """Voxels per axis of the input to one of the coarsest level."""
     each = [
         (stride,) * spatial_dims if isinstance(stride, int) else tuple(stride) for stride in strides
     ]

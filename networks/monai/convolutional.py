@@ -53,7 +53,7 @@ def monai_unet(
     num_res_units: int = 2,
     **options: Any,
 ) -> nn.Module:
-    """MONAI's residual U-Net (Kerfoot et al. 2018, "Left-ventricle quantification using residual U-Net").
+    """MONAI's residual U-Net (Kerfoot et al. 2018).
 
     Args:
         channels: of the levels, the finest first; by default those of MONAI's spleen tutorial.
@@ -100,7 +100,7 @@ def dyn_unet(
     upsample_kernel_size: Sequence[Sequence[int] | int] | None = None,
     **options: Any,
 ) -> nn.Module:
-    """MONAI's DynUNet, nnU-Net's network (Isensee et al. 2021); by default of nnU-Net's six levels, 32 to 320 channels.
+    """MONAI's DynUNet, nnU-Net's network (Isensee et al. 2021); by default of six levels.
 
     With ``deep_supervision`` a list in training, the finest first, each at its own resolution, with
     ``head_weights`` that halve from one to the next.

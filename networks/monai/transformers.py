@@ -20,7 +20,10 @@ from .contract import contracted, hands_on_to
 
 
 class _StepsOnCPU(TorchFunctionMode):
-    """MONAI reads numbers out of a linspace, which it could not on the meta device, where networks are counted."""
+    """Numbers that MONAI reads out of a linspace stay on the CPU.
+
+    On the meta device, where networks are counted, they could not be read.
+    """
 
     def __torch_function__(
         self,
@@ -72,7 +75,7 @@ def swin_unetr(
 
     Args:
         feature_size: channels of the finest level, a multiple of 12; paper: 48.
-        patch_size: voxels an axis of one token.
+        patch_size: voxels per axis of one token.
         options: MONAI's.
     """
     with _StepsOnCPU():
@@ -109,7 +112,7 @@ def monai_unetr(
     """MONAI's UNETR with MONAI's defaults (patches by convolution); ``unetr`` has the paper's.
 
     Args:
-        img_size: voxels of the training window, one number or one an axis, multiples of 16.
+        img_size: voxels of the training window, one number or one per axis, multiples of 16.
         options: MONAI's.
     """
     return AnyWindowUNETR(in_channels, out_channels, img_size, spatial_dims=spatial_dims, **options)

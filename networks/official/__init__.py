@@ -1,8 +1,8 @@
 """Checkpoints of the authors' releases: their state dicts with our keys.
 
 A network's facts name the file here whose ``rename`` knows its authors' names (``official``);
-``convert`` calls it, and holds the result against the network. MONAI's own keep their names. The names are facts of the releases; none of their code is
-here.
+``convert`` calls it, and holds the result against the network. MONAI's own keep their names. The
+names are facts of the releases; none of their code is here.
 """
 
 from collections.abc import Callable, Mapping

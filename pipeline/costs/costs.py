@@ -52,7 +52,7 @@ class CostSettings:
     """What is counted and measured.
 
     Args:
-        window: voxels an axis, two or three; networks that tie themselves to a window are built for
+        window: voxels per axis, two or three; networks that tie themselves to a window are built for
             it.
         in_channels, classes: of the network; classes count the background, 1 is a network with a
             sigmoid.

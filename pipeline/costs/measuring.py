@@ -64,7 +64,7 @@ def measure(settings: dict[str, Any]) -> None:
 
 
 def forward_seconds(network: torch.nn.Module, x: torch.Tensor) -> float:
-    """Seconds of a forward pass in eval mode: the median of up to three, after one that warms up."""
+    """Seconds of a forward pass in eval mode: the median of up to three, after a warm-up."""
     network.eval()
     seconds: list[float] = []
     begun = time.perf_counter()
