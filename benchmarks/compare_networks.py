@@ -277,7 +277,7 @@ def shortened(text: str, names: dict[str, str]) -> str:
 
 def facts() -> list[tuple[str, str]]:
     """The machine."""
-    code = "import json; from gridgate.pipeline.reports.machine import machine_facts; print(json.dumps(machine_facts()))"
+    code = "import json; from gridgate.pipeline.costs.machine import machine_facts; print(json.dumps(machine_facts()))"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return [tuple(pair) for pair in json.loads(run.stdout)]  # type: ignore[misc]
 

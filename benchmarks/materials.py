@@ -39,8 +39,8 @@ def label_names(classes: int) -> list[str]:
 
 def write_bundle(folder: Path, *, classes: int, weights: Path) -> Path:
     """A bundle as `python -m gridgate.pipeline.plans.writing` makes them, but with MONAI's UNet; returns its folder."""
-    from gridgate.pipeline.plans.writing import bundle_files
     from gridgate.pipeline.plans.planning import FOLDER, read_plan
+    from gridgate.pipeline.plans.writing import bundle_files
 
     phantoms, labels = (
         read_plan(FOLDER / "plans" / "phantom_attention_unet.yaml"),

@@ -6,6 +6,7 @@ import torch
 from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 
+from .facts import NetworkFacts, Tiny, described
 from .layers.blocks import (
     ConvBlock,
     ConvUnit,
@@ -27,6 +28,18 @@ VARIANTS = {"ct_multi": 2, "ct_single": 1, "grid_gating": 1}
 """Name of a variant -> gates on a skip connection."""
 
 
+FACTS = NetworkFacts(
+    title="Attention U-Net",
+    reference="Oktay et al. Attention U-Net: Learning Where to Look for the Pancreas. MIDL 2018. "
+    "arXiv:1804.03999",
+    paper={"variant": "ct_multi", "feature_scale": 4},
+    small={"variant": "ct_single", "feature_scale": 8, "norm": "instance"},
+    official="attention_unet",
+    tiny=Tiny({"feature_scale": 16}),
+)
+
+
+@described(FACTS)
 class AttentionUNet(nn.Module):
     """U-Net whose three coarser skip connections pass grid attention gates (the finest skip is not gated).
 

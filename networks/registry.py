@@ -1,4 +1,8 @@
-"""Networks by name, for configs and the command line."""
+"""Networks by name, for configs and the command line.
+
+A new network is a file with a class or function that carries its facts (see ``facts.described``),
+and one line in ``_HOMES``.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .facts import NetworkFacts
 from .slices import SliceBySlice
 
 if TYPE_CHECKING:
@@ -18,7 +23,7 @@ _HOMES = {
     "transfuse": "transfuse.TransFuse",
     "transunet": "transunet.TransUNet",
     "uctransnet": "uctransnet.UCTransNet",
-    "unet": "unet_forms.unet",
+    "unet": "unet.unet",
     "unet_e": "unet_plus_plus_family.unet_e",
     "unet_plus": "unet_plus_plus_family.unet_plus",
     "unet_plus_plus": "unet_plus_plus.UNetPlusPlus",
@@ -69,6 +74,13 @@ def build(
     Raises:
         ValueError: no network, or no option of it, has that name (the text gives the nearest and
             all of them), or the network refuses a value.
+
+    Example:
+        >>> import torch
+        >>> network = build("attention_unet", out_channels=4, feature_scale=16).eval()
+        >>> window = torch.zeros(1, 1, 32, 32, 16)
+        >>> network(window).shape
+        torch.Size([1, 4, 32, 32, 16])
     """
     known = network_options(name)
     for option in options:
@@ -80,7 +92,9 @@ def build(
 
 
 def build_for_volumes(name: str, *, spatial_dims: int = 3, **options: Any) -> nn.Module:
-    """As ``build``, for windows of volumes (B, in_channels, X, Y, Z): a 2D network takes them slice by slice.
+    """As ``build``, for windows of volumes: a 2D network takes them slice by slice.
+
+    Input is (B, in_channels, X, Y, Z), output (B, out_channels, X, Y, Z) for 2D networks as well.
 
     Raises:
         ValueError: as build.
@@ -90,7 +104,12 @@ def build_for_volumes(name: str, *, spatial_dims: int = 3, **options: Any) -> nn
 
 
 def network_options(name: str) -> dict[str, Any]:
-    """The options of a network with their defaults (``inspect.Parameter.empty`` where there is none).
+    """The options of a network with their defaults.
+
+    A default is ``inspect.Parameter.empty`` where an option has none.
+
+    >>> network_options("unet")["feature_scale"]
+    4
 
     Raises:
         ValueError: no network has that name.
@@ -101,10 +120,21 @@ def network_options(name: str) -> dict[str, Any]:
     return {value.name: value.default for value in parameters if value.kind == value.KEYWORD_ONLY}
 
 
+def network_facts(name: str) -> NetworkFacts:
+    """What a network says of itself: title, paper, options of two sizes.
+
+    Raises:
+        ValueError: no network has that name.
+    """
+    if name not in NETWORKS:
+        raise ValueError(_unknown("network", name, NETWORKS))
+    facts: NetworkFacts = NETWORKS[name].facts  # type: ignore[attr-defined]
+    return facts
+
+
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    by_letters = {
-        one.lower(): one for one in sorted(known, key=str.islower)
-    }  # of two that differ in case, our own
+    # of two that differ in case, our own
+    by_letters = {one.lower(): one for one in sorted(known, key=str.islower)}
     near = get_close_matches(name.lower(), list(by_letters), n=1, cutoff=0.4)
     hint = f" Did you mean {by_letters[near[0]]!r}?" if near else ""
     return f"there is no {kind} called {name!r}.{hint} Known: {', '.join(sorted(known))}."

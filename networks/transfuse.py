@@ -12,6 +12,7 @@ from monai.networks.layers.factories import Dropout
 from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
 
+from .facts import NetworkFacts, Tiny, described
 from .layers.bifusion import BiFusion
 from .layers.blocks import (
     ConvUnit,
@@ -40,6 +41,37 @@ SIZES: dict[str, dict[str, Any]] = {
 PATCH = 16  # voxels an axis of one token, and of one voxel of the deepest CNN map
 
 
+FACTS = NetworkFacts(
+    title="TransFuse",
+    reference="Zhang et al. TransFuse: Fusing Transformers and CNNs for Medical Image "
+    "Segmentation. MICCAI 2021. arXiv:2102.08005",
+    paper={"size": "S"},
+    paper_training={"loss": "structure"},
+    paper_2d_training={"loss": "structure_2d"},
+    small={
+        "size": "S",
+        "widths": [16, 32, 64],
+        "blocks": [2, 2, 2],
+        "embed_dim": 96,
+        "depth": 4,
+        "heads": 3,
+    },
+    training={"learning_rate": 0.001},
+    official="transfuse",
+    tiny=Tiny(
+        {
+            "img_size": (32, 16, 16),
+            "widths": (4, 6, 8),
+            "blocks": (1, 1, 1),
+            "embed_dim": 12,
+            "depth": 2,
+            "heads": 2,
+        }
+    ),
+)
+
+
+@described(FACTS)
 class TransFuse(nn.Module):
     """ResNet and ViT in parallel, joined by BiFusion at three scales, with three supervised maps.
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .facts import NetworkFacts, Tiny, described
 from .layers.blocks import (
     check_input,
     convolution,
@@ -26,6 +27,39 @@ RESNET_CHANNELS = (
 LAYER_EPS = 1e-6
 
 
+FACTS = NetworkFacts(
+    title="TransUNet",
+    reference="Chen et al. TransUNet: Transformers Make Strong Encoders for Medical Image "
+    "Segmentation. 2021. arXiv:2102.04306",
+    small={
+        "stem_width": 16,
+        "units": [2, 2, 3],
+        "groups": 8,
+        "hidden_size": 96,
+        "num_layers": 4,
+        "num_heads": 3,
+        "mlp_dim": 192,
+        "decoder_widths": [64, 32, 16, 16, 8],
+    },
+    training={"learning_rate": 0.001},
+    official="transunet",
+    tiny=Tiny(
+        {
+            "img_size": (32, 16, 16),
+            "stem_width": 4,
+            "units": (1, 1, 1),
+            "groups": 2,
+            "hidden_size": 12,
+            "num_layers": 2,
+            "num_heads": 2,
+            "mlp_dim": 24,
+            "decoder_widths": (16, 8, 8, 4, 4),
+        }
+    ),
+)
+
+
+@described(FACTS)
 class TransUNet(nn.Module):
     """Hybrid encoder and cascaded up-sampler: the paper's R50-ViT-B_16 at the defaults in 2D.
 

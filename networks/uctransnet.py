@@ -7,6 +7,7 @@ from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .facts import NetworkFacts, Tiny, described
 from .layers.blocks import (
     ConvBlock,
     ConvUnit,
@@ -24,6 +25,18 @@ WINDOW = {2: 224, 3: 96}
 """Spatial axes -> training window when none is given: the paper's in 2D."""
 
 
+FACTS = NetworkFacts(
+    title="UCTransNet",
+    reference="Wang et al. UCTransNet: Rethinking the Skip Connections in U-Net from a "
+    "Channel-Wise Perspective with Transformer. AAAI 2022. arXiv:2109.04335",
+    small={"width": 8, "norm": "instance"},
+    training={"learning_rate": 0.001},
+    official="uctransnet",
+    tiny=Tiny({"img_size": (32, 16, 16), "width": 4, "layers": 1, "heads": 2}),
+)
+
+
+@described(FACTS)
 class UCTransNet(nn.Module):
     """U-Net whose four skip connections pass a transformer over their channels, then a channel attention each.
 

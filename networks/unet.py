@@ -1,10 +1,18 @@
-"""The U-Net of the Attention U-Net paper: its CT form without gates (Oktay et al. 2018, arXiv 1804.03999)."""
+"""The plain U-Nets that two papers compare with, under one name.
 
-from collections.abc import Sequence
+``UNet`` is the CT form of Attention U-Net without gates (Oktay et al. 2018, arXiv 1804.03999);
+that of UNet++ is in ``unet_plus_plus_family``.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 
+from .facts import NetworkFacts, Tiny, described
 from .layers.blocks import (
     ConvBlock,
     FusedHeads,
@@ -17,6 +25,7 @@ from .layers.blocks import (
     pad_at_end,
     spatial_size,
 )
+from .unet_plus_plus_family import zhou_unet
 
 
 class UNet(nn.Module):
@@ -91,3 +100,79 @@ class UNet(nn.Module):
         up2 = self.up2(skip2, up3)
         up1 = self.up1(skip1, up2)
         return crop_at_end(self.head(up1, up2, up3, up4), spatial_size(x))
+
+
+FORMS: dict[str, Callable[..., nn.Module]] = {
+    "oktay": UNet,
+    "zhou": zhou_unet,
+    "zhou_paper": partial(zhou_unet, form="paper"),
+    "zhou_later": partial(zhou_unet, form="later"),
+}
+"""Name of a form -> what makes it."""
+
+
+FACTS = NetworkFacts(
+    title="U-Net",
+    reference="Oktay et al. Attention U-Net: Learning Where to Look for the Pancreas. MIDL 2018. "
+    "arXiv:1804.03999 (its baseline)",
+    paper={"feature_scale": 4},
+    small={"feature_scale": 8, "norm": "instance"},
+    official="attention_unet",
+    tiny=Tiny({"feature_scale": 16}),
+)
+
+
+@described(FACTS)
+def unet(
+    spatial_dims: int = 3,
+    in_channels: int = 1,
+    out_channels: int = 2,
+    *,
+    form: str = "oktay",
+    **options: Any,
+) -> nn.Module:
+    """A plain U-Net, as one of two papers has it for its baseline.
+
+    Args:
+        form: "oktay", that of Attention U-Net (5,888,004 parameters in 3D, 1 -> 4 channels; see
+            UNet), or "zhou", that of UNet++ (7,759,521 in 2D, 1 -> 1 channel; see zhou_unet): in 2D
+            the paper's form, in 3D the later one of its authors; "zhou_paper" and "zhou_later"
+            choose.
+        options: those of the form, with its defaults: norm is "batch" in "oktay".
+
+    Raises:
+        ValueError: an unknown form, an option of the other form, or a value out of range.
+    """
+    if form not in FORMS:
+        raise ValueError(f"form is {form!r}: choose one of {', '.join(FORMS)}.")
+    known = _options(form)
+    for option in options:
+        if option not in known:
+            raise ValueError(
+                f"{option} is no option of the U-Net of form {form!r}, which has: "
+                f"{', '.join(known)}."
+            )
+    return FORMS[form](spatial_dims, in_channels, out_channels, **options)
+
+
+def _options(form: str) -> dict[str, inspect.Parameter]:
+    found = inspect.signature(FORMS[form]).parameters
+    return {
+        name: value
+        for name, value in found.items()
+        if value.kind == value.KEYWORD_ONLY and name != "form"
+    }
+
+
+def _sign() -> None:
+    """Show the options of both forms in the signature, where ``build`` looks."""
+    first = [
+        value
+        for value in inspect.signature(unet).parameters.values()
+        if value.kind != value.VAR_KEYWORD
+    ]
+    both = _options("oktay") | _options("zhou")
+    unet.__signature__ = inspect.Signature([*first, *both.values()])  # type: ignore[attr-defined]
+
+
+_sign()

@@ -12,6 +12,7 @@ import torch
 from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 
+from .facts import NetworkFacts, Tiny, described
 from .layers.blocks import (
     check_input,
     check_statistics,
@@ -33,7 +34,19 @@ from .layers.unet_plus_plus_nodes import (
     node_name,
 )
 
+FACTS = NetworkFacts(
+    title="UNet++",
+    reference="Zhou et al. UNet++: Redesigning Skip Connections to Exploit Multiscale Features in "
+    "Image Segmentation. TMI 2019. arXiv:1912.05074",
+    paper={"form": "later"},
+    paper_2d={"form": "paper"},
+    small={"form": "later", "filters": [8, 16, 32, 64, 128]},
+    official="unet_plus_plus",
+    tiny=Tiny({"filters": (4, 6, 8, 10)}),
+)
 
+
+@described(FACTS)
 class UNetPlusPlus(nn.Module):
     """U-Nets of every depth nested in one another, and the family between it and the U-Net.
 

@@ -2,9 +2,11 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from .unet_plus_plus import UNetPlusPlus
+from .facts import Tiny, described
+from .unet_plus_plus import FACTS, UNetPlusPlus
 
 WIDE = (35, 70, 140, 280, 560)
 """Filters of the wide U-Net, chosen by the authors to have about the parameters of UNet++."""
@@ -26,6 +28,7 @@ def _options_but(*fixed: str) -> Callable[[Function], Function]:
     return shown
 
 
+@described(replace(FACTS, title="UNet+"))
 @_options_but("wiring")
 def unet_plus(
     spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any
@@ -38,6 +41,7 @@ def unet_plus(
     return UNetPlusPlus(spatial_dims, in_channels, out_channels, wiring="previous", **options)
 
 
+@described(replace(FACTS, title="U-Net^e"))
 @_options_but("wiring")
 def unet_e(
     spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any
@@ -64,6 +68,10 @@ def zhou_unet(
     )
 
 
+_WIDE_TINY = Tiny({"depth": 1}, window=(16, 16, 16), other=(8, 16, 12))
+
+
+@described(replace(FACTS, title="wide U-Net", paper={}, paper_2d=None, small={}, tiny=_WIDE_TINY))
 @_options_but("wiring", "deep_supervision", "inference", "filters")
 def wide_unet(
     spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any

@@ -6,6 +6,7 @@ from typing import Any
 from monai.networks.nets import UNETR
 from torch import Tensor
 
+from .facts import NetworkFacts, Tiny, described
 from .layers.blocks import check_input, crop_at_end, pad_at_end, resize, spatial_size
 
 PATCH = 16  # voxels an axis of one token; MONAI's UNETR knows no other
@@ -110,6 +111,26 @@ class AnyWindowUNETR(UNETR):
         return embedding.dropout(tokens + positions)
 
 
+FACTS = NetworkFacts(
+    title="UNETR",
+    reference="Hatamizadeh et al. UNETR: Transformers for 3D Medical Image Segmentation. "
+    "WACV 2022. arXiv:2103.10504",
+    small={"feature_size": 8, "hidden_size": 192, "mlp_dim": 384, "num_heads": 6},
+    training={"learning_rate": 0.0001, "weight_decay": 1e-05, "warmup_iterations": 500},
+    official="unetr",
+    tiny=Tiny(
+        {
+            "img_size": (32, 16, 16),
+            "hidden_size": 12,
+            "mlp_dim": 24,
+            "num_heads": 2,
+            "feature_size": 2,
+        }
+    ),
+)
+
+
+@described(FACTS)
 def unetr(
     spatial_dims: int = 3,
     in_channels: int = 1,

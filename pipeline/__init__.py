@@ -9,13 +9,10 @@ from typing import Any
 
 _NAMES = {
     "batch.results": ("CaseTable",),
-    "batch.selection": (
-        "check_dataset",
-        "check_folder",
-        "dataset_cases",
-        "folder_inputs",
-        "label_map",
-    ),
+    "batch.selection": ("check_folder", "folder_inputs"),
+    ".data.datasets.check": ("check_dataset",),
+    ".data.datasets.label_map": ("label_map",),
+    ".data.datasets.parts": ("dataset_cases",),
     "training.saving": ("Checkpoints",),
     "models.checkpoints": ("load_weights",),
     "training.distributed": (
@@ -26,8 +23,9 @@ _NAMES = {
         "distributed_world_size",
         "end_distributed",
     ),
-    "inference.ensemble": ("Ensemble",),
+    "models.ensemble": ("Ensemble",),
     "evaluation.evaluate": ("evaluate",),
+    "evaluation.unseen": ("check_unseen_cases",),
     "batch.evaluator": (
         "CaseDataset",
         "CaseEvaluator",

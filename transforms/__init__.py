@@ -9,7 +9,7 @@ to RAS+ mm) in a MetaTensor's meta.
 from .augmentation import augmentation
 from .components import FillHolesd, LargestComponentd
 from .intensity import ClipAndScaled, ZScored, intensity_transforms
-from .labels import AlignLabeld, ClassIndicesd, MapLabelsd
+from .labels import AlignLabeld, CheckPlacementd, ClassIndicesd, MapLabelsd
 from .load import LoadCased
 from .postprocessing import postprocessing
 from .preprocessing import preprocessing
@@ -21,6 +21,7 @@ from .write.labels import WriteLabelsd
 
 __all__ = [
     "AlignLabeld",
+    "CheckPlacementd",
     "ClassIndicesd",
     "ClipAndScaled",
     "FillHolesd",

@@ -7,10 +7,14 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapLabelValue, MapTransform, SpatialResample
+from monai.transforms import MapTransform, SpatialResample
 
+from ..data.datasets.label_map import map_values
+from ..data.datasets.placement import misplaced
+from ..data.errors import DatasetError
 from ..data.geometry.grids import same_grid
-from .resample import grid_of, nearest_axes, on_grid, parallel_axes
+from ..data.geometry.placement import why_elsewhere
+from .resample import grid_of, nearest_axes, parallel_axes, placed_on
 
 
 class AlignLabeld(MapTransform):
@@ -52,15 +56,52 @@ class AlignLabeld(MapTransform):
                 MetaTensor,
                 self.general(labels, dst_affine=image.affine, spatial_size=image.shape[1:]),
             )
-        return on_grid(nearest_axes(labels.as_tensor(), axes).float(), wanted, like=labels)
+        return placed_on(nearest_axes(labels.as_tensor(), axes).float(), wanted, like=labels)
+
+
+class CheckPlacementd(MapTransform):
+    """Refuse label maps that do not lie on their image `data[reference]`; nothing is changed.
+
+    Both are MetaTensors (C, x, y, z) in the grids of their files, as LoadCased leaves them. A label
+    map may be cropped, padded, of another orientation or of other voxels; see
+    `gridgate.data.geometry.placement.why_elsewhere`.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "label",
+        *,
+        reference: str = "image",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.reference = reference
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The same items in a new dict.
+
+        Raises:
+            DatasetError: names both files, the distance in mm and a likely cause.
+        """
+        result = dict(data)
+        image = result[self.reference]
+        for key in self.key_iterator(result):
+            why = why_elsewhere(grid_of(image), grid_of(result[key]))
+            if why is not None:
+                raise misplaced(_case(data), _source(image), _source(result[key]), why)
+        return result
 
 
 class MapLabelsd(MapTransform):
-    """Turn a dataset's label values into the network's channel indices: label_map[value] -> index.
+    """Turn a dataset's label values into the network's channels: label_map[value] -> channel.
 
-    Values that the map does not name become 0 (background): a plan may train on some of a dataset's
-    labels only, and several values may become one (pancreas and the tumour in it). A map that
-    changes nothing costs nothing.
+    Several values may become one (pancreas and the tumour in it). The labels keep their type, and
+    a map that changes nothing costs a count of the values only.
+
+    Args:
+        label_map: of `gridgate.data.datasets.label_map.label_map`. Where it is empty, the values
+            are channels already.
+        channels: how many the network has; checked where label_map is empty.
     """
 
     def __init__(
@@ -68,21 +109,41 @@ class MapLabelsd(MapTransform):
         keys: KeysCollection = "label",
         *,
         label_map: Mapping[int, int],
+        channels: int | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.label_map = {int(value): int(index) for value, index in label_map.items()}
+        self.label_map = {int(value): int(channel) for value, channel in label_map.items()}
+        self.channels = channels
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Give the item with its label maps in channel indices."""
+        """A new dict with the keys transformed; `data` and its tensors are left as they are.
+
+        Raises:
+            DatasetError: a label map holds a value that is not in the map, or voxels to ignore.
+        """
         result = dict(data)
         for key in self.key_iterator(result):
-            present = [int(value) for value in torch.unique(torch.as_tensor(result[key]))]
-            changes = {value: self.label_map.get(value, 0) for value in present}
-            changes = {value: index for value, index in changes.items() if value != index}
-            if changes:
-                mapper = MapLabelValue(list(changes), list(changes.values()), dtype=np.float32)
-                result[key] = mapper(result[key])
+            labels = result[key]
+            array = np.asarray(torch.as_tensor(labels))
+            mapped, ignored = map_values(
+                array,
+                self.label_map,
+                case=_case(data),
+                source=_source(labels),
+                channels=self.channels,
+            )
+            if ignored is not None:
+                raise DatasetError(
+                    f"{_source(labels)}: case {_case(data)} has {int(ignored.sum())} voxels of the "
+                    "label 'ignore', which only an evaluation can leave out; to train, count them "
+                    'as a label: --merge_labels "{ignore: background}"'
+                )
+            if mapped is not array:
+                tensor = torch.from_numpy(mapped)
+                if isinstance(labels, MetaTensor):
+                    tensor = MetaTensor(tensor, affine=labels.affine, meta=dict(labels.meta))
+                result[key] = tensor
         return result
 
 
@@ -91,8 +152,8 @@ class ClassIndicesd(MapTransform):
 
     Adds data[f"{key}_class_indices"]: a list of label_count int64 tensors, flat (C-order) indices
     of the voxels of that class in data[key] (1, x, y, z), at most `max_samples_per_class`, spread
-    evenly. Unlike MONAI's ClassesToIndicesd it reads the volume once, not once a class, and keeps
-    no copy of the meta with each list.
+    evenly. Unlike MONAI's ClassesToIndicesd it reads the volume once, not once per
+    class, and keeps no copy of the meta with each list.
     """
 
     def __init__(
@@ -128,3 +189,11 @@ class ClassIndicesd(MapTransform):
         return indices[
             np.linspace(0, len(indices) - 1, self.max_samples_per_class).round().astype(np.int64)
         ]
+
+
+def _case(data: Mapping[Hashable, Any]) -> str:
+    return str(data.get("id", "without an id"))
+
+
+def _source(tensor: Any) -> str:
+    return str(getattr(tensor, "meta", {}).get("filename_or_obj", "a label map in memory"))

@@ -1,9 +1,10 @@
 """From paths to MetaTensors in the files' own grids."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,16 +13,17 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import SpaceKeys
 
-from ..data.errors import ImageError
+from ..data.errors import ConfigError, ImageError
 from ..data.geometry.grids import same_grid
 from ..data.images.reading import Image, read_image, read_labels
+from ..data.images.values import why_not_hu
 from .timing import stage
 
 Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
 class LoadCased(MapTransform):
-    """Read a case: each key's path, list of paths (a file a channel) or DicomSeries becomes a MetaTensor.
+    """Read a case: a path, a list of paths (one per channel) or a DicomSeries to a MetaTensor.
 
     float32, (C, X, Y, Z). Affines are voxel index to RAS+ mm. The meta holds `affine`,
     `original_affine` (4, 4) float64, `spatial_shape` (3,) of the file, `filename_or_obj` (str: the
@@ -31,8 +33,12 @@ class LoadCased(MapTransform):
 
     Args:
         channels: channels of each image; with a list of paths, one for each channel.
+        modality: "CT" adds a note that begins with "intensities: " where an image's values can
+            hardly be HU, see data.images.values.why_not_hu; others are not looked at.
         non_finite: "error" or "replace": what to do with NaN and infinite voxels, see
             data.images.read_image.
+        uneven: "refuse" or "resample": what to do with a DICOM series whose slices are not evenly
+            spaced, see data.dicom.volume.read_series.
         keep_integers: images stored as integers become int16 or int32, label maps uint8 (int32
             above 255): what follows then reads less memory, and no float32 copy at full resolution
             is made.
@@ -41,7 +47,10 @@ class LoadCased(MapTransform):
             tensor shares its memory where it is of the same type (always with `keep_integers`), so
             neither may be changed in place.
 
+        lowest_label: negative values of label maps are allowed from here on.
+
     Raises:
+        ConfigError: non_finite or uneven is neither.
         ImageError: a file cannot be read or is not usable; the files of a list are on different
         grids, or not `channels`.
     """
@@ -52,17 +61,28 @@ class LoadCased(MapTransform):
         *,
         channels: int = 1,
         label_keys: KeysCollection = ("label",),
-        non_finite: str = "error",
+        modality: str | None = None,
+        non_finite: Literal["error", "replace"] = "error",
+        uneven: Literal["refuse", "resample"] = "refuse",
         keep_integers: bool = False,
         keep_scan: bool = False,
+        lowest_label: int = 0,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
+        if non_finite not in ("error", "replace"):
+            raise ConfigError(f"non_finite: error or replace is wanted, got {non_finite!r}")
+        if uneven not in ("refuse", "resample"):
+            raise ConfigError(f"uneven: refuse or resample is wanted, got {uneven!r}")
+        self.check_hu = isinstance(modality, str) and modality.upper() == "CT"
         self.channels = channels
-        self.label_keys = (label_keys,) if isinstance(label_keys, str) else tuple(label_keys)  # type: ignore[arg-type]
+        label_keys = (label_keys,) if isinstance(label_keys, str) else label_keys
+        self.label_keys = tuple(label_keys)  # type: ignore[arg-type]
         self.non_finite = non_finite
+        self.uneven = uneven
         self.keep_integers = keep_integers
         self.keep_scan = keep_scan
+        self.lowest_label = lowest_label
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A new dict with the keys transformed; `data` and its tensors are left as they are."""
@@ -71,9 +91,14 @@ class LoadCased(MapTransform):
             scan: np.ndarray | None = None
             for key in self.key_iterator(result):
                 if key in self.label_keys:
-                    images = [read_labels(path) for path in _as_paths(result[key])]
+                    images = [
+                        read_labels(path, lowest=self.lowest_label)
+                        for path in _as_paths(result[key])
+                    ]
                 else:
                     images = self._read_image(result[key])
+                    if self.check_hu and not is_series(result[key]):  # whose reader has done so
+                        images = [_with_doubts(image) for image in images]
                 array = _stacked(images)
                 if scan is None and key not in self.label_keys:
                     scan = array
@@ -92,17 +117,19 @@ class LoadCased(MapTransform):
                 read_series,  # only those who have DICOM pay for its import
             )
 
-            if self.channels != 1:
+            if self.channels != 1 and not value.problem:
                 raise ImageError(
                     f"{value}: a DICOM series has one channel, but {self.channels} are wanted"
                 )
-            return [read_series(value, keep_integers=whole)]
+            return [read_series(value, keep_integers=whole, uneven=self.uneven)]
         paths = _as_paths(value)
-        non_finite: Any = self.non_finite
         if len(paths) == 1:
             return [
                 read_image(
-                    paths[0], channels=self.channels, non_finite=non_finite, keep_integers=whole
+                    paths[0],
+                    channels=self.channels,
+                    non_finite=self.non_finite,
+                    keep_integers=whole,
                 )
             ]
         if len(paths) != self.channels:
@@ -110,16 +137,22 @@ class LoadCased(MapTransform):
                 f"{paths[0]}: the case has {len(paths)} files, "
                 f"but {self.channels} channels are wanted; give a file for each"
             )
-        return [read_image(path, non_finite=non_finite, keep_integers=whole) for path in paths]
+        return [read_image(path, non_finite=self.non_finite, keep_integers=whole) for path in paths]
 
 
 def is_series(value: Any) -> bool:
-    """Whether a value is a DicomSeries; a path is told from one without importing the readers of DICOM."""
+    """Whether a value is a DicomSeries; a path is told from one without DICOM's readers."""
     if value is None or isinstance(value, str | PathLike | Sequence):
         return False
     from ..data.dicom.series import DicomSeries
 
     return isinstance(value, DicomSeries)
+
+
+def _with_doubts(image: Image) -> Image:
+    """A CT with one note more where its values can hardly be HU."""
+    why = why_not_hu(image.array)
+    return image if why is None else replace(image, notes=(*image.notes, f"intensities: {why}"))
 
 
 def _as_paths(value: Paths) -> list[Path]:

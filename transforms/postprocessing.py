@@ -1,7 +1,10 @@
 """What follows the network: from scores to a label map in the scan's grid, and to files."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from os import PathLike
+from typing import Any
 
 from monai.transforms import Compose
 
@@ -13,18 +16,45 @@ from .write.labels import WriteLabelsd
 from .write.probabilities import WriteProbabilitiesd
 
 
+class Postprocessing(Compose):
+    """A Compose in two parts, for whoever computes and writes different cases side by side.
+
+    Called as any Compose it does both parts.
+
+    Args:
+        restore: from scores to the label map; see RestoreLabelsd for how to give it slab by slab.
+        after: what is done with the label map: components, files.
+    """
+
+    def __init__(self, restore: RestoreLabelsd, after: Sequence[Callable[[Any], Any]] = ()) -> None:
+        super().__init__([restore, *after])
+        self.restore = restore
+        self.after = Compose(list(after))
+
+    def files(self, case_id: str, image: Any) -> list[str]:
+        """The files that will be written for a case, as paths in the output folder.
+
+        Args:
+            image: the case's path, several, or DicomSeries.
+        """
+        found: list[str] = []
+        for transform in self.after.transforms:
+            if (files := getattr(transform, "files", None)) is not None:
+                found += files(case_id, image)
+        return found
+
+
 def postprocessing(
     *,
     output_dir: str | PathLike[str] | None = None,
     labels: Sequence[str] = (),
-    label_values: Sequence[int] | None = None,
     keep_largest: Sequence[int] | bool = False,
     fill_holes: Sequence[int] | bool = False,
     probabilities: Sequence[str] = (),
     dicom_seg: bool = False,
     postfix: str = "",
     max_slab_bytes: float = 256e6,
-) -> Compose:
+) -> Postprocessing:
     """Transforms from {"pred": scores, "image": MetaTensor} to {"pred": label map (1, X, Y, Z)}.
 
     Scores are logits (C, x, y, z) or ScoreSlabs. The order: RestoreLabelsd, LargestComponentd,
@@ -32,10 +62,9 @@ def postprocessing(
     done when it is there.
 
     Args:
-        output_dir: where <case id>.nii.gz is written; None writes nothing.
+        output_dir: where <case id><postfix>.nii.gz is written; None writes nothing.
         labels: names of the channels, the background first; needed for probabilities and DICOM SEG.
-        label_values: value of each channel in the map; None: the channel's index.
-        keep_largest, fill_holes: True for each label, or the label values (as written) this is done
+        keep_largest, fill_holes: True for each label, or the labels (channel indices) this is done
             to.
         probabilities: labels whose probability is written too.
         dicom_seg: write DICOM SEG too where the case is a DICOM series.
@@ -44,6 +73,11 @@ def postprocessing(
 
     Raises:
         ConfigError: a probability of no label is asked for.
+
+    Example:
+        >>> after = postprocessing(keep_largest=[1])
+        >>> [type(transform).__name__ for transform in after.transforms]
+        ['RestoreLabelsd', 'LargestComponentd']
     """
     unknown = [name for name in probabilities if name not in labels]
     if unknown:
@@ -51,20 +85,19 @@ def postprocessing(
             f"probabilities: {unknown[0]!r} is no label; there are {', '.join(labels)}"
         )
     channels = {name: list(labels).index(name) for name in probabilities}
-    transforms: list[Callable] = [
-        RestoreLabelsd(
-            "pred", label_values=label_values, probabilities=channels, max_slab_bytes=max_slab_bytes
-        )
-    ]
+    after: list[Callable[[Any], Any]] = []
     for wanted, transform in ((keep_largest, LargestComponentd), (fill_holes, FillHolesd)):
         if wanted is True:
-            transforms.append(transform("pred"))
+            after.append(transform("pred"))
         elif wanted:
-            transforms.append(transform("pred", labels=list(wanted)))
+            after.append(transform("pred", labels=list(wanted)))
     if output_dir is not None:
         if probabilities:
-            transforms.append(WriteProbabilitiesd("pred", output_dir=output_dir))
+            after.append(
+                WriteProbabilitiesd("pred", output_dir=output_dir, labels=list(probabilities))
+            )
         if dicom_seg:
-            transforms.append(WriteDicomSegd("pred", output_dir=output_dir, labels=labels))
-        transforms.append(WriteLabelsd("pred", output_dir=output_dir, postfix=postfix))
-    return Compose(transforms)
+            after.append(WriteDicomSegd("pred", output_dir=output_dir, labels=labels))
+        after.append(WriteLabelsd("pred", output_dir=output_dir, postfix=postfix))
+    restore = RestoreLabelsd("pred", probabilities=channels, max_slab_bytes=max_slab_bytes)
+    return Postprocessing(restore, after)

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from monai.transforms import Compose, CropForegroundd, EnsureTyped
 
 from ..data.errors import ConfigError
 from .intensity import intensity_transforms
-from .labels import AlignLabeld, MapLabelsd
+from .labels import AlignLabeld, CheckPlacementd, MapLabelsd
 from .load import LoadCased
 from .region import Box, Regiond
 from .resample import ToNetworkGridd
@@ -26,16 +26,21 @@ def preprocessing(
     foreground: float | None = None,
     channels: int = 1,
     label_map: Mapping[int, int] | None = None,
+    label_count: int | None = None,
     body_threshold: float | None = None,
     region: Box | str | PathLike[str] | None = None,
+    modality: str | None = None,
+    non_finite: Literal["error", "replace"] = "error",
+    uneven: Literal["refuse", "resample"] = "refuse",
     keep_scan: bool = False,
 ) -> Compose:
     """Transforms from {"image": path, "label": path} to tensors on the network's grid.
 
     The result: MetaTensors float32 (C, x, y, z). The order: LoadCased (integers stay integers),
+    CheckPlacementd and MapLabelsd (label: it lies on its image, and each of its values is named),
     ToNetworkGridd (image: orientation and spacing in one step, trilinear, border values beyond the
     edge), AlignLabeld (label, nearest neighbour, straight from its own grid: resampled once, and
-    always of the image's shape), MapLabelsd, Regiond, intensity, CropForegroundd, EnsureTyped.
+    always of the image's shape), Regiond, intensity, CropForegroundd, EnsureTyped.
     `affine` of the result is true for flipped, permuted, oblique and sheared scans: the grid for a
     sheared one (gantry tilt) is orthonormal, as in MONAI's Spacing, and the resampling goes by both
     affines. Without `spacing` nothing is resampled but a label that is on another grid, and a shear
@@ -49,12 +54,25 @@ def preprocessing(
         foreground: crop to the bounding box of image > foreground, in units after `intensity`; None
             does not crop; an image with nothing above it is left whole.
         channels: of the image.
-        label_map: dataset's label value -> network's channel; None when they are the same.
+        label_map: dataset's label value -> network's channel, for every value that a label map may
+            hold; None or empty when the values are channels already.
+        label_count: how many channels the network has; checked where there is no label_map.
         body_threshold, region: where windows are to run, left in data["region"]; see Regiond.
+        modality: "CT" notes intensities that can hardly be HU; see LoadCased.
+        non_finite: NaN and infinite voxels are an "error", or "replace" puts the lowest finite
+            value there and notes it.
+        uneven: DICOM slices that are not evenly spaced are refused ("refuse"), or interpolated onto
+            the finest even grid and noted ("resample").
         keep_scan: leave the image as it was read, in its own grid, in data["scan"]; see LoadCased.
 
     Raises:
-        ConfigError: orientation, spacing, keys or intensity is impossible.
+        ConfigError: orientation, spacing, keys, intensity, non_finite or uneven is impossible.
+
+    Example:
+        >>> window = {"mode": "window", "low": -160, "high": 240}
+        >>> prepare = preprocessing(spacing=(1.5, 1.5, 2), intensity=window)
+        >>> prepare({"image": "ct.nii.gz"})["image"].shape  # doctest: +SKIP
+        torch.Size([1, 240, 240, 150])
     """
     keys = (keys,) if isinstance(keys, str) else tuple(keys)
     if "image" not in keys or set(keys) - {"image", "label"}:
@@ -63,13 +81,23 @@ def preprocessing(
     pixdim = None if spacing is None else _checked_spacing(spacing)
     has_label = "label" in keys
     transforms: list[Callable] = [
-        LoadCased(keys, channels=channels, keep_integers=True, keep_scan=keep_scan),
-        ToNetworkGridd("image", orientation=orientation, spacing=pixdim),
+        LoadCased(
+            keys,
+            channels=channels,
+            modality=modality,
+            non_finite=non_finite,
+            uneven=uneven,
+            keep_integers=True,
+            keep_scan=keep_scan,
+            lowest_label=min(label_map or (0,)),
+        )
     ]
     if has_label:
+        transforms.append(CheckPlacementd("label", reference="image"))
+        transforms.append(MapLabelsd("label", label_map=label_map or {}, channels=label_count))
+    transforms.append(ToNetworkGridd("image", orientation=orientation, spacing=pixdim))
+    if has_label:
         transforms.append(AlignLabeld("label", reference="image"))
-        if label_map is not None:
-            transforms.append(MapLabelsd("label", label_map=label_map))
     if body_threshold is not None or region is not None:
         transforms.append(Regiond(body_threshold=body_threshold, region=region))
     transforms.extend(intensity_transforms(intensity, keys="image"))

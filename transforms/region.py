@@ -1,4 +1,4 @@
-"""Where there is something to segment: the body in a CT, and a region of interest that a user gives."""
+"""Where there is something to segment: the body in a CT, and a user's region of interest."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from os import PathLike
@@ -31,7 +31,7 @@ Box = Sequence[Sequence[float]]
 def body_mask(
     image: torch.Tensor, spacing: Sequence[float], *, threshold: float = -500.0
 ) -> NDArray[np.bool_]:
-    """Where the patient is in a CT: what is denser than air, without the table, lungs and gut filled in.
+    """Where the patient is in a CT: denser than air, without the table, lungs and gut filled.
 
     On a grid of about 5 mm: mean HU above the threshold, opened once (a thin table top goes),
     components of at least a twentieth of the largest one's size (not only the largest: legs come in
@@ -72,7 +72,9 @@ def body_mask(
 
 
 class Regiond(Transform):
-    """Leave in data["region"] where windows are to run: (1, x, y, z) bool on the image's grid; nothing for everywhere.
+    """Leave in data["region"] where windows are to run: (1, x, y, z) bool on the image's grid.
+
+    Where they run everywhere, nothing is left.
 
     The body (see `body_mask`) and the user's region both restrict it. Needs the image in HU, so it
     stands before the intensity transforms. Seconds are added to data["timings"]["resample"] if that
@@ -153,7 +155,7 @@ class Regiond(Transform):
 
 
 def region_file(region: Path, case: str) -> Path | None:
-    """The file that holds a case's region: the file itself, or the case's in a folder; None when it is not there."""
+    """The file of a case's region: the file itself, or the case's in a folder; None without one."""
     if not region.is_dir():
         return region
     candidates = (region / f"{case}{suffix}" for suffix in IMAGE_SUFFIXES)
@@ -175,7 +177,7 @@ def _checked_box(box: Box) -> NDArray[np.float64]:
 
 
 def _in_box(grid: Grid, box: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which voxel centres lie in the box, row by row of world coordinates so that oblique grids need no extra case."""
+    """Which voxel centres lie in the box of RAS+ mm, of oblique grids as well."""
     inside = np.ones(grid.shape, dtype=bool)
     i, j, k = (np.arange(n, dtype=np.float64) for n in grid.shape)
     for row, low, high in zip(grid.affine[:3], box[0], box[1], strict=True):

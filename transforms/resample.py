@@ -1,4 +1,4 @@
-"""From a scan's own grid to the network's in one step: turned, flipped and resampled with one look at the voxels."""
+"""From a scan's own grid to the network's in one step: turned, flipped and resampled."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _ON_VOXEL = 1e-5
 
 
 class ToNetworkGridd(MapTransform):
-    """Bring images onto the network's grid: orientation and spacing in one step, trilinear, float32 out.
+    """Bring images onto the network's grid in one step: orientation and spacing, trilinear.
 
     The result is that of MONAI's Orientationd and then Spacingd(mode="bilinear",
     padding_mode="border"), with the same shape and affine: the direction of an oblique scan is
@@ -76,10 +76,10 @@ class ToNetworkGridd(MapTransform):
         target = network_grid(source, orientation=self.orientation, spacing=self.spacing)
         axes = parallel_axes(source, target)
         if axes is not None:
-            return on_grid(interpolate_axes(image.as_tensor(), axes), target, like=image)
+            return placed_on(interpolate_axes(image.as_tensor(), axes), target, like=image)
         affine = torch.as_tensor(target.affine)
         found = cast(MetaTensor, self.general(image, dst_affine=affine, spatial_size=target.shape))
-        return on_grid(found.as_tensor().contiguous(), target, like=image)
+        return placed_on(found.as_tensor().contiguous(), target, like=image)
 
 
 def grid_of(tensor: MetaTensor) -> Grid:
@@ -88,14 +88,14 @@ def grid_of(tensor: MetaTensor) -> Grid:
     return Grid((x, y, z), np.asarray(torch.as_tensor(tensor.affine).cpu(), dtype=np.float64))
 
 
-def on_grid(volume: torch.Tensor, grid: Grid, *, like: MetaTensor) -> MetaTensor:
+def placed_on(volume: torch.Tensor, grid: Grid, *, like: MetaTensor) -> MetaTensor:
     """A volume (C, x, y, z) as a MetaTensor on a grid, with the rest of another one's meta."""
     meta = {key: value for key, value in like.meta.items() if key != "affine"}
     return MetaTensor(volume, affine=torch.as_tensor(grid.affine), meta=meta)
 
 
 def network_grid(scan: Grid, *, orientation: str, spacing: Sequence[float] | None) -> Grid:
-    """The network's grid for a scan: where MONAI's Orientation and Spacing would put it, rounding included.
+    """The network's grid for a scan: that of MONAI's Orientation and Spacing, rounding included.
 
     Args:
         orientation: three letters, the direction towards which each index increases.
@@ -144,7 +144,7 @@ class Axis:
 
 
 def parallel_axes(source: Grid, target: Grid) -> tuple[Axis, Axis, Axis] | None:
-    """For each axis of the source, where the target's voxels are on it; None when the axes are not parallel."""
+    """For each axis of the source, where the target's voxels are; None unless axes are parallel."""
     matrix = voxel_map(source, target)
     linear = matrix[:3, :3]
     follows = [int(axis) for axis in np.abs(linear).argmax(axis=1)]
@@ -166,7 +166,7 @@ def parallel_axes(source: Grid, target: Grid) -> tuple[Axis, Axis, Axis] | None:
 
 
 def interpolate_axes(volume: torch.Tensor, axes: tuple[Axis, Axis, Axis]) -> torch.Tensor:
-    """Trilinear interpolation, one axis after the other; voxels beyond the edge have the edge's value.
+    """Trilinear interpolation, one axis after the other; beyond the edge is the edge's value.
 
     Args:
         volume: (C, X, Y, Z), any real type, any memory order; it is read a plane at a time.
@@ -224,7 +224,7 @@ def nearest_axes(volume: torch.Tensor, axes: tuple[Axis, Axis, Axis]) -> torch.T
 def _planes(
     volume: torch.Tensor, axes: tuple[Axis, Axis, Axis], dtype: torch.dtype
 ) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor, list[Axis]]]]:
-    """The result, empty (zeros), and for each channel volume and result as views with the axes in the volume's order.
+    """The empty result, and per channel volume and result as views in the volume's axis order.
 
     The order is that of the volume's memory, slowest first, so that a plane of the first axis is
     one piece.

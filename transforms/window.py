@@ -10,7 +10,7 @@ from monai.data import MetaTensor
 from monai.transforms import Randomizable, Transform
 from torch.nn import functional
 
-from ..data.geometry.grids import spacing
+from ..data.geometry.affines import spacing
 
 
 class RandomWindowd(Randomizable, Transform):

@@ -1,4 +1,4 @@
-"""Cross-validation folds: which cases train and which validate, made once and kept in splits.json."""
+"""Cross-validation folds: which cases train and which validate; kept in splits.json."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import DatasetError
 from ..files import write_atomically
-from .dataset import Case, Dataset
+from .dataset import Dataset, DatasetCase
 
 Split = dict[str, list[str]]
 """One fold: {"train": case ids, "validation": case ids}, both sorted."""
@@ -69,7 +69,7 @@ def load_or_make_splits(
 
 def select_fold(
     dataset: Dataset, splits: Sequence[Split], fold: int
-) -> tuple[list[Case], list[Case]]:
+) -> tuple[list[DatasetCase], list[DatasetCase]]:
     """The training and the validation cases of one fold.
 
     Args:

@@ -1,4 +1,4 @@
-"""Which files of imagesTr, labelsTr and imagesTs belong together when dataset.json does not list them."""
+"""Which files of imagesTr, labelsTr and imagesTs belong together where no list says so."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ def pair_cases(
     """Pair the images of one folder with the label maps of another.
 
     A label map `case.nii.gz` belongs to `case.nii.gz`, or to `case_0000.nii.gz`, `case_0001.nii.gz`
-    and so on, a file a channel; the label maps' names decide which, since a case may itself be
+    and so on, one file per channel; the label maps' names decide which, since a case may itself be
     called `case_0001`.
 
     Args:
@@ -24,8 +24,8 @@ def pair_cases(
         file_ending: the ending all files must have, such as ".nii.gz"; None takes every image file.
 
     Returns:
-        (id, image files in the order of channels, label file) a case, and whether the files are a
-        channel each.
+        (id, image files in the order of channels, label file) per case, and whether each channel is
+        a file of its own.
 
     Raises:
         DatasetError: an image without label, a label without image, a channel that is missing, two
@@ -65,10 +65,10 @@ def scan_tests(
     Args:
         images: imagesTs.
         file_ending: as for `pair_cases`.
-        by_channel: whether the training images are a file a channel.
+        by_channel: whether each channel of the training images is a file of its own.
 
     Returns:
-        (id, image files in the order of channels) a case.
+        (id, image files in the order of channels) per case.
 
     Raises:
         DatasetError: a channel that is missing, two files of one name.
@@ -104,7 +104,7 @@ def _by_name(folder: Path, file_ending: str | None) -> dict[str, Path]:
 
 
 def _group(files: dict[str, Path]) -> dict[str, tuple[Path, ...]]:
-    """Gather case_0000, case_0001, ... under case; a name without channel number stands for itself."""
+    """Gather case_0000, case_0001, ... under case; other names stand for themselves."""
     groups: dict[str, dict[int, Path]] = {}
     for name, path in files.items():
         match = _CHANNEL.fullmatch(name)

@@ -1,8 +1,6 @@
-"""Where voxels are in the patient: small pure functions on 4x4 affines, and the grid of a volume.
+"""Grids: how many voxels a volume has and where they are.
 
-An affine maps homogeneous voxel indices (i, j, k, 1) to millimetres in nibabel's RAS+ world: x
-grows to the patient's right, y to the front (anterior), z to the head (superior). Integer indices
-are voxel centres.
+World coordinates are millimetres in nibabel's RAS+; see `gridgate.data.geometry.affines`.
 """
 
 from dataclasses import dataclass
@@ -12,99 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ImageError
-
-Affine = NDArray[np.float64]
-
-# Below these a grid has no usable inverse: a voxel edge in mm, and the volume of the cell spanned
-# by the unit axes (1 for perpendicular axes; a gantry tilt of 30 degrees still has 0.87).
-_SMALLEST_EDGE_MM = 1e-6
-_SMALLEST_UNIT_VOLUME = 1e-3
-
-
-def spacing(affine: ArrayLike) -> NDArray[np.float64]:
-    """Edge lengths of a voxel in mm.
-
-    Args:
-        affine: (4, 4), voxel index to RAS+ mm.
-
-    Returns:
-        (3,), the length of the step along each voxel axis; shear does not change what a step is
-            long.
-    """
-    steps = np.asarray(affine, dtype=np.float64)[:3, :3]
-    return np.sqrt((steps**2).sum(axis=0))
-
-
-def direction(affine: ArrayLike) -> NDArray[np.float64]:
-    """Unit vectors of the voxel axes.
-
-    Args:
-        affine: (4, 4), voxel index to RAS+ mm, no voxel edge of length zero.
-
-    Returns:
-        (3, 3); column n is the direction, in RAS+, in which voxel index n grows.
-    """
-    return np.asarray(affine, dtype=np.float64)[:3, :3] / spacing(affine)
-
-
-def orientation(affine: ArrayLike) -> str:
-    """The anatomical directions in which the three indices grow, nearest whole axes.
-
-    Args:
-        affine: (4, 4), voxel index to RAS+ mm, not singular.
-
-    Returns:
-        Three letters of R/L, A/P, S/I, for instance "LPS" for a CT as most scanners store it.
-
-    Raises:
-        ImageError: the affine is singular, so that an axis points nowhere.
-    """
-    codes = nib.orientations.aff2axcodes(np.asarray(affine, dtype=np.float64))
-    if None in codes:
-        raise ImageError(
-            f"the affine is singular, so its axes have no orientation: {_flat(affine)}"
-        )
-    return "".join(codes)
-
-
-def is_orthonormal(affine: ArrayLike, tolerance: float = 1e-4) -> bool:
-    """Whether the voxel axes are at right angles to each other (no shear); handedness does not matter.
-
-    Args:
-        affine: (4, 4), voxel index to RAS+ mm.
-        tolerance: largest cosine between two axes that still counts as a right angle.
-    """
-    axes = direction(affine)
-    return bool(np.abs(axes.T @ axes - np.eye(3)).max() <= tolerance)
-
-
-def is_oblique(affine: ArrayLike, tolerance_degrees: float = 0.1) -> bool:
-    """Whether some voxel axis is more than the tolerance away from the nearest patient axis."""
-    axes = np.sort(np.abs(direction(affine)), axis=0)
-    # The angle by its tangent: an arc cosine loses half of the digits near zero.
-    angles = np.arctan2(np.hypot(axes[0], axes[1]), axes[2])
-    return bool(np.degrees(angles).max() > tolerance_degrees)
-
-
-def why_unusable(affine: ArrayLike) -> str | None:
-    """What keeps an affine from placing voxels in space, in words, or None when it is sound.
-
-    Args:
-        affine: (4, 4); sound is: finite, last row 0 0 0 1, every edge longer than 1e-6 mm, axes not
-            in one plane.
-    """
-    matrix = np.asarray(affine, dtype=np.float64)
-    if matrix.shape != (4, 4):
-        return f"an affine is 4 x 4, this one has the shape {matrix.shape}"
-    if not np.isfinite(matrix).all():
-        return "the affine holds NaN or infinity"
-    if not np.array_equal(matrix[3], (0.0, 0.0, 0.0, 1.0)):
-        return f"the affine's last row is {matrix[3].tolist()}, not 0 0 0 1"
-    if spacing(matrix).min() <= _SMALLEST_EDGE_MM:
-        return "the affine is singular: a voxel edge has no length"
-    if abs(np.linalg.det(direction(matrix))) <= _SMALLEST_UNIT_VOLUME:
-        return "the affine is singular: its three axes lie in one plane"
-    return None
+from .affines import Affine, in_words, orientation, spacing, why_unusable
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +25,10 @@ class Grid:
 
     Raises:
         ImageError: not three positive sizes, or an affine that is not finite or is singular.
+
+    >>> grid = Grid((512, 512, 100), np.diag([-0.8, -0.8, 2.5, 1]))
+    >>> grid.orientation, grid.spacing.tolist(), round(grid.voxel_ml, 6)
+    ('LPS', [0.8, 0.8, 2.5], 0.0016)
     """
 
     shape: tuple[int, int, int]
@@ -130,7 +40,7 @@ class Grid:
             raise ImageError(f"a volume has three positive sizes, this one has {shape}")
         trouble = why_unusable(self.affine)
         if trouble is not None:
-            raise ImageError(f"{trouble} ({_flat(self.affine)})")
+            raise ImageError(f"{trouble} ({in_words(self.affine)})")
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "affine", np.array(self.affine, dtype=np.float64))
 
@@ -163,6 +73,9 @@ def corner_centres(shape: tuple[int, ...], affine: ArrayLike) -> NDArray[np.floa
 
     Returns:
         (8, 3) RAS+ mm.
+
+    >>> corner_centres((3, 1, 1), np.diag([2, 2, 2, 1]))[:, 0].tolist()
+    [0.0, 0.0, 0.0, 0.0, 4.0, 4.0, 4.0, 4.0]
     """
     last = np.asarray(shape[:3], dtype=np.float64) - 1.0
     indices = np.array(list(np.ndindex(2, 2, 2)), dtype=np.float64) * last
@@ -173,6 +86,10 @@ def same_grid(a: Grid, b: Grid, tolerance_mm: float = 0.01) -> bool:
     """Whether two grids have one shape and no voxel centre farther apart than the tolerance.
 
     The distance between two affine maps is largest at a corner, so the eight corners are enough.
+
+    >>> grid = Grid((5, 5, 5), np.eye(4))
+    >>> same_grid(grid, Grid((5, 5, 5), np.eye(4))), same_grid(grid, Grid((5, 5, 4), np.eye(4)))
+    (True, False)
     """
     if a.shape != b.shape:
         return False
@@ -185,12 +102,12 @@ def voxel_map(source: Grid, target: Grid) -> Affine:
     Returns:
         (4, 4); homogeneous voxel index of the target -> homogeneous, fractional voxel index of the
             source.
+
+    >>> whole, moved = np.diag([2.0, 2, 2, 1]), np.diag([2.0, 2, 2, 1])
+    >>> moved[:3, 3] = 6, 8, 10
+    >>> voxel_map(Grid((9, 9, 9), whole), Grid((4, 4, 4), moved))[:3, 3].tolist()
+    [3.0, 4.0, 5.0]
     """
     mapping: Affine = np.linalg.solve(source.affine, target.affine).astype(np.float64)
     mapping[3] = (0.0, 0.0, 0.0, 1.0)
     return mapping
-
-
-def _flat(affine: ArrayLike) -> str:
-    rows = np.asarray(affine, dtype=np.float64)[:3].tolist()
-    return "; ".join(" ".join(f"{number:.6g}" for number in np.atleast_1d(row)) for row in rows)

@@ -1,9 +1,10 @@
-"""Volumes that SimpleITK reads for us: .nrrd, .seg.nrrd, .mha, .mhd.
+"""Volumes that SimpleITK reads for us: NRRD, MetaImage, GIPL.
 
 ITK's world is LPS (x to the left, y to the back), ours RAS. Errors are `ImageError` without the
 file's name, which `gridgate.data.images.reading` puts in front.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import SimpleITK as sitk
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ImageError
-from ..geometry.grids import Affine
+from ..geometry.affines import Affine
+from .compression import check_regular
+from .text_headers import correction_of, detached_files
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -41,18 +44,18 @@ def read_itk_header(path: Path) -> tuple[tuple[int, int, int], Affine, tuple[str
     Raises:
         ImageError: SimpleITK cannot read it, or it is not a 3D volume.
     """
-    return _geometry(_information(path))
+    return _geometry(path, _information(path))
 
 
 def read_itk_voxels(path: Path) -> tuple[NDArray[np.generic], Affine, tuple[str, ...]]:
-    """Array (X, Y, Z), or (X, Y, Z, C) with C components a voxel, affine (RAS+ mm) and notes of a file.
+    """Array (X, Y, Z), or (X, Y, Z, C) with C components, affine (RAS+ mm) and notes of a file.
 
     Raises:
         ImageError: SimpleITK cannot read it, it is cut off, or it is not a 3D volume of real
             numbers.
     """
     reader = _information(path)
-    shape, affine, notes = _geometry(reader)
+    shape, affine, notes = _geometry(path, reader)
     try:
         image = reader.Execute()
     except RuntimeError as error:
@@ -70,6 +73,14 @@ def read_itk_voxels(path: Path) -> tuple[NDArray[np.generic], Affine, tuple[str,
 
 
 def _information(path: Path) -> sitk.ImageFileReader:
+    if path.name.lower().endswith((".nrrd", ".nhdr", ".mhd")):
+        for file in detached_files(path):
+            try:
+                check_regular(file)
+            except FileNotFoundError:
+                raise ImageError(
+                    f"its voxels {file.name} are not where it says; add {file}"
+                ) from None
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -79,7 +90,9 @@ def _information(path: Path) -> sitk.ImageFileReader:
     return reader
 
 
-def _geometry(reader: sitk.ImageFileReader) -> tuple[tuple[int, int, int], Affine, tuple[str, ...]]:
+def _geometry(
+    path: Path, reader: sitk.ImageFileReader
+) -> tuple[tuple[int, int, int], Affine, tuple[str, ...]]:
     size = tuple(int(length) for length in reader.GetSize())
     dimension = len(size)
     if dimension < 3 or any(length != 1 for length in size[3:]):
@@ -88,18 +101,23 @@ def _geometry(reader: sitk.ImageFileReader) -> tuple[tuple[int, int, int], Affin
         )
     direction = np.asarray(reader.GetDirection()).reshape(dimension, dimension)[:3, :3]
     affine = lps_affine(reader.GetOrigin()[:3], reader.GetSpacing()[:3], direction)
-    notes: tuple[str, ...] = ()
-    if reader.GetFileName().lower().endswith(".nrrd"):
+    correction = correction_of(path)
+    notes = correction.notes
+    if path.name.lower().endswith((".nrrd", ".nhdr")):
         space = reader.GetMetaData("NRRD_space") if reader.HasMetaDataKey("NRRD_space") else ""
         if "left" not in space and "right" not in space:
-            notes = (
-                f"the NRRD file does not name a patient space (space: {space or 'none'}); LPS is "
-                "assumed",
-            )
+            said = f"the NRRD file does not name a patient space (space: {space or 'none'})"
+            notes = (f"{said}; LPS is assumed", *notes)
+    affine = correction.apply(affine)
     return (size[0], size[1], size[2]), affine, notes
 
 
 def _reason(error: RuntimeError) -> str:
-    """The last line of ITK's message; those before it are source files and addresses."""
+    """What ITK says is wrong, without its source files and addresses."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [line for line in lines if line.startswith("ITK ERROR: ")]
+    if said:
+        return re.sub(r"^ITK ERROR: \w+\(0x[0-9a-f]+\): ", "", said[-1])
+    # MetaIO gives the last error of the system, whatever its own was.
+    lines = [line for line in lines if not line.startswith("Reason: ")]
     return lines[-1] if lines else "no reason given"

@@ -1,7 +1,7 @@
-"""Scans and label maps in: one reader for all formats; what is irregular is mended and noted, or refused.
+"""Scans and label maps in: one reader for all formats; what is irregular is mended or refused.
 
-.nii and .nii.gz go through nibabel, .nrrd, .mha and .mhd through SimpleITK. The writers live in
-`gridgate.data.images.writing` and are offered here too.
+NIfTI, Analyze and FreeSurfer's files go through nibabel, NRRD, MetaImage and GIPL through
+SimpleITK. The writers live in `gridgate.data.images.writing` and are offered here too.
 """
 
 import zlib
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import nibabel as nib
 import numpy as np
@@ -19,10 +19,24 @@ from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from ..errors import ImageError
-from ..geometry.grids import Affine, Grid
+from ..geometry.affines import Affine
+from ..geometry.grids import Grid
+from .analyze import read_analyze_header, read_analyze_voxels
+from .compression import opened
+from .freesurfer import read_mgh_header, read_mgh_voxels
 from .itk import read_itk_header, read_itk_voxels
-from .names import IMAGE_SUFFIXES, case_id, find_images
-from .nifti import choose_affine, read_header, read_voxels
+from .names import (
+    FREESURFER_SUFFIXES,
+    HEADER_SUFFIXES,
+    IMAGE_SUFFIXES,
+    NIFTI_SUFFIXES,
+    VOXEL_SUFFIXES,
+    case_id,
+    find_images,
+)
+from .nifti_affine import choose_affine
+from .nifti_voxels import is_nifti_pair, read_header, read_voxels
+from .values import as_integers, channels_first, settle_non_finite, whole_numbers
 from .writing import smallest_unsigned, write_image, write_labels
 
 __all__ = [
@@ -30,6 +44,7 @@ __all__ = [
     "Image",
     "case_id",
     "find_images",
+    "read_axes",
     "read_grid",
     "read_image",
     "read_labels",
@@ -37,11 +52,6 @@ __all__ = [
     "write_image",
     "write_labels",
 ]
-
-_NIFTI_SUFFIXES = (".nii.gz", ".nii")
-# A label stored through slope and intercept comes back with rounding of this order; more is a real
-# fraction.
-_WHOLE = 1e-4
 
 
 @dataclass
@@ -74,9 +84,9 @@ def read_image(
     """Read a scan as float32, or as the integers it is stored as, its scaling applied once.
 
     Args:
-        path: a file with one of IMAGE_SUFFIXES.
-        channels: numbers a voxel. 1 takes (X, Y, Z) and trailing axes of length 1; C > 1 takes (X,
-            Y, Z, C), (X, Y, Z, 1, C), or C components a voxel.
+        path: a file with one of IMAGE_SUFFIXES, or the .img of a pair.
+        channels: numbers per voxel. 1 takes (X, Y, Z) and trailing axes of length 1; C > 1 takes
+            (X, Y, Z, C), (X, Y, Z, 1, C), or C components per voxel.
         non_finite: NaN and infinity are an "error", or "replace" puts the lowest finite value there
             and notes it.
         keep_integers: a file of integers with the slope 1 and a whole intercept, as CTs are stored,
@@ -95,8 +105,8 @@ def read_image(
     path = Path(path)
     with _named(path):
         raw = _read(path)
-        stored = _channels_first(raw.stored, channels)
-        whole = _as_integers(stored, raw.slope, raw.inter) if keep_integers else None
+        stored = channels_first(raw.stored, channels)
+        whole = as_integers(stored, raw.slope, raw.inter) if keep_integers else None
         if whole is not None:
             return Image(whole, Grid(_shape3(whole), raw.affine), path, raw.header, raw.notes)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -105,35 +115,55 @@ def read_image(
                 array *= np.float32(raw.slope)
             if raw.inter != 0.0:
                 array += np.float32(raw.inter)
-        notes = raw.notes + _settle_non_finite(array, non_finite)
+        notes = raw.notes + settle_non_finite(array, non_finite)
         return Image(array, Grid(_shape3(array), raw.affine), path, raw.header, notes)
 
 
-def read_labels(path: str | Path) -> Image:
-    """Read a label map as the smallest unsigned integer type that holds its largest value.
+def read_labels(path: str | Path, *, lowest: int = 0) -> Image:
+    """Read a label map as the smallest integer type that holds its values, unsigned if it can be.
 
     Whole numbers stored as floating point, or through slope and intercept, are fine.
 
     Args:
-        path: a file with one of IMAGE_SUFFIXES, one number a voxel.
+        path: a file with one of IMAGE_SUFFIXES, or the .img of a pair, one number per voxel.
+        lowest: negative values from here on are allowed.
 
     Returns:
-        Image, array (X, Y, Z), uint8, uint16 or wider.
+        Image, array (X, Y, Z), uint8, uint16 or wider; int8 or wider with negative values.
 
     Raises:
-        ImageError: as `read_image`; and when a value is a fraction, negative, NaN or infinite.
+        ImageError: as `read_image`; and when a value is a fraction, too low, NaN or infinite.
     """
     path = Path(path)
     with _named(path):
         raw = _read(path)
-        stored = _channels_first(raw.stored, 1)
+        stored = channels_first(raw.stored, 1)
         if stored.dtype.kind == "f" or raw.slope != 1.0 or raw.inter != 0.0:
-            stored = _whole_numbers(stored.astype(np.float64) * raw.slope + raw.inter)
-        lowest, highest = int(stored.min()), int(stored.max())
-        if lowest < 0:
-            raise ImageError(f"it holds the negative value {lowest}, so it is not a label map")
-        array = np.array(stored, dtype=smallest_unsigned(highest), order="K")
+            stored = whole_numbers(stored.astype(np.float64) * raw.slope + raw.inter)
+        least, highest = int(stored.min()), int(stored.max())
+        if least < min(lowest, 0):
+            count = int((stored < min(lowest, 0)).sum())
+            raise ImageError(
+                f"it holds the negative value {least} ({count} of {stored.size} voxels are "
+                "negative), so it is not a label map; if the value means something, say what it "
+                f'counts as: --merge_labels "{{{least}: background}}"'
+            )
+        dtype = smallest_unsigned(highest)
+        if least < 0:
+            dtype = np.promote_types(np.min_scalar_type(least), np.min_scalar_type(-highest - 1))
+        array = np.array(stored, dtype=dtype, order="K")
         return Image(array, Grid(_shape3(array), raw.affine), path, raw.header, raw.notes)
+
+
+def read_axes(path: str | Path) -> tuple[int, ...]:
+    """The lengths of a file's axes, from its header alone: (X, Y, Z), or with axes of channels.
+
+    Raises:
+        ImageError: missing, not readable, or not an image.
+    """
+    path = Path(path)
+    with _named(path):
+        return tuple(int(size) for size in _read_header(path)[0])
 
 
 def read_grid(path: str | Path) -> Grid:
@@ -144,14 +174,10 @@ def read_grid(path: str | Path) -> Grid:
     """
     path = Path(path)
     with _named(path):
-        if not _is_nifti(path):
-            shape, affine, _ = read_itk_header(path)
-            return Grid(shape, affine)
-        header = read_header(path)
-        sizes = tuple(int(size) for size in header.get_data_shape())
+        sizes, affine = _read_header(path)
         if len(sizes) < 3:
             raise ImageError(f"it has the axes {sizes}, a volume has three")
-        return Grid((sizes[0], sizes[1], sizes[2]), choose_affine(header).affine)
+        return Grid((int(sizes[0]), int(sizes[1]), int(sizes[2])), affine)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,9 +191,16 @@ class _Raw:
 
 
 def _read(path: Path) -> _Raw:
-    if not _is_nifti(path):
+    kind = _kind(path)
+    if kind == "itk":
         stored, affine, notes = read_itk_voxels(path)
         return _Raw(stored, affine, notes=notes)
+    if kind == "freesurfer":
+        stored, affine, notes = read_mgh_voxels(path)
+        return _Raw(stored, affine, notes=notes)
+    if kind == "analyze":
+        stored, slope, inter, affine, notes = read_analyze_voxels(path)
+        return _Raw(stored, affine, None, slope, inter, notes)
     voxels = read_voxels(path)
     why = voxels.choice.why
     return _Raw(
@@ -176,117 +209,45 @@ def _read(path: Path) -> _Raw:
         voxels.header,
         voxels.slope,
         voxels.inter,
-        (why,) if why else (),
+        ((why,) if why else ()) + voxels.notes,
     )
 
 
-def _is_nifti(path: Path) -> bool:
+def _read_header(path: Path) -> tuple[tuple[int, ...], Affine]:
+    kind = _kind(path)
+    if kind == "nifti":
+        header = read_header(path)
+        return tuple(header.get_data_shape()), choose_affine(header).affine
+    readers = {
+        "itk": read_itk_header,
+        "freesurfer": read_mgh_header,
+        "analyze": read_analyze_header,
+    }
+    shape, affine, _ = readers[kind](path)
+    return shape, affine
+
+
+def _kind(path: Path) -> Literal["nifti", "analyze", "freesurfer", "itk"]:
     # Opened here because ITK has no words for it, and so that every format gives one answer.
-    with open(path, "rb") as stream:
+    with opened(path) as stream:
         empty = not stream.read(1)
     name = path.name.lower()
-    if not name.endswith(IMAGE_SUFFIXES):
+    if not name.endswith(IMAGE_SUFFIXES + VOXEL_SUFFIXES):
         raise ImageError(
             f"its suffix is none of {', '.join(IMAGE_SUFFIXES)}; convert it to one of them"
         )
     if empty:
         raise ImageError("the file is empty (zero bytes); copy or convert it again")
-    return name.endswith(_NIFTI_SUFFIXES)
-
-
-def _channels_first(stored: NDArray[np.generic], channels: int) -> NDArray[np.generic]:
-    shape = stored.shape
-    if channels == 1:
-        if len(shape) >= 3 and all(size == 1 for size in shape[3:]):
-            return stored.reshape(shape[:3], order="A")
-        raise ImageError(
-            f"it has the axes {shape}; a volume of one channel has three: split or stack it first"
-        )
-    if len(shape) == 5 and shape[3] == 1:
-        stored = stored[:, :, :, 0]
-    if stored.ndim != 4 or stored.shape[3] != channels:
-        raise ImageError(f"it has the axes {shape}; {channels} channels need (X, Y, Z, {channels})")
-    return np.moveaxis(stored, -1, 0)
+    if name.endswith(NIFTI_SUFFIXES):
+        return "nifti"
+    if name.endswith(HEADER_SUFFIXES + VOXEL_SUFFIXES):
+        return "nifti" if is_nifti_pair(path) else "analyze"
+    return "freesurfer" if name.endswith(FREESURFER_SUFFIXES) else "itk"
 
 
 def _shape3(array: NDArray[np.generic]) -> tuple[int, int, int]:
     x, y, z = array.shape[-3:]
     return x, y, z
-
-
-def _as_integers(
-    stored: NDArray[np.generic], slope: float, inter: float
-) -> NDArray[np.generic] | None:
-    """The values as int16 or int32, in the same memory where possible; None when they are not whole or too large."""
-    if stored.dtype.kind not in "iu" or slope != 1.0 or not inter.is_integer():
-        return None
-    held = np.iinfo(np.dtype(stored.dtype).name)
-    lowest, highest = int(held.min), int(held.max)
-    shift = int(inter)
-    if shift or not np.can_cast(stored.dtype, np.int16):
-        lowest, highest = int(stored.min()) + shift, int(stored.max()) + shift
-    for dtype in (np.int16, np.int32):
-        limits = np.iinfo(dtype)
-        if limits.min <= lowest and highest <= limits.max:
-            break
-    else:
-        return None
-    whole: NDArray[Any]
-    if stored.dtype == np.uint16 and dtype is np.int16:
-        whole = stored.view(np.int16)  # the same bits, so no copy
-    else:
-        whole = stored.astype(dtype, order="K", copy=False)
-    if shift:
-        # Integers wrap around: where the sum fits, it is right even if what is stored, or the
-        # shift, does not fit.
-        whole += np.asarray(shift).astype(dtype)
-    return whole
-
-
-def _settle_non_finite(
-    array: NDArray[np.float32], non_finite: Literal["error", "replace"]
-) -> tuple[str, ...]:
-    # One pass without a temporary array: the sum is finite unless a voxel is not, or the sum
-    # overflows.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(array.sum()):
-            return ()
-    bad = ~np.isfinite(array)
-    count = int(bad.sum())
-    if count == 0:
-        return ()
-    if count == array.size:
-        raise ImageError("none of its voxels is a finite number")
-    if non_finite == "error":
-        raise ImageError(
-            f"{count} of {array.size} voxels are NaN or infinite; mend the file, or ask for them "
-            "to be replaced"
-        )
-    lowest = array.min(where=~bad, initial=np.inf)
-    array[bad] = lowest
-    return (
-        f"{count} NaN or infinite voxels were replaced by the lowest finite value, "
-        f"{float(lowest):g}",
-    )
-
-
-def _whole_numbers(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    if not np.isfinite(values).all():
-        raise ImageError(
-            f"{int((~np.isfinite(values)).sum())} of its voxels are NaN or infinite, so it is no "
-            "label map"
-        )
-    whole = np.rint(values)
-    fractions = np.abs(values - whole) > _WHOLE
-    if fractions.any():
-        example = float(values[fractions][0])
-        raise ImageError(
-            f"{int(fractions.sum())} of its voxels are fractions (for instance {example:g}), "
-            "so it is not a label map; if it was resampled, do so again with nearest neighbours"
-        )
-    if np.abs(whole).max() >= 2.0**63:
-        raise ImageError(f"it holds the value {np.abs(whole).max():g}, so it is not a label map")
-    return whole.astype(np.int64)
 
 
 @contextmanager

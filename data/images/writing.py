@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..errors import OutputError
 from ..files import write_atomically
-from ..geometry.grids import is_orthonormal
+from ..geometry.affines import is_orthonormal
 from .compression import deflating
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def write_image(path: str | Path, array: ArrayLike, *, like: "Image") -> None:
 
 
 def write_probabilities(path: str | Path, array: NDArray[np.uint8], *, like: "Image") -> None:
-    """Write probabilities as uint8 with the slope 1/255 in the grid of a scan; as `write_labels` otherwise.
+    """Write probabilities as uint8 with the slope 1/255; as `write_labels` otherwise.
 
     Args:
         path: ends in .nii.gz or .nii; folders on the way are made.

@@ -1,28 +1,27 @@
-"""What a user can give as input, a file, a folder, a list, DICOM or a zip of it, as cases with ids."""
+"""What a user can give as input, as cases with ids: a file, folder, list, DICOM, or a zip of it."""
 
 import os
-import re
-from collections import defaultdict
+import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..dicom.listing.headers import look_at_file
+from ..dicom.listing.types import Damaged
 from ..dicom.series import DicomSeries, find_series, series_of_files, unlisted
 from ..errors import ConfigError, ImageError
-from ..images.reading import IMAGE_SUFFIXES, case_id
+from ..images.compression import why_no_file
+from ..images.names import IMAGE_SUFFIXES, VOXEL_SUFFIXES, case_id, header_of
+from .channels import Scan, scans_of
 from .ids import safe_id, unique_ids
+from .kinds import is_image, may_be_dicom, not_taken, why_no_pair, why_not
 from .lists import LIST_SUFFIXES, Listed, read_list
 from .walk import PassedOver, walk_files
+from .wanted import Wanted, failing, image_case, series_cases
 
-# Not opened to see whether they are DICOM; all others without an image's suffix are.
-_KNOWN = re.compile(
-    r"\.(7z|avi|bak|bat|bmp|bvec|bval|bz2|cfg|conf|csv|docx?|exe|gif|gz|h5|hdf5|html|ini|ipynb|jpe?g|js|jsonl?|log|m|mat|"
-    r"md|mp4|npy|npz|ods|onnx|parquet|pdf|pkl|png|pptx?|pt|pth|py|rar|raw|sh|stl|svg|tar|tgz|tiff?|toml|tsv|txt|vtk|vtp|"
-    r"xlsx?|xml|xz|ya?ml|zraw|zst)",
-    re.IGNORECASE,
-)
 LOOKED_FOR = f"{', '.join(IMAGE_SUFFIXES)}, DICOM files of any name, .zip of them"
+_NONE = f"no image in it; looked for {LOOKED_FOR}"
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,9 @@ class Inputs:
     """What was found.
 
     Args:
-        cases: items {"id": str, "image": str (a path) or DicomSeries}. An image that cannot be read
-            is a case too; its reading will say why.
-        passed_over: what was deliberately not taken, such as localizers.
+        cases: items {"id": str, "image": str (a path), list of str (a path per channel) or
+            DicomSeries}. An image that cannot be read is a case too; its reading will say why.
+        passed_over: what was deliberately not taken, such as localizers, pictures, named pipes.
     """
 
     cases: list[dict[str, Any]]
@@ -45,6 +44,7 @@ def find_cases(
     recursive: bool = True,
     flat: bool = False,
     modality: str | None = "CT",
+    channels: int = 1,
     exclude: Sequence[str | Path] = (),
     progress: bool = True,
 ) -> Inputs:
@@ -54,16 +54,18 @@ def find_cases(
     source ("sub/dir/name"); a DICOM series has its folder's name, with its number and description
     where a folder or zip holds several. Ids are unique, upper and lower case being one, safe as
     file names, and do not depend on what the files hold but for the series' own headers: of files
-    that would have one id (`a.nii.gz`, `a.nrrd`) each keeps its suffix (`a_nii_gz`).
+    that would have one id (`a.nii.gz`, `a.nrrd`) each keeps its suffix (`a_nii_gz`). Channels in
+    files of their own (`case_0000`, `case_0001`, as nnU-Net has them) are one case, see `scans_of`.
 
     Args:
-        source: an image file; a folder of images, DICOM files and zips; a .txt list (a path a line,
-            relative to the list's folder; # begins a comment); a .csv list (a column image, path or
-            input, perhaps one id or case); one DICOM file, which means its series in that folder; a
-            .zip of DICOM.
+        source: an image file; a folder of images, DICOM files and zips; a .txt list (a path per
+            line, relative to the list's folder; # begins a comment); a .csv list (a column
+            image, path or input, perhaps one id or case); one DICOM file, which means its series in
+            that folder; a .zip of DICOM.
         recursive: folders in folders as well.
         flat: ids "sub_dir_name" instead of "sub/dir/name".
         modality: DICOM series of others are passed over; None takes all.
+        channels: of a scan; more than one groups files by their names.
         exclude: files and folders that are not looked into, such as the output folder. One that
             holds the source does not count.
         progress: a bar on stderr where many files are looked into for DICOM.
@@ -72,20 +74,25 @@ def find_cases(
         The cases in the order of their paths, and what was passed over.
 
     Raises:
-        ConfigError: there is no such source, no image in it, the source is excluded itself, or a
-            list is malformed.
+        ConfigError: there is no such source, it is a pipe or device, no image is in it, the source
+            is excluded itself, or a list is malformed.
     """
     path = Path(source)
-    if not path.exists():
+    if not os.path.exists(path):
         raise ConfigError(
             f"{source}: there is no such file or folder; give a folder with CTs, a file or a list"
+        )
+    kind = why_no_file(os.stat(path).st_mode)
+    if kind is not None:
+        raise ConfigError(
+            f"{source}: this is {kind}, not a file; give a folder with CTs, a file or a list"
         )
     excluded = [Path(one).resolve() for one in exclude]
     if path.resolve() in excluded:
         raise ConfigError(
             f"{source}: the input is the output folder; give another one for the output"
         )
-    finder = _Finder(recursive, modality, excluded, progress)
+    finder = _Finder(recursive, modality, channels, excluded, progress)
     if path.is_dir():
         wanted = finder.folder(path, path)
     elif path.suffix.lower() in LIST_SUFFIXES:
@@ -93,9 +100,8 @@ def find_cases(
     else:
         wanted = finder.file(path, path.parent)
     if not wanted:
-        raise ConfigError(
-            f"{source}: no image in it; looked for {LOOKED_FOR}{_told(finder.passed)}"
-        )
+        why = (why_not(path) if path.is_file() else None) or _NONE
+        raise ConfigError(f"{source}: {why}{_told(finder.passed)}")
     ids = unique_ids(
         [(safe_id(one.name, flat=flat), safe_id(one.fallback, flat=flat)) for one in wanted]
     )
@@ -103,55 +109,57 @@ def find_cases(
     return Inputs(cases, finder.passed)
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """A case before ids are made unique: the name it wants, and the one that it gets where others want it too."""
-
-    name: str
-    fallback: str
-    image: str | DicomSeries
-
-
 @dataclass
 class _Finder:
     recursive: bool
     modality: str | None
+    channels: int
     exclude: Sequence[Path]
     progress: bool
     passed: list[PassedOver] = field(default_factory=list)
-    beside: dict[Path, list[DicomSeries]] = field(
-        default_factory=dict
-    )  # of single DICOM files, by folder
+    # What lies in the folders of single files: DICOM series, and scans by their files.
+    beside: dict[Path, list[DicomSeries]] = field(default_factory=dict)
+    scans: dict[Path, dict[Path, Scan]] = field(default_factory=dict)
 
-    def folder(self, folder: Path, base: Path) -> list[_Wanted]:
+    def folder(self, folder: Path, base: Path) -> list[Wanted]:
         """The cases of a folder, named relative to `base`, in the order of their paths."""
-        wanted: list[_Wanted] = []
+        images: list[Path] = []
         series: list[DicomSeries] = []
         unknown: list[Path] = []
-        for file, error in walk_files(folder, recursive=self.recursive, exclude=self.exclude):
+        refused: list[Path] = []
+        for file, error in walk_files(
+            folder, recursive=self.recursive, exclude=self.exclude, passed=self.passed
+        ):
             if error is not None:
                 series.append(unlisted(Path(os.path.abspath(file)), error))
-            elif file.name.lower().endswith(IMAGE_SUFFIXES):
-                wanted.append(_image(file, base))
+            elif is_image(file):
+                images.append(file)
             elif file.suffix.lower() == ".zip":
                 series += self._zip(file)
-            elif not _KNOWN.fullmatch(file.suffix):
+            elif may_be_dicom(file):
                 unknown.append(file)
+            elif why_not(file) is not None:
+                refused.append(file)
         found, passed = series_of_files(unknown, modality=self.modality, progress=self.progress)
-        self.passed += passed
-        wanted += _name_series(series + found, base)
+        known = {file for one in found for file in one.files} | {one.source for one in passed}
+        refused += [file for file in unknown if os.path.abspath(file) not in known and _odd(file)]
+        self.passed += [*not_taken(refused, images), *passed]
+        wanted = [image_case(scan, base) for scan in self._scans(images)]
+        wanted += series_cases(series + found, base)
         return sorted(wanted, key=lambda one: (Path(one.name).parts, one.fallback))
 
-    def file(self, file: Path, base: Path) -> list[_Wanted]:
+    def file(self, file: Path, base: Path) -> list[Wanted]:
         """The cases of one file, perhaps none."""
-        if file.name.lower().endswith(IMAGE_SUFFIXES):
-            return [_image(file, base)]
+        if is_image(file) or file.name.lower().endswith(VOXEL_SUFFIXES):
+            return [image_case(self._scan_of(file), base)]
         if file.suffix.lower() == ".zip":
-            return _name_series(self._zip(file), base)
+            return series_cases(self._zip(file), base)
         file = Path(os.path.abspath(file))
         if file.parent not in self.beside:
             beside = [
-                one for one, error in walk_files(file.parent, recursive=False) if error is None
+                one
+                for one, error in walk_files(file.parent, recursive=False)
+                if error is None and may_be_dicom(one)
             ]
             self.beside[file.parent], passed = series_of_files(
                 beside if file in beside else [*beside, file],
@@ -159,46 +167,90 @@ class _Finder:
                 progress=self.progress,
             )
             self.passed += passed
-        return _name_series(
+        return series_cases(
             [one for one in self.beside[file.parent] if str(file) in one.files], base
         )
 
-    def listed(self, path: Path, lines: Iterable[Listed]) -> list[_Wanted]:
-        """The cases of a list, in its order; what is listed and cannot be found or used is a case all the same."""
+    def listed(self, path: Path, lines: Iterable[Listed]) -> list[Wanted]:
+        """The cases of a list, in its order; what cannot be used is a case all the same."""
         home = Path(os.path.abspath(path.parent))
         lines = list(lines)
         outside = [
             os.path.dirname(line.path) for line in lines if not line.path.is_relative_to(home)
         ]
         away = Path(os.path.commonpath(outside)) if outside else home
-        wanted: list[_Wanted] = []
+        wanted: list[Wanted] = []
         seen: set[str] = set()
+        lines_seen: set[Path] = set()
         for line in lines:
             base = home if line.path.is_relative_to(home) else away
             for one in self._one_of_list(line, base):
-                if str(one.image) in seen:
+                if str(one.image) not in seen:
+                    wanted.append(one)
+                elif len(one.files) < 2 or line.path in lines_seen:
                     self.passed.append(PassedOver(str(one.image), f"it is listed twice in {path}"))
-                    continue
                 seen.add(str(one.image))
-                wanted.append(one)
+            lines_seen.add(line.path)
         return wanted
 
-    def _one_of_list(self, line: Listed, base: Path) -> list[_Wanted]:
-        if line.path.is_dir():
+    def _scans(self, images: Iterable[Path]) -> list[Scan]:
+        """The scans of images in any folders; a .hdr that is no pair's is passed over."""
+        folders: dict[Path, list[Path]] = {}
+        for file in images:
+            reason = why_no_pair(file)
+            if reason is None:
+                folders.setdefault(file.parent, []).append(file)
+            else:
+                self.passed.append(PassedOver(str(file), reason))
+        return [
+            scan for files in folders.values() for scan in scans_of(files, channels=self.channels)
+        ]
+
+    def _scan_of(self, file: Path) -> Scan:
+        """The scan that an image file is or belongs to, named as in its whole folder."""
+        try:
+            image = header_of(file)
+        except ImageError:
+            image = file  # reading it says that its header is missing
+        folder = file.parent
+        if folder not in self.scans:
+            beside = [
+                one
+                for one, error in walk_files(folder, recursive=False)
+                if error is None and is_image(one)
+            ]
+            self.scans[folder] = {
+                one: scan for scan in scans_of(beside, channels=self.channels) for one in scan.files
+            }
+        found = self.scans[folder].get(image)
+        return found if found is not None else scans_of([image], channels=1)[0]
+
+    def _one_of_list(self, line: Listed, base: Path) -> list[Wanted]:
+        try:
+            mode = os.stat(line.path).st_mode
+        except (OSError, ValueError):
+            mode = 0  # it is not there, as its reading will say
+        kind = why_no_file(mode)
+        if kind is not None:
+            problem = f"{line.path}: it is {kind}, not a file; list files"
+            found = series_cases([failing(line.path, problem)], base)
+        elif stat.S_ISDIR(mode):
             found = self.folder(line.path, line.path if line.name else base)
-        elif line.path.exists():
+        elif mode:
             found = self.file(line.path, base)
         else:
-            found = [_image(line.path, base)]
+            found = [image_case(Scan(case_id(line.path), (line.path,)), base)]
         if not found:
-            problem = f"{line.path}: no image in it; looked for {LOOKED_FOR}"
-            found = _name_series([DicomSeries("", "", "", line.path, (), problem=problem)], base)
+            problem = f"{line.path}: {why_not(line.path) or _NONE}"
+            found = series_cases([failing(line.path, problem)], base)
         if line.name is None:
             return found
         if len(found) == 1:
-            return [_Wanted(line.name, line.name, found[0].image)]
+            return [replace(found[0], name=line.name, fallback=line.name)]
         names = [f"{line.name}_{one.name.replace('/', '_')}" for one in found]
-        return [_Wanted(name, name, one.image) for name, one in zip(names, found, strict=True)]
+        return [
+            replace(one, name=name, fallback=name) for name, one in zip(names, found, strict=True)
+        ]
 
     def _zip(self, file: Path) -> list[DicomSeries]:
         file = Path(os.path.abspath(file))
@@ -212,41 +264,12 @@ class _Finder:
         return series
 
 
-def _image(file: Path, base: Path) -> _Wanted:
-    relative = _relative(file, base)
-    folder = f"{relative.rpartition('/')[0]}/" if "/" in relative else ""
-    return _Wanted(folder + case_id(file), folder + file.name.replace(".", "_"), str(file))
-
-
-def _name_series(series: Sequence[DicomSeries], base: Path) -> list[_Wanted]:
-    groups: dict[str, list[DicomSeries]] = defaultdict(list)
-    for one in series:
-        groups[_relative(one.folder, base)].append(one)
-    wanted = []
-    for place, group in groups.items():
-        # A series at the source itself is named after that folder.
-        name = place if place != "." else os.path.basename(os.path.abspath(base)) or "series"
-        if group[0].archive is not None and name.lower().endswith(".zip"):
-            name = name[:-4]
-        labels = [_label(one) for one in group]
-        for one, label in zip(group, labels, strict=True):
-            if len(group) == 1:
-                own = name
-            elif label and labels.count(label) == 1:
-                own = f"{name}_{label}"
-            else:
-                own = f"{name}_{label}_{one.uid[-8:].replace('.', '_')}".replace("__", "_")
-            wanted.append(_Wanted(own, f"{name}_{one.uid or 'series'}", one))
-    return wanted
-
-
-def _label(series: DicomSeries) -> str:
-    """Number and description, of letters that need no quotes in a shell."""
-    return re.sub(r"[^\w.+-]+", "_", f"{series.number}_{series.description}").strip("._")
-
-
-def _relative(path: Path, base: Path) -> str:
-    return os.path.relpath(path, base).replace(os.sep, "/")
+def _odd(file: Path) -> bool:
+    """Whether a file has the name of an image that cannot be read, and is not DICOM."""
+    if why_not(file) is None:
+        return False
+    found = look_at_file(file)
+    return found is None or (isinstance(found, Damaged) and not found.sure)
 
 
 def _told(passed: Sequence[PassedOver]) -> str:

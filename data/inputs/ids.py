@@ -26,6 +26,9 @@ def safe_id(name: str, *, flat: bool = False) -> str:
     Returns:
         Not empty, not absolute, no part longer than 180 bytes, no "..", no characters that some
             system refuses.
+
+    >>> safe_id("sub/../CON"), safe_id("sub/dir/name", flat=True)
+    ('sub/_/_CON', 'sub_dir_name')
     """
     parts = name.split("/")
     # A folder called a.nii.gz would be in the way of the mask of a case called a.
@@ -35,7 +38,7 @@ def safe_id(name: str, *, flat: bool = False) -> str:
 
 
 def why_unsafe(name: str) -> str | None:
-    """What keeps a name that a user gave from being a case's id, in words, or None when it can be one."""
+    """What keeps a name that a user gave from being a case's id; None when it can be one."""
     if name == safe_id(name):
         return None
     return "is not safe as the name of a file"
@@ -48,7 +51,10 @@ def unique_ids(wanted: Sequence[tuple[str, str]]) -> list[str]:
     and an underscore more where even that is taken.
 
     Args:
-        wanted: (id, fallback) a case, both safe.
+        wanted: (id, fallback) per case, both safe.
+
+    >>> unique_ids([("a", "a_nii"), ("A", "A_nrrd"), ("b", "b_nii")])
+    ['a_nii', 'A_nrrd', 'b']
     """
     count = Counter(_key(name) for name, _ in wanted)
     ids = []

@@ -1,4 +1,4 @@
-"""Lists of images: a .txt with a path a line, or a .csv with a column of paths."""
+"""Lists of images: a .txt with a path per line, or a .csv with a column of paths."""
 
 import csv
 import io
@@ -6,10 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..errors import ConfigError, ImageError
+from ..images.compression import check_regular
 from .ids import why_unsafe
 
 LIST_SUFFIXES = (".txt", ".csv")
+_LONGEST = 64_000_000  # bytes: more than half a million long paths
 _PATH_COLUMNS = ("image", "path", "input")
 _ID_COLUMNS = ("id", "case", "case_id")
 
@@ -35,14 +37,22 @@ def read_list(path: Path) -> list[Listed]:
             has no path, an id is there twice or cannot be a file's name.
     """
     try:
+        check_regular(path)
+        size = path.stat().st_size
+        if size > _LONGEST:
+            raise ConfigError(
+                f"{path}: {size / 1e6:.0f} MB are too much for a list of paths; is it one? Split it"
+            )
         text = path.read_text(encoding="utf-8-sig")
+    except ImageError as error:
+        raise ConfigError(f"{path}: the list cannot be read: {error}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: the list is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
         raise ConfigError(f"{path}: the list cannot be read ({error.strerror})") from None
     lines = _table(path, text) if path.suffix.lower() == ".csv" else _plain(path, text)
     if not lines:
-        raise ConfigError(f"{path}: no path in the list; write one a line")
+        raise ConfigError(f"{path}: no path in the list; write one per line")
     seen: set[str] = set()
     for line in lines:
         if line.name is None:
@@ -64,7 +74,10 @@ def _plain(path: Path, text: str) -> list[Listed]:
 def _table(path: Path, text: str) -> list[Listed]:
     header = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=header.count)
-    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error as error:
+        raise ConfigError(f"{path}: the list is no table ({error}); save it as CSV") from None
     names = [name.strip().lower() for name in rows[0]] if rows else []
     column = next((names.index(name) for name in _PATH_COLUMNS if name in names), None)
     if column is None:

@@ -84,7 +84,7 @@ class Anatomy:
     def _vessel(
         self, low: tuple[float, float], high: tuple[float, float], radius: float, *, end: float
     ) -> Tube:
-        """A vessel that runs along the spine, from its fork at z = `end` upwards past the diaphragm."""
+        """A vessel along the spine, from its fork at z = `end` up past the diaphragm."""
         points = [[*low, end], [*low, -40.0], [*low, 10.0], [*high, 90.0], [*high, 400.0]]
         radii = [radius * 0.93, radius * 0.95, radius, radius * 1.06, radius * 1.08]
         return Tube(np.array(points), np.array(radii))
@@ -96,7 +96,7 @@ class Anatomy:
         *,
         turn: tuple[float, float, float] = (0, 0, 0),
     ) -> Ellipsoid:
-        """An ellipsoid near `centre`, about `radii` large, turned about x, y, z by about `turn` degrees."""
+        """An ellipsoid near `centre`, of about `radii` mm, turned by about `turn` degrees."""
         rng = self._rng
         angles = np.radians(np.array(turn) + rng.uniform(-7, 7, size=3))
         place = np.array(centre, float) + rng.uniform(-4, 4, size=3)
@@ -185,7 +185,7 @@ class Anatomy:
         ), sinus
 
     def _draw_mesentery(self, front: float) -> None:
-        """The vessels that run down into the fat between the loops of gut; `front` is the aorta's y."""
+        """The vessels in the fat between the loops of gut; `front` is the aorta's y."""
         rng = self._rng
         vein = self._tube(
             [[16, front + 8, 2], [12, front + 18, -34], [6, front + 24, -74], [4, 30, -120]],

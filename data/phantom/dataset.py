@@ -1,4 +1,4 @@
-"""Phantom CTs on disk: a dataset in the Decathlon layout to train on, and a folder of scans to run on."""
+"""Phantom CTs on disk: a dataset in the Decathlon layout, and a folder of scans to run on."""
 
 from __future__ import annotations
 

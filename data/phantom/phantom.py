@@ -1,4 +1,4 @@
-"""A synthetic abdominal CT with labels: for demos, tests and benchmarks that may carry nobody's data.
+"""A synthetic abdominal CT with labels, for demos, tests and benchmarks without anyone's data.
 
 It looks like a contrast-enhanced CT to an untrained eye and is no model of human anatomy: a network
 that has learned it knows nothing about patients.
@@ -146,7 +146,7 @@ def make_phantom(
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """A grid in RAS order: `affine` takes voxel indices to the world's mm, `to_patient` to the anatomy's."""
+    """A grid in RAS order: voxel indices to the world's mm (`affine`) and the anatomy's."""
 
     shape: tuple[int, int, int]
     affine: np.ndarray
@@ -266,7 +266,7 @@ def _render(
 
 
 def _white_gain(sigma: float) -> float:
-    """The standard deviation that a 3-D Gaussian filter leaves of white noise of standard deviation 1."""
+    """The standard deviation of white noise (of 1) after a 3-D Gaussian filter."""
     impulse = np.zeros(33)
     impulse[16] = 1
     return float(np.square(ndimage.gaussian_filter1d(impulse, sigma)).sum() ** 1.5)

@@ -1,4 +1,4 @@
-"""What the phantom is drawn with: solids and smooth random fields in mm, and the voxels to paint."""
+"""What the phantom is drawn with: solids, smooth random fields in mm, voxels to paint."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Waves:
         wavelength: tuple[float, float],
         amplitude: float,
     ) -> Waves:
-        """Draw `count` waves of random direction; wavelength in mm; `amplitude` bounds the field's size."""
+        """Draw `count` waves of random direction; wavelength in mm; `amplitude` is the bound."""
         direction = rng.normal(size=(count, 3))
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
         length = rng.uniform(*wavelength, size=(count, 1))
@@ -47,7 +47,7 @@ class Waves:
 
 
 class Solid(Protocol):
-    """A closed shape: two corners in mm that hold it, and about the distance to it (below 0 inside)."""
+    """A closed shape: its box (two corners, mm) and the distance to it (below 0 inside)."""
 
     @property
     def box(self) -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +55,7 @@ class Solid(Protocol):
         ...
 
     def field(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """About the distance in mm to the surface, below 0 inside; float32, of the shape of x, y and z."""
+        """About the distance in mm to the surface, below 0 inside; float32, shaped as x, y, z."""
         ...
 
 
@@ -85,7 +85,7 @@ class Ellipsoid:
 
 @dataclass(frozen=True, eq=False)
 class Tube:
-    """A round-ended tube along `points` (n,3); its radius runs linearly through `radii` (n,), in mm."""
+    """A round-ended tube along `points` (n, 3); its radius is linear in `radii` (n,), mm."""
 
     points: np.ndarray
     radii: np.ndarray
@@ -114,7 +114,7 @@ class Tube:
 
 @dataclass(frozen=True, eq=False)
 class Merged:
-    """Solids melted into one, with a fillet `softness` mm wide where they meet, less what `without` holds."""
+    """Solids as one, with a fillet `softness` mm wide where they meet, less `without`."""
 
     parts: tuple[Solid, ...]
     softness: float = 0.0
@@ -173,7 +173,7 @@ class Canvas:
         self._warp = warp
 
     def window(self, box: tuple[np.ndarray, np.ndarray]) -> tuple[slice, slice, slice] | None:
-        """A block of voxels that holds all of `box` (two corners, anatomy mm); None when there is none."""
+        """A block of voxels that holds all of `box` (two corners, mm); None without any."""
         low, high = self._warp.reach(box)
         corners = np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), -1).reshape(
             -1, 3
@@ -197,7 +197,7 @@ class Canvas:
         over: int,
         gas: int | None = None,
     ) -> None:
-        """Paint `solid` in shells: `layers` are (depth below its surface in mm, tissue), outermost first.
+        """Paint `solid` in shells: `layers` are (depth in mm, tissue), outermost first.
 
         A negative depth is a shell around the solid. `gas` takes the front of the innermost layer,
         as it rises in a patient on their back.
@@ -220,7 +220,7 @@ class Canvas:
 
 @dataclass(frozen=True, eq=False)
 class Warp:
-    """One patient's build: a stretch along each axis and a smooth deformation of the whole trunk."""
+    """One patient's build: a stretch along each axis and a smooth deformation."""
 
     stretch: tuple[float, float, float]
     waves: tuple[Waves, Waves, Waves]
@@ -243,7 +243,7 @@ class Warp:
 
 
 def smooth_tube(points: np.ndarray, radii: np.ndarray, *, between: int = 3) -> Tube:
-    """A tube through a path's points on a Catmull-Rom curve, so that it bends and does not break."""
+    """A tube through a path's points on a Catmull-Rom curve, so that it bends smoothly."""
     padded = np.vstack([2 * points[0] - points[1], points, 2 * points[-1] - points[-2]])
     path, thickness = [], []
     for i in range(1, len(points)):

@@ -1,4 +1,4 @@
-"""The phantom's trunk: what the organs lie in. Table, skin, fat, muscle, ribs, spine, lungs and heart."""
+"""The phantom's trunk: table, skin, fat, muscle, ribs, spine, lungs and heart."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HALF_WIDTH, HALF_DEPTH = 140.0, 102.0
 
 
 class Tissue(IntEnum):
-    """What a voxel is made of. Organs are painted on INNER_FAT alone, so the first keeps its place."""
+    """What a voxel is made of. Organs are painted on INNER_FAT only, so the first stays."""
 
     AIR = 0
     TABLE_FOAM = 1
@@ -50,7 +50,7 @@ class Tissue(IntEnum):
 
 
 class Trunk:
-    """One patient's trunk, drawn from `rng`; `depth` is half its depth after the patient's stretch, mm.
+    """One patient's trunk, drawn from `rng`; `depth` is half its depth in mm, stretched.
 
     It has no end along z. Its parts are no closed solids but come from formulas on all voxels of a
     canvas.
@@ -67,13 +67,13 @@ class Trunk:
         ]
 
     def paint(self, canvas: Canvas) -> None:
-        """Paint all but the organs on a canvas that is all air, and INNER_FAT where organs may come."""
+        """Paint all but the organs on a canvas of air, with INNER_FAT where organs may be."""
         self._paint_table(canvas)
         self._paint_wall(canvas)
         self._paint_spine(canvas)
 
     def _paint_table(self, canvas: Canvas) -> None:
-        """A curved table top; it is no part of the patient, so their deformation does not bend it."""
+        """A curved table top, which the patient's deformation does not bend."""
         x, y = canvas.true_x, canvas.true_y
         below = (-self._depth - 7.0) + np.square(x) / 900.0 - y
         top = (np.abs(x) < 195) & (below > 0) & (below < 22)
@@ -81,7 +81,7 @@ class Trunk:
         canvas.tissue[top & ((below < 4.5) | (below > 17.5))] = Tissue.TABLE_SHELL
 
     def _paint_wall(self, canvas: Canvas) -> None:
-        """Skin, fat, muscle wall, ribs, and above the diaphragm lungs and heart; the rest is INNER_FAT."""
+        """Skin, fat, muscle, ribs, and above the diaphragm lungs and heart; else INNER_FAT."""
         x, y, z, tissue = canvas.x, canvas.y, canvas.z, canvas.tissue
         ratio = np.power(
             np.power(np.abs(x) / HALF_WIDTH, 2.4) + np.power(np.abs(y) / HALF_DEPTH, 2.4), 1 / 2.4

@@ -15,6 +15,8 @@ from monai.networks import nets
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from ..facts import NetworkFacts, Tiny, described
+from ..unetr import FACTS as UNETR_FACTS
 from ..unetr import AnyWindowUNETR
 from .list_of_heads import DynUNetOfHeads, MedNeXtOfHeads
 
@@ -58,6 +60,14 @@ def _hands_on_to(kind: type[nn.Module], *, without: Sequence[str] = ()) -> Calla
     return sign
 
 
+@described(
+    NetworkFacts(
+        title="MONAI's UNet",
+        reference="Kerfoot et al. Left-Ventricle Quantification Using Residual U-Net. STACOM 2018",
+        small={"channels": [8, 16, 32, 64, 128], "norm": "instance"},
+        tiny=Tiny({"channels": (4, 6, 8)}),
+    )
+)
 @_hands_on_to(nets.UNet)
 def monai_unet(
     spatial_dims: int = 3,
@@ -89,6 +99,22 @@ def monai_unet(
     return _with(net, _product(steps, spatial_dims))
 
 
+@described(
+    NetworkFacts(
+        title="MONAI's DynUNet",
+        reference="Isensee et al. nnU-Net: a self-configuring method for deep learning-based "
+        "biomedical image segmentation. Nature Methods 2021",
+        small={"kernel_size": [3, 3, 3, 3, 3], "filters": [8, 16, 32, 64, 128]},
+        tiny=Tiny(
+            {
+                "kernel_size": (3, 3, 3, 3),
+                "filters": (4, 6, 8, 8),
+                "deep_supervision": True,
+                "deep_supr_num": 2,
+            }
+        ),
+    )
+)
 @_hands_on_to(nets.DynUNet)
 def dyn_unet(
     spatial_dims: int = 3,
@@ -121,6 +147,15 @@ def dyn_unet(
     )
 
 
+@described(
+    NetworkFacts(
+        title="MONAI's SegResNet",
+        reference="Myronenko. 3D MRI brain tumor segmentation using autoencoder regularization. "
+        "BrainLes 2018. arXiv:1810.11654",
+        small={"init_filters": 8},
+        tiny=Tiny({"init_filters": 8, "blocks_down": (1, 1, 1), "blocks_up": (1, 1)}),
+    )
+)
 @_hands_on_to(nets.SegResNet)
 def seg_res_net(
     spatial_dims: int = 3,
@@ -165,6 +200,26 @@ class _StepsOnCPU(TorchFunctionMode):
         return func(*args, **options)
 
 
+@described(
+    NetworkFacts(
+        title="MONAI's SwinUNETR",
+        reference="Hatamizadeh et al. Swin UNETR: Swin Transformers for Semantic Segmentation of "
+        "Brain Tumors in MRI Images. 2022. arXiv:2201.01266",
+        small={"feature_size": 12},
+        training={"learning_rate": 0.0005},
+        tiny=Tiny(
+            {
+                "feature_size": 12,
+                "depths": (1, 1, 1, 1),
+                "num_heads": (1, 1, 2, 2),
+                "window_size": 4,
+            },
+            window=(64, 32, 32),
+            other=(32, 32, 64),
+            cases=1,
+        ),
+    )
+)
 @_hands_on_to(nets.SwinUNETR)
 def swin_unetr(
     spatial_dims: int = 3,
@@ -197,6 +252,18 @@ def swin_unetr(
     return _with(net, (patch_size**5,) * spatial_dims)
 
 
+@described(
+    NetworkFacts(
+        title="MONAI's VNet",
+        reference="Milletari et al. V-Net: Fully Convolutional Neural Networks for Volumetric "
+        "Medical Image Segmentation. 3DV 2016. arXiv:1606.04797",
+        tiny=Tiny(
+            {"dropout_prob_down": None, "dropout_prob_up": (None, 0.0)},
+            window=(16, 16, 16),
+            other=(16, 32, 16),
+        ),
+    )
+)
 @_hands_on_to(
     nets.VNet, without=["dropout_prob"]
 )  # the last is deprecated, and means nothing any more
@@ -221,6 +288,16 @@ def v_net(
     return _with(net, (16,) * spatial_dims)
 
 
+@described(
+    NetworkFacts(
+        title="MONAI's UNETR",
+        reference=UNETR_FACTS.reference,
+        paper={"proj_type": "perceptron"},
+        small=UNETR_FACTS.small,
+        training=UNETR_FACTS.training,
+        tiny=UNETR_FACTS.tiny,
+    )
+)
 @_hands_on_to(nets.UNETR)
 def monai_unetr(
     spatial_dims: int = 3,
@@ -239,6 +316,23 @@ def monai_unetr(
     return AnyWindowUNETR(in_channels, out_channels, img_size, spatial_dims=spatial_dims, **options)
 
 
+@described(
+    NetworkFacts(
+        title="MONAI's MedNeXt",
+        reference="Roy et al. MedNeXt: Transformer-driven Scaling of ConvNets for Medical Image "
+        "Segmentation. MICCAI 2023. arXiv:2303.09975",
+        small={"init_filters": 16},
+        tiny=Tiny(
+            {
+                "init_filters": 4,
+                "blocks_down": (1, 1),
+                "blocks_up": (1, 1),
+                "blocks_bottleneck": 1,
+                "deep_supervision": True,
+            }
+        ),
+    )
+)
 @_hands_on_to(nets.MedNeXt)
 def med_next(
     spatial_dims: int = 3,

@@ -1,7 +1,7 @@
 """Checkpoints of the authors' releases: their state dicts with our keys.
 
-Each network has a file here whose ``rename`` knows its authors' names; ``convert`` chooses it, and
-holds the result against the network. The names are facts of the releases; none of their code is
+A network's facts name the file here whose ``rename`` knows its authors' names (``official``);
+``convert`` calls it, and holds the result against the network. MONAI's own keep their names. The names are facts of the releases; none of their code is
 here.
 """
 
@@ -12,21 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..registry import build
+from ..registry import build, network_facts
 
-_HOMES = {
-    "attention_unet": "attention_unet",
-    "transfuse": "transfuse",
-    "transunet": "transunet",
-    "uctransnet": "uctransnet",
-    "unet": "attention_unet",
-    "unet_e": "unet_plus_plus",
-    "unet_plus": "unet_plus_plus",
-    "unet_plus_plus": "unet_plus_plus",
-    "unetr": "unetr",
-    "wide_unet": "unet_plus_plus",
-}
-"""Name of a network -> the file that knows its authors' names. MONAI's own keep MONAI's."""
+_Shapes = Mapping[str, torch.Size]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "network_weights")
 
@@ -67,10 +55,8 @@ def convert(
         )
     weights = _tensors(state_dict)
     renamed = _renaming(name, options)(weights, spatial_dims=spatial_dims, **options)
-    for key in [key for key in renamed if key.endswith(".running_mean")]:
-        renamed.setdefault(key.replace("running_mean", "num_batches_tracked"), torch.tensor(0))
 
-    def shapes(inside: int, outside: int) -> dict[str, torch.Size]:
+    def shapes(inside: int, outside: int) -> _Shapes:
         with torch.device("meta"):
             net = build(
                 name, spatial_dims=spatial_dims, in_channels=inside, out_channels=outside, **options
@@ -89,23 +75,36 @@ def convert(
     if out_channels is None:
         out_channels = _size("out_channels", renamed, (2, 3), sample, shapes(2, 3))
     wanted = shapes(in_channels, out_channels)
+    network = (
+        f"{name} of {spatial_dims} spatial axes, {in_channels} -> {out_channels} channels and "
+        f"{options or 'no options'}"
+    )
+    return _fitted(renamed, wanted, network)
+
+
+def _fitted(
+    renamed: dict[str, Tensor], wanted: _Shapes, network: str
+) -> tuple[dict[str, Tensor], list[str], list[str]]:
+    """The tensors that a network wants, the names that are missing, and those that it has not."""
     for key, shape in wanted.items():
         if key in renamed and renamed[key].shape != shape:
             raise ValueError(
                 f"{key} has the shape {tuple(renamed[key].shape)} in the checkpoint and "
-                f"{tuple(shape)} in {name} of "
-                f"{spatial_dims} spatial axes, {in_channels} -> {out_channels} channels and "
-                f"{options or 'no options'}: "
+                f"{tuple(shape)} in {network}: "
                 "give the options that the checkpoint was trained with."
             )
+    for key in wanted:
+        of_norm, _, what = key.rpartition(".")
+        if what == "num_batches_tracked" and f"{of_norm}.running_mean" in renamed:
+            renamed.setdefault(key, torch.tensor(0))  # nothing here depends on the counter
     found = {key: renamed[key] for key in wanted if key in renamed}
     missing = sorted(key for key in wanted if key not in renamed)
-    unexpected = sorted(key for key in renamed if key not in wanted and not _counter(key))
+    unexpected = sorted(key for key in renamed if key not in wanted)
     return found, missing, unexpected
 
 
 def _renaming(name: str, options: Mapping[str, Any]) -> Callable[..., dict[str, Tensor]]:
-    home = _HOMES.get(name)
+    home = network_facts(name).official
     if home is None:
         return lambda state_dict, **_: dict(state_dict)
     if name == "unet" and str(options.get("form")).startswith("zhou"):
@@ -150,8 +149,3 @@ def _size(
         "shape: "
         "give it, or the spatial_dims and options that the checkpoint was trained with."
     )
-
-
-def _counter(key: str) -> bool:
-    """Whether this is the counter of a batch norm, of which nothing depends here."""
-    return key.endswith(".num_batches_tracked")

@@ -1,4 +1,4 @@
-"""State dicts of the UNet++ authors' releases under our names: the papers' Keras form and the later PyTorch one."""
+"""State dicts of the UNet++ authors' releases, Keras and PyTorch form, under our names."""
 
 import re
 from collections.abc import Mapping
@@ -11,12 +11,16 @@ PAPER = re.compile(
 )
 """conv21_1.weight, up12.bias, output_3.weight, and as an .h5 file has it: conv21_1/conv21_1/kernel:0."""
 
+_UNIT_TENSORS = r"weight|bias|running_mean|running_var|num_batches_tracked"
+"""What a unit holds; the releases call its norm ``instnorm`` whatever it is, batch norm as well."""
+
 CONTEXT = re.compile(
     r"conv_blocks_context\.(?P<level>\d+)\.(?:blocks\.(?P<a>[01])|(?P<b>[01])\.blocks\.0)"
-    r"\.(?P<part>conv|instnorm)\.(?P<what>weight|bias)"
+    rf"\.(?P<part>conv|instnorm)\.(?P<what>{_UNIT_TENSORS})"
 )
 LOCALISATION = re.compile(
-    r"loc(?P<k>\d)\.(?P<j>\d)\.(?P<unit>[01])\.blocks\.0\.(?P<part>conv|instnorm)\.(?P<what>weight|bias)"
+    r"loc(?P<k>\d)\.(?P<j>\d)\.(?P<unit>[01])\.blocks\.0"
+    rf"\.(?P<part>conv|instnorm)\.(?P<what>{_UNIT_TENSORS})"
 )
 UP = re.compile(r"up(?P<k>\d)\.(?P<j>\d)\.(?P<what>weight|bias)")
 HEAD = re.compile(r"seg_outputs\.(?P<m>\d+)\.(?P<what>weight|bias)")

@@ -24,6 +24,7 @@ from ...transforms.region import region_file
 from ..models.devices import choose_devices
 from ..models.run_weights import Checkpoint, fingerprint, with_weights
 from ..output_lock import output_folder
+from ..plans.plan import Plan
 from .pipelined import CaseLine
 from .processor import CaseSteps, read_case, shown, stamp
 from .progress import CaseProgress
@@ -80,6 +81,7 @@ class CaseEvaluator(SupervisedEvaluator):
         table: where each case's outcome is written.
         checkpoint: weights to load when the run starts, several for an ensemble; None leaves the
             network as it is.
+        plan: of this run; a checkpoint of another plan is refused.
         overwrite: run cases again that an earlier run has done.
         isolate: compute in worker processes, so that a crash takes one case only; None: where there
             are several cases, several devices, or a time limit.
@@ -97,6 +99,7 @@ class CaseEvaluator(SupervisedEvaluator):
         device: str | torch.device | Sequence[str] = "auto",
         table: CaseTable,
         checkpoint: Checkpoint = None,
+        plan: Plan | None = None,
         overwrite: bool = False,
         isolate: bool | None = None,
         time_limit: float | None = None,
@@ -110,6 +113,7 @@ class CaseEvaluator(SupervisedEvaluator):
         super().__init__(device=self.devices[0], decollate=False, **options)
         self.table = table
         self.checkpoint = checkpoint
+        self.plan = plan
         self.overwrite = overwrite
         self.isolate = isolate
         self.time_limit = time_limit
@@ -133,7 +137,7 @@ class CaseEvaluator(SupervisedEvaluator):
         dataset: CaseDataset = self.data_loader.dataset  # type: ignore[union-attr, assignment]
         cases = dataset.data
         self._check_outputs(cases)
-        network = with_weights(self.network, self.checkpoint)
+        network = with_weights(self.network, self.checkpoint, self.plan)
         self.table.checkpoint = fingerprint(self.checkpoint)
         with output_folder(self.table.folder):
             sources = {item["id"]: (shown(item["image"]), self._stamp(item)) for item in cases}

@@ -23,7 +23,7 @@ from ...data.files import write_atomically
 from ...networks import NETWORKS, build, network_options
 from ..models.devices import choose_device
 from ..process_settings import set_up_process
-from ..reports.machine import machine_facts
+from .machine import machine_facts
 
 WINDOWS = {2: (224, 224), 3: (96, 96, 96)}
 """The window of a number of spatial axes, where none is given."""

@@ -1,15 +1,13 @@
-"""How good a predicted label map is: overlap, surface distances, volumes a label, and their summary."""
+"""How good a predicted label map is, per label: Dice, IoU, HD95, ASSD, volumes."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
 from ...data.errors import ConfigError, ImageError
-from .surface import surface_distances, voxel_axes
+from .surface_distances import surface_distances, voxel_axes
 
 METRICS = (
     "dice",
@@ -122,46 +120,6 @@ def case_metrics(
     return rows
 
 
-def summary(rows: Sequence[LabelMetrics]) -> dict[str, Any]:
-    """Statistics over cases of the rows of all cases; ready for json.dump (undefined is None, never NaN).
-
-    Returns:
-        {"labels": {label: {"value", "cases", "counts": {...}, <metric>: {"mean", "std", "median",
-        "min", "max", "count", "nan"}}}, "mean": {<metric>: number or None}}, labels in the order of
-        their first row.
-
-        Statistics ignore NaN; "count" cases have a number and "nan" have none. "std" is over the
-        cases themselves (numpy's default, ddof 0). "counts" says what the NaNs are: "both_empty"
-        (not counted), "prediction_empty" (a missed label) and "reference_empty" (an invented one);
-        in the last two the distances failed, and "failed_distances" is their sum. "mean" of a
-        metric is the mean, over the labels
-        that have one, of their means: every label counts the same.
-    """
-    by_label: dict[str, list[LabelMetrics]] = {}
-    for row in rows:
-        by_label.setdefault(row.label, []).append(row)
-    labels: dict[str, dict[str, Any]] = {}
-    means: dict[str, list[float]] = {metric: [] for metric in METRICS}
-    for name, of_label in by_label.items():
-        entry: dict[str, Any] = {
-            "value": of_label[0].value,
-            "cases": len(of_label),
-            "counts": _counts(of_label),
-        }
-        for metric in METRICS:
-            numbers = [getattr(row, metric) for row in of_label]
-            entry[metric] = statistics = _statistics(numbers)
-            if statistics["mean"] is not None:
-                means[metric].append(statistics["mean"])
-        labels[name] = entry
-    return {
-        "labels": labels,
-        "mean": {
-            metric: float(np.mean(values)) if values else None for metric, values in means.items()
-        },
-    }
-
-
 def _foreground(labels: Mapping[str, int]) -> dict[str, int]:
     """The labels without the background, checked."""
     foreground = {name: int(value) for name, value in labels.items() if value != 0}
@@ -220,31 +178,3 @@ def _label_metrics(
 def _ratio(numerator: int, denominator: int) -> float:
     """The quotient; NaN for 0/0 and for anything else over 0."""
     return numerator / denominator if denominator else float("nan")
-
-
-def _counts(rows: Sequence[LabelMetrics]) -> dict[str, int]:
-    """How many cases have the label in neither mask, and in only one of the two."""
-    empty = [(row.volume_prediction_ml == 0, row.volume_reference_ml == 0) for row in rows]
-    missed, invented = empty.count((True, False)), empty.count((False, True))
-    return {
-        "both_empty": empty.count((True, True)),
-        "prediction_empty": missed,
-        "reference_empty": invented,
-        "failed_distances": missed + invented,
-    }
-
-
-def _statistics(numbers: Sequence[float]) -> dict[str, float | None]:
-    """Mean and so on of the numbers that are not NaN; None where there are none."""
-    defined = np.array([number for number in numbers if not math.isnan(number)], dtype=np.float64)
-    found = {
-        name: float(function(defined)) if defined.size else None
-        for name, function in (
-            ("mean", np.mean),
-            ("std", np.std),
-            ("median", np.median),
-            ("min", np.min),
-            ("max", np.max),
-        )
-    }
-    return {**found, "count": defined.size, "nan": len(numbers) - defined.size}

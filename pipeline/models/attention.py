@@ -12,7 +12,8 @@ import torch
 from monai.bundle import ConfigParser
 from numpy.typing import NDArray
 
-from ...data.geometry.grids import Affine
+from ...data.dicom.series import DicomSeries
+from ...data.geometry.affines import Affine
 from .checkpoints import load_weights
 
 
@@ -39,14 +40,17 @@ class _NoMapsError(Exception):
 
 
 def attention_of(
-    bundle_dir: str | Path, checkpoint: str | Path, scan: str | Path
+    bundle_dir: str | Path, checkpoint: str | Path, scan: Path | list[Path] | DicomSeries
 ) -> Attention | None:
-    """Run a bundle's network over a scan and keep the coefficients; None when it has no maps over space.
+    """Run a bundle's network over a scan and keep the coefficients; None without maps over space.
 
-    UCTransNet's are over channels.
+    UCTransNet's maps are over channels.
 
     The windows are those of the bundle's inference, and the coefficients are blended as the logits
     are: a network that normalises by window would show other ones on the whole scan at once.
+
+    Args:
+        scan: an image file, one file per channel, or a DICOM series.
 
     Raises:
         CheckpointError: the weights are missing or another network's.
@@ -63,7 +67,7 @@ def attention_of(
     if attend is None:
         return None
     load_weights(network, checkpoint).eval()
-    case: dict[str, Any] = parser.get_parsed_content("preprocessing")({"image": str(scan)})
+    case: dict[str, Any] = parser.get_parsed_content("preprocessing")({"image": scan})
     image = case["image"]
     sizes: dict[str, int] = {}
 

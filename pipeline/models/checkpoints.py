@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ...data.errors import CheckpointError
+from ..plans.plan import Plan, plan_differences
 
 BEST, LAST = "model.pt", "last.pt"
 """Names of the best weights, in the folder `models` of a bundle, and of all that resuming needs."""
@@ -68,7 +68,9 @@ def load_checkpoint(path: str | Path, *, device: str | torch.device = "cpu") -> 
     return content
 
 
-def load_weights(network: torch.nn.Module, path: str | Path, plan: Any = None) -> torch.nn.Module:
+def load_weights(
+    network: torch.nn.Module, path: str | Path, plan: Plan | None = None
+) -> torch.nn.Module:
     """Load `model.pt`, the network of a `last.pt`, or another tool's {"model": ...}, strictly.
 
     Args:
@@ -89,21 +91,23 @@ def load_weights(network: torch.nn.Module, path: str | Path, plan: Any = None) -
     return network
 
 
-def carry_plan(state: Mapping[str, torch.Tensor], plan: Any) -> OrderedDict[str, torch.Tensor]:
+def carry_plan(
+    state: Mapping[str, torch.Tensor], plan: Plan | None
+) -> OrderedDict[str, torch.Tensor]:
     """A state dict that carries a plan, and that every tool loads as before.
 
     The plan stands in the `_metadata` attribute that state dicts have; torch.save keeps it, and
     torch.load with weights_only=True gives it back.
 
     Args:
-        plan: a dataclass of plain values with a `fingerprint`; None carries none.
+        plan: None carries none.
     """
     carrying = OrderedDict(state)
     carrying._metadata = OrderedDict(getattr(state, "_metadata", {}))  # type: ignore[attr-defined]
     if plan is not None:
         carrying._metadata[_PLAN] = {  # type: ignore[attr-defined]
-            "plan": plan_numbers(plan),
-            "fingerprint": str(plan.fingerprint),
+            "plan": plan.to_dict(),
+            "fingerprint": plan.fingerprint,
         }
     return carrying
 
@@ -112,13 +116,6 @@ def carried_plan(content: Mapping[str, Any]) -> dict[str, Any] | None:
     """{"plan", "fingerprint"} that a loaded checkpoint carries, or None."""
     held = getattr(_state_dict(content), "_metadata", {}).get(_PLAN)
     return held if isinstance(held, dict) else None
-
-
-def plan_numbers(plan: Any) -> dict[str, Any]:
-    """A plan's fields as plain values, lists for tuples, as a checkpoint can hold and load them."""
-    if is_dataclass(plan):
-        return {field.name: _plain(getattr(plan, field.name)) for field in fields(plan)}
-    return {str(key): _plain(value) for key, value in plan.items()}
 
 
 def _state_dict(content: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -143,35 +140,11 @@ def _check_tensors(path: Path, own: Mapping[str, Any], content: Mapping[str, Any
     )
 
 
-def _check_plan(path: Path, carried: Mapping[str, Any] | None, plan: Any) -> None:
-    if carried is None or carried.get("fingerprint") == str(plan.fingerprint):
+def _check_plan(path: Path, carried: Mapping[str, Any] | None, plan: Plan) -> None:
+    if carried is None or carried.get("fingerprint") == plan.fingerprint:
         return
-    trained, now = carried.get("plan") or {}, plan_numbers(plan)
-    changed = [
-        f"{name} {before} (now {after})" for name, before, after in _differences(trained, now)
-    ]
+    changed = plan_differences(carried.get("plan") or {}, plan)
     raise CheckpointError(
         f"{path}: trained with another plan: {'; '.join(changed) or 'an older form of it'}. Use "
         "the bundle that the training wrote (its output folder is one), or the same overrides"
     )
-
-
-def _differences(before: Any, after: Any, name: str = "") -> Iterator[tuple[str, object, object]]:
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        for key in [*before, *(key for key in after if key not in before)]:
-            inner = f"{name}::{key}" if name else str(key)
-            yield from _differences(before.get(key), after.get(key), inner)
-    elif before != after:
-        yield name, before, after
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return plan_numbers(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    return str(value)

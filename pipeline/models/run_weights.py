@@ -1,4 +1,4 @@
-"""The weights that a run over cases takes: of one checkpoint, of several as an ensemble, or none."""
+"""The weights of a run over cases: of one checkpoint, of several as an ensemble, or none."""
 
 from __future__ import annotations
 
@@ -9,29 +9,35 @@ from pathlib import Path
 
 import torch
 
-from ..inference.ensemble import Ensemble
+from ..plans.plan import Plan
 from .checkpoints import load_weights, weights_file
+from .ensemble import Ensemble
 
 Checkpoint = str | Path | Sequence[str | Path] | None
 
 
-def with_weights(network: torch.nn.Module, checkpoint: Checkpoint) -> torch.nn.Module:
+def with_weights(
+    network: torch.nn.Module, checkpoint: Checkpoint, plan: Plan | None = None
+) -> torch.nn.Module:
     """The network with a checkpoint's weights, or an Ensemble of it with the weights of several.
 
+    Args:
+        plan: that of the run; weights that carry another one are refused.
+
     Raises:
-        CheckpointError: one is missing or of another network.
+        CheckpointError: one is missing, or of another network or plan.
     """
     if checkpoint is None:
         return network
     if isinstance(checkpoint, str | Path):
-        return load_weights(network, checkpoint)
+        return load_weights(network, checkpoint, plan)
     if len(checkpoint) == 1:
-        return load_weights(network, checkpoint[0])
-    return Ensemble(load_weights(copy.deepcopy(network), path) for path in checkpoint)
+        return load_weights(network, checkpoint[0], plan)
+    return Ensemble(load_weights(copy.deepcopy(network), path, plan) for path in checkpoint)
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:
-    """First 12 digits of the SHA-256 of a checkpoint file (joined by + for several), or "untrained" for none."""
+    """First 12 digits of a checkpoint file's SHA-256, joined by + for several; or "untrained"."""
     if checkpoint is None:
         return "untrained"
     paths = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint

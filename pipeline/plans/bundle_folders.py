@@ -9,7 +9,7 @@ from ...data.errors import ConfigError
 
 
 def bundles_folder() -> Path:
-    """Where the data of gridgate.bundles lie: the bundles, their template, plans, datasets and networks."""
+    """Where the bundles lie, and their template, plans and datasets."""
     spec = find_spec("gridgate.bundles")  # found by path: no code imports bundles
     assert spec is not None and spec.origin is not None, "gridgate is not installed completely"
     return Path(spec.origin).resolve().parent

@@ -26,7 +26,7 @@ _PACKAGES = {
 
 
 def metadata(plan: Plan) -> dict[str, Any]:
-    """The content of metadata.json; under "plan" the plan, under "fingerprint" its fingerprint."""
+    """The content of metadata.json; under "plan" the plan, but for its results."""
     labels = ", ".join(f"{value} {name}" for value, name in enumerate(plan.labels))
     return {
         "schema": _SCHEMA,
@@ -49,7 +49,7 @@ def metadata(plan: Plan) -> dict[str, Any]:
         "intended_use": "Research; not a medical device and not for diagnosis.",
         "references": plan.references,
         "network_data_format": _network_data_format(plan),
-        "plan": plan.to_dict(),
+        "plan": {key: value for key, value in plan.to_dict().items() if key != "results"},
         "fingerprint": plan.fingerprint,
     }
 

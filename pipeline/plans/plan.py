@@ -1,4 +1,4 @@
-"""The plan of a bundle: every number that the data and the network decide, in one checked object."""
+"""The plan of a bundle: every number that data and network decide, in one checked object."""
 
 from __future__ import annotations
 
@@ -126,12 +126,18 @@ class Plan:
         return {name: _canonical(getattr(self, name)) for name in WEIGHT_FIELDS}
 
 
-def plan_differences(made_for: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two `weight_values`, a text per value; empty where they agree."""
-    changed = [name for name in WEIGHT_FIELDS if made_for.get(name) != now.get(name)]
-    return [
-        f"{name} {_shown(made_for.get(name))} (now {_shown(now.get(name))})" for name in changed
-    ]
+def plan_differences(made_for: Mapping[str, Any], now: Plan) -> list[str]:
+    """What weights were made for and a plan has otherwise, a text per value.
+
+    Args:
+        made_for: the settings of the plan that the weights were trained with.
+    """
+    before, after = (
+        {name: _canonical(made_for.get(name)) for name in WEIGHT_FIELDS},
+        now.weight_values(),
+    )
+    changed = [name for name in WEIGHT_FIELDS if before[name] != after[name]]
+    return [f"{name} {_shown(before[name])} (now {_shown(after[name])})" for name in changed]
 
 
 def example_plan() -> dict[str, Any]:
@@ -151,7 +157,7 @@ def _is_required(one: dataclasses.Field[Any]) -> bool:
 
 
 def _canonical(value: Any) -> Any:
-    """Plain values in which 1 and 1.0, lists and tuples, and the order of keys make no difference."""
+    """Plain values in which 1 and 1.0, lists and tuples, and keys' order make no difference."""
     if isinstance(value, Mapping):
         return {str(key): _canonical(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, list | tuple):

@@ -1,25 +1,25 @@
 """Plans, complete: what a bundle decides itself, over what its dataset and its network decide.
 
-A plan names a dataset (datasets/<name>.yaml: what the data decide) and a network (networks.yaml:
-its paper, its options for two sizes), and says what this bundle has of its own.
+A plan names a dataset (datasets/<name>.yaml: what the data decide) and a network (whose facts say
+its paper and its options for two sizes), and says what this bundle has of its own.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ... import networks
 from ...data.errors import ConfigError
-from ...networks import network_options
 from .bundle_folders import bundles_folder
 from .plan import Plan
 
 FOLDER = bundles_folder()
 PLANS = FOLDER / "plans"
 DATASETS = FOLDER / "datasets"
-NETWORK_FACTS = FOLDER / "networks.yaml"
 SIZES = ("paper", "small")
 _DATASET_KEYS = (
     *(
@@ -47,7 +47,9 @@ _DATASET_KEYS = (
 
 
 def read_plan(path: str | Path) -> Plan:
-    """A plan file, complete: with its dataset's and network's settings under its own. The bundle takes the file's name.
+    """A plan file, with its dataset's and network's settings under its own.
+
+    The bundle takes the file's name.
 
     Raises:
         ConfigError: not a mapping, or it names a dataset or network that is not there.
@@ -131,7 +133,7 @@ def complete(plan: dict[str, Any]) -> dict[str, Any]:
         **facts.get("training", {}),
         **plan.get("training", {}),
     }
-    if "img_size" in network_options(plan["network"]["name"]):
+    if "img_size" in networks.network_options(plan["network"]["name"]):
         window = (
             result["roi_size"][:axes]
             if isinstance(result["roi_size"], list)
@@ -186,18 +188,16 @@ def dataset_facts(name: str) -> dict[str, Any]:
 
 
 def network_facts(name: Any) -> dict[str, Any]:
-    """What networks.yaml says of a network.
+    """What a network says of itself (networks.facts.NetworkFacts), but for what it leaves out.
 
     Raises:
         ConfigError: there is none of that name; the text lists those there are.
     """
-    known: dict[str, dict[str, Any]] = yaml.safe_load(NETWORK_FACTS.read_text())
-    if name not in known:
-        try:
-            network_options(str(name))
-        except ValueError as error:  # with the nearest name
-            raise ConfigError(str(error)) from error
-    return known[name]
+    try:
+        facts = asdict(networks.network_facts(str(name)))
+    except ValueError as error:  # with the nearest name
+        raise ConfigError(str(error)) from error
+    return {key: value for key, value in facts.items() if value is not None}
 
 
 def _mapping(path: Path, kind: str) -> dict[str, Any]:

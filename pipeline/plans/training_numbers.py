@@ -13,7 +13,9 @@ _REALS = ("learning_rate", "weight_decay", "average_decay")
 
 
 def check_training(settings: Mapping[str, Any]) -> None:
-    """Refuse what would end in an error deep in a library; settings that are not numbers of a training are left alone.
+    """Refuse numbers that would end in an error deep in a library.
+
+    Settings that are not numbers of a training are left alone.
 
     Raises:
         ConfigError: a count that is no whole number, or too small; a rate that is no number of 0 or

@@ -1,4 +1,4 @@
-"""Bundles from plans: `python -m gridgate.pipeline.plans.writing` writes every committed one again."""
+"""Bundles from plans: `python -m gridgate.pipeline.plans.writing` writes the committed ones."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ TEMPLATE = bundles_folder() / "template"
 _EXPONENT = re.compile(r"(?<![\w.])(\d+)e(?=[-+]?\d)")
 
 
-def bundle_files(plan: Plan) -> dict[str, str]:
+def bundle_files(plan: Plan, *, trained: bool = False) -> dict[str, str]:
     """Every file of a plan's bundle: relative path -> text.
+
+    Args:
+        trained: the page says that weights come with it.
 
     Raises:
         ConfigError: the plan lacks a setting that the template names.
@@ -33,6 +36,7 @@ def bundle_files(plan: Plan) -> dict[str, str]:
     }
     values = {
         **plan.to_dict(),
+        "trained": trained,
         "validation_overlap": _at_most(plan.overlap, 0.25),  # for speed
         "plan_table": _plan_table(plan),
         "reference_list": "\n".join(f"- {reference}" for reference in plan.references),
@@ -50,14 +54,14 @@ def bundle_files(plan: Plan) -> dict[str, str]:
     return files
 
 
-def write_bundle(plan: Plan, target: str | Path) -> Path:
+def write_bundle(plan: Plan, target: str | Path, *, trained: bool = False) -> Path:
     """Write a plan's bundle into a folder; its files that are there are replaced, others stay.
 
     Raises:
         OutputError: a file cannot be written.
         ConfigError: the plan lacks a setting.
     """
-    for name, text in bundle_files(plan).items():
+    for name, text in bundle_files(plan, trained=trained).items():
         content = text.encode()
         write_atomically(Path(target) / name, lambda file, content=content: file.write(content))
     return Path(target)

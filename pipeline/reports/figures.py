@@ -1,4 +1,4 @@
-"""Pictures of cases, attention and training, for reports. Without pyplot: no global state, no window."""
+"""Pictures of cases and attention, for reports. Without pyplot: no global state, no window."""
 
 from __future__ import annotations
 
@@ -20,32 +20,13 @@ from ..models.attention import Attention
 from .slices import EDGES, PLANES, Plane, View, telling_slice
 
 COLOURS = (
-    *(
-        "#e8853d",
-        "#4fb0e8",
-        "#43bd8a",
-        "#b98ae6",
-        "#e6c23c",
-        "#ea5468",
-        "#4fd1d1",
-        "#f28fc0",
-        "#a6bd5c",
-    ),
-    *(
-        "#8c98f5",
-        "#c99568",
-        "#7ce07c",
-        "#d6d6d6",
-        "#e05bd0",
-        "#5f9ea0",
-        "#ffb3a7",
-        "#9a7b4f",
-        "#b8e0ff",
-    ),
+    *("#e8853d", "#4fb0e8", "#43bd8a", "#b98ae6", "#e6c23c", "#ea5468", "#4fd1d1", "#f28fc0"),
+    *("#a6bd5c", "#8c98f5", "#c99568", "#7ce07c", "#d6d6d6", "#e05bd0", "#5f9ea0", "#ffb3a7"),
+    *("#9a7b4f", "#b8e0ff"),
 )
-"""Colour of label 1, 2, ...; bright enough for CT grey, dark enough for paper; they repeat after the last."""
+"""Colours of labels 1, 2, ...: bright enough for CT grey, dark enough for paper; they repeat."""
 
-_BACK, _TEXT, _FAINT = "#101316", "#e6e9ec", "#a4adb6"
+_BACK, TEXT, _FAINT = "#101316", "#e6e9ec", "#a4adb6"
 _WIDTH_INCHES, _DPI = 8.0, 150
 _GAP_MM = 6.0
 
@@ -74,7 +55,7 @@ def case_figure(
     notes: Mapping[str, str] | None = None,
     window_hu: tuple[float, float] = (-160.0, 240.0),
 ) -> Figure:
-    """Axial, coronal, sagittal slice in one scale: the prediction filled, the truth outlined, a legend.
+    """Axial, coronal, sagittal slice in one scale: prediction filled, truth outlined, a legend.
 
     Args:
         image: HU. prediction, truth: label values. All on one grid.
@@ -106,10 +87,11 @@ def case_figure(
 
 
 def attention_figure(attention: Attention, *, name: str) -> Figure:
-    """The gates' coefficients over one axial slice: a column a skip, the finest first, a row a gate of it.
+    """The gates' coefficients over one axial slice.
 
-    Each map has its own colour range, printed on it: what a gate passes differs more between places
-    than its range is wide.
+    A column is a skip connection, the finest first, a row one of its gates. Each map has its own
+    colour range, printed on it: what a gate passes differs more between places than its range is
+    wide.
     """
     image, labels = (
         View.of(attention.image, attention.affine),
@@ -155,58 +137,14 @@ def attention_figure(attention: Attention, *, name: str) -> Figure:
     return figure
 
 
-def loss_figure(rows: Sequence[Mapping[str, str]], *, dark: bool = False) -> Figure:
-    """Training loss over iterations, from the rows of metrics_train.csv."""
-    figure, axes = _curve_axes("Training loss", dark)
-    x = [float(row["iteration"]) for row in rows]
-    axes.plot(
-        x,
-        [float(row["loss"]) for row in rows],
-        color="#4f8fd8",
-        linewidth=2,
-        marker="o",
-        markersize=3.5,
-    )
-    axes.set_ylim(bottom=0)
-    return figure
-
-
-def dice_figure(rows: Sequence[Mapping[str, str]], *, dark: bool = False) -> Figure:
-    """Validation Dice of each label, and their mean, over iterations, from the rows of metrics_train.csv."""
-    figure, axes = _curve_axes("Dice on validation cases", dark)
-    x = [float(row["iteration"]) for row in rows]
-    names = (
-        [name for name in rows[0] if name.startswith("dice_") and name != "dice_mean"]
-        if rows
-        else []
-    )
-    for value, column in enumerate(names, start=1):
-        y = [float(row[column]) for row in rows]
-        axes.plot(
-            x,
-            y,
-            color=label_colour(value),
-            linewidth=1.5,
-            label=spoken(column.removeprefix("dice_")),
-        )
-    ink = _TEXT if dark else "#1c2126"
-    axes.plot(x, [float(row["dice_mean"]) for row in rows], color=ink, linewidth=2.4, label="mean")
-    axes.set_ylim(0, 1)
-    axes.legend(
-        loc="lower right",
-        ncols=2,
-        fontsize=8.5,
-        facecolor=axes.get_facecolor(),
-        edgecolor="none",
-        labelcolor="linecolor",
-        handlelength=1.2,
-    )
-    return figure
-
-
 def spoken(label: str) -> str:
     """A label's name as text: "right_kidney" -> "right kidney"."""
     return label.replace("_", " ")
+
+
+def literal(text: str) -> str:
+    """Text that matplotlib draws as it is: no formula between dollar signs, nothing undecodable."""
+    return text.encode(errors="backslashreplace").decode().replace("$", r"\$")
 
 
 def _grey(axes: Axes, image: View, plane: Plane, index: int, window: tuple[float, float]) -> None:
@@ -243,7 +181,7 @@ def _outline(axes: Axes, labels: View, plane: Plane, index: int) -> None:
 
 def _small(axes: Axes, **more: Any) -> dict[str, Any]:
     rim = [withStroke(linewidth=2, foreground="#000000")]  # readable over bone
-    return {"transform": axes.transAxes, "color": _TEXT, "fontsize": 8, "path_effects": rim, **more}
+    return {"transform": axes.transAxes, "color": TEXT, "fontsize": 8, "path_effects": rim, **more}
 
 
 def _letters(axes: Axes, plane: Plane, *, title: str) -> None:
@@ -252,13 +190,13 @@ def _letters(axes: Axes, plane: Plane, *, title: str) -> None:
     axes.text(0.988, 0.5, right, **_small(axes, ha="right", va="center", color=_FAINT))
     axes.text(0.5, 0.985, top, **_small(axes, ha="center", va="top", color=_FAINT))
     axes.text(0.5, 0.015, bottom, **_small(axes, ha="center", va="bottom", color=_FAINT))
-    axes.text(0.02, 0.975, title, **_small(axes, ha="left", va="top"))
+    axes.text(0.02, 0.975, literal(title), **_small(axes, ha="left", va="top"))
 
 
 def _scale_bar(axes: Axes, extent: tuple[float, float]) -> None:
     w, h = extent
-    axes.add_patch(Rectangle((0.97 * w - 50, 0.965 * h), 50, h * 0.008, color=_TEXT))
-    axes.text(0.97 * w - 25, 0.955 * h, "5 cm", ha="center", va="bottom", color=_TEXT, fontsize=8)
+    axes.add_patch(Rectangle((0.97 * w - 50, 0.965 * h), 50, h * 0.008, color=TEXT))
+    axes.text(0.97 * w - 25, 0.955 * h, "5 cm", ha="center", va="bottom", color=TEXT, fontsize=8)
 
 
 def _legend(
@@ -268,20 +206,20 @@ def _legend(
     axes.text(
         0.06,
         0.93,
-        name,
+        literal(name),
         transform=axes.transAxes,
-        color=_TEXT,
+        color=TEXT,
         fontsize=12,
         weight="bold",
         va="top",
     )
     key: list[Any] = [Patch(facecolor=(1, 1, 1, 0.4), edgecolor="none", label="prediction")]
     if with_truth:
-        key.append(Line2D([], [], color=_TEXT, linewidth=1.4, label="truth"))
+        key.append(Line2D([], [], color=TEXT, linewidth=1.4, label="truth"))
     place: dict[str, Any] = {
         "frameon": False,
         "fontsize": 9.5,
-        "labelcolor": _TEXT,
+        "labelcolor": TEXT,
         "borderaxespad": 0,
         "borderpad": 0,
     }
@@ -290,7 +228,7 @@ def _legend(
     step = min(0.075, 0.68 / max(count, 1))
     text: dict[str, Any] = {
         "transform": axes.transAxes,
-        "color": _TEXT,
+        "color": TEXT,
         "fontsize": min(10.5, 140 * step),
         "va": "center",
     }
@@ -308,18 +246,19 @@ def _legend(
                     transform=axes.transAxes,
                 )
             )
-            axes.text(0.155, y, spoken(label), **text)
+            axes.text(0.155, y, literal(spoken(label)), **text)
             axes.text(0.94, y, notes.get(label, ""), ha="right", **text)
 
 
 def _attention_key(axes: Axes, heat: Any, name: str) -> None:
-    text = "Attention coefficients:\nwhat each gate lets pass\nof its skip, from\nfine (left) to coarse."
+    lines = ["what each gate lets pass", "of its skip, from", "fine (left) to coarse."]
+    text = "\n".join(["Attention coefficients:", *lines])
     axes.text(
         0.08,
         0.92,
-        name,
+        literal(name),
         transform=axes.transAxes,
-        color=_TEXT,
+        color=TEXT,
         fontsize=11,
         weight="bold",
         va="top",
@@ -329,7 +268,7 @@ def _attention_key(axes: Axes, heat: Any, name: str) -> None:
         0.78,
         text,
         transform=axes.transAxes,
-        color=_TEXT,
+        color=TEXT,
         fontsize=9,
         va="top",
         linespacing=1.45,
@@ -341,18 +280,3 @@ def _attention_key(axes: Axes, heat: Any, name: str) -> None:
     bar.axis("off")
     axes.text(0.08, 0.13, "a map's lowest", **_small(axes, ha="left", va="top", color=_FAINT))
     axes.text(0.92, 0.13, "its highest", **_small(axes, ha="right", va="top", color=_FAINT))
-
-
-def _curve_axes(title: str, dark: bool) -> tuple[Figure, Axes]:
-    ink, line, back = (_TEXT, "#39414a", "#15191d") if dark else ("#1c2126", "#dde1e5", "#ffffff")
-    figure = Figure(figsize=(4.6, 3.3), facecolor=back, layout="constrained")
-    axes = figure.subplots()
-    axes.set_facecolor(back)
-    axes.set_title(title, loc="left", fontsize=11, color=ink, weight="bold", pad=8)
-    axes.set_xlabel("iteration", color=ink, fontsize=9.5)
-    axes.tick_params(colors=ink, labelsize=9, length=0)
-    axes.grid(axis="y", color=line, linewidth=0.8)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == "bottom")
-        spine.set_color(line)
-    return figure, axes

@@ -1,4 +1,4 @@
-"""Slices for display: a volume by its affine turned to the radiologist's view, with physical sizes."""
+"""Slices for display: a volume turned to the radiologist's view by its affine, in mm."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ...data.geometry.grids import Affine, same_grid, spacing
+from ...data.geometry.affines import Affine, spacing
+from ...data.geometry.grids import same_grid
+from ...data.geometry.label_grids import nearest_labels
 from ...data.images.reading import Image, read_labels
-from ..evaluation.evaluate import on_grid
 
 Plane = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
@@ -47,7 +48,7 @@ class View:
 
     @classmethod
     def of(cls, array: NDArray[np.generic], affine: Affine) -> View:
-        """The view of an array (X, Y, Z) with any affine (4, 4) to RAS+ mm; no voxel is interpolated."""
+        """The view of an array (X, Y, Z) with any affine (4, 4) to RAS+ mm, not interpolated."""
         order = nib.orientations.io_orientation(affine)
         turned = nib.orientations.apply_orientation(array, order)
         moved = affine @ nib.orientations.inv_ornt_aff(order, array.shape)
@@ -89,13 +90,14 @@ def labels_view(path: str | Path, image: Image) -> View:
     """
     found = read_labels(path)
     same = same_grid(found.grid, image.grid)
-    array = found.array if same else on_grid(found.array, found.grid, image.grid)
+    array = found.array if same else nearest_labels(found.array, found.grid, image.grid)
     return View.of(array, image.grid.affine)
 
 
 def telling_slice(labels: View, plane: Plane) -> int:
-    """The slice that shows most of all labels: each counts by its share of its own largest cross-section.
+    """The slice that shows most of all labels.
 
+    Each label counts by its share of its own largest cross-section.
     A sum of areas would always choose the liver's largest slice. The middle slice where nothing is
     labelled.
     """

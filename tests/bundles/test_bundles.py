@@ -82,7 +82,9 @@ def small_network(name: str, size: int = 32) -> dict[str, Any]:
         "wide_unet": {},
     }
     small = sizes.get(metadata(name)["plan"]["network"]["name"], {"filters": [4, 4, 8, 8, 8]})
-    return {SHAPE: window} | {NETWORK + key: value for key, value in small.items()}
+    return {SHAPE: window, "roi_size": window} | {
+        NETWORK + key: value for key, value in small.items()
+    }
 
 
 # what MONAI's tools accept
@@ -144,7 +146,12 @@ def test_the_network_is_the_plans_own() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["phantom_attention_unet", "head_neck_attention_unet", "msd_spleen_unetr", "btcv_unetpp"],
+    [
+        "phantom_attention_unet",
+        "head_neck_attention_unet",
+        "msd_spleen_unetr",
+        "msd_hippocampus_unetpp",
+    ],
 )
 def test_ckpt_export_gives_the_eager_networks_output(name: str, tmp_path: Path) -> None:
     overrides = small_network(name)
@@ -194,7 +201,7 @@ def test_check_properties(name: str, config: str, data: str, tmp_path: Path) -> 
     overrides = small_network(name)
     if data == "a dataset":
         plan = read_plan(PLANS / f"{name}.yaml")
-        dataset = listed_dataset(tmp_path / "data", plan["labels"], plan["modality"])
+        dataset = listed_dataset(tmp_path / "data", plan.labels, plan.modality)
         folder = "input_dir" if config == "inference.yaml" else "dataset_dir"
         overrides[folder] = str(dataset / "imagesTr" if config == "inference.yaml" else dataset)
     workflow = ConfigWorkflow(

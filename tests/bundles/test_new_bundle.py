@@ -17,7 +17,7 @@ from gridgate.data.errors import ConfigError
 from gridgate.networks import NETWORKS, build
 from gridgate.pipeline.cli.main import main
 from gridgate.pipeline.plans.new_bundle import new_bundle
-from gridgate.pipeline.plans.planning import DATASETS, NETWORK_FACTS, dataset_names
+from gridgate.pipeline.plans.planning import DATASETS, dataset_names
 
 
 def plan(folder: Path) -> dict:
@@ -34,10 +34,6 @@ def plan_labels(folder: Path) -> dict:
     return found["network_data_format"]["outputs"]["pred"]["channel_def"]
 
 
-def test_every_network_of_the_registry_is_described() -> None:
-    assert yaml.safe_load(NETWORK_FACTS.read_text()).keys() == set(NETWORKS)
-
-
 @pytest.mark.parametrize("network", sorted(NETWORKS))
 def test_any_network_gets_a_bundle_whose_config_builds_it(network: str, tmp_path: Path) -> None:
     folder = new_bundle(network, "msd_hippocampus", tmp_path / "bundle")
@@ -52,6 +48,16 @@ def test_any_network_gets_a_bundle_whose_config_builds_it(network: str, tmp_path
     weights = parser.get_parsed_content("train::loss::deep_supervision_weights")
     outputs = built.train()(torch.empty(2, 1, *window(folder), device="meta"))
     assert len(outputs) == len(weights) if isinstance(outputs, list) else weights is None
+
+
+@pytest.mark.parametrize("dataset", dataset_names())
+@pytest.mark.parametrize("network", sorted(NETWORKS))
+def test_each_pair_of_network_and_dataset(network: str, dataset: str, tmp_path: Path) -> None:
+    # new_bundle runs the network on a window without memory; its plan is what the config gives
+    folder = new_bundle(network, dataset, tmp_path / "bundle")
+    config = yaml.safe_load((folder / "configs" / "inference.yaml").read_text())
+    assert config["architecture"]["name"] == network
+    assert config["labels"] == yaml.safe_load((DATASETS / f"{dataset}.yaml").read_text())["labels"]
 
 
 @pytest.mark.parametrize("dataset", dataset_names())

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import yaml
+from monai.bundle import ConfigParser
 
 from gridgate.data.errors import ConfigError
 from gridgate.pipeline.plans.bundle_folders import shipped_bundles
-from gridgate.pipeline.plans.writing import bundle_files, write_bundle
+from gridgate.pipeline.plans.plan import WEIGHT_FIELDS, Plan
 from gridgate.pipeline.plans.planning import FOLDER, PLANS, read_plan
+from gridgate.pipeline.plans.writing import bundle_files, write_bundle
 
 BUNDLES = sorted(path.stem for path in PLANS.glob("*.yaml"))
 
@@ -51,16 +53,16 @@ def test_a_committed_bundle_is_what_the_template_makes(name: str, tmp_path: Path
 
 
 def test_a_plan_that_lacks_a_setting_is_refused(tmp_path: Path) -> None:
-    for place, setting in (
-        ("training", "epochs"),
-        ("intensity", "mode"),
-        (None, "spacing"),
-        (None, "training"),
-    ):
-        plan = read_plan(PLANS / f"{BUNDLES[0]}.yaml")
-        del (plan[place] if place else plan)[setting]
-        with pytest.raises(ConfigError, match=f"plan {BUNDLES[0]}: lacks '{setting}'"):
-            bundle_files(plan)
+    plan = read_plan(PLANS / f"{BUNDLES[0]}.yaml")
+    training = {key: value for key, value in plan.training.items() if key != "epochs"}
+    with pytest.raises(ConfigError, match=f"plan {BUNDLES[0]}: lacks 'epochs'"):
+        bundle_files(plan.replace(training=training))
+    values = plan.to_dict()
+    del values["spacing"]
+    with pytest.raises(ConfigError, match=f"plan {BUNDLES[0]}: lacks 'spacing'"):
+        Plan.from_dict(values)
+    with pytest.raises(ConfigError, match="intensity lacks 'mode'"):
+        plan.replace(intensity={})
     (tmp_path / "list.yaml").write_text("- 1\n")
     with pytest.raises(ConfigError, match=r"list\.yaml"):
         read_plan(tmp_path / "list.yaml")
@@ -71,44 +73,38 @@ def test_numbers_of_the_plan_arrive_as_numbers(name: str) -> None:
     # YAML takes 1e-05 for text
     plan = read_plan(PLANS / f"{name}.yaml")
     train = yaml.safe_load((FOLDER / name / "configs" / "train.yaml").read_text())
-    for key, value in plan["training"].items():
+    for key, value in plan.training.items():
         found = train["train"]["loss"]["name"] if key == "loss" else train[key]
         assert found == value and type(found) is type(value), key
 
 
 @each_bundle
-def test_what_the_data_decide_stands_in_the_metadata_alone(name: str) -> None:
+@pytest.mark.parametrize("config", ["train.yaml", "evaluate.yaml", "inference.yaml"])
+def test_each_config_holds_the_plans_numbers_itself(name: str, config: str) -> None:
+    # tools such as MONAI Label read one config without the metadata
     plan = read_plan(PLANS / f"{name}.yaml")
-    decided = [plan["spacing"], plan["roi_size"], plan["orientation"], plan["labels"]]
-    decided += [value for key, value in plan["intensity"].items() if key != "mode"]
-    settings = {
-        "spacing",
-        "roi_size",
-        "intensity",
-        "orientation",
-        "labels",
-        "channels",
-        "label_map",
-        "foreground",
-    }
-    for path in sorted((FOLDER / name / "configs").glob("*.yaml")):
-        for place, value in leaves(yaml.safe_load(path.read_text())):
-            where = f"{path.name}: {'::'.join(place)}: {value}"
-            if place[0] in plan["training"]:
-                continue  # epochs may be the same number as a window's limit
-            assert value not in decided, where
-            if place[-1] in settings:
-                assert str(value).startswith(("@", "$")), where
-            if isinstance(value, str) and place[0] != "imports":
-                assert not any(label in value for label in plan["labels"]), where
+    text = (FOLDER / name / "configs" / config).read_text()
+    assert "_meta_" not in text
+    found = yaml.safe_load(text)
+    for key in WEIGHT_FIELDS:
+        key_there = "architecture" if key == "network" else key
+        assert found[key_there] == getattr(plan, key), key
+        assert key == "network" or found["plan"][key] == f"@{key_there}"
+    parser = ConfigParser(found)
+    resolved = parser.get_parsed_content("plan")
+    assert resolved.fingerprint == plan.fingerprint
+    assert (
+        json.loads((FOLDER / name / "configs" / "metadata.json").read_text())["fingerprint"]
+        == plan.fingerprint
+    )
 
 
 @each_bundle
 def test_the_page_names_the_bundle_and_leaves_no_place_unfilled(name: str) -> None:
     for path in (FOLDER / name).rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
-            assert "<<" not in path.read_text(), path
+            assert "<<" not in path.read_text() and "<%" not in path.read_text(), path
     page = (FOLDER / name / "docs" / "README.md").read_text()
     title = json.loads((FOLDER / name / "configs" / "metadata.json").read_text())["name"]
     assert page.startswith(f"# {title}\n")
-    assert f"gridgate infer {name} " in page
+    assert f"gridgate train {name} D O" in page

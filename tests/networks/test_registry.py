@@ -1,20 +1,30 @@
 """Networks by name."""
 
-import copy
+import doctest
 import inspect
+import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from monai.networks import nets
-from monai.networks.nets.mednext import create_mednext
-from torch import nn
 
-from gridgate.networks import NETWORKS, AttentionUNet, UNet, build, network_options
-
-MONAIS = ("DynUNet", "MedNeXt", "SegResNet", "SwinUNETR", "UNETR", "UNet", "VNet")
+from gridgate import networks
+from gridgate.networks import (
+    NETWORKS,
+    AttentionUNet,
+    UNet,
+    build,
+    network_facts,
+    network_options,
+    official,
+    registry,
+)
+from gridgate.pipeline.plans.planning import new_plan
 
 
 def test_builds_by_name_with_options() -> None:
@@ -51,7 +61,72 @@ def test_unknown_option_names_the_nearest_and_lists_all() -> None:
 
 def test_the_papers_and_monais_are_there() -> None:
     papers = "unet attention_unet unetr unet_plus_plus unet_plus unet_e wide_unet uctransnet transfuse transunet"
-    assert set(NETWORKS) == {*papers.split(), *MONAIS}
+    monais = "DynUNet MedNeXt SegResNet SwinUNETR UNETR UNet VNet"
+    assert set(NETWORKS) >= {*papers.split(), *monais.split()}
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_every_network_says_what_it_is(name: str) -> None:
+    facts = network_facts(name)
+    assert facts.title and re.search(r"\b(19|20)\d\d\b", facts.reference)
+    known = network_options(name)
+    for options in (facts.paper, facts.small, facts.paper_2d, facts.small_2d, facts.tiny.options):
+        assert set(options or {}) <= set(known)
+    for options in (facts.paper, facts.small, facts.paper_2d, facts.small_2d, facts.training):
+        # plans are written as YAML and JSON: what is read back is the same
+        assert json.loads(json.dumps(options)) == options
+
+
+def test_facts_belong_to_their_network() -> None:
+    titles = [network_facts(name).title for name in NETWORKS]
+    assert len(set(titles)) == len(titles)
+    assert network_facts("unet_plus").reference == network_facts("unet_plus_plus").reference
+    assert network_facts("wide_unet").tiny != network_facts("unet_plus_plus").tiny
+    with pytest.raises(ValueError, match="Did you mean 'unetr'"):
+        network_facts("unettr")
+
+
+def test_a_new_network_is_a_file_and_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What a reader would do, tried: build, options, facts, plan and converter know it."""
+    (tmp_path / "one_convolution.py").write_text(ONE_CONVOLUTION)
+    monkeypatch.setattr("gridgate.networks.__path__", [*networks.__path__, str(tmp_path)])
+    monkeypatch.setitem(registry._HOMES, "one_convolution", "one_convolution.OneConvolution")
+    net = build("one_convolution", out_channels=3, kernel=5)
+    assert net(torch.zeros(1, 1, 8, 8, 8)).shape == (1, 3, 8, 8, 8)
+    assert "one_convolution" in NETWORKS and network_options("one_convolution") == {"kernel": 3}
+    found, missing, unexpected = official.convert("one_convolution", net.state_dict(), kernel=5)
+    assert found.keys() == net.state_dict().keys() and missing == unexpected == []
+    made = new_plan("one_convolution", "msd_hippocampus")
+    assert made["network"] == {"name": "one_convolution", "kernel": 1}
+    assert made["references"][0] == "Nobody. One convolution. 2026"
+    assert made["training"]["learning_rate"] == 0.5
+    assert "One convolution" in made["title"]
+
+
+ONE_CONVOLUTION = """
+from torch import nn
+from gridgate.networks.facts import NetworkFacts, described
+
+@described(
+    NetworkFacts(
+        title="One convolution",
+        reference="Nobody. One convolution. 2026",
+        small={"kernel": 1},
+        training={"learning_rate": 0.5},
+    )
+)
+class OneConvolution(nn.Module):
+    def __init__(self, spatial_dims=3, in_channels=1, out_channels=2, *, kernel=3):
+        super().__init__()
+        self.divisor = (1,) * spatial_dims
+        kind = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
+        self.convolution = kind(in_channels, out_channels, kernel, padding=kernel // 2)
+
+    def forward(self, x):
+        return self.convolution(x)
+"""
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
@@ -71,87 +146,6 @@ def test_every_network_has_defaults_and_says_what_it_takes(name: str, spatial_di
     )
 
 
-@pytest.mark.parametrize("name", MONAIS)
-def test_every_option_of_monais_class_is_handed_on(name: str) -> None:
-    theirs = set(inspect.signature(getattr(nets, name).__init__).parameters)
-    common = {"self", "spatial_dims", "in_channels", "out_channels"}
-    deprecated = {"dropout_prob"} if name == "VNet" else set()
-    assert theirs - common - deprecated <= set(network_options(name))
-
-
-def weights_of(net: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {key: tuple(value.shape) for key, value in net.state_dict().items()}
-
-
-def test_monais_networks_are_monais() -> None:
-    """The same keys and shapes as MONAI's class with what its documentation or paper gives."""
-    with torch.device("meta"):
-        pairs = {
-            "UNet": (nets.UNet(3, 1, 4, (16, 32, 64, 128, 256), (2, 2, 2, 2), num_res_units=2), {}),
-            "DynUNet": (nets.DynUNet(3, 1, 4, [3] * 6, [1, 2, 2, 2, 2, 2], [2] * 5), {}),
-            "SegResNet": (nets.SegResNet(3, 16, 1, 4), {}),
-            "VNet": (nets.VNet(3, 1, 4), {}),
-            "UNETR": (nets.UNETR(1, 4, 96), {}),
-        }
-        for variant in "SBML":
-            pairs[f"MedNeXt {variant}"] = (
-                create_mednext(variant, 3, 1, 4, 3),
-                {"variant": variant},
-            )
-        for name, (theirs, options) in pairs.items():
-            assert weights_of(build(name.split()[0], out_channels=4, **options)) == weights_of(
-                theirs
-            ), name
-
-
-def test_dyn_unet_gives_the_heads_that_monai_stacks() -> None:
-    torch.manual_seed(0)
-    options: dict[str, Any] = {"kernel_size": (3, 3, 3, 3), "filters": (4, 6, 8, 10)}
-    supervised = options | {"deep_supervision": True, "deep_supr_num": 2}
-    ours = build("DynUNet", out_channels=3, **supervised)
-    theirs = nets.DynUNet(
-        3, 1, 3, strides=(1, 2, 2, 2), upsample_kernel_size=(2, 2, 2), **supervised
-    )
-    theirs.load_state_dict(ours.state_dict(), strict=True)
-    assert ours.divisor == (8, 8, 8) and ours.head_weights == pytest.approx((4 / 7, 2 / 7, 1 / 7))
-    x = torch.randn(1, 1, 16, 16, 16)
-    outputs, stacked = ours.train()(x), theirs.train()(x)
-    assert [output.shape[2] for output in outputs] == [16, 8, 4]
-    for index, output in enumerate(outputs):
-        factor = 16 // output.shape[2]
-        assert torch.equal(
-            stacked[:, index], nn.Upsample(scale_factor=factor, mode="nearest")(output)
-        )
-    assert torch.equal(ours.eval()(x), theirs.eval()(x))
-    copied = copy.deepcopy(ours.train())  # as for averaged weights, after a training step
-    assert weights_of(copied) == weights_of(ours)
-
-
-def test_dyn_unet_with_strides_an_axis_says_its_divisor() -> None:
-    with torch.device("meta"):
-        net = build(
-            "DynUNet", out_channels=2, kernel_size=(3, 3, 3), strides=(1, (1, 2, 2), (2, 2, 2))
-        )
-    assert net.divisor == (2, 4, 4)
-
-
-def test_med_next_gives_its_heads_as_a_list() -> None:
-    torch.manual_seed(0)
-    net = build(
-        "MedNeXt",
-        out_channels=2,
-        init_filters=4,
-        blocks_down=(1, 1),
-        blocks_up=(1, 1),
-        deep_supervision=True,
-    )
-    outputs = net.train()(torch.randn(1, 1, 16, 16, 16))
-    assert isinstance(outputs, list) and [output.shape[2] for output in outputs] == [16, 8, 4]
-    assert net.divisor == (4, 4, 4) and net.head_weights == pytest.approx((4 / 7, 2 / 7, 1 / 7))
-    with pytest.raises(ValueError, match="S, B, M, L"):
-        build("MedNeXt", out_channels=2, variant="XL")
-
-
 def test_unet_has_the_forms_of_two_papers() -> None:
     def count(spatial_dims: int, out_channels: int, **options: Any) -> int:
         with torch.device("meta"):
@@ -168,13 +162,14 @@ def test_unet_has_the_forms_of_two_papers() -> None:
         build("unet", out_channels=2, form="zhou", feature_scale=4)
 
 
-def test_networks_are_imported_when_they_are_asked_for() -> None:
+def test_networks_are_imported_without_what_only_exports_need() -> None:
     code = (
-        "import sys, gridgate.networks as n; first = 'gridgate.networks.uctransnet' in "
-        "sys.modules; "
-        "from gridgate.networks import UCTransNet, official; "
-        "print(first, n.UCTransNet is UCTransNet, callable(official.convert), 'onnx' in "
-        "sys.modules)"
+        "import sys, gridgate.networks as n; from gridgate.networks import UCTransNet, official; "
+        "print(n.UCTransNet is UCTransNet, callable(official.convert), 'onnx' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.split() == ["False", "True", "True", "False"], done.stderr
+    assert done.stdout.split() == ["True", "True", "False"], done.stderr
+
+
+def test_the_examples_are_true() -> None:
+    assert doctest.testmod(registry) == (0, 5)

@@ -9,7 +9,7 @@ from torch import nn
 
 from gridgate.networks import SliceBySlice, build, build_for_volumes
 
-from .tiny_networks import CLASSES, TINY, every_network
+from .contract.tiny_networks import CLASSES, TINY, every_network
 
 
 def flat(options: dict) -> dict:

@@ -12,9 +12,9 @@ from torch import nn
 from gridgate.data.errors import ConfigError
 from gridgate.networks import SliceBySlice
 from gridgate.pipeline.inference.accumulator import Accumulator
-from gridgate.pipeline.inference.ensemble import Ensemble
 from gridgate.pipeline.inference.sliding_window import SlidingWindow
 from gridgate.pipeline.inference.window_forward import OtherOutputError
+from gridgate.pipeline.models.ensemble import Ensemble
 
 from .window_network import Network, image, joined
 

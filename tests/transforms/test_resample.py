@@ -1,4 +1,4 @@
-"""Onto the network's grid in one step: MONAI's Orientation and Spacing, and scipy, say what must come out."""
+"""Onto the network's grid in one step, against MONAI's Orientation and Spacing, and scipy."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from monai.transforms import Orientation, Spacing
 from scipy import ndimage
 from volumes import all_axis_aligned, centred_affine, rotation
 
-from gridgate.data.geometry.grids import is_orthonormal
+from gridgate.data.geometry.affines import is_orthonormal
 from gridgate.transforms import AlignLabeld, LoadCased, ToNetworkGridd, preprocessing
 from gridgate.transforms.resample import grid_of, interpolate_axes, network_grid, parallel_axes
 

@@ -1,4 +1,4 @@
-"""Labels by cells of 8 voxels: looked up where the corners agree, interpolated only where they do not.
+"""Labels by cells of 8 voxels: looked up where corners agree, interpolated where they do not.
 
 A cell is the box between 8 neighbouring voxels of the scores' grid, its index that of its lowest
 corner. Scores come as a part of a volume: rows `first` up to some other along the volume's first
@@ -26,14 +26,14 @@ class ScoresError(ValueError):
 
 
 _INDEX = torch.int16  # of labels, with room for MIXED
-# A voxel in a mixed cell takes two float32 a channel (running sum, corner being added) beside its
+# A voxel in a mixed cell takes two float32 per channel (running sum, corner being added) beside its
 # weights.
-_BYTES_A_MIXED_VOXEL = 256
+_BYTES_PER_MIXED_VOXEL = 256
 _CACHED = 2**20  # bytes of scores at a time, so that they stay in the CPU's cache
 
 
 def decide(scores: torch.Tensor, threshold: float = 0.0) -> torch.Tensor:
-    """Label of each voxel, int16: argmax over the last axis; one channel is label 1 where above `threshold`.
+    """Label of each voxel, int16: argmax over the last axis; of one channel 1 above `threshold`.
 
     Raises:
         ScoresError: a voxel's highest score is NaN or infinite.
@@ -48,11 +48,10 @@ def decide(scores: torch.Tensor, threshold: float = 0.0) -> torch.Tensor:
 
 
 def cell_labels(labels: torch.Tensor) -> torch.Tensor:
-    """Label of each cell of 8 voxels, or MIXED; (x, y, z) -> (x', y', z'), x' = max(x - 1, 1), and so on."""
+    """Label of each cell of 8 voxels, or MIXED; (x, y, z) -> each max(size - 1, 1)."""
     cells = labels
-    for axis in range(
-        3
-    ):  # a cell is uniform when its 2 corners along each axis agree, axis after axis
+    # a cell is uniform when its 2 corners along each axis agree, axis after axis
+    for axis in range(3):
         if labels.shape[axis] > 1:
             low, high = (
                 cells.narrow(axis, 0, labels.shape[axis] - 1),
@@ -63,7 +62,7 @@ def cell_labels(labels: torch.Tensor) -> torch.Tensor:
 
 
 def cell_index(coordinates: torch.Tensor, size: int) -> torch.Tensor:
-    """The cell along one axis of `size` voxels that each coordinate lies in; beyond the border the last one."""
+    """The cell along an axis of `size` voxels of each coordinate; beyond the border the last."""
     return coordinates.floor().clamp_(0, max(size - 2, 0)).long()
 
 
@@ -88,7 +87,7 @@ def look_up_separable(
     sizes: Sequence[int],
     block: Block,
 ) -> torch.Tensor:
-    """Cell labels at the block's voxels when each source axis follows one target axis: a look-up an axis.
+    """Cell labels at the block's voxels where each source axis follows one target axis.
 
     Args:
         cells: of the part whose first row is `first`; all of the block's voxels lie in them.
@@ -115,7 +114,7 @@ def look_up_separable(
 def look_up(
     cells: torch.Tensor, first: int, matrix: torch.Tensor, sizes: Sequence[int], block: Block
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cell labels at the block's voxels for any map between the grids, and which of its voxels lie in these cells."""
+    """Cell labels at the block's voxels for any map between the grids, and which lie in cells."""
     x, y, z = (
         torch.arange(e.start, e.stop, dtype=torch.float64, device=cells.device) for e in block
     )
@@ -149,7 +148,7 @@ def decide_mixed(
     """Fill in the voxels of `found` that are MIXED by interpolating their scores (rows, y, z, C)."""
     flat = found.view(-1)
     mixed = (flat == MIXED).nonzero()[:, 0]
-    step = max(1, int(max_bytes / (_BYTES_A_MIXED_VOXEL + 12 * scores.shape[-1])))
+    step = max(1, int(max_bytes / (_BYTES_PER_MIXED_VOXEL + 12 * scores.shape[-1])))
     if scores.device.type == "cpu":
         step = min(step, max(256, _CACHED // (4 * scores.shape[-1])))
     for which in mixed.split(step):
@@ -171,7 +170,7 @@ def block_coordinates(which: torch.Tensor, matrix: torch.Tensor, block: Block) -
 def interpolate(
     scores: torch.Tensor, first: int, coordinates: torch.Tensor, sizes: Sequence[int]
 ) -> torch.Tensor:
-    """(m, C) float32: a part's scores (rows, y, z, C) trilinearly at (m, 3) coordinates, clamped to the border."""
+    """(m, C) float32: scores (rows, y, z, C) trilinearly at (m, 3) coordinates, clamped."""
     _, *others, channels = scores.shape
     flat = scores.reshape(-1, channels)
     base = torch.zeros(len(coordinates), dtype=torch.int64, device=scores.device)

@@ -1,4 +1,6 @@
-"""From scores on the network's grid to a label map in the scan's own grid, a slab at a time and in little memory."""
+"""From scores on the network's grid to labels in the scan's own grid, slab by slab."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -24,12 +26,12 @@ from .cells import (
     look_up_separable,
     outside,
 )
-from .slabs import ScoreSlabs
+from .slabs import ScoreSlabs, Slab
 
 # What a target voxel needs on the way: coordinates and indices of the general map, float64 and
 # int64.
-_BYTES_A_VOXEL = 128
-_BOUNDARY_SAMPLES = 100_000  # a slab; enough for a mean
+_BYTES_PER_VOXEL = 128
+_BOUNDARY_SAMPLES = 100_000  # per slab; enough for a mean
 
 
 def restore_labels(
@@ -39,7 +41,7 @@ def restore_labels(
     target: Grid,
     max_slab_bytes: float = 256e6,
 ) -> np.ndarray:
-    """Label map on `target` from scores on another grid: trilinear interpolation of the scores, then argmax.
+    """Label map on `target` from scores on another grid: scores interpolated, then argmax.
 
     Trilinear interpolation is a convex combination of a cell's 8 corner voxels: where they all have
     the same argmax, that is the argmax everywhere in the cell. So the labels of such cells are
@@ -73,9 +75,11 @@ def restore_labels(
 
 
 class Restoration:
-    """One volume's way back, see `restore_labels`; what is asked for besides the labels is gathered on the way.
+    """One volume's way back, see `restore_labels`: give it all slabs by `add`, then call `finish`.
 
     Args:
+        slabs: say of which volume and kind the slabs will be; they are not read here.
+        affine, target, max_slab_bytes: as for `restore_labels`.
         probabilities: labels (channel indices; of a single channel 0 and 1) whose probability is
             wanted in the target's grid: the softmax (or sigmoid) on the scores' grid, interpolated.
     """
@@ -105,11 +109,12 @@ class Restoration:
         self._labels: np.ndarray | None = None
         self._probabilities = [np.zeros(self.shape, dtype=np.uint8) for _ in self.wanted]
         self._margins: list[tuple[float, int]] = []
-        self.count = 0  # of labels, the background with them
+        self._reached = 0
+        self._last_row: tuple[torch.Tensor, torch.Tensor] | None = None  # its scores and labels
 
     @property
     def labels(self) -> np.ndarray:
-        """(X, Y, Z) channel indices, once `run` has ended."""
+        """(X, Y, Z) channel indices, once all slabs were added."""
         assert self._labels is not None
         return self._labels.T
 
@@ -123,35 +128,51 @@ class Restoration:
 
     @property
     def boundary_margin(self) -> float | None:
-        """Mean difference of the two highest probabilities where labels meet, 0 to 1; None without a boundary."""
+        """Mean difference of the two best probabilities where labels meet; None without such."""
         count = sum(number for _, number in self._margins)
         return sum(total for total, _ in self._margins) / count if count else None
 
-    def run(self) -> "Restoration":
+    def run(self) -> Restoration:
         """Take all slabs; what was gathered is in the attributes then."""
-        reached, kept = 0, None
         for slab in self.slabs:
-            first, scores, labels = slab.start, slab.scores, decide(slab.scores, self.threshold)
-            if first != reached:
-                raise ValueError(f"slab from row {first} on, row {reached} was due")
-            reached += len(scores)
-            if kept is not None:  # the cells between two slabs need the last row of the first
-                first -= 1
-                # slabs may move to another device on the way, when memory runs out on the first
-                before = [row.to(scores.device) for row in kept]
-                scores, labels = torch.cat([before[0], scores]), torch.cat([before[1], labels])
-            if len(scores) > 1 or self.sizes[0] == 1:
-                self._paint(first, scores, labels)
-            kept = scores[-1:].clone(), labels[-1:].clone()
-        if reached != self.sizes[0]:
-            raise ValueError(f"slabs of {reached} rows came, the volume has {self.sizes[0]}")
+            self.add(slab)
+        self.finish()
         return self
+
+    def add(self, slab: Slab) -> None:
+        """Decide what lies between this slab's rows and the last row before.
+
+        Raises:
+            ValueError: it does not begin where the slab before ended.
+            ScoresError: scores are NaN or infinite.
+        """
+        first, scores, labels = slab.start, slab.scores, decide(slab.scores, self.threshold)
+        if first != self._reached:
+            raise ValueError(f"slab from row {first} on, row {self._reached} was due")
+        self._reached += len(scores)
+        if self._last_row is not None:  # the cells between two slabs need it
+            first -= 1
+            # slabs may move to another device on the way, when memory runs out on the first
+            before = [row.to(scores.device) for row in self._last_row]
+            scores, labels = torch.cat([before[0], scores]), torch.cat([before[1], labels])
+        if len(scores) > 1 or self.sizes[0] == 1:
+            self._paint(first, scores, labels)
+        self._last_row = scores[-1:].clone(), labels[-1:].clone()
+
+    def finish(self) -> None:
+        """Check that all rows came.
+
+        Raises:
+            ValueError: some did not.
+        """
+        self._last_row = None
+        if self._reached != self.sizes[0]:
+            raise ValueError(f"slabs of {self._reached} rows came, the volume has {self.sizes[0]}")
 
     def _paint(self, first: int, scores: torch.Tensor, labels: torch.Tensor) -> None:
         """Decide the target voxels that lie in the cells between the rows of this part."""
         channels = scores.shape[-1]
         if self._labels is None:
-            self.count = max(channels, 2)
             self._labels = np.zeros(self.shape, dtype=smallest_unsigned(max(channels - 1, 1)))
         cells = cell_labels(labels)
         self._measure_margin(cells, scores)
@@ -181,8 +202,8 @@ class Restoration:
                 self._paint_probabilities(chances, first, matrix, block, inside)
 
     def _blocks(self, first: int, cells: int) -> Iterator[Block]:
-        """The parts of the target that the cells first..first + cells - 1 along the slabs' axis reach into."""
-        voxels = max(1, int(self.max_bytes / 2 / _BYTES_A_VOXEL))
+        """The parts of the target that cells first..first + cells - 1 of the slabs' axis reach."""
+        voxels = max(1, int(self.max_bytes / 2 / _BYTES_PER_VOXEL))
         if self.perm is None:
             for block in _cubes(self.shape, voxels):
                 low, high = self._reach(block)
@@ -208,7 +229,7 @@ class Restoration:
         return int(cell.min()), int(cell.max())
 
     def _chances(self, scores: torch.Tensor) -> torch.Tensor:
-        """(rows, y, z, wanted) float32: the probabilities of the wanted channels on the scores' grid."""
+        """(rows, y, z, wanted) float32: the wanted channels' probabilities on the scores' grid."""
         result = torch.empty(
             *scores.shape[:3], len(self.wanted), dtype=torch.float32, device=scores.device
         )
@@ -232,7 +253,7 @@ class Restoration:
         values = torch.empty(
             int(np.prod(shape)), len(self.wanted), dtype=torch.uint8, device=chances.device
         )
-        step = max(1, int(self.max_bytes / 2 / _BYTES_A_VOXEL / 2))
+        step = max(1, int(self.max_bytes / 2 / _BYTES_PER_VOXEL / 2))
         which = torch.arange(len(values), device=chances.device)
         if inside is not None:
             which = which[inside.reshape(-1)]
@@ -289,7 +310,7 @@ def _put(target: np.ndarray, found: torch.Tensor, inside: torch.Tensor | None) -
 
 
 def _axis_permutation(matrix: torch.Tensor) -> tuple[int, ...] | None:
-    """For each target axis the source axis that follows it, or None when the grids' axes are not parallel."""
+    """For each target axis the source axis that follows it; None where axes are not parallel."""
     linear = matrix[:3, :3].abs().cpu().numpy()
     perm = linear.argmax(0)
     off_axis = linear.copy()
@@ -302,7 +323,7 @@ def _axis_permutation(matrix: torch.Tensor) -> tuple[int, ...] | None:
 
 
 def _planes(extents: Sequence[slice], voxels: int) -> Iterator[Block]:
-    """Blocks of at most `voxels` voxels (at least one row): whole planes of the first axis where they fit."""
+    """Blocks of at most `voxels` voxels (at least one row): whole planes where they fit."""
     x, y, z = extents
     rows = max(1, voxels // (z.stop - z.start))
     height = min(rows, y.stop - y.start)
@@ -312,7 +333,7 @@ def _planes(extents: Sequence[slice], voxels: int) -> Iterator[Block]:
 
 
 def _cubes(shape: Sequence[int], voxels: int) -> Iterator[Block]:
-    """Blocks of at most `voxels` voxels that reach little in any direction, so that few slabs touch each."""
+    """Blocks of at most `voxels` voxels, short along each axis so that few slabs touch each."""
     edge = max(1, min(64, int(voxels ** (1 / 3))))
     for starts in product(*(range(0, size, edge) for size in shape)):
         x, y, z = (slice(i, min(i + edge, size)) for i, size in zip(starts, shape, strict=True))

@@ -1,4 +1,4 @@
-"""Scores of a volume that never exists as a whole: slabs of finished rows, handed on one after another."""
+"""Scores of a volume that never exists as a whole: slabs of finished rows, one after another."""
 
 from __future__ import annotations
 
@@ -22,24 +22,43 @@ class Slab:
     scores: torch.Tensor
 
 
+@dataclass
+class ForwardFacts:
+    """What is known about scores once all slabs were read.
+
+    Args:
+        windows: of the whole volume.
+        windows_skipped: how many of them did not run, as no voxel of the region is in them.
+        network_seconds: spent in the network alone.
+        mirror_agreement: share of foreground on which all mirrored views agree, 0 to 1; None
+            without mirroring.
+    """
+
+    windows: int | None = None
+    windows_skipped: int | None = None
+    network_seconds: float | None = None
+    mirror_agreement: float | None = None
+
+
 @dataclass(eq=False)
 class ScoreSlabs:
-    """The scores (C, *shape) of a volume as slabs along `axis`, in order and without gaps; to be read once.
+    """The scores (C, *shape) of a volume as slabs along `axis`, in order and without gaps.
+
+    To be read once.
 
     Args:
         shape: spatial sizes of the volume.
         axis: the spatial axis that the slabs follow each other along; in a slab it comes first.
         rows: makes the slabs; computing happens as they are asked for.
         probabilities: scores are probabilities (sum 1, one channel: 0 to 1), not logits.
-        facts: what is known about the scores once all slabs were read, such as seconds or windows;
-            filled by whoever makes the slabs.
+        facts: filled by whoever makes the slabs.
     """
 
     shape: tuple[int, ...]
     axis: int
     rows: Callable[[], Iterator[Slab]]
     probabilities: bool = False
-    facts: dict[str, float] = field(default_factory=dict)
+    facts: ForwardFacts = field(default_factory=ForwardFacts)
 
     def __iter__(self) -> Iterator[Slab]:
         return self.rows()

@@ -1,6 +1,6 @@
 """The transform that replaces a network's scores by the label map in the scan's own grid."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from ...data.geometry.grids import Grid
-from ...data.images.reading import smallest_unsigned
 from ..timing import stage
 from .restoration import Restoration, as_slabs
 from .slabs import ScoreSlabs
@@ -21,20 +20,21 @@ class RestoreLabelsd(MapTransform):
 
     `data[key]`: logits (C, x, y, z), or ScoreSlabs, on the grid of `data[reference]`, a MetaTensor
     whose meta holds `original_affine` and `spatial_shape` of the scan (as LoadCased sets). The
-    result is a MetaTensor (1, X, Y, Z), uint8 (uint16 above 255), on the CPU, with the scan's
-    affine and its `filename_or_obj`; in data[f"{key}_margin"] is the mean margin at the labels'
-    boundaries (see Restoration.boundary_margin), and in data[f"{key}_probabilities"] the wanted
-    ones, name -> (X, Y, Z) uint8. Seconds are added to data["timings"]["restore"] if present,
-    without those that slabs say they took ("forward").
+    result is a MetaTensor (1, X, Y, Z) of channel indices, uint8 (uint16 above 255), on the CPU,
+    with the scan's affine, `filename_or_obj` and `nifti_header`; in data[f"{key}_margin"] is the
+    mean margin at the labels' boundaries (see Restoration.boundary_margin), and in
+    data[f"{key}_probabilities"] the wanted ones, name -> (X, Y, Z) uint8. Seconds are added to
+    data["timings"]["restore"] if present.
+
+    Whoever computes the slabs can do these steps apart: `begin`, `Restoration.add` for each slab,
+    `end`.
 
     Args:
-        label_values: value of each channel in the written map; None: the channel's index. A single
-            channel has the two values of background and foreground.
         probabilities: name -> channel whose probability is wanted.
         max_slab_bytes: see restore_labels.
 
     Raises:
-        ValueError: the scores' shape is not the reference's, or label_values has the wrong length.
+        ValueError: the scores' shape is not the reference's.
     """
 
     def __init__(
@@ -42,14 +42,12 @@ class RestoreLabelsd(MapTransform):
         keys: KeysCollection = "pred",
         *,
         reference: str = "image",
-        label_values: Sequence[int] | None = None,
         probabilities: Mapping[str, int] | None = None,
         max_slab_bytes: float = 256e6,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.reference = reference
-        self.label_values = None if label_values is None else tuple(int(v) for v in label_values)
         self.probabilities = dict(probabilities or {})
         self.max_slab_bytes = max_slab_bytes
 
@@ -57,49 +55,50 @@ class RestoreLabelsd(MapTransform):
         """A new dict with the keys transformed; `data` and its tensors are left as they are."""
         result = dict(data)
         image = result[self.reference]
-        target = original_grid(image)
         for key in self.key_iterator(result):
-            slabs = as_slabs(result[key])
-            if slabs.shape != tuple(image.shape[1:]):
-                raise ValueError(
-                    f"{key!r} is {slabs.shape}, not on the grid of {self.reference!r}, "
-                    f"{tuple(image.shape)}"
-                )
             with stage(result, "restore"):
-                restoration = Restoration(
-                    slabs,
-                    affine=image.affine,
-                    target=target,
-                    max_slab_bytes=self.max_slab_bytes,
-                    probabilities=list(self.probabilities.values()),
-                ).run()
-                labels = self._to_values(restoration.labels, restoration.count)
-            _move_seconds(result, slabs)
-            meta = {
-                "filename_or_obj": image.meta.get("filename_or_obj", ""),
-                "original_affine": target.affine,
-                "spatial_shape": np.asarray(target.shape),
-            }
-            affine = torch.as_tensor(target.affine)
-            result[key] = MetaTensor(torch.from_numpy(labels)[None], affine=affine, meta=meta)
-            result[f"{key}_margin"] = restoration.boundary_margin
-            if self.probabilities:
-                found = restoration.probabilities
-                result[f"{key}_probabilities"] = {
-                    name: found[channel] for name, channel in self.probabilities.items()
-                }
+                restoration = self.begin(as_slabs(result[key]), image)
+                result |= self.end(restoration.run(), image, key=str(key))
         return result
 
-    def _to_values(self, labels: np.ndarray, count: int) -> np.ndarray:
-        if self.label_values is None or self.label_values == tuple(range(count)):
-            return labels
-        if len(self.label_values) != count:
+    def begin(self, slabs: ScoreSlabs, image: MetaTensor) -> Restoration:
+        """The restoration that slabs of scores on the image's grid are to be added to."""
+        if slabs.shape != tuple(image.shape[1:]):
             raise ValueError(
-                f"label_values has {len(self.label_values)} values, the network has {count} labels"
+                f"scores are {slabs.shape}, not on the grid of {self.reference!r}, "
+                f"{tuple(image.shape)}"
             )
-        return np.asarray(self.label_values, dtype=smallest_unsigned(max(self.label_values)))[
-            labels
-        ]
+        return Restoration(
+            slabs,
+            affine=image.affine,
+            target=original_grid(image),
+            max_slab_bytes=self.max_slab_bytes,
+            probabilities=list(self.probabilities.values()),
+        )
+
+    def end(
+        self, restoration: Restoration, image: MetaTensor, *, key: str = "pred"
+    ) -> dict[Hashable, Any]:
+        """What this transform puts into the dictionary, of a restoration that has all its slabs."""
+        target = original_grid(image)
+        meta = {
+            "filename_or_obj": image.meta.get("filename_or_obj", ""),
+            "nifti_header": image.meta.get("nifti_header", b""),
+            "original_affine": target.affine,
+            "spatial_shape": np.asarray(target.shape),
+        }
+        labels = torch.from_numpy(restoration.labels)[None]
+        affine = torch.as_tensor(target.affine)
+        result: dict[Hashable, Any] = {
+            key: MetaTensor(labels, affine=affine, meta=meta),
+            f"{key}_margin": restoration.boundary_margin,
+        }
+        if self.probabilities:
+            found = restoration.probabilities
+            result[f"{key}_probabilities"] = {
+                name: found[channel] for name, channel in self.probabilities.items()
+            }
+        return result
 
 
 def original_grid(image: MetaTensor) -> Grid:
@@ -118,11 +117,3 @@ def original_grid(image: MetaTensor) -> Grid:
     return Grid(
         (x, y, z), np.asarray(torch.as_tensor(affine).cpu(), dtype=np.float64).reshape(4, 4)
     )
-
-
-def _move_seconds(item: Mapping[Hashable, Any], slabs: ScoreSlabs) -> None:
-    """Seconds that the slabs took to be computed do not count as restoring."""
-    timings, forward = item.get("timings"), slabs.facts.get("seconds", 0.0)
-    if isinstance(timings, dict) and forward:
-        timings["restore"] -= forward
-        timings["forward"] = timings.get("forward", 0.0) + forward

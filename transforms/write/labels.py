@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from ...data.errors import GridgateError, ImageError, OutputError
-from ...data.images.nifti import read_header
+from ...data.images.nifti_voxels import nifti_header
 from ...data.images.reading import Image, case_id, write_labels
 from ..load import is_series
 from ..restore.transform import original_grid
@@ -86,9 +86,9 @@ def scan_of(item: Mapping[Hashable, Any], labels: MetaTensor) -> Image:
     source = _image_source(item)
     if source is not None:
         path = source
-    elif path.name.lower().endswith((".nii", ".nii.gz")):
+    else:
         try:
-            header = read_header(path)
+            header = nifti_header(path)
         except (GridgateError, OSError, EOFError, zlib.error) as error:
             raise ImageError(
                 f"{path}: its header could be read once, but not again ({error}); is it still "

@@ -1,0 +1,78 @@
+"""The cases of one part of a dataset, as MONAI's datasets take them."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import ConfigError
+from .dataset import DatasetCase, load_dataset
+from .folds import load_or_make_splits, select_fold
+
+Part = Literal["train", "validation", "all", "test"]
+
+
+def dataset_cases(
+    dataset_dir: str | Path,
+    *,
+    part: Part = "validation",
+    fold: int = 0,
+    folds: int = 5,
+    split_seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> list[dict[str, Any]]:
+    """Items {"id", "image", "label"} of one part of a dataset, as MONAI's datasets take them.
+
+    A folder that is not there gives no items, so that a bundle's config can be looked at without
+    data; `check_dataset` refuses it when the run starts.
+
+    Args:
+        dataset_dir: the dataset folder.
+        part: "train" or "validation" of the fold, "all" labelled cases, or the unlabelled "test"
+            cases.
+        fold: 0-based, of `folds`.
+        folds: how many there are.
+        split_seed: of the deal.
+        rank: which process this is, of a run on several GPUs.
+        world_size: how many processes there are; each gets every world_size-th case from its
+            rank-th on.
+
+    Returns:
+        "image" is a path, or a list of paths, one per channel; "label" a path.
+
+    Raises:
+        ConfigError: no such part.
+        DatasetError: the dataset is not sound, or the fold is out of range.
+    """
+    if not Path(dataset_dir).is_dir():
+        return []
+    cases = part_cases(dataset_dir, part=part, fold=fold, folds=folds, split_seed=split_seed)
+    # too few for all processes: each takes them all, which leaves the mean over processes as it is
+    share = cases[rank::world_size] if len(cases) >= world_size else cases
+    return [_item(case) for case in share]
+
+
+def part_cases(
+    dataset_dir: str | Path, *, part: Part, fold: int = 0, folds: int = 5, split_seed: int = 0
+) -> tuple[DatasetCase, ...]:
+    """The cases of one part of a dataset; see `dataset_cases`.
+
+    Raises:
+        ConfigError: no such part.
+        DatasetError: the dataset is not sound, or the fold is out of range.
+    """
+    dataset = load_dataset(dataset_dir)
+    if part in ("train", "validation"):
+        splits = load_or_make_splits(dataset, folds=folds, seed=split_seed)
+        train, validation = select_fold(dataset, splits, fold)
+        return tuple(train if part == "train" else validation)
+    if part in ("all", "test"):
+        return dataset.cases if part == "all" else dataset.test_cases
+    raise ConfigError(f"part {part!r} is not known: use train, validation, all or test")
+
+
+def _item(case: DatasetCase) -> dict[str, Any]:
+    images = [str(path) for path in case.images]
+    item: dict[str, Any] = {"id": case.id, "image": images[0] if len(images) == 1 else images}
+    if case.label is not None:
+        item["label"] = str(case.label)
+    return item

@@ -1,0 +1,127 @@
+"""One case measured: its mask file against its label file, wherever the two files begin and end."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...data.datasets.label_map import check_values, map_values
+from ...data.datasets.placement import check_placement
+from ...data.geometry.label_grids import on_shared_grid
+from ...data.images.reading import case_id, read_labels
+from .metrics import LabelMetrics, case_metrics
+
+
+def measure_files(
+    mask: str | Path,
+    label: str | Path,
+    labels: Sequence[str],
+    *,
+    label_map: Mapping[int, int] | None = None,
+    case: str | None = None,
+) -> list[LabelMetrics]:
+    """Metrics per foreground label of one mask file against one label file.
+
+    Both are compared on the label file's lattice, continued as far as the mask has labels: how far
+    either file reaches beyond its labels changes nothing. Where the two lattices differ (other
+    axis order, other voxels) the mask is moved onto the label's by nearest neighbour, which is
+    exact for flips and permutations. Voxels to ignore count in neither.
+
+    Args:
+        mask: a prediction, its values the network's channels.
+        label: the label file.
+        labels: names of the channels in order, the background first.
+        label_map: value in the label file -> channel, see `data.datasets.label_map`; None or empty
+            when the values are channels already.
+        case: the case's id, for errors; None takes the label file's name.
+
+    Raises:
+        ImageError: one of the files cannot be read, or the label's voxels are too small to compare.
+        DatasetError: the label file holds values that the label map does not name.
+
+    Example:
+        >>> import nibabel, tempfile
+        >>> voxels = np.zeros((8, 8, 8), np.uint8)
+        >>> voxels[2:4, 2:4, 2:4] = 1
+        >>> path = Path(tempfile.mkdtemp()) / "liver.nii.gz"
+        >>> nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), path)
+        >>> [(row.label, row.dice) for row in measure_files(path, path, ["background", "liver"])]
+        [('liver', 1.0)]
+    """
+    prediction = read_labels(mask)
+    reference = read_labels(label, lowest=min(label_map or (0,)))
+    channels, ignored = map_values(
+        reference.array,
+        label_map or {},
+        case=case if case is not None else case_id(label),
+        source=str(label),
+        channels=len(labels),
+    )
+    if ignored is not None:
+        channels = _marked(channels, ignored, len(labels))
+    predicted, expected, affine = on_shared_grid(
+        prediction.array, prediction.grid, channels, reference.grid
+    )
+    if ignored is not None:
+        keep = expected != len(labels)
+        predicted, expected = predicted * keep, expected * keep
+    names = {name: value for value, name in enumerate(labels) if value}
+    return case_metrics(predicted, expected, labels=names, affine=affine)
+
+
+def check_label(
+    item: Mapping[str, Any], labels: Sequence[str], label_map: Mapping[int, int] | None
+) -> None:
+    """Refuse a case whose label file cannot be measured against.
+
+    Args:
+        item: {"id", "image", "label"}; paths, the image perhaps one per channel.
+        labels: as for `measure_files`.
+        label_map: as for `measure_files`.
+
+    Raises:
+        DatasetError: the label lies elsewhere than the image, or holds values that nobody named.
+        ImageError: a file cannot be read.
+    """
+    images = item["image"] if isinstance(item["image"], list | tuple) else [item["image"]]
+    for image in images:
+        check_placement(item["id"], Path(image), Path(item["label"]))
+    reference = read_labels(item["label"], lowest=min(label_map or (0,)))
+    check_values(
+        reference.array,
+        label_map or {},
+        case=item["id"],
+        source=str(item["label"]),
+        channels=len(labels),
+    )
+
+
+@dataclass(frozen=True)
+class CheckedLabels:
+    """A case's preprocessing, after a look at its label: what cannot be measured is not segmented.
+
+    Args:
+        transform: preprocessing, from {"id", "image", "label"} with paths.
+        labels: as for `measure_files`.
+        label_map: as for `measure_files`.
+    """
+
+    transform: Callable[[Any], Any]
+    labels: Sequence[str]
+    label_map: Mapping[int, int] | None
+
+    def __call__(self, item: Mapping[str, Any]) -> Any:
+        """The case preprocessed; raises as `check_label`."""
+        check_label(item, self.labels, self.label_map)
+        return self.transform(item)
+
+
+def _marked(
+    channels: NDArray[np.generic], ignored: NDArray[np.bool_], value: int
+) -> NDArray[np.generic]:
+    """The channels with another value where voxels are ignored."""
+    dtype = np.promote_types(channels.dtype, np.min_scalar_type(value))
+    return np.where(ignored, np.array(value, dtype), channels.astype(dtype, copy=False))

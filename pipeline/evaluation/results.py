@@ -1,0 +1,52 @@
+"""What an evaluation leaves: metrics.csv, a row per case and label, and summary.json."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...data.output_folder import OutputFolder
+from .metrics import METRICS, LabelMetrics
+from .statistics import summary
+
+METRICS_FILE, SUMMARY_FILE = "metrics.csv", "summary.json"
+
+
+def write_results(
+    output: OutputFolder,
+    rows: Sequence[tuple[str, LabelMetrics]],
+    *,
+    failed: Mapping[str, str],
+    checkpoint: str,
+) -> dict[str, Any]:
+    """Write metrics.csv and summary.json.
+
+    Args:
+        output: the folder of the masks.
+        rows: (case id, its metrics of one label).
+        failed: case id -> why it could not be measured.
+        checkpoint: fingerprint of the weights.
+
+    Returns:
+        What summary.json holds: how many cases were measured, those that failed, and `summary`.
+
+    Raises:
+        OutputError: a file cannot be written, or one that Gridgate did not write is in its place.
+    """
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, ["case", "label", "value", *METRICS])
+    writer.writeheader()
+    writer.writerows({"case": case, **row.as_row()} for case, row in rows)
+    result = {
+        "cases": len({case for case, _ in rows}),
+        "failed": dict(failed),
+        "checkpoint": checkpoint,
+        **summary([row for _, row in rows]),
+    }
+    # a file's name may hold bytes that are not UTF-8
+    content = table.getvalue().encode("utf-8", errors="surrogateescape")
+    output.write(METRICS_FILE, lambda stream: stream.write(content))
+    text = json.dumps(result, indent=1, allow_nan=False) + "\n"
+    output.write(SUMMARY_FILE, lambda stream: stream.write(text.encode()))
+    return result

@@ -1,0 +1,43 @@
+"""Settings given on the command line, put over those of a plan that is being made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...data.errors import ConfigError
+
+_ELSEWHERE = {"network", "training", "dataset", "name"}  # said by the command's own words
+
+
+def with_settings(plan: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan's settings with others over them.
+
+    Args:
+        settings: by id: {"roi_size": [64, 64, 64], "network::norm": "batch"}.
+
+    Raises:
+        ConfigError: no such setting; the text lists those there are.
+    """
+    result = {**plan, "network": dict(plan["network"]), "training": dict(plan["training"])}
+    for name, value in settings.items():
+        first, *rest = name.split("::")
+        if first in ("network", "training") and len(rest) == 1:
+            _check_part(name, value, result["training"])
+            result[first][rest[0]] = value
+        elif rest or first in _ELSEWHERE or first not in result:
+            known = [*sorted(set(result) - _ELSEWHERE), "network::OPTION", "training::SETTING"]
+            raise ConfigError(f"--{name}: no such setting of a plan; there are: {', '.join(known)}")
+        else:
+            result[first] = value
+    return result
+
+
+def _check_part(name: str, value: Any, training: Mapping[str, Any]) -> None:
+    first, _, last = name.partition("::")
+    if name == "network::name":
+        raise ConfigError(f"--{name}: the network is the command's first word")
+    if name == "network::spatial_dims":
+        raise ConfigError(f"--{name}: give --spatial-dims {value}, which sets the window too")
+    if first == "training" and last not in training:
+        raise ConfigError(f"--{name}: no such setting; there are: {', '.join(sorted(training))}")

@@ -1,0 +1,74 @@
+"""Curves of a training, for reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .figures import TEXT, label_colour, literal, spoken
+
+
+def loss_figure(rows: Sequence[Mapping[str, str]], *, dark: bool = False) -> Figure:
+    """Training loss over iterations, from the rows of metrics_train.csv."""
+    figure, axes = _curve_axes("Training loss", dark)
+    x = [float(row["iteration"]) for row in rows]
+    axes.plot(
+        x,
+        [float(row["loss"]) for row in rows],
+        color="#4f8fd8",
+        linewidth=2,
+        marker="o",
+        markersize=3.5,
+    )
+    axes.set_ylim(bottom=0)
+    return figure
+
+
+def dice_figure(rows: Sequence[Mapping[str, str]], *, dark: bool = False) -> Figure:
+    """Validation Dice per label, and the mean, over iterations, from metrics_train.csv."""
+    figure, axes = _curve_axes("Dice on validation cases", dark)
+    x = [float(row["iteration"]) for row in rows]
+    names = (
+        [name for name in rows[0] if name.startswith("dice_") and name != "dice_mean"]
+        if rows
+        else []
+    )
+    for value, column in enumerate(names, start=1):
+        y = [float(row[column]) for row in rows]
+        axes.plot(
+            x,
+            y,
+            color=label_colour(value),
+            linewidth=1.5,
+            label=literal(spoken(column.removeprefix("dice_"))),
+        )
+    ink = TEXT if dark else "#1c2126"
+    axes.plot(x, [float(row["dice_mean"]) for row in rows], color=ink, linewidth=2.4, label="mean")
+    axes.set_ylim(0, 1)
+    axes.legend(
+        loc="lower right",
+        ncols=2,
+        fontsize=8.5,
+        facecolor=axes.get_facecolor(),
+        edgecolor="none",
+        labelcolor="linecolor",
+        handlelength=1.2,
+    )
+    return figure
+
+
+def _curve_axes(title: str, dark: bool) -> tuple[Figure, Axes]:
+    ink, line, back = (TEXT, "#39414a", "#15191d") if dark else ("#1c2126", "#dde1e5", "#ffffff")
+    figure = Figure(figsize=(4.6, 3.3), facecolor=back, layout="constrained")
+    axes = figure.subplots()
+    axes.set_facecolor(back)
+    axes.set_title(title, loc="left", fontsize=11, color=ink, weight="bold", pad=8)
+    axes.set_xlabel("iteration", color=ink, fontsize=9.5)
+    axes.tick_params(colors=ink, labelsize=9, length=0)
+    axes.grid(axis="y", color=line, linewidth=0.8)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(line)
+    return figure, axes

@@ -1,0 +1,237 @@
+"""The sections of a report: what each says, from the tables that the workflows left."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...data.datasets.dataset import load_dataset
+from ...data.errors import DatasetError, GridgateError
+from ..batch.results import DONE, FAILED, read_case_table
+from ..costs.machine import machine_facts
+from ..models.attention import attention_of
+from ..training.handlers import read_training_record
+from .album import Album
+from .curves import dice_figure, loss_figure
+from .figures import attention_figure, case_figure, png, spoken
+from .page import (
+    Block,
+    Cell,
+    Column,
+    Commands,
+    Facts,
+    Paragraph,
+    Picture,
+    Section,
+    SideBySide,
+    Table,
+    duration,
+    number,
+    rounded,
+)
+from .scans import find_scan, read_scan
+from .slices import image_view, labels_view
+
+
+def quality(summary: Mapping[str, Any]) -> Section:
+    """Dice and surface distances per label, from summary.json."""
+    rows = []
+    for name, entry in summary["labels"].items():
+        means = {metric: entry[metric]["mean"] for metric in ("dice", "hd95_mm", "assd_mm")}
+        lowest, missed = entry["dice"]["min"], entry["counts"]["prediction_empty"]
+        rows.append((spoken(name), _scores(means, number(lowest, 3), missed)))
+    missed = sum(entry["counts"]["prediction_empty"] for entry in summary["labels"].values())
+    rows.append(("mean of labels", _scores(summary["mean"], "", missed)))
+    columns = [Column("label"), Column("Dice"), Column("lowest", True)]
+    columns += [Column(name, True) for name in ("HD95 mm", "ASSD mm", "missed")]
+    caption = (
+        f"Means over {summary['cases']} cases, measured in each label file's own grid. HD95: "
+        "Hausdorff distance, 95th percentile. ASSD: average symmetric surface distance. Missed: "
+        "cases whose label was not found at all; they count as Dice 0 and have no distance."
+    )
+    failed = [
+        Paragraph(f"{case} failed: {why}", kind="bad") for case, why in summary["failed"].items()
+    ]
+    return Section("Quality", [Table(columns, rows, caption=caption, total=True), *failed])
+
+
+def _scores(means: Mapping[str, float | None], lowest: str, missed: int) -> list[Cell]:
+    dice = means["dice"]
+    cells = [Cell(number(dice, 3), share=dice or 0.0), Cell(lowest, number=True)]
+    cells += [Cell(number(means[metric], 1), number=True) for metric in ("hd95_mm", "assd_mm")]
+    return [*cells, Cell(str(missed), number=True)]
+
+
+def evaluated_cases(
+    folder: Path, dataset_dir: Path | None, labels: Sequence[str], count: int, album: Album
+) -> Section:
+    """Pictures of cases from the worst to the best, with the truth where the dataset is given."""
+    dice = _dice_by_case(folder / "metrics.csv")
+    rows = {
+        row["case"]: row for row in read_case_table(folder / "cases.csv") if row["status"] == DONE
+    }
+    means = {case: _mean(values) for case, values in dice.items() if case in rows}
+    truths = (
+        {}
+        if dataset_dir is None
+        else {case.id: case.label for case in load_dataset(dataset_dir).cases}
+    )
+    blocks: list[Block] = []
+    for case, rank in spread(means, count):
+        scores = {name: number(value, 3) for name, value in dice[case].items()}
+        text = f"{case}, {rank} of {len(means)} by mean Dice ({number(means[case], 3)})."
+        blocks.append(
+            _case_picture(
+                folder,
+                rows[case],
+                labels,
+                album,
+                truth=truths.get(case),
+                scores=scores,
+                caption=f"{text} Patient's right at the left.",
+            )
+        )
+    return Section("Cases", blocks)
+
+
+def training(folder: Path, album: Album) -> Section | None:
+    """The curves of a training; None when it has not validated yet."""
+    rows = read_training_record(folder)
+    if not rows:
+        return None
+    best = max(rows, key=lambda row: np.nan_to_num(float(row["dice_mean"]), nan=-1.0))
+    text = (
+        f"{rows[-1]['iteration']} iterations in {duration(float(rows[-1]['seconds']))}. The best "
+        f"mean Dice on the validation cases, {float(best['dice_mean']):.3f}, came after iteration "
+        f"{best['iteration']}; those weights are model.pt."
+    )
+    pictures = [
+        Picture(album.keep(name, draw(rows)), alt=alt, dark=png(draw(rows, dark=True)))
+        for name, draw, alt in (
+            ("loss", loss_figure, "Training loss"),
+            ("dice", dice_figure, "Validation Dice per label"),
+        )
+    ]
+    return Section("Training", [Paragraph(text), SideBySide(pictures)])
+
+
+def attention(bundle: Path, checkpoint: Path, folder: Path, album: Album) -> Section | None:
+    """Attention maps over one evaluated case; None for networks without maps over space."""
+    done = [row for row in read_case_table(folder / "cases.csv") if row["status"] == DONE]
+    if not done:
+        return None
+    case = done[0]["case"]
+    try:
+        found = attention_of(bundle, checkpoint, find_scan(done[0]["input"]))
+    except GridgateError as error:
+        return Section("Attention", [Paragraph(f"{case}: no maps: {error}", kind="bad")])
+    if found is None:
+        return None
+    text = (
+        "Attention gates scale what the encoder hands to the decoder, place by place, by a "
+        "coefficient between 0 and 1. They are learned from the segmentation alone: nothing tells "
+        "a gate where to look."
+    )
+    caption = (
+        f"{case}, axial. A column is a skip connection, from fine to coarse, a row one of its "
+        "gates. Each map spans its own range, printed in its corner. Overlapping windows are "
+        "blended as the logits are."
+    )
+    content = album.keep("attention", attention_figure(found, name=case))
+    picture = Picture(content, alt="Attention maps", caption=caption)
+    return Section("Attention", [Paragraph(text), picture])
+
+
+def predictions(folder: Path, labels: Sequence[str], count: int, album: Album) -> Section:
+    """What became of each scan of a folder, and pictures of the first masks."""
+    rows = read_case_table(folder / "cases.csv")
+    done = [row for row in rows if row["status"] == DONE]
+    failed = [row for row in rows if row["status"] == FAILED]
+    text = f"{len(done)} of {len(rows)} scans have a mask, each in its scan's own grid."
+    if failed:
+        text += f" {len(failed)} could not be done; the others were not stopped by it."
+    columns = [Column("scan"), Column("status"), Column("seconds", True)]
+    columns += [Column(f"{spoken(name)} ml", True) for name in labels[1:]]
+    lines = []
+    for row in sorted(rows, key=lambda row: row["case"]):
+        status = Cell(row["status"], kind="bad" if row["status"] == FAILED else "")
+        millilitres = [rounded(row.get(f"{name}_ml", ""), 0) for name in labels[1:]]
+        cells = [Cell(text, number=True) for text in (row["total_s"], *millilitres)]
+        lines.append((row["case"], [status, *cells]))
+    blocks: list[Block] = [Paragraph(text), Table(columns, lines)]
+    if failed:
+        reasons = [(row["case"], [Cell(row["reason"], kind="wide")]) for row in failed]
+        blocks.append(Table([Column("failed"), Column("reason")], reasons))
+    blocks += [_case_picture(folder, row, labels, album) for row in done[: max(count, 0)]]
+    return Section("Masks for a folder of scans", blocks)
+
+
+def how(commands: Sequence[tuple[str, str, float]]) -> Section:
+    """The commands and the machine."""
+    blocks: list[Block] = []
+    if commands:
+        steps = [(name, [Cell(duration(took), number=True)]) for name, _, took in commands]
+        blocks.append(Commands([line for _, line, _ in commands if line]))
+        blocks.append(Table([Column("step"), Column("time", True)], steps))
+    return Section("How it was made", [*blocks, Facts(machine_facts())])
+
+
+def spread(means: Mapping[str, float], count: int) -> list[tuple[str, str]]:
+    """Cases from worst to best, evenly spread over the ranking, with their place in words."""
+    ranked = sorted(means, key=lambda case: np.nan_to_num(means[case], nan=-1.0))
+    if not ranked or count < 1:
+        return []
+    last = len(ranked) - 1
+    places = sorted({round(place) for place in np.linspace(0, last, min(count, len(ranked)))})
+    words = {0: "the worst", last: "the best"} if last else {0: "the only one"}
+    return [(ranked[place], words.get(place, f"number {last + 1 - place}")) for place in places]
+
+
+def _case_picture(
+    folder: Path,
+    row: Mapping[str, str],
+    labels: Sequence[str],
+    album: Album,
+    *,
+    truth: Path | None = None,
+    scores: Mapping[str, str] | None = None,
+    caption: str = "",
+) -> Picture | Paragraph:
+    """Slices of a case with its mask; the reason where its scan, mask or truth cannot be read."""
+    case = row["case"]
+    try:
+        image = read_scan(row["input"])
+        figure = case_figure(
+            image_view(image),
+            labels_view(folder / row["output"], image),
+            truth=None if truth is None else labels_view(truth, image),
+            labels=labels,
+            name=case,
+            notes=scores,
+        )
+    except GridgateError as error:
+        return Paragraph(f"{caption or case} No picture: {error}", kind="bad")
+    told = f"{case}, stored as {image.grid.orientation}. No truth is known to the program."
+    with_truth = " and truth" if truth is not None else ""
+    alt = f"Axial, coronal and sagittal slices of {case} with prediction{with_truth}"
+    return Picture(album.keep(case, figure), alt=alt, caption=caption or told)
+
+
+def _mean(values: Mapping[str, float]) -> float:
+    known = [value for value in values.values() if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _dice_by_case(path: Path) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    try:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            for row in csv.DictReader(file):
+                found.setdefault(row["case"], {})[row["label"]] = float(row["dice"] or "nan")
+    except (OSError, KeyError, ValueError) as error:
+        raise DatasetError(f"{path}: cannot be read ({error}); run the evaluation first") from error
+    return found

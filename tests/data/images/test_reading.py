@@ -1,0 +1,350 @@
+"""Reading: every format and storage, against nibabel and SimpleITK."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from gridgate.data.errors import ImageError
+from gridgate.data.geometry.grids import same_grid
+from gridgate.data.images.reading import case_id, find_images, read_grid, read_image, read_labels
+
+A = np.array([[-0.8, 0, 0, 100], [0, -0.8, 0, 90], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
+SHAPE = (5, 6, 7)
+RAMP = np.arange(210, dtype=np.int16).reshape(SHAPE)
+
+
+def nifti(path: Path, array: NDArray[np.generic], *, slope: float = 1, inter: float = 0) -> Path:
+    image = nib.Nifti1Image(array, A, dtype=array.dtype)
+    image.header.set_slope_inter(slope, inter)
+    nib.save(image, path)
+    return path
+
+
+def stored(path: Path, array: NDArray[np.generic], slope: float, inter: float) -> Path:
+    """A file that stores exactly `array`; nibabel would divide by the slope on saving."""
+    nifti(path, array)
+    content = bytearray(path.read_bytes())
+    content[112:120] = np.array([slope, inter], dtype="<f4").tobytes()
+    path.write_bytes(bytes(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.uint8, np.int16, np.uint16, np.int32, np.int64, np.float32, np.float64]
+)
+def test_every_storage_becomes_float32(dtype: type, tmp_path: Path) -> None:
+    array = RAMP.astype(dtype) - dtype(0)
+    image = read_image(nifti(tmp_path / "a.nii.gz", array))
+    assert image.array.dtype == np.float32
+    np.testing.assert_array_equal(image.array, RAMP)
+    assert image.grid.shape == SHAPE
+    np.testing.assert_allclose(image.grid.affine, A, atol=1e-4)
+    assert image.notes == ()
+    assert image.array.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("storage", "lowest", "highest", "inter", "kept"),
+    [
+        (np.uint8, 0, 255, 0, np.int16),
+        (np.int8, -128, 127, 0, np.int16),
+        (np.int16, -32768, 32767, 0, np.int16),
+        (np.uint16, 0, 4095, 0, np.int16),
+        (np.uint16, 0, 65535, 0, np.int32),
+        (np.uint16, 0, 65535, -32768, np.int16),  # the sum fits where neither number does
+        (np.int16, -32768, 0, 40000, np.int32),
+        (np.int16, 0, 3000, -1024, np.int16),
+        (np.int32, -1024, 3071, 0, np.int16),
+        (np.int32, -1024, 70000, 0, np.int32),
+        (np.int64, -1024, 70000, 5, np.int32),
+        (np.int64, 0, 2**40, 0, np.float32),
+        (np.int32, 0, 2**31 - 1, 1, np.float32),
+        (np.int16, 0, 3000, 0.5, np.float32),
+        (np.float32, 0, 3000, 0, np.float32),
+    ],
+)
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+def test_integers_are_kept_in_the_smallest_type_that_holds_them(
+    storage: type,
+    lowest: int,
+    highest: int,
+    inter: float,
+    kept: type,
+    byte_order: str,
+    tmp_path: Path,
+) -> None:
+    array = RAMP.astype(storage)
+    array[0, 0, :2] = [lowest, highest]
+    header = nib.Nifti1Header(endianness=byte_order)
+    header.set_data_dtype(np.dtype(storage).newbyteorder(byte_order))
+    nib.save(nib.Nifti1Image(array, A, header), tmp_path / "a.nii")
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    content[112:120] = np.array([1, inter], dtype=f"{byte_order}f4").tobytes()
+    (tmp_path / "a.nii").write_bytes(content)
+    found = read_image(tmp_path / "a.nii", keep_integers=True).array
+    assert found.dtype == kept and found.dtype.isnative and found.flags.writeable
+    np.testing.assert_array_equal(found, (array.astype(object) + inter).astype(kept))
+    np.testing.assert_allclose(found, nib.load(tmp_path / "a.nii").get_fdata(), rtol=1e-7)
+    np.testing.assert_array_equal(found.astype(np.float32), read_image(tmp_path / "a.nii").array)
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_integers_are_kept_in_itk_formats_and_channels(suffix: str, tmp_path: Path) -> None:
+    for storage, kept in (
+        (sitk.sitkInt16, np.int16),
+        (sitk.sitkInt32, np.int16),
+        (sitk.sitkFloat32, np.float32),
+    ):
+        sitk.WriteImage(
+            sitk.Cast(sitk.GetImageFromArray(RAMP.T.copy()), storage), str(tmp_path / f"a{suffix}")
+        )
+        found = read_image(tmp_path / f"a{suffix}", keep_integers=True).array
+        assert found.dtype == kept
+        np.testing.assert_array_equal(found, RAMP)
+    two = read_image(
+        nifti(tmp_path / "c.nii", np.stack([RAMP, RAMP + 500], -1)), channels=2, keep_integers=True
+    )
+    assert two.array.dtype == np.int16
+    np.testing.assert_array_equal(two.array, [RAMP, RAMP + 500])
+
+
+def test_a_slope_makes_floats_of_integers(tmp_path: Path) -> None:
+    path = stored(tmp_path / "a.nii", RAMP, 0.5, -1024)
+    found = read_image(path, keep_integers=True).array
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, RAMP * 0.5 - 1024)
+
+
+def test_slope_and_intercept_are_applied_once(tmp_path: Path) -> None:
+    path = stored(tmp_path / "a.nii", RAMP, 0.5, -1024)
+    np.testing.assert_array_equal(read_image(path).array, RAMP * 0.5 - 1024)
+    np.testing.assert_array_equal(read_image(path).array, nib.load(path).get_fdata())
+    np.testing.assert_array_equal(
+        read_image(path).array, sitk.GetArrayFromImage(sitk.ReadImage(str(path))).T
+    )
+
+
+def test_a_slope_of_zero_means_none(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(read_image(stored(tmp_path / "a.nii", RAMP, 0, 5)).array, RAMP)
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".mhd"])
+def test_itk_formats_lie_where_nifti_lies(suffix: str, tmp_path: Path) -> None:
+    turned = sitk.GetImageFromArray(RAMP.T.copy())
+    turned.SetSpacing((0.8, 0.9, 2.5))
+    turned.SetOrigin((-10, 20, -300))
+    turned.SetDirection(nib.eulerangles.euler2mat(x=0.3, y=0.1, z=-0.2).ravel().tolist())
+    for name in (f"a{suffix}", "a.nii.gz"):
+        sitk.WriteImage(turned, str(tmp_path / name))
+    one, other = read_image(tmp_path / f"a{suffix}"), read_image(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(one.array, RAMP)
+    np.testing.assert_array_equal(one.array, other.array)
+    assert same_grid(one.grid, other.grid, tolerance_mm=1e-3)
+    assert same_grid(read_grid(tmp_path / f"a{suffix}"), one.grid)
+    assert one.header is None
+    assert one.notes == ()
+
+
+def nrrd(path: Path, *fields: str) -> Path:
+    head = [
+        "NRRD0004",
+        "type: short",
+        "dimension: 3",
+        "sizes: 5 6 7",
+        "endian: little",
+        "encoding: raw",
+        *fields,
+    ]
+    path.write_bytes("\n".join(head).encode() + b"\n\n" + RAMP.ravel("F").astype("<i2").tobytes())
+    return path
+
+
+def test_nrrd_in_ras_and_in_lps_are_one_place(tmp_path: Path) -> None:
+    ras = nrrd(
+        tmp_path / "r.nrrd",
+        "space: right-anterior-superior",
+        "space directions: (2,0,0) (0,3,0) (0,0,4)",
+        "space origin: (1,2,3)",
+    )
+    expected = np.diag([2.0, 3.0, 4.0, 1.0])
+    expected[:3, 3] = [1, 2, 3]
+    np.testing.assert_allclose(read_grid(ras).affine, expected)
+    lps = nrrd(
+        tmp_path / "l.nrrd",
+        "space: left-posterior-superior",
+        "space directions: (-2,0,0) (0,-3,0) (0,0,4)",
+        "space origin: (-1,-2,3)",
+    )
+    np.testing.assert_allclose(read_grid(lps).affine, expected)
+    np.testing.assert_array_equal(read_image(lps).array, RAMP)
+
+
+def test_nrrd_without_a_patient_space_is_noted(tmp_path: Path) -> None:
+    image = read_image(nrrd(tmp_path / "n.nrrd", "spacings: 2 3 4"))
+    assert image.grid.orientation == "LPS"
+    assert "patient space" in image.notes[0]
+
+
+def test_trailing_axes_of_one_are_dropped(tmp_path: Path) -> None:
+    for number, shape in enumerate([(*SHAPE, 1), (*SHAPE, 1, 1)]):
+        path = nifti(tmp_path / f"{number}.nii.gz", RAMP.reshape(shape))
+        np.testing.assert_array_equal(read_image(path).array, RAMP)
+        np.testing.assert_array_equal(read_labels(path).array, RAMP)
+        assert read_grid(path).shape == SHAPE
+
+
+def test_one_slice_is_a_volume(tmp_path: Path) -> None:
+    assert read_image(nifti(tmp_path / "a.nii", RAMP[:, :, :1])).grid.shape == (5, 6, 1)
+
+
+def test_channels_come_first(tmp_path: Path) -> None:
+    two = np.stack([RAMP, RAMP + 500], axis=-1)
+    for number, array in enumerate([two, two[:, :, :, None]]):
+        image = read_image(nifti(tmp_path / f"{number}.nii.gz", array), channels=2)
+        np.testing.assert_array_equal(image.array, [RAMP, RAMP + 500])
+        assert image.grid.shape == SHAPE
+    vector = sitk.GetImageFromArray(two.transpose(2, 1, 0, 3).copy(), isVector=True)
+    sitk.WriteImage(vector, str(tmp_path / "v.mha"))
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "v.mha", channels=2).array, [RAMP, RAMP + 500]
+    )
+
+
+def test_nan_and_infinity_are_counted(tmp_path: Path) -> None:
+    array = RAMP.astype(np.float32) - 50
+    array[0, 0, :3] = [np.nan, np.inf, -np.inf]
+    path = nifti(tmp_path / "a.nii.gz", array)
+    with pytest.raises(ImageError, match="3 of 210 voxels are NaN or infinite"):
+        read_image(path)
+    image = read_image(path, non_finite="replace")
+    np.testing.assert_array_equal(image.array[0, 0, :3], [-47, -47, -47])
+    np.testing.assert_array_equal(image.array.ravel()[3:], array.ravel()[3:])
+    assert image.notes == (
+        "3 NaN or infinite voxels were replaced by the lowest finite value, -47",
+    )
+
+
+def test_large_numbers_are_not_taken_for_infinity(tmp_path: Path) -> None:
+    array = np.full(SHAPE, 3e38, np.float32)  # their sum overflows
+    np.testing.assert_array_equal(read_image(nifti(tmp_path / "a.nii", array)).array, array)
+
+
+@pytest.mark.parametrize(
+    ("highest", "dtype"),
+    [(1, np.uint8), (255, np.uint8), (256, np.uint16), (65535, np.uint16), (70000, np.uint32)],
+)
+def test_labels_are_the_smallest_unsigned_type(highest: int, dtype: type, tmp_path: Path) -> None:
+    array = np.zeros(SHAPE, np.int32)
+    array[1, 2, 3] = highest
+    for storage in (np.int32, np.float32, np.float64):
+        labels = read_labels(nifti(tmp_path / "a.nii.gz", array.astype(storage))).array
+        assert labels.dtype == dtype
+        np.testing.assert_array_equal(labels, array)
+
+
+def test_labels_through_slope_and_intercept(tmp_path: Path) -> None:
+    # 117 classes squeezed by a float32 slope come back as 116.99999...
+    path = stored(tmp_path / "a.nii", (RAMP % 118 * 250).astype(np.int16), 1 / 250, 0)
+    np.testing.assert_array_equal(read_labels(path).array, RAMP % 118)
+
+
+def test_read_grid_reads_no_voxels(tmp_path: Path) -> None:
+    path = nifti(tmp_path / "a.nii", RAMP)
+    path.write_bytes(path.read_bytes()[:360])
+    assert read_grid(path).shape == SHAPE
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("case_1.nii.gz", "case_1"),
+        ("CASE.NII.GZ", "CASE"),
+        ("a.b.nii", "a.b"),
+        ("Segmentation.seg.nrrd", "Segmentation"),
+        ("x.nrrd", "x"),
+        ("x.Mha", "x"),
+        ("x.mhd", "x"),
+        ("x.dcm", "x.dcm"),
+        (".nii.gz", ".nii.gz"),
+    ],
+)
+def test_case_id(name: str, expected: str) -> None:
+    assert case_id(Path("/some.nii/folder") / name) == expected
+
+
+def test_find_images_takes_known_suffixes_only(tmp_path: Path) -> None:
+    for name in (
+        "b.nii.gz",
+        "a.NII",
+        "c.seg.nrrd",
+        "d.mhd",
+        "d.raw",
+        "._b.nii.gz",
+        ".x.nii.gz.1.partial",
+        "e.txt",
+    ):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.nii").mkdir()
+    assert [path.name for path in find_images(tmp_path)] == [
+        "a.NII",
+        "b.nii.gz",
+        "c.seg.nrrd",
+        "d.mhd",
+    ]
+    with pytest.raises(ImageError, match=r"absent.*No such file"):
+        find_images(tmp_path / "absent")
+
+
+def test_real_scans_have_simpleitks_voxels(shared_data: Path) -> None:
+    for name in (
+        "ct/sarcoma_002/CT_image.nii.gz",
+        "ct/totalsegmentator_3mm/ct.nii.gz",
+        "ct/chest_10mm_nrrd/CTChest4.nrrd",
+        "odd/CT_pitch_oblique.nii.gz",
+    ):
+        expected = sitk.GetArrayFromImage(sitk.ReadImage(str(shared_data / name))).transpose(
+            2, 1, 0
+        )
+        np.testing.assert_array_equal(read_image(shared_data / name).array, expected, err_msg=name)
+
+
+def test_real_labels_lie_on_their_scans(shared_data: Path) -> None:
+    folder = shared_data / "ct"
+    pairs = [
+        (path, path.with_name("CT_image.nii.gz"))
+        for path in folder.glob("sarcoma_*/CT_mask.nii.gz")
+    ]
+    pairs.append(
+        (folder / "chest_10mm_nrrd/Segmentation.seg.nrrd", folder / "chest_10mm_nrrd/CTChest4.nrrd")
+    )
+    pairs.append(
+        (
+            folder / "totalsegmentator_3mm/labels_117.nii.gz",
+            folder / "totalsegmentator_3mm/ct.nii.gz",
+        )
+    )
+    for labels, scan in pairs:
+        read = read_labels(labels)
+        assert read.array.dtype == np.uint8
+        assert read.array.any()
+        assert same_grid(read.grid, read_grid(scan))
+
+
+def test_labels_of_the_decathlon_stored_as_they_are_and_as_float(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    for path in sorted(shared_data.glob("msd_hippocampus/labelsTr/*.nii.gz"))[:3]:
+        read = read_labels(path)
+        assert set(np.unique(read.array)) == {0, 1, 2}
+        assert same_grid(read.grid, read_grid(path.parents[1] / "imagesTr" / path.name))
+        loaded = nib.load(path)
+        nib.save(
+            nib.Nifti1Image(loaded.get_fdata(dtype=np.float32), loaded.affine), tmp_path / path.name
+        )
+        again = read_labels(tmp_path / path.name)
+        assert again.array.dtype == np.uint8
+        np.testing.assert_array_equal(again.array, read.array)

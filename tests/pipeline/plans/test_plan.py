@@ -1,0 +1,125 @@
+"""The plan: what weights are made for, by whatever way its numbers were written."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from monai.bundle import ConfigParser
+
+from gridgate.data.errors import CheckpointError, ConfigError
+from gridgate.pipeline.models.build import build_network
+from gridgate.pipeline.models.checkpoints import carry_plan, load_weights
+from gridgate.pipeline.plans.bundle_folders import bundle_path
+from gridgate.pipeline.plans.plan import WEIGHT_FIELDS, Plan, example_plan, plan_differences
+from gridgate.pipeline.plans.resolved import bundle_plan, resolved_plan
+from gridgate.pipeline.plans.writing import write_bundle
+
+OTHER: dict[str, Any] = {
+    "channels": 2,
+    "foreground": 0.1,
+    "intensity": {"mode": "window", "low": -160, "high": 250},
+    "labels": ["background", "spleen"],
+    "network": {"name": "unet", "feature_scale": 4},
+    "orientation": "LPS",
+    "roi_size": [64, 64, 32],
+    "spacing": [1.5, 1.5, 2.5],
+}
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return Plan.from_dict(example_plan())
+
+
+@pytest.mark.parametrize("name", WEIGHT_FIELDS)
+def test_each_number_that_weights_are_made_for_changes_the_fingerprint(
+    plan: Plan, name: str
+) -> None:
+    other = plan.replace(**{name: OTHER[name]})
+    assert other.fingerprint != plan.fingerprint
+    (told,) = plan_differences(plan.to_dict(), other)
+    assert told.startswith(name) and "now" in told
+
+
+def test_how_a_number_is_written_changes_nothing(plan: Plan) -> None:
+    same = plan.replace(
+        spacing=(1.5, 1.5, 2),
+        roi_size=[64.0, 64, 64],
+        intensity={"high": 250.0, "low": -175.0, "mode": "window"},
+    )
+    assert same.fingerprint == plan.fingerprint
+    read_back = Plan.from_dict(json.loads(json.dumps(plan.to_dict())))
+    assert read_back == plan and read_back.fingerprint == plan.fingerprint
+    assert Plan.from_dict(yaml.safe_load(yaml.safe_dump(plan.to_dict()))) == plan
+
+
+def test_what_only_inference_decides_is_not_in_it(plan: Plan) -> None:
+    other = plan.replace(overlap=0.75, keep_largest=True, body_threshold=-400, results="good")
+    assert other.fingerprint == plan.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"labels": ["background"]}, "the background first"),
+        ({"labels": ["background", "a", "a"]}, "each once"),
+        ({"orientation": "RAR"}, "three letters"),
+        ({"spacing": [1, 0, 1]}, "above 0 in mm"),
+        ({"spacing": [1, 1]}, "three numbers"),
+        ({"spacing": "1 1 1"}, "three numbers"),
+        ({"roi_size": [64, 64]}, "three whole numbers"),
+        ({"roi_size": [64, 64, 1.5]}, "three whole numbers"),
+        ({"network": {}}, "a network's name"),
+        ({"intensity": {}}, "lacks 'mode'"),
+        ({"expected": {"spleen": {}}}, "speaks of spleen"),
+        ({"spaceing": [1, 1, 1]}, "'spaceing' is no setting"),
+    ],
+)
+def test_what_cannot_be_is_refused(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        Plan.from_dict(example_plan() | change)
+
+
+def test_a_config_alone_gives_the_plan_and_overrides_are_in_it(tmp_path: Path) -> None:
+    # a copy without metadata.json, as tools that read one file have it
+    source = bundle_path("phantom_attention_unet")
+    parser = ConfigParser()
+    parser.read_config(str(source / "configs" / "inference.yaml"))
+    parser["bundle_root"] = str(tmp_path)
+    alone = parser.get_parsed_content("plan")
+    assert alone.fingerprint == Plan.from_dict(bundle_plan(source)).fingerprint
+    parser["spacing"] = [3.0, 3.0, 3.0]
+    parser.parse()
+    assert parser.get_parsed_content("plan").spacing == [3.0, 3.0, 3.0]
+    assert parser.get_parsed_content("plan").fingerprint != alone.fingerprint
+
+
+def test_a_bundle_written_from_a_resolved_plan_has_its_numbers(tmp_path: Path) -> None:
+    source = bundle_path("phantom_attention_unet")
+    settings = bundle_plan(source)
+    numbers = {key: settings[key] for key in ("labels", "roi_size", "intensity", "network")}
+    plan = resolved_plan(bundle_root=source, **numbers, spacing=[3.0, 3.0, 3.0], orientation="LPS")
+    written = write_bundle(plan, tmp_path / "out", trained=True)
+    for name in ("train", "evaluate", "inference"):
+        config = yaml.safe_load((written / "configs" / f"{name}.yaml").read_text())
+        assert config["spacing"] == [3.0, 3.0, 3.0] and config["orientation"] == "LPS"
+    assert bundle_plan(written)["title"] == settings["title"]
+    assert "gridgate infer BUNDLE CTS M" in (written / "docs" / "README.md").read_text()
+
+
+def test_weights_meet_no_other_plan(plan: Plan, tmp_path: Path) -> None:
+    import torch
+
+    network = build_network(plan.network, in_channels=1, out_channels=2)
+    (tmp_path / "models").mkdir()
+    torch.save(carry_plan(network.state_dict(), plan), tmp_path / "models" / "model.pt")
+    load_weights(network, tmp_path, plan)
+    load_weights(network, tmp_path, plan.replace(overlap=0.75))
+    other = plan.replace(spacing=[3.0, 3.0, 3.0])
+    with pytest.raises(CheckpointError, match=r"spacing \[1.5, 1.5, 2\] \(now \[3, 3, 3\]\)"):
+        load_weights(network, tmp_path, other)
+    # without a plan inside, as another tool's: nothing to compare
+    torch.save(dict(network.state_dict()), tmp_path / "plain.pt")
+    load_weights(network, tmp_path / "plain.pt", other)

@@ -1,0 +1,77 @@
+"""The house: how long functions and how full folders are; configs name what is there."""
+
+import ast
+import pydoc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+ROOMS = ("data", "transforms", "networks", "pipeline")
+LONGEST_FUNCTION = 60
+FULLEST_FOLDER = 12
+CONFIGS = sorted(
+    path
+    for path in (REPOSITORY / "bundles").glob("*/configs/*.yaml")
+    if path.parts[-3] != "template"
+)
+
+
+def sources() -> Iterator[Path]:
+    for room in (*ROOMS, "benchmarks", "gridgate"):
+        for path in sorted((REPOSITORY / room).rglob("*.py")):
+            if not {"__pycache__"} & set(path.parts):
+                yield path
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_no_function_is_longer_than_a_screen(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    long = [
+        f"{node.name}: {node.end_lineno - node.lineno + 1} lines"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno is not None
+        and node.end_lineno - node.lineno >= LONGEST_FUNCTION
+    ]
+    assert not long, long
+
+
+def folders() -> list[Path]:
+    return sorted({path.parent for path in sources() if path.parts[-2] != "gridgate"})
+
+
+@pytest.mark.parametrize("folder", folders(), ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_no_folder_is_a_heap(folder: Path) -> None:
+    files = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
+    rooms = [path for path in folder.iterdir() if (path / "__init__.py").is_file()]
+    assert len(files) <= FULLEST_FOLDER or rooms, f"{len(files)} files: {files}"
+
+
+@pytest.mark.parametrize("folder", folders(), ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_each_room_says_what_it_is(folder: Path) -> None:
+    if folder.name == "benchmarks":
+        return
+    assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+
+
+def targets(config: Any) -> Iterator[str]:
+    if isinstance(config, dict):
+        if isinstance(config.get("_target_"), str):
+            yield config["_target_"]
+        for value in config.values():
+            yield from targets(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from targets(value)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parts[-3]}-{path.name}")
+def test_configs_name_what_is_there(path: Path) -> None:
+    named = {name for name in targets(yaml.safe_load(path.read_text())) if "gridgate" in name}
+    assert named or path.name.startswith("multi")
+    for name in sorted(named):
+        assert callable(pydoc.locate(name)), name
