@@ -2,7 +2,6 @@
 
 import resource
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch.optim import lr_scheduler
 
 from gridgate.data.errors import CheckpointError, OutputError
 from gridgate.pipeline.models.checkpoints import carried_plan, load_weights
+from gridgate.pipeline.plans.plan import Plan, example_plan
 from gridgate.pipeline.training.handlers import read_training_record
 from gridgate.pipeline.training.run_folder import write_result
 from gridgate.pipeline.training.saving import save_checkpoint
@@ -115,18 +115,14 @@ def test_resumed_with_more_epochs_the_schedule_is_the_longer_ones(tmp_path: Path
 
 
 def test_the_best_weights_carry_the_plan(tmp_path: Path) -> None:
-    @dataclass(frozen=True)
-    class Numbers:
-        spacing: tuple[float, ...] = (1.0, 1.0, 2.0)
-        fingerprint: str = "abc"
-
-    training(tmp_path, epochs=1, schedule=cosine(4), plan=Numbers()).run()
+    plan = Plan.from_dict(example_plan())
+    training(tmp_path, epochs=1, schedule=cosine(4), plan=plan).run()
     content = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
     assert all(type(tensor) is torch.Tensor for tensor in content.values())
-    assert carried_plan(content)["fingerprint"] == "abc"  # type: ignore[index]
-    load_weights(network(), tmp_path, plan=Numbers())
+    assert carried_plan(content)["fingerprint"] == plan.fingerprint  # type: ignore[index]
+    load_weights(network(), tmp_path, plan=plan)
     with pytest.raises(CheckpointError, match="spacing"):
-        load_weights(network(), tmp_path, plan=Numbers(spacing=(2.0, 2.0, 2.0), fingerprint="d"))
+        load_weights(network(), tmp_path, plan=plan.replace(spacing=[2.0, 2.0, 2.0]))
     training(tmp_path / "bare", epochs=1, schedule=cosine(4)).run()
     bare = torch.load(tmp_path / "bare" / "models" / "model.pt", weights_only=True)
     assert carried_plan(bare) is None
