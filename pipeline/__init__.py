@@ -9,13 +9,10 @@ from typing import Any
 
 _NAMES = {
     "batch.results": ("CaseTable",),
-    "batch.selection": (
-        "check_dataset",
-        "check_folder",
-        "dataset_cases",
-        "folder_inputs",
-        "label_map",
-    ),
+    "batch.selection": ("check_folder", "folder_inputs"),
+    ".data.datasets.check": ("check_dataset",),
+    ".data.datasets.label_map": ("label_map",),
+    ".data.datasets.parts": ("dataset_cases",),
     "training.saving": ("Checkpoints",),
     "models.checkpoints": ("load_weights",),
     "training.distributed": (
@@ -28,6 +25,7 @@ _NAMES = {
     ),
     "models.ensemble": ("Ensemble",),
     "evaluation.evaluate": ("evaluate",),
+    "evaluation.unseen": ("check_unseen_cases",),
     "batch.evaluator": (
         "CaseDataset",
         "CaseEvaluator",
@@ -36,6 +34,9 @@ _NAMES = {
     ),
     "training.label_dice": ("LabelDice",),
     "training.losses": ("build_loss",),
+    "training.run_folder": ("open_run_folder", "run_in_folder"),
+    "training.seeding": ("seed_draws",),
+    "training.validator": ("SegmentationValidator",),
     "workflow": ("begin", "run_settings"),
     "models.devices": (
         "choose_device",

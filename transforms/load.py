@@ -37,6 +37,8 @@ class LoadCased(MapTransform):
             hardly be HU, see data.images.values.why_not_hu; others are not looked at.
         non_finite: "error" or "replace": what to do with NaN and infinite voxels, see
             data.images.read_image.
+        uneven: "refuse" or "resample": what to do with a DICOM series whose slices are not evenly
+            spaced, see data.dicom.volume.read_series.
         keep_integers: images stored as integers become int16 or int32, label maps uint8 (int32
             above 255): what follows then reads less memory, and no float32 copy at full resolution
             is made.
@@ -48,7 +50,7 @@ class LoadCased(MapTransform):
         lowest_label: negative values of label maps are allowed from here on.
 
     Raises:
-        ConfigError: non_finite is neither.
+        ConfigError: non_finite or uneven is neither.
         ImageError: a file cannot be read or is not usable; the files of a list are on different
         grids, or not `channels`.
     """
@@ -61,6 +63,7 @@ class LoadCased(MapTransform):
         label_keys: KeysCollection = ("label",),
         modality: str | None = None,
         non_finite: Literal["error", "replace"] = "error",
+        uneven: Literal["refuse", "resample"] = "refuse",
         keep_integers: bool = False,
         keep_scan: bool = False,
         lowest_label: int = 0,
@@ -69,11 +72,14 @@ class LoadCased(MapTransform):
         super().__init__(keys, allow_missing_keys)
         if non_finite not in ("error", "replace"):
             raise ConfigError(f"non_finite: error or replace is wanted, got {non_finite!r}")
+        if uneven not in ("refuse", "resample"):
+            raise ConfigError(f"uneven: refuse or resample is wanted, got {uneven!r}")
         self.check_hu = isinstance(modality, str) and modality.upper() == "CT"
         self.channels = channels
         label_keys = (label_keys,) if isinstance(label_keys, str) else label_keys
         self.label_keys = tuple(label_keys)  # type: ignore[arg-type]
         self.non_finite = non_finite
+        self.uneven = uneven
         self.keep_integers = keep_integers
         self.keep_scan = keep_scan
         self.lowest_label = lowest_label
@@ -91,7 +97,7 @@ class LoadCased(MapTransform):
                     ]
                 else:
                     images = self._read_image(result[key])
-                    if self.check_hu:
+                    if self.check_hu and not is_series(result[key]):  # whose reader has done so
                         images = [_with_doubts(image) for image in images]
                 array = _stacked(images)
                 if scan is None and key not in self.label_keys:
@@ -115,7 +121,7 @@ class LoadCased(MapTransform):
                 raise ImageError(
                     f"{value}: a DICOM series has one channel, but {self.channels} are wanted"
                 )
-            return [read_series(value, keep_integers=whole)]
+            return [read_series(value, keep_integers=whole, uneven=self.uneven)]
         paths = _as_paths(value)
         if len(paths) == 1:
             return [
@@ -135,7 +141,7 @@ class LoadCased(MapTransform):
 
 
 def is_series(value: Any) -> bool:
-    """Whether a value is a DicomSeries; paths are told from one without importing DICOM's readers."""
+    """Whether a value is a DicomSeries; a path is told from one without DICOM's readers."""
     if value is None or isinstance(value, str | PathLike | Sequence):
         return False
     from ..data.dicom.series import DicomSeries

@@ -31,6 +31,7 @@ def preprocessing(
     region: Box | str | PathLike[str] | None = None,
     modality: str | None = None,
     non_finite: Literal["error", "replace"] = "error",
+    uneven: Literal["refuse", "resample"] = "refuse",
     keep_scan: bool = False,
 ) -> Compose:
     """Transforms from {"image": path, "label": path} to tensors on the network's grid.
@@ -60,10 +61,12 @@ def preprocessing(
         modality: "CT" notes intensities that can hardly be HU; see LoadCased.
         non_finite: NaN and infinite voxels are an "error", or "replace" puts the lowest finite
             value there and notes it.
+        uneven: DICOM slices that are not evenly spaced are refused ("refuse"), or interpolated onto
+            the finest even grid and noted ("resample").
         keep_scan: leave the image as it was read, in its own grid, in data["scan"]; see LoadCased.
 
     Raises:
-        ConfigError: orientation, spacing, keys, intensity or non_finite is impossible.
+        ConfigError: orientation, spacing, keys, intensity, non_finite or uneven is impossible.
 
     Example:
         >>> window = {"mode": "window", "low": -160, "high": 240}
@@ -83,6 +86,7 @@ def preprocessing(
             channels=channels,
             modality=modality,
             non_finite=non_finite,
+            uneven=uneven,
             keep_integers=True,
             keep_scan=keep_scan,
             lowest_label=min(label_map or (0,)),

@@ -1,4 +1,4 @@
-"""From the headers of a series' slices to one regular grid: what can be mended is mended and noted, else refused.
+"""From the headers of a series' slices to one regular grid: mended and noted, or refused.
 
 Slices are put in order by their position along the normal of their plane, never by file name or
 number, and spacing comes from positions, never from SliceThickness. DICOM's world is LPS; the
@@ -7,14 +7,15 @@ affine made here is RAS+. Errors are `ImageError` without the series' name, whic
 
 The limits: a slice may lie up to 0.1 mm or 5 % of the spacing (whichever is more) from its regular
 place; up to two neighbouring slices, and all in all one slice or 5 % of them (whichever is more),
-may be missing.
+may be missing. Slices that are not evenly spaced are refused, or interpolated onto an even grid
+where that is asked for; see `gridgate.data.dicom.uneven`.
 """
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,12 @@ from numpy.typing import NDArray
 from ..errors import ImageError
 from ..geometry.affines import Affine
 from .slices import SliceHeader
+from .uneven import Blend, UnevenError, even_grid, tolerance
+
+Uneven = Literal["refuse", "resample"]
 
 _SAME_PLACE_MM = 0.01  # closer than this, two slices are at one position
 _NOTED_MM = 0.01  # smaller deviations are rounding
-_JITTER_MM, _JITTER_SHARE = 0.1, 0.05
 _NEIGHBOURS_MISSING, _SHARE_MISSING = 2, 0.05
 _SAME_DIRECTION = 1e-3  # difference of direction cosines that is rounding
 _SAME_SPACING = 1e-3  # relative
@@ -43,6 +46,8 @@ class Layout:
         affine: (4, 4) voxel index to RAS+ mm; sheared for a tilted gantry.
         shape: (columns, rows, slices).
         notes: what was mended, in words.
+        blends: for each z whose source is None, the slices that it is interpolated from; else None.
+        even: False where the slices were not evenly spaced and were all interpolated.
     """
 
     sources: tuple[int | None, ...]
@@ -50,35 +55,29 @@ class Layout:
     affine: Affine
     shape: tuple[int, int, int]
     notes: tuple[str, ...]
+    blends: tuple[Blend | None, ...] = ()
+    even: bool = True
 
 
-def lay_out(headers: Sequence[SliceHeader]) -> Layout:
+def lay_out(headers: Sequence[SliceHeader], *, uneven: Uneven = "refuse") -> Layout:
     """Find the regular grid of a series.
 
     Args:
-        headers: one a file, in any order.
+        headers: one per slice, in any order.
+        uneven: what to do with slices that are not evenly spaced, or of which too many are missing:
+            "refuse", or "resample" linearly onto the finest even grid.
 
     Raises:
-        ImageError: fewer than two slices; mixed sizes, spacings, orientations, patients; irregular
-            distances; too many slices missing.
+        ImageError: fewer than two slices; mixed sizes, spacings, orientations, patients; slices
+            that are not evenly spaced (UnevenError).
     """
-    _same(headers, "size", lambda one: f"{one.size[0]} x {one.size[1]} pixels")
-    _same(
-        headers,
-        "PixelSpacing",
-        lambda one: f"{one.spacing[0]:g} x {one.spacing[1]:g} mm",
-        _spacing_differs,
-    )
-    _same(headers, "ImageOrientationPatient", _orientation_text, _orientation_differs)
-    for number, (tag, _) in enumerate(headers[0].identity):
-        _same(headers, tag, partial(_identity_text, number))
-
+    notes = _one_volume(headers)
     first = headers[0]
     normal = np.cross(first.rows_along, first.columns_along)
     positions = np.array([one.position for one in headers])
     depth = positions @ normal
     # Names decide between slices at one position, so that the listing's order never counts.
-    order = sorted(range(len(headers)), key=lambda index: headers[index].name)
+    order = sorted(range(len(headers)), key=lambda index: (headers[index].name, index))
     order.sort(key=lambda index: float(depth[index]))
     kept, duplicates = _without_duplicates(order, depth, positions)
     if len(kept) < 2:
@@ -87,31 +86,24 @@ def lay_out(headers: Sequence[SliceHeader]) -> Layout:
             "volume needs two or "
             f"more; {_hint(headers)}"
         )
-    steps = _whole_steps(depth[kept], lambda z: _place(positions[kept[z]], normal))
-    places = np.concatenate([[0], np.cumsum(steps)])
-    step = (positions[kept[-1]] - positions[kept[0]]) / places[-1]
-    jitter = _check_regular(positions[kept], places, step, normal)
-    step, notes = _tilt(step, normal, int(places[-1]))
-
-    sources: list[int | None] = [None] * (int(places[-1]) + 1)
-    for place, index in zip(places, kept, strict=True):
-        sources[int(place)] = index
-    missing = [z for z, source in enumerate(sources) if source is None]
     if duplicates:
-        names = ", ".join(Path(headers[dropped].name).name for _, dropped in duplicates[:5])
+        names = ", ".join(headers[dropped].short for _, dropped in duplicates[:5])
         more = ", ..." if len(duplicates) > 5 else ""
         notes.append(f"{len(duplicates)} slices that were there twice were dropped ({names}{more})")
-    if missing:
-        where = ", ".join(_place(positions[kept[0]] + z * step, normal) for z in missing)
-        notes.append(
-            f"{len(missing)} of {len(sources)} slices are missing and were interpolated, at {where}"
+    even = True
+    try:
+        sources, blends, step, more_notes = _regular(kept, positions, normal)
+    except UnevenError:
+        if uneven != "resample":
+            raise
+        even = False
+        grid = even_grid(kept, positions, normal)
+        sources, blends, (step, tilted) = (
+            grid.sources,
+            grid.blends,
+            _tilt(grid.step, normal, len(grid.sources) - 1),
         )
-    if jitter > _NOTED_MM:
-        notes.append(
-            f"slices lie up to {jitter:.2g} mm from their regular places; regular spacing is "
-            "assumed"
-        )
-
+        more_notes = [*tilted, grid.note]
     affine = np.eye(4)
     affine[:3, 0] = np.array(first.rows_along) * first.spacing[0]
     affine[:3, 1] = np.array(first.columns_along) * first.spacing[1]
@@ -122,8 +114,69 @@ def lay_out(headers: Sequence[SliceHeader]) -> Layout:
         tuple(duplicates),
         _LPS_TO_RAS @ affine,
         (*first.size, len(sources)),
-        tuple(notes),
+        tuple(notes + more_notes),
+        tuple(blends),
+        even,
     )
+
+
+def _one_volume(headers: Sequence[SliceHeader]) -> list[str]:
+    """Refuse slices of different volumes; notes on what is odd about them."""
+    _same(headers, "size", lambda one: f"{one.size[0]} x {one.size[1]} pixels")
+    _same(
+        headers,
+        "PixelSpacing",
+        lambda one: f"{one.spacing[0]:g} x {one.spacing[1]:g} mm",
+        _spacing_differs,
+    )
+    _same(headers, "ImageOrientationPatient", _orientation_text, _orientation_differs)
+    notes = []
+    for number, (tag, _) in enumerate(headers[0].identity):
+        stated = [one for one in headers if one.identity[number][1]]
+        if stated:
+            _same(stated, tag, partial(_identity_text, number))
+        if stated and len(stated) < len(headers):
+            lacking = len(headers) - len(stated)
+            notes.append(
+                f"{lacking} of {len(headers)} slices have no {tag}; that of the others is taken"
+            )
+    if headers[0].modality == "CT" and any(one.inverse for one in headers):
+        notes.append(
+            "PhotometricInterpretation is MONOCHROME1, which tells how to show the values and does "
+            "not change them"
+        )
+    return notes
+
+
+def _regular(
+    kept: Sequence[int], positions: NDArray[np.float64], normal: NDArray[np.float64]
+) -> tuple[list[int | None], list[Blend | None], NDArray[np.float64], list[str]]:
+    """Sources, blends, the step and notes of slices that are evenly spaced, but for a few gaps."""
+    steps = _whole_steps(positions[kept] @ normal, lambda z: _place(positions[kept[z]], normal))
+    places = np.concatenate([[0], np.cumsum(steps)])
+    step = (positions[kept[-1]] - positions[kept[0]]) / places[-1]
+    jitter = _check_regular(positions[kept], places, step, normal)
+    step, notes = _tilt(step, normal, int(places[-1]))
+    sources: list[int | None] = [None] * (int(places[-1]) + 1)
+    for place, index in zip(places, kept, strict=True):
+        sources[int(place)] = index
+    missing = [z for z, source in enumerate(sources) if source is None]
+    blends: list[Blend | None] = [None] * len(sources)
+    for z in missing:
+        above = int(np.searchsorted(places, z))
+        share = (z - places[above - 1]) / (places[above] - places[above - 1])
+        blends[z] = Blend(kept[above - 1], kept[above], float(share))
+    if missing:
+        where = ", ".join(_place(positions[kept[0]] + z * step, normal) for z in missing)
+        notes.append(
+            f"{len(missing)} of {len(sources)} slices are missing and were interpolated, at {where}"
+        )
+    if jitter > _NOTED_MM:
+        notes.append(
+            f"slices lie up to {jitter:.2g} mm from their regular places; regular spacing is "
+            "assumed"
+        )
+    return sources, blends, step, notes
 
 
 def _without_duplicates(
@@ -147,19 +200,18 @@ def _without_duplicates(
 
 
 def _whole_steps(depth: NDArray[np.float64], place: Callable[[int], str]) -> NDArray[np.int64]:
-    """How many regular steps lie between each slice and the next; mostly 1, more where slices are missing."""
+    """How many regular steps lie between each slice and the next; more than 1 where some miss."""
     gaps = np.diff(depth)
     # The lower median: of two different gaps the smaller one is the regular one.
     regular = float(np.sort(gaps)[(len(gaps) - 1) // 2])
     steps = np.rint(gaps / regular).astype(np.int64)
     off = np.abs(gaps - steps * regular)
-    if (steps < 1).any() or (off > 2 * _tolerance(regular)).any():
+    if (steps < 1).any() or (off > 2 * tolerance(regular)).any():
         z = int(np.argmax(np.where(steps < 1, np.inf, off)))
-        raise ImageError(
+        raise UnevenError(
             f"its slices are not evenly spaced: {_summary(gaps)} apart, for instance {gaps[z]:.4g} "
-            "mm between "
-            f"{place(z)} and {place(z + 1)}; split the series into its evenly spaced parts, or "
-            "resample it"
+            f"mm between {place(z)} and {place(z + 1)}; --uneven resample interpolates them onto "
+            "an even grid, or split the series into its evenly spaced parts"
         )
     lost = int((steps - 1).sum())
     allowed = max(1, int(_SHARE_MISSING * (int(steps.sum()) + 1)))
@@ -168,10 +220,10 @@ def _whole_steps(depth: NDArray[np.float64], place: Callable[[int], str]) -> NDA
             f"between {place(z)} and {place(z + 1)}" for z in np.flatnonzero(steps > 1).tolist()
         ]
         more = f" and {len(holes) - 5} more" if len(holes) > 5 else ""
-        raise ImageError(
+        raise UnevenError(
             f"{lost} slices are missing from the {len(depth)} that are there, more than is filled "
-            "in: "
-            f"{', '.join(holes[:5])}{more}; export the series again"
+            f"in: {', '.join(holes[:5])}{more}; export the series again, or, if it was taken so, "
+            "--uneven resample interpolates them"
         )
     return steps
 
@@ -185,13 +237,12 @@ def _check_regular(
     """The largest distance in mm of a slice from its place in the regular grid."""
     off = np.linalg.norm(positions - (positions[0] + places[:, None] * step), axis=1)
     worst = int(off.argmax())
-    tolerance = _tolerance(float(step @ normal))
-    if off[worst] > tolerance:
-        raise ImageError(
+    allowed = tolerance(float(step @ normal))
+    if off[worst] > allowed:
+        raise UnevenError(
             f"its slices are not evenly spaced: that at {_place(positions[worst], normal)} lies "
-            f"{off[worst]:.3g} mm "
-            f"from its regular place, more than the {tolerance:.2g} mm that pass; resample or "
-            "split the series"
+            f"{off[worst]:.3g} mm from its regular place, more than the {allowed:.2g} mm that "
+            "pass; --uneven resample interpolates them onto an even grid, or split the series"
         )
     return float(off[worst])
 
@@ -218,10 +269,6 @@ def _tilt(
     ]
 
 
-def _tolerance(spacing: float) -> float:
-    return max(_JITTER_MM, _JITTER_SHARE * spacing)
-
-
 def _same(
     headers: Sequence[SliceHeader],
     what: str,
@@ -233,9 +280,7 @@ def _same(
     if not any(differs(first, one) if differs else text(first) != text(one) for one in headers[1:]):
         return
     counts: Counter[Hashable] = Counter(text(one) for one in headers)
-    parts = ", ".join(
-        f"{count} files have {value or 'none'}" for value, count in counts.most_common(4)
-    )
+    parts = ", ".join(f"{count} files have {value}" for value, count in counts.most_common(4))
     raise ImageError(
         f"its files differ in {what}, so they are not one volume: {parts}; split the series by it"
     )

@@ -1,4 +1,4 @@
-"""A DICOM series as a volume: laid out by `gridgate.data.dicom.layout`, pixels decoded by GDCM through SimpleITK."""
+"""A DICOM series as a volume: laid out by `layout`, values settled by `intensities`."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -6,25 +6,35 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
 
 from ..errors import ImageError
 from ..geometry.grids import Grid
 from ..images.reading import Image
-from .headers import read_header
-from .layout import Layout, lay_out
+from .frames import frame_headers, is_multi_frame
+from .intensities import doubts, settle_rescaling
+from .layout import Layout, Uneven, lay_out
+from .listing.headers import read_header
+from .pixels import Pixels
 from .series import DicomSeries, local_files
 from .slices import SLICE_TAGS, SliceHeader, slice_header
+from .uneven import UnevenError
 
 
-def read_series(series: DicomSeries, *, keep_integers: bool = False, threads: int = 1) -> Image:
-    """Read a series as a volume in HU, or in the units of its rescaling; each slice by its own slope and intercept.
+def read_series(
+    series: DicomSeries,
+    *,
+    keep_integers: bool = False,
+    threads: int = 1,
+    uneven: Uneven = "refuse",
+) -> Image:
+    """Read a series as a volume in HU, or in the units of its rescaling.
 
-    Where the geometry is irregular, it is mended and noted, or refused:
-    `gridgate.data.dicom.layout` says by what rule. Missing slices are interpolated linearly between
-    their neighbours.
+    Each slice is rescaled by its own slope and intercept; where a CT lacks them, the values decide,
+    see `gridgate.data.dicom.intensities`. Where the geometry is irregular, it is mended and noted,
+    or refused: `gridgate.data.dicom.layout` says by what rule. Missing slices are interpolated
+    linearly between their neighbours. Multi-frame objects (Enhanced CT) are read frame by frame.
 
     Args:
         series: from `find_series`.
@@ -32,26 +42,37 @@ def read_series(series: DicomSeries, *, keep_integers: bool = False, threads: in
             slices are rescaled by whole numbers.
         threads: that decode slices; GDCM gives Python's lock free, so that more are faster for
             compressed series.
+        uneven: slices that are not evenly spaced are refused, or with "resample" interpolated
+            linearly onto the finest even grid, which the volume then has.
 
     Returns:
         Image: array (columns, rows, slices), slices ordered along the normal of their plane; grid
         in RAS+ mm, with shear where the gantry was tilted; `path` is the series' folder or zip,
-        `header` None.
+        `header` None. A note that begins with "intensities: " says that the values may not be HU.
 
     Raises:
         ImageError: names the series, what is wrong and what to do.
+
+    Example:
+        >>> series, passed_over = find_series("patient/CT")  # doctest: +SKIP
+        >>> image = read_series(series[0])  # doctest: +SKIP
+        >>> image.array.shape, image.grid.spacing, image.notes  # doctest: +SKIP
     """
     with named_errors(series), local_files(series) as files:
-        headers = _headers(series, files)
-        layout = lay_out(headers)
-        _check_duplicates(layout, headers, files)
-        array = _fill(layout, headers, files, keep_integers, threads)
-    return Image(
-        array, Grid(layout.shape, layout.affine), series.folder, None, series.notes + layout.notes
-    )
+        headers = slice_headers(series, files)
+        layout = lay_out(headers, uneven=uneven)
+        pixels = Pixels(headers, files)
+        _check_duplicates(layout, pixels)
+        pixels.headers, settled = settle_rescaling(headers, _in_order(layout), pixels.plane)
+        array = _fill(layout, pixels, keep_integers, threads)
+        settled += doubts(array, headers, settled)
+    notes = series.notes + layout.notes + settled
+    return Image(array, Grid(layout.shape, layout.affine), series.folder, None, notes)
 
 
-def series_layout(series: DicomSeries) -> tuple[Layout, list[SliceHeader]]:
+def series_layout(
+    series: DicomSeries, *, uneven: Uneven = "refuse"
+) -> tuple[Layout, list[SliceHeader]]:
     """How `read_series` puts a series together, without reading pixels.
 
     Returns:
@@ -62,8 +83,33 @@ def series_layout(series: DicomSeries) -> tuple[Layout, list[SliceHeader]]:
         ImageError: as `read_series`, but for what is wrong with pixels.
     """
     with named_errors(series), local_files(series) as files:
-        headers = _headers(series, files)
-        return lay_out(headers), headers
+        headers = slice_headers(series, files)
+        return lay_out(headers, uneven=uneven), headers
+
+
+def slice_headers(series: DicomSeries, files: Sequence[Path]) -> list[SliceHeader]:
+    """The header of each slice: one per file, or one per frame of a multi-frame file.
+
+    Args:
+        files: of `local_files`.
+
+    Raises:
+        ImageError: names the file, not the series.
+    """
+    return headers_of(series, read_headers(series, files, SLICE_TAGS))
+
+
+def headers_of(series: DicomSeries, sources: Sequence[FileDataset]) -> list[SliceHeader]:
+    """As `slice_headers`, of headers that were read already, in the order of `series.files`."""
+    headers: list[SliceHeader] = []
+    for number, (source, name) in enumerate(zip(sources, series.files, strict=True)):
+        if _is_multi_frame(source, name):
+            headers += frame_headers(source, name, number)
+        else:
+            headers.append(slice_header(source, name, number))
+    if not headers:
+        raise ImageError("it holds localizers only; give the scan itself")
+    return headers
 
 
 def read_headers(
@@ -95,50 +141,45 @@ def read_headers(
     return headers
 
 
-def _headers(series: DicomSeries, files: Sequence[Path]) -> list[SliceHeader]:
-    headers = read_headers(series, files, SLICE_TAGS)
-    return [slice_header(header, name) for header, name in zip(headers, series.files, strict=True)]
+def _is_multi_frame(source: FileDataset, name: str) -> bool:
+    try:
+        return is_multi_frame(source)
+    except Exception as error:  # pydicom converts values late, with errors of a dozen types
+        raise ImageError(
+            f"{Path(name).name} has a damaged DICOM header ({error}); export it again"
+        ) from error
 
 
-def _fill(
-    layout: Layout,
-    headers: Sequence[SliceHeader],
-    files: Sequence[Path],
-    keep_integers: bool,
-    threads: int,
-) -> NDArray[np.generic]:
-    whole = keep_integers and all(
-        one.slope.is_integer() and one.intercept.is_integer() for one in headers
-    )
+def _in_order(layout: Layout) -> list[int]:
+    """Indices of the slices that the volume is made of, from the first to the last."""
+    used: dict[int, None] = {}
+    for source, blend in zip(layout.sources, layout.blends, strict=True):
+        for index in (source,) if blend is None else (blend.below, blend.above):
+            if index is not None:
+                used[index] = None
+    return list(used)
+
+
+def _fill(layout: Layout, pixels: Pixels, keep_integers: bool, threads: int) -> NDArray[np.generic]:
+    whole = keep_integers and all(one.whole for one in pixels.headers)
     for dtype in (np.int16, np.int32) if whole else (np.float32,):
         # Slices one after the other in memory, as SimpleITK has them: (Z, Y, X) in C order.
         stack = np.empty(layout.shape[::-1], dtype=dtype)
-        if _decode_into(stack, layout, headers, files, threads):
-            break
-    else:
-        raise ImageError(
-            "its values do not fit into 32 bits; its rescaling must be wrong, export it again"
-        )
-    for z, source in enumerate(layout.sources):
-        if source is None:
-            stack[z] = _between(stack, layout.sources, z)
-    return stack.transpose(2, 1, 0)
+        if _decode_into(stack, layout, pixels, threads) and _interpolate(stack, layout, pixels):
+            return stack.transpose(2, 1, 0)
+    raise ImageError(
+        "its values do not fit into 32 bits; its rescaling must be wrong, export it again"
+    )
 
 
-def _decode_into(
-    stack: NDArray[np.generic],
-    layout: Layout,
-    headers: Sequence[SliceHeader],
-    files: Sequence[Path],
-    threads: int,
-) -> bool:
-    """Whether all slices fit into the stack's type, where that is integer; it is of no use where they do not."""
+def _decode_into(stack: NDArray[np.generic], layout: Layout, pixels: Pixels, threads: int) -> bool:
+    """Whether all slices fit into the stack's type; it is of no use where they do not."""
 
     def put(z: int, source: int) -> bool:
-        pixels = _decode(files[source], headers[source])
-        if not _fits(pixels, stack.dtype):
+        plane = pixels.plane(source)
+        if not _fits(plane, stack.dtype):
             return False
-        stack[z] = pixels
+        stack[z] = plane
         return True
 
     planes = [(z, source) for z, source in enumerate(layout.sources) if source is not None]
@@ -151,25 +192,29 @@ def _decode_into(
         pool.shutdown(cancel_futures=True)
 
 
-def _between(
-    stack: NDArray[np.generic], sources: Sequence[int | None], z: int
-) -> NDArray[np.generic]:
-    below = max(k for k in range(z) if sources[k] is not None)
-    above = min(k for k in range(z, len(sources)) if sources[k] is not None)
-    share = (z - below) / (above - below)
-    mixed = (1 - share) * stack[below].astype(np.float64) + share * stack[above].astype(np.float64)
-    return np.rint(mixed) if stack.dtype.kind == "i" else mixed
-
-
-def _check_duplicates(
-    layout: Layout, headers: Sequence[SliceHeader], files: Sequence[Path]
-) -> None:
-    for kept, dropped in layout.duplicates:
-        if np.array_equal(
-            _decode(files[kept], headers[kept]), _decode(files[dropped], headers[dropped])
-        ):
+def _interpolate(stack: NDArray[np.generic], layout: Layout, pixels: Pixels) -> bool:
+    """Fill the planes that are mixtures of two slices; whether these fit into the stack's type."""
+    at_hand: dict[int, NDArray[np.float64]] = {}
+    for z, blend in enumerate(layout.blends):
+        if blend is None:
             continue
-        one, other = headers[kept], headers[dropped]
+        for index in (blend.below, blend.above):
+            if index not in at_hand:
+                plane = pixels.plane(index)
+                if not _fits(plane, stack.dtype):
+                    return False
+                at_hand[index] = plane.astype(np.float64)
+        at_hand = {index: at_hand[index] for index in (blend.below, blend.above)}
+        mixed = (1 - blend.share) * at_hand[blend.below] + blend.share * at_hand[blend.above]
+        stack[z] = np.rint(mixed) if stack.dtype.kind == "i" else mixed
+    return True
+
+
+def _check_duplicates(layout: Layout, pixels: Pixels) -> None:
+    for kept, dropped in layout.duplicates:
+        if np.array_equal(pixels.plane(kept), pixels.plane(dropped)):
+            continue
+        one, other = pixels.headers[kept], pixels.headers[dropped]
         tags = [
             tag
             for (tag, value), (_, second) in zip(one.acquisition, other.acquisition, strict=True)
@@ -177,37 +222,11 @@ def _check_duplicates(
         ]
         by = f" (they differ in {', '.join(tags)})" if tags else ""
         raise ImageError(
-            f"{Path(one.name).name} and {Path(other.name).name} are at one place and hold "
+            f"{one.short} and {other.short} are at one place and hold "
             f"different pixels{by}, so the "
             f"series holds {len(layout.duplicates)} slices of more than one acquisition; split it, "
             "and give each alone"
         )
-
-
-def _decode(file: Path, header: SliceHeader) -> NDArray[np.generic]:
-    """(rows, columns), rescaled by the file's slope and intercept."""
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(file))
-    name = Path(header.name).name
-    try:
-        array = sitk.GetArrayFromImage(reader.Execute())
-    except RuntimeError:
-        # GDCM gives no reason: cut off, damaged and not known to it look the same.
-        raise ImageError(
-            f"{name}: its pixels cannot be decoded; the file is cut off, damaged or compressed in "
-            "an unusual way: "
-            "copy it again, or export the series uncompressed"
-        ) from None
-    array = (
-        array.reshape(array.shape[-2:]) if array.size == header.size[0] * header.size[1] else array
-    )
-    if array.shape != header.size[::-1]:
-        raise ImageError(
-            f"{name}: its pixels are {array.shape}, its header says {header.size[::-1]}; export it "
-            "again"
-        )
-    return array
 
 
 def _fits(pixels: NDArray[np.generic], dtype: np.dtype[np.generic]) -> bool:
@@ -225,9 +244,8 @@ def named_errors(series: DicomSeries) -> Iterator[None]:
     except ImageError as error:
         text = str(error)
         start = str(series.archive or series.folder)
-        raise ImageError(
-            text if text.startswith(start) else f"{series}: {text}"
-        ) from error.__cause__
+        kind = UnevenError if isinstance(error, UnevenError) else ImageError
+        raise kind(text if text.startswith(start) else f"{series}: {text}") from error.__cause__
     except MemoryError as error:
         raise ImageError(
             f"{series}: its voxels do not fit into memory; crop or resample it first"

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..dicom.headers import Damaged, look_at_file
+from ..dicom.listing.headers import look_at_file
+from ..dicom.listing.types import Damaged
 from ..dicom.series import DicomSeries, find_series, series_of_files, unlisted
 from ..errors import ConfigError, ImageError
 from ..images.compression import why_no_file

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
 from ...data.errors import ConfigError
 from ...data.geometry.affines import orientation
+from ...transforms.connected import connected_components
 from .volumes import LabelVolume
 
 UNSURE_MARGIN = 0.3
@@ -134,26 +134,10 @@ def _piece_sizes(labels: NDArray[np.generic], wanted: Sequence[int]) -> dict[int
     """Voxels of each connected piece (26 neighbours) of the wanted labels, the largest first."""
     if not wanted:
         return {}
-    part = np.asfortranarray(
-        labels[_box_of(labels != 0)]
-    )  # one order, for cc3d's result and what is read beside it
-    pieces, count = cc3d.connected_components(part, connectivity=26, return_N=True)
-    pieces, values = pieces.ravel(order="F"), part.ravel(order="F")
-    sizes = np.bincount(pieces, minlength=count + 1)
-    label_of = np.zeros(count + 1, dtype=np.int64)
-    label_of[pieces] = values
-    return {value: sorted(sizes[label_of == value].tolist(), reverse=True) for value in wanted}
-
-
-def _box_of(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """The bounding box of what is True, which must be something."""
-    box = []
-    for axis in range(mask.ndim):
-        found = np.flatnonzero(
-            np.any(mask, axis=tuple(other for other in range(mask.ndim) if other != axis))
-        )
-        box.append(slice(int(found[0]), int(found[-1]) + 1))
-    return tuple(box)
+    found = connected_components(labels)
+    return {
+        value: sorted(found.voxels[found.label == value].tolist(), reverse=True) for value in wanted
+    }
 
 
 def _cut(

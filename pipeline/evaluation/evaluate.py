@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -40,7 +41,8 @@ def evaluate(
 
     Raises:
         CasesFailedError: some cases failed; the others are measured.
-        ConfigError: a case has no label, or another run writes into the folder.
+        ConfigError: a case has no label, the output folder is that of the dataset's files, or
+            another run writes there.
         OutputError: a file of somebody else is in the place of metrics.csv or summary.json.
     """
     dataset: CaseDataset = evaluator.data_loader.dataset  # type: ignore[union-attr, assignment]
@@ -50,6 +52,7 @@ def evaluate(
             "there are no labels to measure these cases against; use the inferring workflow for "
             "them"
         )
+    _refuse_folders_of(items.values(), evaluator.table.folder)
     with OutputFolder(evaluator.table.folder) as output:
         output.refuse_foreign([METRICS_FILE, SUMMARY_FILE])
         failure = _segment(evaluator, dataset, label_map)
@@ -64,6 +67,18 @@ def evaluate(
     if failure is not None:
         raise failure
     return result
+
+
+def _refuse_folders_of(items: Iterable[Mapping[str, Any]], output_dir: Path) -> None:
+    """Refuse an output folder in which the cases' own files lie."""
+    for item in items:
+        images = item["image"] if isinstance(item["image"], list | tuple) else [item["image"]]
+        for path in (*images, item["label"]):
+            if Path(path).resolve().parent == output_dir.resolve():
+                raise ConfigError(
+                    f"{output_dir}: results would lie among the dataset's files, and masks could "
+                    f"overwrite them ({Path(path).name}); give another --output_dir"
+                )
 
 
 def _segment(

@@ -72,7 +72,7 @@ def test_largest_components_as_scipy_finds_them_one_label_after_the_other(
 
 
 def test_a_map_larger_than_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gridgate.transforms.components._CHUNK", 100)
+    monkeypatch.setattr("gridgate.transforms.connected._CHUNK", 100)
     labels = (np.random.default_rng(0).random((20, 22, 18)) > 0.9).astype(np.uint8)
     labels[0] = labels[:, :, 17] = 0
     labels[:4] *= 3

@@ -1,4 +1,4 @@
-"""gzip by isal and by zlib: the same bytes out, the same refusals, whichever of the two is there."""
+"""gzip by isal and by zlib: the same bytes out and the same refusals, whichever is there."""
 
 import gzip
 import io

@@ -1,73 +1,45 @@
-"""The little of a DICOM header that tells which series a file belongs to; fast on thousands of files."""
+"""The little of a DICOM header that tells which series a file belongs to; fast for many files."""
 
 import os
-from dataclasses import dataclass
+import stat
+import struct
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 import pydicom
 from pydicom.dataset import FileDataset
+from pydicom.filereader import read_partial
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, MediaStorageDirectoryStorage
 
+from .types import Damaged, Found, Place
+
+HEADER_LIMIT = 4 << 20  # bytes; the header of a member of a zip is looked for in so many
 _LISTED = [
     "ImageType",
     "SOPClassUID",
     "SOPInstanceUID",
     "Modality",
     "SeriesDescription",
+    "PatientID",
+    "StudyInstanceUID",
     "SeriesInstanceUID",
     "SeriesNumber",
     "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "FrameOfReferenceUID",
+    "NumberOfFrames",
     "Rows",
+    "Columns",
+    "PixelSpacing",
 ]
+_LISTED_TAGS: list[BaseTag | int] = [Tag(keyword) for keyword in _LISTED]
+_LAST = max(_LISTED_TAGS)
 _PREAMBLE = 128
 _LONG = 4096  # bytes; longer values, such as private tables, are not read into memory
-
-
-@dataclass(frozen=True)
-class Found:
-    """What one DICOM file says of itself.
-
-    Args:
-        name: absolute path, or the member's name in a zip.
-        folder: the folder of `name`, as text.
-        uid: SeriesInstanceUID or "".
-        instance: SOPInstanceUID or "".
-        modality: upper case, or "".
-        description: SeriesDescription or "".
-        number: SeriesNumber as text, or "".
-        pixels: it is an image.
-        localizer: an image that only shows where the others lie.
-        capture: a secondary capture without a position: a picture of a screen or a page.
-    """
-
-    name: str
-    folder: str
-    uid: str
-    instance: str
-    modality: str
-    description: str
-    number: str
-    pixels: bool
-    localizer: bool
-    capture: bool
-
-
-@dataclass(frozen=True)
-class Damaged:
-    """A file that should be DICOM and cannot be used.
-
-    Args:
-        name, folder: as for `Found`.
-        reason: what is wrong, and what to do.
-        sure: it is certainly meant to be DICOM, by its name or its beginning.
-    """
-
-    name: str
-    folder: str
-    reason: str
-    sure: bool = True
+_DEFLATED, _EXPLICIT = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1"
 
 
 def look_at_file(path: Path) -> Found | Damaged | None:
@@ -75,6 +47,8 @@ def look_at_file(path: Path) -> Found | Damaged | None:
     name, folder = os.fspath(path), os.fspath(path.parent)
     named = path.suffix.lower() in (".dcm", ".ima")
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None  # opening a named pipe would wait for ever
         with open(path, "rb") as stream:
             head = stream.read(_PREAMBLE + 4)
             if is_dicom(head):
@@ -115,14 +89,27 @@ def look_at_header(stream: BinaryIO, name: str, *, whole: bool = True) -> Found 
         name: the file's, for the result.
         whole: the stream is the whole file; where it is not, None can mean: not enough of it.
     """
+    ended = whole
+
+    def passed_last(tag: BaseTag, vr: str | None, length: int) -> bool:
+        nonlocal ended
+        ended = ended or tag > _LAST
+        return tag > _LAST
+
     try:
-        header = read_header(stream, _LISTED)
+        header = read_partial(
+            _inflated(stream),
+            passed_last,
+            force=True,
+            specific_tags=_LISTED_TAGS,
+            defer_size=_LONG,
+        )
         if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
             return None
-        if not whole and "Rows" not in header:
-            return None
-        return _found(header, name)
+        return _found(header, name) if ended else None
     except Exception as error:  # pydicom raises errors of a dozen types on damaged headers
+        if not ended:
+            return None
         reason = f"its DICOM header is damaged ({type(error).__name__}: {error}); copy it again"
         return Damaged(name, os.path.dirname(name), reason)
 
@@ -144,15 +131,34 @@ def read_header(source: BinaryIO | Path, tags: list[str] | None = None) -> FileD
 
 
 def instance_uid(header: FileDataset) -> str:
-    """SOPInstanceUID, or, where de-identification emptied it, that of the file's meta header; perhaps ""."""
+    """SOPInstanceUID, or that of the file's meta header where it was emptied; perhaps ""."""
     return str(
         header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID") or ""
     )
 
 
 def class_uid(header: FileDataset) -> str:
-    """SOPClassUID, or, where de-identification emptied it, that of the file's meta header; perhaps ""."""
+    """SOPClassUID, or that of the file's meta header where it was emptied; perhaps ""."""
     return str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "")
+
+
+def _inflated(stream: BinaryIO) -> BinaryIO:
+    """The stream, or, where its data set is deflated, the beginning of the data set in memory.
+
+    pydicom would inflate all of it, however much that is.
+    """
+    start = stream.tell()
+    head = stream.read(_PREAMBLE + 16)
+    stream.seek(start)
+    if len(head) < _PREAMBLE + 16 or head[_PREAMBLE : _PREAMBLE + 8] != b"DICM\x02\x00\x00\x00":
+        return stream
+    meta_end = _PREAMBLE + 16 + struct.unpack("<I", head[-4:])[0]
+    meta = stream.read(min(meta_end, HEADER_LIMIT))
+    if _DEFLATED not in meta:
+        stream.seek(start)
+        return stream
+    data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stream.read(HEADER_LIMIT), HEADER_LIMIT)
+    return BytesIO(meta.replace(_DEFLATED, _EXPLICIT.ljust(len(_DEFLATED), b"\0")) + data)
 
 
 def _found(header: FileDataset, name: str) -> Found | None:
@@ -160,23 +166,54 @@ def _found(header: FileDataset, name: str) -> Found | None:
     if not sop_class and "Modality" not in header:
         return None  # bytes that happened to look like DICOM
     kind = UID(sop_class).name
-    modality = str(header.get("Modality") or "").strip().upper()
+    modality = _text(header, "Modality").upper()
     if not modality and "CT Image Storage" in kind:
         modality = "CT"
-    image_type = header.get("ImageType") or ()
     return Found(
         name=name,
         folder=os.path.dirname(name),
-        uid=str(header.get("SeriesInstanceUID") or "").strip(),
+        uid=_text(header, "SeriesInstanceUID"),
         instance=instance_uid(header),
         modality=modality,
-        description=str(header.get("SeriesDescription") or "").strip(),
-        number=str(
-            header.get("SeriesNumber") if header.get("SeriesNumber") is not None else ""
-        ).strip(),
+        description=_text(header, "SeriesDescription"),
+        number=_text(header, "SeriesNumber"),
         # A file that is cut off within its header is still an image, whose reading will say what is
         # wrong.
         pixels="Rows" in header or "Image Storage" in kind,
-        localizer="LOCALIZER" in ([image_type] if isinstance(image_type, str) else image_type),
+        localizer="LOCALIZER" in _texts(header, "ImageType"),
         capture="Secondary Capture" in kind and not header.get("ImagePositionPatient"),
+        enhanced="Enhanced" in kind,
+        derived=_texts(header, "ImageType")[:1] == ("DERIVED",),
+        place=Place(
+            position=_texts(header, "ImagePositionPatient"),
+            orientation=_texts(header, "ImageOrientationPatient"),
+            spacing=_texts(header, "PixelSpacing"),
+            size=_texts(header, "Rows") + _texts(header, "Columns"),
+            frames=_count(header, "NumberOfFrames"),
+            study=_text(header, "StudyInstanceUID"),
+            frame_of_reference=_text(header, "FrameOfReferenceUID"),
+            patient=_text(header, "PatientID"),
+        ),
     )
+
+
+def _text(header: FileDataset, tag: str) -> str:
+    value = header.get(tag)
+    return "" if value is None else str(value).strip()
+
+
+def _texts(header: FileDataset, tag: str) -> tuple[str, ...]:
+    """The values of a tag as texts; () where it is missing or cannot be understood."""
+    try:
+        value = header.get(tag)
+    except Exception:  # a damaged value must not hide the file: its reading will tell
+        return ()
+    if value is None or value == "":
+        return ()
+    several = [value] if isinstance(value, str | int | float) else list(value)
+    return tuple(str(one) for one in several)
+
+
+def _count(header: FileDataset, tag: str) -> int:
+    text = "".join(_texts(header, tag)[:1])
+    return int(text) if text.isdecimal() else 1

@@ -14,7 +14,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage, RawDataStorage, SecondaryCaptureImageStorage
 
-from gridgate.data.dicom import archive as dicom_archive
+from gridgate.data.dicom.listing import archive as dicom_archive
 from gridgate.data.dicom.series import DicomSeries, find_series
 from gridgate.data.dicom.volume import read_series
 from gridgate.data.errors import ImageError

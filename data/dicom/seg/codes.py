@@ -1,4 +1,4 @@
-"""What a label's name is called in SNOMED CT, for DICOM segmentations; other names get a private code."""
+"""What a label's name is called in SNOMED CT; other names get a private code."""
 
 import re
 import zlib
@@ -106,7 +106,9 @@ class Property:
 
 
 def property_of(name: str) -> Property:
-    """The codes of a label's name: `kidney_left`, `Left kidney` and `kidneys (L)` are all the left kidney.
+    """The codes of a label's name.
+
+    `kidney_left`, `Left kidney` and `kidneys (L)` are all the left kidney.
 
     Args:
         name: a label's name; case, underscores and the place of the side do not count.

@@ -1,0 +1,1 @@
+"""Which DICOM series files make up, from their headers alone."""
