@@ -28,8 +28,8 @@ from torch.nn import functional  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
 
 from gridgate.data.phantom.phantom import PHANTOM_LABELS, make_phantom  # noqa: E402
-from gridgate.pipeline import WindowDataset, WindowSampler  # noqa: E402
 from gridgate.pipeline.models.devices import autocast, autocast_dtype, channels_last  # noqa: E402
+from gridgate.pipeline.training.windows.crops import WindowDataset, WindowSampler  # noqa: E402
 from gridgate.transforms import ClassIndicesd, augmentation  # noqa: E402
 from gridgate.transforms.intensity import intensity_transforms  # noqa: E402
 

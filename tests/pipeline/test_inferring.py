@@ -17,7 +17,7 @@ import torch
 from gridgate.data.errors import CheckpointError, ConfigError, user_error
 from gridgate.data.phantom.dataset import write_phantom_scans
 from gridgate.networks import build
-from gridgate.pipeline import CasesFailedError
+from gridgate.pipeline.batch.evaluator import CasesFailedError
 from gridgate.transforms.restore.slabs import ScoreSlabs
 
 from .small_bundle import CONFIGS, NETWORK, infer

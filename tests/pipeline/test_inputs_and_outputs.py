@@ -177,7 +177,7 @@ def test_an_ensemble_of_checkpoints_and_a_region(tmp_path: Path) -> None:
 def test_a_compiled_network_gives_the_same_masks() -> None:
     if shutil.which("g++") is None:
         pytest.skip("torch.compile needs a C++ compiler")
-    from gridgate.pipeline import SlidingWindow
+    from gridgate.pipeline.inference.sliding_window import SlidingWindow
 
     torch.manual_seed(0)
     network = torch.nn.Sequential(

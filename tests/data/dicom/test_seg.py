@@ -12,8 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from gridgate.data.dicom.seg import codes as dicom_codes
-from gridgate.data.dicom.seg.codes import PRIVATE_SCHEME, property_of
 from gridgate.data.dicom.seg import write_dicom_seg
+from gridgate.data.dicom.seg.codes import PRIVATE_SCHEME, property_of
 from gridgate.data.dicom.series import DicomSeries, find_series
 from gridgate.data.dicom.volume import read_series
 from gridgate.data.errors import ImageError, OutputError
