@@ -12,6 +12,7 @@
 # DATA         folder with msd_hippocampus and openkbp_head_neck (default: ../shared/data)
 # BUDGET_S     seconds for all steps (default: 480)
 # DEVICE       default: cuda
+# STEPS        only these, in quotes (default: all)
 # DRY_RUN=1    tiny sizes, on the CPU unless DEVICE is given
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -32,6 +33,7 @@ missing=0
 step() {
   local name=$1 limit=$2 began=$SECONDS code
   shift 2
+  case " ${STEPS:-$name} " in *" $name "*) ;; *) return ;; esac
   [ -e "$out/$name.done" ] && return
   rm -f "$out/$name.failed"
   [ $((ends - SECONDS)) -lt "$limit" ] && limit=$((ends - SECONDS))
@@ -63,8 +65,9 @@ fi
 work=(--work "$out/work" --results "$out" --repeats 1)
 
 step facts 30 "$python" "$here/cuda_facts.py" "$out/facts.json"
-step tests 120 "$python" -m pytest -q -m cuda -p no:cacheprovider --junit-xml="$out/tests.xml" \
-  tests/pipeline tests/networks
+files=$(grep -rlE --include='test_*.py' 'mark\.cuda' tests)
+# shellcheck disable=SC2086  # one word per file
+step tests 120 "$python" -m pytest -q -m cuda -p no:cacheprovider --junit-xml="$out/tests.xml" $files
 step hippocampus 130 "$python" "$here/cuda_training.py" msd_hippocampus_attention_unet \
   "$data/msd_hippocampus" "$out/hippocampus.json" --device "$device" "${training[@]}"
 step inference 120 "$python" "$here/inference.py" --device "$device" --contestants zoo ours \

@@ -25,13 +25,13 @@ from gridgate.pipeline.models.checkpoints import LAST, load_checkpoint
 from gridgate.pipeline.plans.bundle_folders import bundle_path
 from gridgate.pipeline.workflow import BundleRun
 
-BUNDLE, EPOCHS = "phantom_attention_unet", 4
+BUNDLE, EPOCHS = "phantom_attention_unet", 2
 WORDS = {
     "architecture::filters": "[4, 4, 8, 8, 8]",
     "spacing": "[10, 10, 10]",
     "roi_size": "[32, 32, 32]",
     "epochs": str(EPOCHS),
-    "iterations_per_epoch": "3",
+    "iterations_per_epoch": "2",
     "batch_size": "2",
     "val_interval": "1",
     "folds": "3",
@@ -94,7 +94,7 @@ def train(output: Path, words: Mapping[str, str], *, stop_after: int | None = No
 
 
 def difference(first: Path, second: Path) -> float:
-    """Largest difference of any number in the last.pt of two trainings; inf when they hold others."""
+    """Largest difference of any number in the last.pt of two trainings; inf for other numbers."""
     tensors = [dict(_tensors(load_checkpoint(folder / LAST))) for folder in (first, second)]
     if tensors[0].keys() != tensors[1].keys():
         return float("inf")

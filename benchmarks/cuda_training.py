@@ -31,7 +31,8 @@ from gridgate.pipeline.workflow import BundleRun  # noqa: E402
 TINY = {  # of a dry run
     "architecture::filters": "[2, 2, 4, 4, 4]",
     "roi_size": "[32, 32, 32]",
-    "folds": "3",
+    "spacing": "[8, 8, 8]",
+    "cache_rate": "0",
     "num_workers": "0",
     "batch_size": "1",
     "iterations_per_epoch": "2",
