@@ -24,6 +24,7 @@ from ..geometry.grids import Grid
 from .analyze import read_analyze_header, read_analyze_voxels
 from .compression import opened
 from .freesurfer import read_mgh_header, read_mgh_voxels
+from .image import Image
 from .itk import read_itk_header, read_itk_voxels
 from .names import (
     FREESURFER_SUFFIXES,
@@ -52,26 +53,6 @@ __all__ = [
     "write_image",
     "write_labels",
 ]
-
-
-@dataclass
-class Image:
-    """A scan or a label map, and where its voxels are.
-
-    Args:
-        array: (X, Y, Z), or (C, X, Y, Z) when more than one channel was asked for; memory order as
-            in the file.
-        grid: shape (X, Y, Z) and affine, RAS+ mm.
-        path: the file it came from.
-        header: the file's header when it is NIfTI, for writing results in the same grid; else None.
-        notes: what was mended or guessed, in words; empty for a regular file.
-    """
-
-    array: NDArray[np.generic]
-    grid: Grid
-    path: Path
-    header: nib.Nifti1Header | None
-    notes: tuple[str, ...]
 
 
 def read_image(
