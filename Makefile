@@ -31,7 +31,7 @@ test: $(STAMP)
 lint: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-
+	$(VENV)/bin/lint-imports
 	MYPYPATH=$(CURDIR) $(VENV)/bin/mypy -p gridgate
 
 format: $(STAMP)

@@ -1,8 +1,9 @@
 """Gridgate: 3D segmentation of CT by MONAI bundles.
 
-The package has five rooms, `gridgate.data`, `gridgate.transforms`, `gridgate.networks`, `gridgate.pipeline` and
-`gridgate.bundles`. In a checkout they lie at its root; the links in this folder are for editors, type checkers and
-`python -m gridgate` without an installation. `setup.cfg` says the same to pip.
+The package has five rooms, `gridgate.data`, `gridgate.transforms`, `gridgate.networks`,
+`gridgate.pipeline` and `gridgate.bundles`. In a checkout they lie at its root; the links in this
+folder are for editors, type checkers and `python -m gridgate` without an installation. `setup.cfg`
+says the same to pip.
 """
 
 from importlib.metadata import PackageNotFoundError, version

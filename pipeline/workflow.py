@@ -1,76 +1,120 @@
-"""Overrides of a bundle's config are checked, because MONAI itself accepts a misspelt one silently."""
+"""What MONAI calls: the start of a bundle's workflow, and the workflow that `gridgate` runs.
+
+The overrides of a run are checked at its start, and its values that can change a result are known
+from then on (`run_settings`).
+"""
 
 from __future__ import annotations
 
-import difflib
 import inspect
-import pydoc
 import sys
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from types import TracebackType
-from typing import Any, cast
+from types import FrameType, TracebackType
+from typing import Any, NamedTuple, cast
 
-from monai.bundle import (
-    BundleWorkflow,
-    ComponentLocator,
-    ConfigComponent,
-    ConfigParser,
-    ConfigWorkflow,
-)
-from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
+from monai.bundle import BundleWorkflow, ConfigWorkflow
 from monai.utils import ensure_tuple
 
 from ..data.errors import ConfigError, user_error
 from .config.identity import identity
+from .config.ids import check_ids, config_files, default_of, files_of, known_ids, unknown_id
+from .config.values import SEP, as_data, override_value, settle
 
-_SEP = "::"
-_ANY = "**"
-_SUFFIXES = (".yaml", ".yml", ".json")
-# Which keys these take depends on what stands in them, and what they are handed to refuses the
-# others.
-_CHECKED_LATER = ("architecture", "intensity", "augmentation")
+STOPPED = "stopped; start the same command again to go on"
 
-_running: weakref.ref[BundleWorkflow] | None = None  # the workflow that called `begin` last
+_started: weakref.ref[BundleWorkflow] | None = None  # the workflow that called `begin` last
+_current: ContextVar[BundleRun | None] = ContextVar("gridgate_workflow", default=None)
+_MONAI_SCRIPTS = "monai.bundle.scripts"
 
 
-def begin(workflow: BundleWorkflow | None = None) -> None:
-    """First step of each bundle's `initialize`: misspelt overrides end the run, errors of ours print as one line.
+class BundleRun(ConfigWorkflow):
+    """A workflow of a bundle as the `gridgate` command runs it: MONAI's, with checked overrides.
+
+    Example:
+        >>> run = BundleRun("phantom_attention_unet", "inference.yaml", "inferring",
+        ...     {"input_dir": "scans", "output_dir": "masks", "overlap": "0.25"})  # doctest: +SKIP
+        >>> run.initialize(), run.run(), run.finalize()  # doctest: +SKIP
 
     Args:
-        workflow: the workflow to check; by default the one that is evaluating the config now.
+        folder: the bundle.
+        config: name of the file in its `configs`.
+        run_id: id of the expressions to run.
+        words: id -> text, as on a command line. Paths are data: nothing in them is parsed or run.
 
     Raises:
-        ConfigError: an id in the config is in none of the bundle's config files; the text names the
-            nearest.
+        ConfigError: there is no such file; an id is unknown or a value impossible.
     """
-    global _running
-    show_errors_plainly()
-    workflow = workflow or _running_workflow()
-    _running = None if workflow is None else weakref.ref(workflow)
-    if not isinstance(workflow, ConfigWorkflow):
-        return  # a tool that parses the config by itself (MONAI Label) sets ids of its own
-    known: dict[str, Any] = {
-        ConfigParser.meta_key: ConfigParser.load_config_files(workflow.meta_file or {})
-    }
-    for path in _config_files(Path(workflow.config_root_path)):
-        _merge(known, ConfigParser.load_config_file(str(path)))
-    tracking = cast(
-        "dict[str, dict[str, Any]]", DEFAULT_MLFLOW_SETTINGS
-    )  # what MONAI's own --tracking adds
-    _merge(known, dict.fromkeys(tracking["configs"].keys() - tracking["handlers_id"].keys()))
-    given = cast("dict[str, Any]", workflow.parser.config)
-    for unknown, siblings in _unknown_ids(given, known, "", workflow.parser.locator):
-        raise ConfigError(_message(unknown, siblings, _flat(known)))
-    for name, value in cast("dict[str, Any]", workflow.parser.config).items():
-        # "false" would be a word, and so count as true
-        if (
-            isinstance(known.get(name), bool)
-            and not isinstance(value, bool)
-            and str(value)[:1] not in ("$", "@", "%")
-        ):
-            raise ConfigError(f"--{name} {value}: write True or False")
+
+    def __init__(
+        self, folder: str | Path, config: str, run_id: str, words: Mapping[str, str]
+    ) -> None:
+        file = Path(folder) / "configs" / config
+        if not file.is_file():
+            raise ConfigError(f"{file}: there is no such file; {folder} is no whole bundle")
+        super().__init__(
+            config_file=str(file),
+            run_id=run_id,
+            workflow_type="train" if run_id == "training" else "infer",
+        )
+        self._known = known_ids([file], self.meta_file or {})
+        self._others = [path for path in config_files(file.parent) if path != file]
+        for name, text in {"bundle_root": str(folder), **words}.items():
+            self._override(name.replace("#", SEP), text)
+
+    def _override(self, id_: str, text: str) -> None:
+        value = override_value(id_, text, default_of(self._known, id_))
+        try:
+            self.parser[id_] = as_data(id_, value)
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            known = self._known
+            raise unknown_id(id_, known, known, self._others) from error
+
+    def initialize(self) -> Any:
+        """Check the overrides, then run the config's `initialize`."""
+        _check(self, self._known, self._others)
+        with self._running():
+            return super().initialize()
+
+    def run(self) -> Any:
+        """Run the expressions of `run_id`."""
+        with self._running():
+            return super().run()
+
+    def finalize(self) -> Any:
+        """Run the config's `finalize`, where there is one."""
+        with self._running():
+            return super().finalize()
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+
+def begin() -> None:
+    """First step of each bundle's `initialize`: wrong overrides end the run before it starts.
+
+    Raises:
+        ConfigError: an id in the config is in none of the workflow's config files; the text names
+            the nearest. Or a value that no setting of its kind takes.
+    """
+    global _started
+    workflow: BundleWorkflow | None = _current.get()
+    if workflow is None:
+        call = _monai_call()
+        workflow = call.workflow
+        if isinstance(workflow, ConfigWorkflow):
+            if _is_monai_command():
+                _show_errors_plainly(workflow)
+            _check_call(workflow, call)
+    _started = None if workflow is None else weakref.ref(workflow)
 
 
 def run_settings() -> dict[str, Any]:
@@ -82,132 +126,96 @@ def run_settings() -> dict[str, Any]:
     Returns:
         An empty dict where no workflow has called `begin`: tools that parse the config themselves.
     """
-    workflow = _running() if _running is not None else None
+    workflow = _current.get() or (_started() if _started is not None else None)
     if not isinstance(workflow, ConfigWorkflow):
         return {}
     return identity(cast("dict[str, Any]", workflow.parser.config))
 
 
-def show_errors_plainly() -> None:
-    """From here on an error that a user can cause ends the program with its text alone, without a traceback."""
-    if getattr(sys.excepthook, "shows_plainly", False):
-        return
+def _check_call(workflow: ConfigWorkflow, call: _MonaiCall) -> None:
+    """Check a workflow that MONAI made, after giving it the nulls that MONAI dropped."""
+    folder = Path(workflow.config_root_path)
+    config = cast("dict[str, Any]", workflow.parser.config)
+    files = call.config_files or files_of(config, folder)
+    used = {path.resolve() for path in files}
+    # multi_gpu_train.yaml and the like are no workflow of their own, nor is a settings file
+    others = [path for path in config_files(folder) if path.resolve() not in used]
+    known = known_ids(files, workflow.meta_file or {})
+    for name in call.nulls:
+        try:
+            workflow.parser[name] = None
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            raise unknown_id(name.replace("#", SEP), known, known, others) from error
+    _check(workflow, known, others)
+    workflow.parser.ref_resolver.reset()  # what was parsed before the nulls came
+
+
+def _check(workflow: ConfigWorkflow, known: Mapping[str, Any], others: list[Path]) -> None:
+    config = cast("dict[str, Any]", workflow.parser.config)
+    check_ids(config, known, workflow.parser.locator, others)
+    settle(config, known)
+
+
+class _MonaiCall(NamedTuple):
+    workflow: BundleWorkflow | None
+    config_files: list[Path]
+    nulls: list[str]  # ids that were given as None
+
+
+def _monai_call() -> _MonaiCall:
+    """The MONAI workflow that evaluates the config now, and what `monai.bundle.run` was given.
+
+    MONAI hands an expression neither its workflow nor the names of the config files, and its `run`
+    drops overrides that are None. All three are read off the Python stack, and only here: the
+    workflow is the `self` of the nearest frame that has one of that type; the calls that made it
+    are the frames of monai.bundle.scripts directly above.
+    """
+    frame: FrameType | None = inspect.currentframe()
+    while frame is not None and not isinstance(frame.f_locals.get("self"), BundleWorkflow):
+        frame = frame.f_back
+    if frame is None:
+        return _MonaiCall(None, [], [])
+    workflow = frame.f_locals["self"]
+    while frame is not None and frame.f_locals.get("self") is workflow:
+        frame = frame.f_back
+    files: list[Path] = []
+    nulls: list[str] = []
+    of_monai = inspect.signature(ConfigWorkflow.__init__).parameters
+    while frame is not None and frame.f_globals.get("__name__") == _MONAI_SCRIPTS:
+        named = frame.f_locals.get("config_file")
+        files = files or [Path(str(name)) for name in ensure_tuple(named) if named is not None]
+        given = frame.f_locals.get("override") or frame.f_locals.get("kwargs") or {}
+        nulls += [
+            name
+            for name, value in given.items()
+            if value is None and name not in of_monai and name not in nulls
+        ]
+        frame = frame.f_back
+    return _MonaiCall(workflow, files, nulls)
+
+
+def _is_monai_command() -> bool:
+    """Whether this process is `python -m monai.bundle`, not another tool that runs a bundle."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return getattr(spec, "name", "") == "monai.bundle.__main__"
+
+
+def _show_errors_plainly(workflow: BundleWorkflow) -> None:
+    """Print the text alone of an error that a user can cause, until the workflow is gone."""
     before = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         cause = user_error(error)
         if isinstance(error, KeyboardInterrupt):
-            print("stopped; start the same command again to go on", file=sys.stderr)
+            print(STOPPED, file=sys.stderr)
         elif cause is None:
             before(kind, error, trace)
         else:
             print(f"error: {cause}", file=sys.stderr)
 
-    hook.shows_plainly = True  # type: ignore[attr-defined]
+    def restore() -> None:
+        if sys.excepthook is hook:
+            sys.excepthook = before
+
     sys.excepthook = hook
-
-
-def _running_workflow() -> BundleWorkflow | None:
-    """The MONAI workflow whose `initialize` called us: MONAI gives an expression no other way to see its config."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        candidate = frame.f_locals.get("self")
-        if isinstance(candidate, BundleWorkflow):
-            return candidate
-        frame = frame.f_back
-    return None
-
-
-def _config_files(folder: Path) -> list[Path]:
-    """Every config file of the bundle, and those named by the caller from elsewhere (a user's own overlay)."""
-    files = {
-        path.resolve()
-        for path in folder.iterdir()
-        if path.suffix in _SUFFIXES and path.stem != "metadata"
-    }
-    frame = inspect.currentframe()
-    while frame is not None:
-        if frame.f_globals.get("__name__") == "monai.bundle.scripts":
-            named = frame.f_locals.get("config_file")
-            files |= {
-                Path(str(name)).resolve() for name in ensure_tuple(named) if named is not None
-            }
-        frame = frame.f_back
-    return sorted(path for path in files if path.is_file())
-
-
-def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
-    for key, value in other.items():
-        key = key.lstrip("+~")
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        elif isinstance(value, dict):
-            into[key] = {}
-            _merge(into[key], value)
-        elif key not in into:
-            into[key] = value
-
-
-def _unknown_ids(
-    given: dict[str, Any], known: Mapping[str, Any], prefix: str, locator: ComponentLocator
-) -> Iterator[tuple[str, list[str]]]:
-    for key, value in given.items():
-        if key not in known:
-            accepted = _parameters(given, locator)
-            if not (
-                key in accepted or _ANY in accepted or ("_target_" in given and key.startswith("_"))
-            ):
-                yield prefix + key, [prefix + name for name in {*known, *accepted}]
-        # a value that was a reference, macro or empty before may become any dict
-        elif (
-            isinstance(value, dict)
-            and isinstance(known[key], dict)
-            and known[key]
-            and prefix + key not in _CHECKED_LATER
-        ):
-            yield from _unknown_ids(value, known[key], prefix + key + _SEP, locator)
-
-
-def _parameters(component: Mapping[str, Any], locator: ComponentLocator) -> set[str]:
-    """Argument names of a `_target_` component; _ANY among them when it takes any; none when it is none."""
-    located = None
-    if isinstance(component.get("_target_"), str):  # MONAI's own are named without their module
-        located = pydoc.locate(
-            ConfigComponent(dict(component), locator=locator).resolve_module_name()
-        )
-    if not callable(located):
-        return set()
-    # a class that hands **options on to its base accepts the base's arguments too
-    kinds = inspect.getmro(located)[:-1] if isinstance(located, type) else ()
-    layers = [vars(kind)["__init__"] for kind in kinds if "__init__" in vars(kind)] or [located]
-    names: set[str] = set()
-    for layer in layers:
-        parameters = inspect.signature(layer).parameters.values()
-        names |= {parameter.name for parameter in parameters if parameter.name != "self"}
-        open_end = [
-            parameter.name for parameter in parameters if parameter.kind is parameter.VAR_KEYWORD
-        ]
-        names -= set(open_end)
-        if not open_end:
-            return names
-    return names | {_ANY}
-
-
-def _message(unknown: str, siblings: list[str], everywhere: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(unknown, siblings, n=1, cutoff=0.6)
-    last = unknown.rsplit(_SEP, 1)[-1]
-    nearest += [name for name in everywhere if name.rsplit(_SEP, 1)[-1] == last]
-    nearest += difflib.get_close_matches(unknown, siblings, n=1, cutoff=0.4)
-    hint = (
-        f"did you mean --{nearest[0]}?"
-        if nearest
-        else "known here: " + ", ".join(sorted(siblings)[:40])
-    )
-    return f"--{unknown} is no setting of this bundle: {hint}"
-
-
-def _flat(known: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in known.items():
-        yield prefix + key
-        if isinstance(value, dict):
-            yield from _flat(value, prefix + key + _SEP)
+    weakref.finalize(workflow, restore).atexit = False

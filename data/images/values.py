@@ -10,10 +10,12 @@ from ..errors import ImageError
 # A label stored through slope and intercept comes back with rounding of this order; more is a real
 # fraction.
 _WHOLE = 1e-4
-# HU: air is -1000, water 0, soft tissue 0 to 100. A CT has voxels on both sides of these.
-_AIR_AND_FAT, _DENSEST_AIR = 0.0, -200.0
+# HU: air is -1000, fat -100, water 0, soft tissue to 100. A CT has voxels on both sides of these.
+_FAT_HU, _DENSEST_AIR_HU = -50.0, -200.0
 _NARROWEST = 50.0
 _BYTE = 255.0
+_PADDING = -1500.0  # what lies outside of a scanner's field of view is often set to -2000 or -3024
+_NEXT_TO_NONE = 1e-3  # of the voxels
 _USUAL_OFFSET = (900.0, 1200.0)  # where soft tissue lies when 1024 (or 1000) was not subtracted
 _MOST_SAMPLES = 1 << 20
 
@@ -25,38 +27,37 @@ def why_not_hu(array: NDArray[np.generic]) -> str | None:
         array: a CT's voxels, any shape and memory order; finite.
 
     Returns:
-        For values in 0..1 or 0..255, values all above 0 (an offset that was not subtracted), all
-        far below 0, or of a range of less than 50 HU.
+        For values in 0..1 or 0..255, of a range of less than 50 HU, none (but padding) as low as
+            fat (an offset that was not subtracted), or none as high as fat.
 
     >>> why_not_hu(np.array([-1000, 40, 300]))
     >>> why_not_hu(np.array([0.0, 0.5, 1.0]))
     'the values lie in 0..1, so they are not HU but scaled'
     """
     lowest, highest = float(array.min()), float(array.max())
+    span = f"{lowest:.4g}..{highest:.4g}"
+    if lowest == highest:
+        return f"all voxels have the value {lowest:.4g}"
     if lowest >= 0 and highest <= 1:
         return "the values lie in 0..1, so they are not HU but scaled"
     if highest - lowest < _NARROWEST:
-        return f"the values lie in {lowest:.4g}..{highest:.4g}, too narrow a range for HU"
+        return f"the values lie in {span}, too narrow a range for HU"
     if lowest >= 0 and highest <= _BYTE:
-        return f"the values lie in {lowest:.4g}..{highest:.4g}, as of a picture, not HU"
-    if lowest >= _AIR_AND_FAT:
-        text = f"no value is below 0 ({lowest:.4g}..{highest:.4g}), but air is -1000 HU"
-        if _USUAL_OFFSET[0] <= _upper_median(array) <= _USUAL_OFFSET[1]:
-            text += "; an offset of 1024 was probably not subtracted"
-        return text
-    if highest < _DENSEST_AIR:
-        return (
-            f"no value is above {_DENSEST_AIR:g} ({lowest:.4g}..{highest:.4g}), so no tissue in HU"
-        )
-    return None
-
-
-def _upper_median(array: NDArray[np.generic]) -> float:
-    """The median of what is denser than half of water, were water at 1024: soft tissue mostly."""
+        return f"the values lie in {span}, as of a picture, not HU"
+    if highest < _DENSEST_AIR_HU:
+        return f"the values lie in {span}, all below {_DENSEST_AIR_HU:g}, so no tissue in HU"
     flat = array.ravel("K")
     sample = np.asarray(flat[:: max(1, flat.size // _MOST_SAMPLES)], dtype=np.float64)
-    dense = sample[sample > 512]
-    return float(np.median(dense)) if dense.size else 0.0
+    if lowest < _PADDING:
+        sample = sample[sample > lowest]
+    if sample.size and np.mean(sample < _FAT_HU) < _NEXT_TO_NONE:
+        dense = sample[sample > _USUAL_OFFSET[0] / 2]
+        offset = dense.size > 0 and _USUAL_OFFSET[0] <= np.median(dense) <= _USUAL_OFFSET[1]
+        return (
+            f"next to no value is below {_FAT_HU:g} ({span}), but fat is -100 and air -1000 HU"
+            + ("; an offset of 1024 was probably not subtracted" if offset else "")
+        )
+    return None
 
 
 def channels_first(stored: NDArray[np.generic], channels: int) -> NDArray[np.generic]:

@@ -1,4 +1,4 @@
-"""What looks wrong with a mask: hints in words, so that a person with many masks knows which to open first.
+"""What looks wrong with a mask: hints in words, so that a person knows which masks to open first.
 
 Each hint is a cheap test that a sound mask passes. None says that a mask is wrong, and a mask
 without hints may be.
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
 from ...data.errors import ConfigError
 from ...data.geometry.affines import orientation
+from ...transforms.connected import connected_components
 from .volumes import LabelVolume
 
 UNSURE_MARGIN = 0.3
@@ -22,14 +22,14 @@ UNSURE_MARGIN = 0.3
 DISAGREEMENT = 0.85
 """Share of foreground on which all mirrored views agree, below which a mask gets a hint."""
 STRAY_SHARE = 0.02
-"""Share of a label's voxels outside its largest pieces from which on they are told of; specks are common."""
+"""Share of a label's voxels outside its largest pieces from which on there is a hint."""
 
 _SIDES = {"R": "right", "L": "left", "A": "front", "P": "back", "S": "upper", "I": "lower"}
 _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
 
 
 class Expected(TypedDict, total=False):
-    """What is plausible for one label; what is not given is not tested, or by the default named here.
+    """What is plausible for one label; what is not given is not tested, or by its default.
 
     ml: lowest and highest plausible volume; a lowest above 0 makes an absent label a hint. pieces:
     how many connected pieces it has; 1 by default, 0 does not test. cut: it may touch the volume's
@@ -134,26 +134,10 @@ def _piece_sizes(labels: NDArray[np.generic], wanted: Sequence[int]) -> dict[int
     """Voxels of each connected piece (26 neighbours) of the wanted labels, the largest first."""
     if not wanted:
         return {}
-    part = np.asfortranarray(
-        labels[_box_of(labels != 0)]
-    )  # one order, for cc3d's result and what is read beside it
-    pieces, count = cc3d.connected_components(part, connectivity=26, return_N=True)
-    pieces, values = pieces.ravel(order="F"), part.ravel(order="F")
-    sizes = np.bincount(pieces, minlength=count + 1)
-    label_of = np.zeros(count + 1, dtype=np.int64)
-    label_of[pieces] = values
-    return {value: sorted(sizes[label_of == value].tolist(), reverse=True) for value in wanted}
-
-
-def _box_of(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """The bounding box of what is True, which must be something."""
-    box = []
-    for axis in range(mask.ndim):
-        found = np.flatnonzero(
-            np.any(mask, axis=tuple(other for other in range(mask.ndim) if other != axis))
-        )
-        box.append(slice(int(found[0]), int(found[-1]) + 1))
-    return tuple(box)
+    found = connected_components(labels)
+    return {
+        value: sorted(found.voxels[found.label == value].tolist(), reverse=True) for value in wanted
+    }
 
 
 def _cut(
@@ -162,7 +146,7 @@ def _cut(
     names: Sequence[str],
     expected: Expectations,
 ) -> list[str]:
-    """Labels in the outermost voxels of the volume: the organ goes on outside, its volume is too small."""
+    """Labels in the outermost voxels of the volume: the organ goes on outside of it."""
     ends: dict[int, list[str]] = {}
     for axis, code in enumerate(orientation(affine)):
         for plane, side in ((0, _OPPOSITE[code]), (-1, code)):
@@ -177,7 +161,7 @@ def _cut(
 
 
 def look_first(rows: Sequence[Mapping[str, Any]], count: int = 5) -> list[Mapping[str, Any]]:
-    """The rows of a table of cases that a person should look at first: most hints, then the least sure."""
+    """The rows that a person should look at first: most hints, then the least sure."""
     hinted = [row for row in rows if int(row.get("hint_count") or 0)]
     return sorted(
         hinted, key=lambda row: (-int(row["hint_count"]), float(row.get("margin") or 1.0))

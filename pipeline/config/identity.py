@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from .values import unquoted
+
 _SEP = "::"
 _META = "_meta_"
 _META_REFERENCE = re.compile(rf"@{_META}(?:{_SEP}\w+)*")
@@ -110,7 +112,9 @@ def _only_shows(component: Any) -> bool:
 
 def plain(value: Any) -> Any:
     """A value as JSON can hold it, the same in each process: objects as their type and content."""
-    if value is None or isinstance(value, bool | int | float | str):
+    if isinstance(value, str):
+        return unquoted(value)
+    if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, np.ndarray | np.generic | torch.Tensor):
         return value.tolist()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from ...data.errors import ConfigError, GridgateError
-from ...data.output_folder import OutputFolder
+from ..batch.case import DONE
 from ..batch.evaluator import CaseDataset, CaseEvaluator, CasesFailedError
-from ..batch.processor import reason
-from ..batch.results import DONE
+from ..batch.reasons import reason
 from .measure import CheckedLabels, check_label, measure_files
 from .metrics import LabelMetrics
 from .results import METRICS_FILE, SUMMARY_FILE, write_results
@@ -40,7 +40,8 @@ def evaluate(
 
     Raises:
         CasesFailedError: some cases failed; the others are measured.
-        ConfigError: a case has no label, or another run writes into the folder.
+        ConfigError: a case has no label, the output folder is that of the dataset's files, or
+            another run writes there.
         OutputError: a file of somebody else is in the place of metrics.csv or summary.json.
     """
     dataset: CaseDataset = evaluator.data_loader.dataset  # type: ignore[union-attr, assignment]
@@ -50,7 +51,8 @@ def evaluate(
             "there are no labels to measure these cases against; use the inferring workflow for "
             "them"
         )
-    with OutputFolder(evaluator.table.folder) as output:
+    _refuse_folders_of(items.values(), evaluator.table.folder)
+    with evaluator.table.output as output:
         output.refuse_foreign([METRICS_FILE, SUMMARY_FILE])
         failure = _segment(evaluator, dataset, label_map)
         failed = {row["case"]: row["reason"] for row in evaluator.table.failed}
@@ -64,6 +66,18 @@ def evaluate(
     if failure is not None:
         raise failure
     return result
+
+
+def _refuse_folders_of(items: Iterable[Mapping[str, Any]], output_dir: Path) -> None:
+    """Refuse an output folder in which the cases' own files lie."""
+    for item in items:
+        images = item["image"] if isinstance(item["image"], list | tuple) else [item["image"]]
+        for path in (*images, item["label"]):
+            if Path(path).resolve().parent == output_dir.resolve():
+                raise ConfigError(
+                    f"{output_dir}: results would lie among the dataset's files, and masks could "
+                    f"overwrite them ({Path(path).name}); give another --output_dir"
+                )
 
 
 def _segment(
@@ -87,16 +101,15 @@ def _measure(
     label_map: Mapping[int, int] | None,
     failed: dict[str, str],
 ) -> list[tuple[str, LabelMetrics]]:
-    """Metrics of the cases that have a mask; why others could not be measured is added to `failed`."""
+    """Metrics of the cases that have a mask; why one cannot be measured is added to `failed`."""
     labels = list(evaluator.table.labels)
-    done = [
-        row["case"]
+    masks = {
+        row["case"]: evaluator.table.folder / row["output"]
         for row in evaluator.table.rows
         if row["status"] == DONE and row["case"] in items
-    ]
+    }
     rows: list[tuple[str, LabelMetrics]] = []
-    for case in tqdm(sorted(done), desc="measuring", unit="case"):
-        mask = evaluator.table.folder / f"{case}.nii.gz"
+    for case, mask in tqdm(sorted(masks.items()), desc="measuring", unit="case"):
         try:
             check_label(items[case], labels, label_map)
             measured = measure_files(

@@ -1,13 +1,14 @@
-"""What a training run shows and records: progress bar, metrics_train.csv, TensorBoard, early stop."""
+"""What a training shows and records: progress bar, metrics_train.csv, TensorBoard, early stop."""
 
 from __future__ import annotations
 
 import csv
-import os
+import io
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
@@ -17,10 +18,14 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from .label_dice import MEAN_DICE, dice_name
+from .run_folder import METRICS, write_result
+from .trainer import at_end
+
+logger = logging.getLogger(__name__)
 
 
 class ProgressBar:
-    """One bar over all iterations of the run, with the running loss and the best mean Dice so far."""
+    """One bar over all iterations of the run, with its loss and the best mean Dice so far."""
 
     def __init__(self, validator: Evaluator) -> None:
         self.validator = validator
@@ -30,8 +35,7 @@ class ProgressBar:
         """Register on the trainer."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._open)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._step)
-        engine.add_event_handler(Events.COMPLETED, self._close)
-        engine.add_event_handler(Events.TERMINATE, self._close)
+        at_end(engine, self._close)
 
     def _open(self, engine: Engine) -> None:
         if self._bar is None:
@@ -59,10 +63,10 @@ class ProgressBar:
 
 
 class TrainingRecord:
-    """Writes metrics_train.csv, a row a validation, and the same to TensorBoard.
+    """Writes metrics_train.csv, one row per validation, and the same to TensorBoard.
 
     Columns: epoch, iteration, seconds (of training so far; a resumed run counts on from its last
-    row), loss (mean since the last row), learning_rate, dice_mean, and dice_<label> a foreground
+    row), loss (mean since the last row), learning_rate, dice_mean, and dice_<label> per foreground
     label. On resume, rows after the checkpoint are dropped.
 
     Args:
@@ -84,14 +88,14 @@ class TrainingRecord:
         self.optimizer = optimizer
         self.labels = list(labels)
         self.interval = interval
-        self._losses: list[float] = []
+        self._rows: list[dict[str, Any]] = []
         self._writer: SummaryWriter | None = None
         self._started = time.monotonic()
 
     @property
     def path(self) -> Path:
         """Where the table is."""
-        return self.folder / "metrics_train.csv"
+        return self.folder / METRICS
 
     @property
     def columns(self) -> list[str]:
@@ -104,8 +108,7 @@ class TrainingRecord:
         engine.add_event_handler(Events.EPOCH_STARTED, self._open)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._note_loss)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._write)
-        engine.add_event_handler(Events.COMPLETED, self._close)
-        engine.add_event_handler(Events.TERMINATE, self._close)
+        at_end(engine, self._close)
 
     def _open(self, engine: Engine) -> None:
         if self._writer is not None:
@@ -116,13 +119,8 @@ class TrainingRecord:
             if done
             else []
         )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        beside = self.path.with_name(".metrics_train.csv.part")
-        with open(beside, "w", newline="") as file:
-            writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(kept)
-        os.replace(beside, self.path)
+        self._rows = [dict(row) for row in kept]
+        self._write_table()
         self._started = time.monotonic() - (float(kept[-1]["seconds"]) if kept else 0.0)
         step = engine.state.iteration
         self._writer = SummaryWriter(
@@ -131,7 +129,8 @@ class TrainingRecord:
 
     def _note_loss(self, engine: Engine) -> None:
         loss = _loss(engine)
-        self._losses.append(loss)
+        # with the engine, so that a checkpoint between two rows holds them
+        _unwritten(engine).append(loss)
         assert self._writer is not None
         self._writer.add_scalar("train/loss", loss, engine.state.iteration)
         self._writer.add_scalar("train/learning_rate", self._learning_rate, engine.state.iteration)
@@ -142,11 +141,12 @@ class TrainingRecord:
 
     def _write(self, engine: Engine) -> None:
         metrics = self.validator.state.metrics
+        losses = _unwritten(engine)
         row: dict[str, Any] = {
             "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
             "seconds": round(time.monotonic() - self._started, 2),
-            "loss": round(sum(self._losses) / max(len(self._losses), 1), 6),
+            "loss": round(sum(losses) / max(len(losses), 1), 6),
             "learning_rate": f"{self._learning_rate:.6g}",
             "dice_mean": round(float(metrics.get(MEAN_DICE, float("nan"))), 5),
         }
@@ -154,31 +154,51 @@ class TrainingRecord:
             f"dice_{name}": round(float(metrics.get(dice_name(name), float("nan"))), 5)
             for name in self.labels
         }
-        self._losses = []
-        with open(self.path, "a", newline="") as file:
-            csv.DictWriter(file, self.columns).writerow(row)
+        engine.state.unwritten_losses = []
+        self._rows.append(row)
+        self._write_table()
         assert self._writer is not None
         for column in self.columns[5:]:
             self._writer.add_scalar(f"validation/{column}", row[column], engine.state.iteration)
         self._writer.flush()
 
+    def _write_table(self) -> None:
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, self.columns, extrasaction="ignore")
+        table.writeheader()
+        table.writerows(self._rows)
+        content = text.getvalue().encode()
+        write_result(self.folder, METRICS, lambda stream: stream.write(content))
+
     def _close(self, engine: Engine) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            try:
+                writer.close()
+            except OSError as error:  # all it held is in metrics_train.csv, too
+                logger.warning(f"{self.folder / 'tensorboard'}: cannot be written ({error})")
+
+
+def _unwritten(engine: Engine) -> list[float]:
+    """The losses since the table's last row."""
+    if not hasattr(engine.state, "unwritten_losses"):
+        engine.state.unwritten_losses = []
+    return engine.state.unwritten_losses
 
 
 def _loss(engine: Engine) -> float:
-    return float(cast("dict[str, Any]", engine.state.output)[Keys.LOSS])
+    output: Any = engine.state.output
+    first = output[0] if isinstance(output, list) else output  # decollated
+    return float(first[Keys.LOSS])
 
 
 def read_training_record(output_dir: str | Path) -> list[dict[str, str]]:
-    """Rows of a run's metrics_train.csv, or none where there is no such file; a torn last line is left out."""
-    path = Path(output_dir) / "metrics_train.csv"
+    """Rows of a run's metrics_train.csv, or none where there is no such file."""
+    path = Path(output_dir) / METRICS
     if not path.is_file():
         return []
     with open(path, newline="") as file:
-        return [row for row in csv.DictReader(file) if None not in row.values() and None not in row]
+        return list(csv.DictReader(file))
 
 
 class EarlyStop:

@@ -1,43 +1,59 @@
-"""Checkpoints: `model.pt` is the best network, `last.pt` is everything that resuming needs."""
+"""Checkpoints: `models/model.pt` is the best network, `last.pt` all that resuming needs."""
 
 from __future__ import annotations
 
-import os
+from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from ignite.engine import Events
 from monai.engines import Evaluator
 
-from ...data.errors import CheckpointError, OutputError
-from ..models.checkpoints import BEST, LAST, load_checkpoint
-from .trainer import SegmentationTrainer, _unwrapped
+from ...data.errors import CheckpointError
+from ..models.checkpoints import LAST, carry_plan, load_checkpoint
+from .run_folder import WEIGHTS, write_result
+from .scheduler_state import plain_state, restored_state
+from .trainer import SegmentationTrainer, unwrapped
+
+_FORMAT = 2
 
 
-def save_atomically(content: Any, path: Path) -> None:
-    """torch.save that leaves either the whole file or the one that was there before.
+def save_checkpoint(content: Any, stream: BinaryIO) -> None:
+    """torch.save to an open file.
 
     Raises:
-        OutputError: the folder cannot be written or is full.
+        OSError: the file cannot be written; PyTorch's writer tells of it as a RuntimeError.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    watched = _Watched(stream)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except (OSError, RuntimeError) as error:
-        beside.unlink(missing_ok=True)
-        raise OutputError(
-            f"{path}: cannot write the checkpoint ({error}); is the disk full?"
-        ) from error
+        torch.save(content, watched)
+    except RuntimeError:
+        if watched.error is not None:
+            raise watched.error from None
+        raise
+
+
+class _Watched:
+    """A binary stream that remembers why a write failed."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self.stream.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.stream.flush()
 
 
 class Checkpoints:
-    """Writes model.pt at each new best and last.pt at the end of each epoch; resumes from last.pt.
+    """Writes models/model.pt at each new best and last.pt after each epoch; resumes from last.pt.
 
     Attach it after the validation and the table, so that what it stores is the whole epoch.
 
@@ -47,6 +63,7 @@ class Checkpoints:
         validator: its best metric decides about model.pt.
         save_interval: epochs between two last.pt.
         writes: False on all but the first process of a multi-GPU run.
+        plan: travels inside model.pt, see `carry_plan`; None: it carries none.
     """
 
     def __init__(
@@ -58,6 +75,7 @@ class Checkpoints:
         resume: bool = False,
         save_interval: int = 1,
         writes: bool = True,
+        plan: Any = None,
     ) -> None:
         self.folder = Path(output_dir)
         self.validator = validator
@@ -65,6 +83,8 @@ class Checkpoints:
         self.resume = resume
         self.save_interval = save_interval
         self.writes = writes
+        self.plan = plan
+        self._first: Any = None  # the scheduler's state before the first step
 
     def attach(self, engine: SegmentationTrainer) -> None:
         """Register on the trainer."""
@@ -78,43 +98,49 @@ class Checkpoints:
         ended = engine.should_terminate or epoch == engine.state.max_epochs
         # a run that ends without any validation still leaves a model
         if best == epoch or (ended and best < 1):
-            save_atomically(_best_weights(engine), self.folder / BEST)
+            self._write(WEIGHTS, carry_plan(_best_weights(engine), self.plan))
         if ended or epoch % self.save_interval == 0:
-            save_atomically(self._everything(engine), self.folder / LAST)
+            self._write(LAST, self._everything(engine))
+
+    def _write(self, name: str, content: Any) -> None:
+        write_result(self.folder, name, lambda stream: save_checkpoint(content, stream))
 
     def _everything(self, engine: SegmentationTrainer) -> dict[str, Any]:
         return {
-            "format": 1,
+            "format": _FORMAT,
             "epoch": int(engine.state.epoch),
             "iteration": int(engine.state.iteration),
             "best_metric": float(self.validator.state.best_metric),
             "best_metric_epoch": int(self.validator.state.best_metric_epoch),
-            "network": _unwrapped(engine.network).state_dict(),
+            "network": unwrapped(engine.network).state_dict(),
             "average": engine.average.module.state_dict() if engine.average else None,
             "averaged_steps": int(engine.average.n_averaged) if engine.average else 0,
             "optimizer": engine.optimizer.state_dict(),
-            "lr_scheduler": _plain(self.lr_scheduler.state_dict()),
+            "lr_scheduler": plain_state(self.lr_scheduler.state_dict()),
+            "lr_scheduler_first": self._first,
+            "unwritten_losses": list(getattr(engine.state, "unwritten_losses", [])),
             "scaler": engine.grad_scaler.state_dict(),
         }
 
     def _restore(self, engine: SegmentationTrainer) -> None:
         path = self.folder / LAST
+        self._first = plain_state(self.lr_scheduler.state_dict())
         if not self.resume or not path.is_file():
             return
         saved = load_checkpoint(path, device="cpu")
         try:
-            _unwrapped(engine.network).load_state_dict(saved["network"])
+            unwrapped(engine.network).load_state_dict(saved["network"])
             if engine.average is not None:
                 engine.average.module.load_state_dict(saved["average"] or saved["network"])
                 engine.average.n_averaged.fill_(saved["averaged_steps"])
             engine.optimizer.load_state_dict(saved["optimizer"])
-            # where it is, but not how long it is: a run may be resumed with more epochs
-            reached = {
-                key: saved["lr_scheduler"][key]
-                for key in ("last_epoch", "_step_count", "_last_lr")
-                if key in saved["lr_scheduler"]
-            }
-            self.lr_scheduler.load_state_dict({**_plain(self.lr_scheduler.state_dict()), **reached})
+            self.lr_scheduler.load_state_dict(
+                restored_state(
+                    saved["lr_scheduler"],
+                    saved.get("lr_scheduler_first"),
+                    self.lr_scheduler.state_dict(),
+                )
+            )
             engine.grad_scaler.load_state_dict(saved["scaler"])
         except (KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(
@@ -122,20 +148,15 @@ class Checkpoints:
                 f"({str(error).partition(':')[0]})"
             ) from error
         engine.state.epoch, engine.state.iteration = saved["epoch"], saved["iteration"]
+        engine.state.unwritten_losses = list(saved.get("unwritten_losses", []))
         self.validator.state.best_metric = saved["best_metric"]
         self.validator.state.best_metric_epoch = saved["best_metric_epoch"]
         engine.logger.info(f"resumed from {path} after epoch {saved['epoch']}")
 
 
-def _best_weights(engine: SegmentationTrainer) -> dict[str, torch.Tensor]:
-    source = engine.average.module if engine.average else _unwrapped(engine.network)
-    return {name: tensor.detach().cpu() for name, tensor in source.state_dict().items()}
-
-
-def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    """A scheduler's state without its functions, which weights_only would refuse."""
-    return {
-        key: value
-        for key, value in state.items()
-        if isinstance(value, (int, float, list, str, type(None)))
-    }
+def _best_weights(engine: SegmentationTrainer) -> OrderedDict[str, torch.Tensor]:
+    source = engine.average.module if engine.average else unwrapped(engine.network)
+    state = source.state_dict()
+    for name, tensor in state.items():
+        state[name] = tensor.detach().cpu()
+    return state

@@ -1,21 +1,25 @@
-"""The training engine: MONAI's SupervisedTrainer with precision by device, averaged weights and exact seeding."""
+"""The training engine: MONAI's with precision by device, averaged weights and exact seeding."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
-from ignite.engine import Events
+from ignite.engine import EventEnum, Events
 from monai.engines import SupervisedTrainer
-from monai.utils import set_determinism
+from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys as Keys
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ...data.errors import GridgateError
+from ...data.errors import ConfigError, GridgateError
 from ..models.devices import Amp, autocast, autocast_dtype, channels_last
+from .seeding import epoch_seed, seed_draws
 from .small_maps import SmallMapsInFloat32
+from .validator import prepared
+from .windows.loading import WindowLoader, end_workers
 
 logger = logging.getLogger(__name__)
 _MOST_PASSED_OVER = 10
@@ -25,6 +29,13 @@ class TrainingError(GridgateError):
     """The training cannot go on."""
 
 
+class TrainerEvents(EventEnum):
+    """Events of a SegmentationTrainer beside MONAI's."""
+
+    ENDED = "ended"
+    """Once, when a run ends: completed, terminated, interrupted or failed."""
+
+
 def averaged(network: torch.nn.Module, *, decay: float = 0.99) -> AveragedModel:
     """An exponential moving average of a network's weights and buffers, by PyTorch's AveragedModel.
 
@@ -32,24 +43,31 @@ def averaged(network: torch.nn.Module, *, decay: float = 0.99) -> AveragedModel:
     weights.
 
     Args:
-        decay: weight of the old average a step, 0 (no averaging) to below 1.
+        decay: weight of the old average per step, 0 (no averaging) to below 1.
     """
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    return AveragedModel(
+        unwrapped(network), multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True
+    )
 
 
 class SegmentationTrainer(SupervisedTrainer):
     """MONAI's SupervisedTrainer with what it lacks for our bundles.
 
     Own `_iteration`, because MONAI's autocasts to "cuda" whatever the device is: here it is
-    bfloat16 on CPUs that have it, AMP on CUDA. At each epoch's start the global random state
-    follows from (seed, epoch), so a resumed run draws what an uninterrupted one would have drawn.
+    bfloat16 on CPUs that have it, AMP on CUDA. Its events fire as MONAI's do, so handlers,
+    postprocessing and metrics of MONAI's work. At each epoch's start the global random state
+    follows from (seed, epoch, rank), so a resumed run draws what an uninterrupted one would have
+    drawn. However a run ends, its worker processes are gone and `TrainerEvents.ENDED` has fired.
 
     Args:
         average: moving average of the network, updated after each step; None for none.
-        amp: see `precision.autocast_dtype`.
+        amp: see `devices.autocast_dtype`.
         max_gradient_norm: gradients are scaled down to this L2 norm; None for no limit.
         seed: any integer >= 0.
-        **options: those of SupervisedTrainer.
+        **options: those of SupervisedTrainer but `amp_kwargs`, whose work `amp` does.
+
+    Raises:
+        ConfigError: amp_kwargs are given.
     """
 
     def __init__(
@@ -61,7 +79,11 @@ class SegmentationTrainer(SupervisedTrainer):
         seed: int = 0,
         **options: Any,
     ) -> None:
+        if options.get("amp_kwargs"):
+            raise ConfigError("amp_kwargs: the number format follows from amp; leave them out")
         options.setdefault("decollate", False)
+        options.setdefault("optim_set_to_none", True)
+        options["event_names"] = [*(options.get("event_names") or []), TrainerEvents]
         super().__init__(amp=False, **options)
         self.average = average
         self.max_gradient_norm = max_gradient_norm
@@ -73,66 +95,117 @@ class SegmentationTrainer(SupervisedTrainer):
         )
         self.add_event_handler(
             Events.EPOCH_STARTED,
-            lambda engine: set_determinism(seed=_epoch_seed(seed, engine.state.epoch)),
+            lambda engine: seed_draws(epoch_seed(seed, engine.state.epoch, engine.state.rank)),
         )
 
+    def run(self) -> None:
+        """Train to the end, or to what a handler raises."""
+        try:
+            super().run()
+        finally:
+            self._end_workers()
+            self.fire_event(TrainerEvents.ENDED)
+
+    def _end_workers(self) -> None:
+        """End the loader's worker processes: what an error holds on to would keep them."""
+        end_workers(self._dataloader_iter)
+        self._dataloader_iter = None
+        if isinstance(self.data_loader, WindowLoader):
+            self.data_loader.close()
+
     def _iteration(self, engine: Any, batchdata: dict[str, torch.Tensor]) -> dict[str, Any]:
-        device = self.state.device
-        image = channels_last(batchdata[Keys.IMAGE].to(device, non_blocking=self.non_blocking))
-        label = batchdata[Keys.LABEL].to(device, non_blocking=self.non_blocking)
+        image, label, args, kwargs = prepared(self, batchdata)
+        self.state.output = {Keys.IMAGE: image, Keys.LABEL: label}
+        first, last = self._place_in_step()
         self.network.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        breaks = device.type == "cpu" and self.dtype is not None
-        with autocast(device, self.dtype), SmallMapsInFloat32() if breaks else nullcontext():
-            prediction = self.inferer(image, self.network)
-        loss = self.loss_function(_to_float(prediction), label).mean()
+        if first:
+            self.optimizer.zero_grad(set_to_none=self.optim_set_to_none)
+        breaks = self.state.device.type == "cpu" and self.dtype is not None
+        with (
+            autocast(self.state.device, self.dtype),
+            SmallMapsInFloat32() if breaks else nullcontext(),
+        ):
+            prediction = self.inferer(channels_last(image), self.network, *args, **kwargs)
+        self.state.output[Keys.PRED] = prediction
+        self.fire_event(IterationEvents.FORWARD_COMPLETED)
+        prediction = self.state.output[Keys.PRED]
+        self.state.output[Keys.LOSS] = self.loss_function(_to_float(prediction), label).mean()
+        self.fire_event(IterationEvents.LOSS_COMPLETED)
+        loss = self.state.output[Keys.LOSS]
         # one such step would leave NaN in all weights; in float16 the GradScaler passes over it
         if self.dtype is not torch.float16 and not torch.isfinite(loss):
             raise TrainingError(
-                "the loss is NaN or infinite; lower --learning_rate (last.pt holds the last whole "
-                "epoch)"
+                "the loss is NaN or infinite; start anew with a lower --learning_rate (last.pt "
+                "holds the last whole epoch, to be given as --pretrained)"
             )
-        self.grad_scaler.scale(loss).backward()
+        self.grad_scaler.scale(loss / self.accumulation_steps).backward()
+        self.state.output |= {Keys.LOSS: loss.detach(), Keys.PRED: _detached(prediction)}
+        self.fire_event(IterationEvents.BACKWARD_COMPLETED)
+        if last:
+            self._step()
+        self.fire_event(IterationEvents.MODEL_COMPLETED)
+        return cast(dict[str, Any], self.state.output)
+
+    def _place_in_step(self) -> tuple[bool, bool]:
+        """Whether this iteration is the first and the last of those that one step accumulates."""
+        length, done = self.state.epoch_length, self.state.iteration - 1
+        place = done % length if length else done
+        last = (place + 1) % self.accumulation_steps == 0 or place + 1 == length
+        return place % self.accumulation_steps == 0, last
+
+    def _step(self) -> None:
         self.grad_scaler.unscale_(self.optimizer)
         limit = float("inf") if self.max_gradient_norm is None else self.max_gradient_norm
         if self._passed_over(torch.nn.utils.clip_grad_norm_(self.network.parameters(), limit)):
-            return {Keys.LOSS: loss.detach()}
+            return
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
         if self.average is not None:
-            self.average.update_parameters(_unwrapped(self.network))
-        return {Keys.LOSS: loss.detach()}
+            self.average.update_parameters(unwrapped(self.network))
 
     def _passed_over(self, norm: torch.Tensor) -> bool:
-        """Whether this step's gradients are NaN or infinite, and so would be in all weights after it."""
-        if self.dtype is torch.float16 or torch.isfinite(
-            norm
-        ):  # the GradScaler looks after float16
+        """Whether the step is left out: its gradients are NaN or infinite."""
+        # the GradScaler looks after float16
+        if self.dtype is torch.float16 or torch.isfinite(norm):
             self._passed = 0
             return False
         self._passed += 1
         if self._passed == _MOST_PASSED_OVER:
             raise TrainingError(
-                f"the gradients of {_MOST_PASSED_OVER} steps in a row are NaN or infinite; lower "
-                "--learning_rate, or "
-                "train with --amp False (last.pt holds the last whole epoch)"
+                f"the gradients of {_MOST_PASSED_OVER} steps in a row are NaN or infinite; start "
+                "anew with a lower --learning_rate or with --amp False (last.pt holds the last "
+                "whole epoch, to be given as --pretrained)"
             )
         logger.warning("a step is passed over: its gradients are NaN or infinite")
         return True
 
 
+def at_end(engine: Any, close: Callable[[Any], None]) -> None:
+    """Call `close(engine)` when a run of a trainer ends, however it does."""
+    ours = isinstance(engine, SegmentationTrainer)
+    for event in (TrainerEvents.ENDED,) if ours else (Events.COMPLETED, Events.TERMINATE):
+        engine.add_event_handler(event, close)
+
+
+def unwrapped(network: torch.nn.Module) -> torch.nn.Module:
+    """The network itself, out of DistributedDataParallel and torch.compile."""
+    while True:
+        if isinstance(network, torch.nn.parallel.DistributedDataParallel):
+            network = cast(torch.nn.Module, network.module)
+        elif hasattr(network, "_orig_mod"):
+            network = cast(torch.nn.Module, network._orig_mod)
+        else:
+            return network
+
+
 def _to_float(prediction: Any) -> Any:
     """Losses are computed in float32 whatever the network ran in; deep supervision gives a list."""
-    if isinstance(prediction, (list, tuple)):
+    if isinstance(prediction, list | tuple):
         return [item.float() for item in prediction]
     return prediction.float()
 
 
-def _unwrapped(network: torch.nn.Module) -> torch.nn.Module:
-    parallel = isinstance(network, torch.nn.parallel.DistributedDataParallel)
-    return cast(torch.nn.Module, network.module) if parallel else network
-
-
-def _epoch_seed(seed: int, epoch: int) -> int:
-    # a large odd factor keeps neighbouring seeds' epochs apart
-    return (seed * 1_000_003 + epoch) % 2**31
+def _detached(prediction: Any) -> Any:
+    if isinstance(prediction, list | tuple):
+        return [item.detach() for item in prediction]
+    return prediction.detach()

@@ -8,7 +8,8 @@ import torch
 from monai.data import DataLoader, Dataset, decollate_batch
 from volumes import save
 
-from gridgate.data.errors import ImageError
+from gridgate.data.dicom.series import DicomSeries
+from gridgate.data.errors import ConfigError, ImageError
 from gridgate.transforms import LoadCased, original_grid
 
 
@@ -136,3 +137,54 @@ def test_real_scan_loads_where_nibabel_says(shared_data: Path) -> None:
     reference = nib.load(path)
     np.testing.assert_array_equal(image.numpy()[0], reference.get_fdata(dtype=np.float32))
     np.testing.assert_allclose(image.affine.numpy(), reference.affine, atol=1e-5)
+
+
+def test_non_finite_voxels_are_refused_or_replaced_with_their_number(
+    tmp_path: Path, shared_data: Path
+) -> None:
+    array = _volume()
+    array[1, 2, 3], array[0, 0, 0] = np.nan, np.inf
+    path = save(tmp_path / "a.nii.gz", array, AFFINE)
+    with pytest.raises(ImageError, match=r"2 of 210 voxels are NaN.*--non_finite replace"):
+        LoadCased("image")({"image": path})
+    image = LoadCased("image", non_finite="replace")({"image": path})["image"]
+    lowest = np.nanmin(array)
+    assert float(image[0, 1, 2, 3]) == float(image[0, 0, 0, 0]) == pytest.approx(lowest)
+    assert image.meta["notes"].startswith("2 NaN or infinite voxels were replaced")
+    example = shared_data / "reports" / "files" / "some_nan.nii.gz"
+    count = int(np.isnan(nib.load(example).get_fdata()).sum())
+    assert count > 0
+    image = LoadCased("image", non_finite="replace", keep_integers=True)({"image": example})
+    assert image["image"].meta["notes"].startswith(f"{count} NaN or infinite voxels were replaced")
+    assert torch.isfinite(image["image"]).all()
+    with pytest.raises(ConfigError, match="error or replace is wanted, got 'mend'"):
+        LoadCased("image", non_finite="mend")  # type: ignore[arg-type]
+
+
+def test_a_ct_that_is_not_in_hu_is_noted_and_an_mr_is_not(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nii.gz", np.abs(_volume()), AFFINE)
+    for modality in ("CT", "ct"):
+        notes = LoadCased("image", modality=modality)({"image": path})["image"].meta["notes"]
+        assert notes.startswith("intensities: ")
+    for modality in ("MR", None, "PT"):
+        assert LoadCased("image", modality=modality)({"image": path})["image"].meta["notes"] == ""
+
+
+def test_labels_are_not_taken_for_a_ct(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nii.gz", (_volume() * 500).astype(np.int16), AFFINE)
+    label = save(tmp_path / "l.nii.gz", np.ones((5, 6, 7), np.uint8), AFFINE)
+    item = LoadCased(modality="CT")({"image": path, "label": label})
+    assert item["image"].meta["notes"] == item["label"].meta["notes"] == ""
+
+
+def test_each_channel_of_a_ct_is_looked_at(tmp_path: Path) -> None:
+    good = save(tmp_path / "a.nii.gz", (_volume() * 500).astype(np.int16), AFFINE)
+    bad = save(tmp_path / "b.nii.gz", np.abs(_volume()).astype(np.float32), AFFINE)
+    item = LoadCased("image", channels=2, modality="CT")({"image": [good, bad]})
+    assert item["image"].meta["notes"].count("intensities: ") == 1
+
+
+def test_what_could_not_even_be_listed_says_why_for_any_number_of_channels() -> None:
+    gone = DicomSeries("", "", "", Path("/in/p"), (), problem="/in/p: no file for channel 1")
+    with pytest.raises(ImageError, match="no file for channel 1"):
+        LoadCased("image", channels=2)({"image": gone})

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+import yaml
 from volumes import SHAPE, all_axis_aligned, blob, centred_affine, rotation, save, voxel_centres_mm
 
-from gridgate.data.errors import ConfigError
+from gridgate.data.errors import ConfigError, user_error
 from gridgate.data.geometry.affines import is_orthonormal, orientation, spacing
+from gridgate.pipeline.plans.planning import PLANS, read_plan
+from gridgate.pipeline.plans.writing import bundle_files
 from gridgate.transforms import preprocessing
 
 CENTRE = (12.0, -40.0, 25.0)
@@ -133,7 +136,8 @@ def test_labels_become_consecutive(tmp_path: Path) -> None:
     values = np.random.default_rng(0).choice([0, 3, 7, 9], (6, 7, 8)).astype(np.uint8)
     label = save(tmp_path / "l.nii.gz", values, affine)
     image = save(tmp_path / "a.nii.gz", values.astype(np.float32), affine)
-    item = preprocessing(keys=("image", "label"), intensity=WINDOW, label_map={0: 0, 7: 1, 3: 2})(
+    found = {0: 0, 7: 1, 3: 2, 9: 0}
+    item = preprocessing(keys=("image", "label"), intensity=WINDOW, label_map=found)(
         {"image": image, "label": label}
     )
     expected = np.where(values == 7, 1, np.where(values == 3, 2, 0))
@@ -158,11 +162,36 @@ def test_it_can_be_pickled_and_repeats_itself(tmp_path: Path) -> None:
         ({"spacing": "fine"}, "spacing"),
         ({"keys": ("label",)}, "keys"),
         ({"intensity": {"mode": "windows"}}, "window .*ct_zscore .*zscore"),
+        ({"non_finite": "mend"}, "non_finite"),
     ],
 )
 def test_impossible_settings_are_config_errors(options: dict, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         preprocessing(**{"intensity": WINDOW, **options})
+
+
+def test_what_is_odd_about_the_voxels_reaches_the_meta(tmp_path: Path) -> None:
+    array = np.linspace(0, 1, 60, dtype=np.float32).reshape(3, 4, 5)
+    array[1, 1, 1] = np.nan
+    path = save(tmp_path / "a.nii.gz", array, np.eye(4))
+    prepare = preprocessing(intensity=WINDOW, modality="CT", non_finite="replace")
+    notes = prepare({"image": path})["image"].meta["notes"]
+    assert "1 NaN or infinite voxels were replaced" in notes
+    assert "intensities: the values lie in 0..1" in notes
+    with pytest.raises(RuntimeError) as caught:
+        preprocessing(intensity=WINDOW, modality="CT")({"image": path})
+    assert "--non_finite replace" in str(user_error(caught.value))
+
+
+def test_bundles_have_settings_for_odd_voxels_and_channels() -> None:
+    files = bundle_files(read_plan(PLANS / "phantom_attention_unet.yaml"))
+    for name in ("train", "evaluate", "inference"):
+        config = yaml.safe_load(files[f"configs/{name}.yaml"])
+        assert config["non_finite"] == "error"
+        assert config["preprocessing"]["non_finite"] == "@non_finite"
+    config = yaml.safe_load(files["configs/inference.yaml"])
+    assert config["preprocessing"]["modality"] == "@modality"
+    assert config["inputs"]["channels"] == "@channels"
 
 
 def test_a_real_ct(shared_data: Path) -> None:

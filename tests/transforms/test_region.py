@@ -16,7 +16,7 @@ from gridgate.transforms.region import Regiond, body_mask
 
 
 def cylinder(*, table: bool = True, lungs: bool = True) -> torch.Tensor:
-    """(80, 80, 40) HU at 4 mm: a body of radius 100 mm, two lungs in it, a table top 4 mm thick below."""
+    """(80, 80, 40) HU at 4 mm: a body of radius 100 mm, two lungs, a table top of 4 mm below."""
     x, y, _ = np.meshgrid(np.arange(80), np.arange(80), np.arange(40), indexing="ij")
     volume = np.full((80, 80, 40), -1000.0, np.float32)
     volume[np.hypot(x - 40, y - 40) < 25] = 40

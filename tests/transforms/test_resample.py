@@ -1,4 +1,4 @@
-"""Onto the network's grid in one step: MONAI's Orientation and Spacing, and scipy, say what must come out."""
+"""Onto the network's grid in one step, against MONAI's Orientation and Spacing, and scipy."""
 
 from collections.abc import Sequence
 from pathlib import Path

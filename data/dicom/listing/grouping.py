@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...inputs.walk import PassedOver
+from ...walk import PassedOver
 from .scattered import join_scattered
 from .types import Damaged, DicomSeries, Found
 

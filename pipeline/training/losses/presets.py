@@ -78,8 +78,8 @@ def dice_ce(
         include_background: whether Dice counts the background (cross-entropy always does).
         batch: Dice's sums over all cases of the batch at once.
         dice_weight, ce_weight: factors of the two terms, 0 or more.
-        class_weights: one factor per class, background first, for both terms. Cross-entropy then is a
-            weighted mean over voxels.
+        class_weights: one factor per class, background first, for both terms. Cross-entropy then is
+            a weighted mean over voxels.
         label_smoothing: 0..1, of the cross-entropy's target only; not with sigmoid.
         smooth: added to numerator and denominator of Dice.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import sys
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,11 +43,23 @@ class WindowLoader(DataLoader[Any]):
         else:
             options |= {"multiprocessing_context": None, "persistent_workers": False}
         super().__init__(dataset, num_workers=num_workers, **options)
+        self._latest: weakref.ref[Any] | None = None
+
+    def __iter__(self) -> Any:
+        iterator = super().__iter__()
+        self._latest = weakref.ref(iterator)
+        try:
+            yield from iterator
+        except GridgateError as error:
+            known = _from_worker(error)
+            if known is error:
+                raise
+            raise known from None
 
     def close(self) -> None:
-        """End the worker processes and the thread that pins memory; they start again if needed."""
-        end_workers(self._iterator)
-        self._iterator = None
+        """End the worker processes and the thread that pins memory, and wait for them."""
+        end_workers(self._latest() if self._latest is not None else None)
+        self._latest = self._iterator = None
 
 
 def can_fork() -> bool:
@@ -77,7 +90,7 @@ def readable_in_parent() -> Iterator[None]:
         raise type(known)(f"{_MARK}{text}{_MARK}") from error
 
 
-def from_worker(error: GridgateError) -> GridgateError:
+def _from_worker(error: GridgateError) -> GridgateError:
     """The error as the worker raised it, or the error itself where no worker did."""
     parts = str(error).split(_MARK)
     return type(error)(parts[1]) if len(parts) >= 3 else error

@@ -1,4 +1,4 @@
-"""Geometry against hand-made numbers, nibabel, SimpleITK, and properties that must hold for any affine."""
+"""Geometry against hand-made numbers, nibabel, SimpleITK, and properties of any affine."""
 
 import nibabel as nib
 import numpy as np

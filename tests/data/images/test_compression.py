@@ -1,4 +1,4 @@
-"""gzip by isal and by zlib: the same bytes out, the same refusals, whichever of the two is there."""
+"""gzip by isal and by zlib: the same bytes out and the same refusals, whichever is there."""
 
 import gzip
 import io
@@ -93,7 +93,7 @@ def test_a_damaged_stream_raises_pythons_errors_only() -> None:
     raised = []
     for start in rng.integers(10, len(packed) - 20, 60):
         damaged = packed[:start] + rng.bytes(8) + packed[start + 8 :]
-        with pytest.raises((EOFError, zlib.error, gzip.BadGzipFile)) as caught:  # noqa: SIM117
+        with pytest.raises((EOFError, zlib.error, gzip.BadGzipFile)) as caught:
             with inflating(io.BytesIO(damaged)) as stream:
                 read_to_end(stream)
         raised.append(caught.type)

@@ -1,4 +1,4 @@
-"""The choice of the affine in NIfTI headers as they come, and in headers that are broken in one place."""
+"""The choice of the affine in sound NIfTI headers, and in headers broken in one place."""
 
 import gzip
 from pathlib import Path

@@ -25,7 +25,7 @@ def nifti(path: Path, array: NDArray[np.generic], *, slope: float = 1, inter: fl
 
 
 def stored(path: Path, array: NDArray[np.generic], slope: float, inter: float) -> Path:
-    """A file whose stored numbers are exactly `array`; nibabel would divide by the slope on saving."""
+    """A file that stores exactly `array`; nibabel would divide by the slope on saving."""
     nifti(path, array)
     content = bytearray(path.read_bytes())
     content[112:120] = np.array([slope, inter], dtype="<f4").tobytes()

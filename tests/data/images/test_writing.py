@@ -33,7 +33,7 @@ def scan(path: Path, shape: tuple[int, ...] = SHAPE, **codes: int) -> Image:
 
 
 def assert_same_forms(path: Path, like: Path) -> None:
-    """What nibabel and SimpleITK read must be the scan's; SimpleITK's NIfTI reader knows version 1 only."""
+    """What nibabel and SimpleITK read must be the scan's; SimpleITK reads NIfTI-1 only."""
     one, other = nib.load(path), nib.load(like)
     assert one.shape == other.shape[:3]
     for form in ("get_sform", "get_qform"):

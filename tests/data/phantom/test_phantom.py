@@ -1,4 +1,4 @@
-"""The phantom: the same bits each time, organs where a patient's are, files that other readers agree on."""
+"""The phantom: the same bits each time, organs in their places, files all readers agree on."""
 
 import gzip
 import json
@@ -37,7 +37,7 @@ def centres(
 
 
 def assert_laid_out_like_a_patient(centre: dict[str, np.ndarray]) -> None:
-    """Relations that hold in every patient; RAS+ mm, so the patient's right is +x, front +y, head +z."""
+    """Relations that hold in every patient; RAS+ mm: right is +x, front +y, head +z."""
     right, front, up = range(3)
     assert centre["liver"][right] > centre["spleen"][right] + 80
     assert centre["right_kidney"][right] > centre["aorta"][right] + 20
@@ -250,7 +250,7 @@ def test_dataset_is_decathlon_and_idempotent(
 
 
 def assert_same_for_simpleitk(path: Path) -> None:
-    """Both readers' geometry: nibabel's and SimpleITK's geometry and voxels are one; ITK's world is LPS."""
+    """Nibabel and SimpleITK see one geometry and the same voxels; ITK's world is LPS."""
     ours, other = nib.load(path), sitk.ReadImage(str(path))
     assert other.GetSize() == ours.shape
     matrix = np.array(other.GetDirection()).reshape(3, 3) * np.array(other.GetSpacing())

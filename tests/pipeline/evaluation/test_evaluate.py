@@ -1,16 +1,20 @@
 """Evaluation: measured against the label files, in their own grids."""
 
 import csv
+import importlib
 import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from gridgate.data.errors import user_error
+from gridgate.data.errors import ConfigError, OutputError, user_error
+from gridgate.data.output_folder import OutputFolder
 from gridgate.pipeline.evaluation.measure import measure_files
 
 from ..small_bundle import evaluate
@@ -101,6 +105,93 @@ def test_a_broken_image_costs_only_its_case(phantom_dataset: Path, tmp_path: Pat
     assert {row["case"] for row in metrics(tmp_path / "output")} == {
         f"phantom_00{i}" for i in (0, 1, 4, 5)
     }
+
+
+def table(folder: Path) -> dict[str, dict[str, str]]:
+    with open(folder / "cases.csv", newline="") as file:
+        return {row["case"]: row for row in csv.DictReader(file)}
+
+
+def change_label(dataset: Path, case: str, *, voxel: int = 0, shift: float = 0.0) -> None:
+    path = dataset / "labelsTr" / f"{case}.nii.gz"
+    label = nib.load(path)
+    array = np.asarray(label.dataobj, dtype=np.uint8).copy()
+    array[0, 0, :3] = voxel
+    affine = label.affine.copy()
+    affine[:3, 3] += (0, shift, 0)
+    path.unlink()
+    nib.save(nib.Nifti1Image(array, affine), path)
+
+
+def test_what_cannot_be_measured_fails_its_case_and_is_not_segmented(
+    phantom_dataset: Path, tmp_path: Path
+) -> None:
+    dataset, output = tmp_path / "dataset", tmp_path / "output"
+    others = shutil.ignore_patterns("phantom_002*", "phantom_003*")
+    shutil.copytree(phantom_dataset, dataset, ignore=others)
+    change_label(dataset, "phantom_001", shift=77.0)
+    change_label(dataset, "phantom_004", voxel=99)
+    with pytest.raises(Exception, match=r".") as caught:
+        evaluate(dataset, output, load_pretrain=False, part="all")
+    assert "2 of 4 cases failed" in str(user_error(caught.value))
+    rows = table(output)
+    assert {case for case in rows if rows[case]["status"] == "failed"} == {
+        "phantom_001",
+        "phantom_004",
+    }
+    assert "77.0 mm apart" in rows["phantom_001"]["reason"]
+    assert "labelsTr/phantom_001.nii.gz" in rows["phantom_001"]["reason"]
+    assert "imagesTr/phantom_001.nii.gz" in rows["phantom_001"]["reason"]
+    assert re.search(r"99 \(3 of \d+ voxels\)", rows["phantom_004"]["reason"])
+    summary = json.loads((output / "summary.json").read_text())
+    assert summary["cases"] == 2 and set(summary["failed"]) == {"phantom_001", "phantom_004"}
+    assert {row["case"] for row in metrics(output)} == {"phantom_000", "phantom_005"}
+    assert not (output / "phantom_001.nii.gz").exists()
+    # the same run again, with the value named and the label put back: what is done stays done
+    shutil.copy(phantom_dataset / "labelsTr" / "phantom_001.nii.gz", dataset / "labelsTr")
+    evaluate(dataset, output, load_pretrain=False, part="all", merge_labels={99: "background"})
+    summary = json.loads((output / "summary.json").read_text())
+    assert summary["cases"] == 4 and summary["failed"] == {}
+    # a label that is spoilt after its mask was made
+    change_label(dataset, "phantom_005", shift=-50.0)
+    with pytest.raises(Exception, match=r".") as caught:
+        evaluate(dataset, output, load_pretrain=False, part="all", merge_labels={99: "background"})
+    assert "50.0 mm apart" in str(user_error(caught.value))
+    assert json.loads((output / "summary.json").read_text())["cases"] == 3
+
+
+def test_results_are_written_while_the_folder_is_held(
+    phantom_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module("gridgate.pipeline.evaluation.evaluate")
+    write = module.write_results
+    asked = []
+
+    def held(output: Any, *args: Any, **options: Any) -> Any:
+        with pytest.raises(ConfigError, match="another run is writing there"):
+            OutputFolder(tmp_path).__enter__()
+        asked.append(output.folder)
+        return write(output, *args, **options)
+
+    monkeypatch.setattr(module, "write_results", held)
+    evaluate(phantom_dataset, tmp_path, load_pretrain=False)
+    assert asked == [tmp_path]
+    assert OutputFolder(tmp_path).owns("metrics.csv") and OutputFolder(tmp_path).owns(
+        "summary.json"
+    )
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "summary.json"])
+def test_a_file_of_somebody_else_is_never_written_over(
+    name: str, phantom_dataset: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(Exception, match=r".") as caught:
+        evaluate(phantom_dataset, tmp_path, load_pretrain=False)
+    found = user_error(caught.value)
+    assert isinstance(found, OutputError) and name in str(found)
+    assert (tmp_path / name).read_text() == "mine"
+    assert not list(tmp_path.glob("*.nii.gz"))
 
 
 @pytest.mark.parametrize("part", ["imagesTr", "labelsTr"])

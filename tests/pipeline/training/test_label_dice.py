@@ -1,4 +1,4 @@
-"""Dice a label against MONAI's DiceMetric, and through an engine."""
+"""Dice per label against MONAI's DiceMetric, and through an engine."""
 
 import math
 
@@ -34,7 +34,7 @@ def logits(prediction: torch.Tensor) -> torch.Tensor:
 
 
 def monais(batches: list[tuple[torch.Tensor, torch.Tensor]]) -> list[float]:
-    """Mean Dice a foreground label by MONAI, which counts a label that only the prediction has as 0."""
+    """Mean Dice per foreground label by MONAI."""
     metric = DiceMetric(include_background=False, reduction="mean_batch", ignore_empty=True)
     for prediction, label in batches:
         metric(one_hot(prediction, len(LABELS)), one_hot(label, len(LABELS)))

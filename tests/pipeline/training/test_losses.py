@@ -1,4 +1,4 @@
-"""Losses against formulas written out in float64, torch's cross-entropy, and hand-computed values."""
+"""Losses against formulas in float64, torch's cross-entropy, and hand-computed values."""
 
 import math
 from typing import Any
@@ -106,7 +106,7 @@ def test_the_presets_are_the_papers() -> None:
 
 @pytest.mark.parametrize("make", [dice_ce, dice_ce_nnunet])
 def test_one_channel_is_binary(make: Any) -> None:
-    """nnU-Net's preset leaves the background out, yet a single channel is the foreground and stays."""
+    """nnU-Net's preset leaves the background out; a single channel is foreground and stays."""
     logits, labels = sample(1)
     dice = dice_terms(logits, labels, squared=make is dice_ce, batch=make is dice_ce_nnunet).mean()
     entropy = functional.binary_cross_entropy_with_logits(logits, labels.double())
@@ -156,7 +156,7 @@ def test_a_sure_and_right_answer_costs_nothing_and_a_wrong_one_much(name: str) -
 
 @pytest.mark.parametrize("name", list(LOSSES))
 def test_classes_that_are_not_in_the_window(name: str) -> None:
-    """A window of background alone has a finite loss and gradient, and its foreground still shrinks."""
+    """Background alone has a finite loss and gradient, and its foreground still shrinks."""
     logits = torch.zeros(1, 3, 4, 4, 4, requires_grad=True)
     value = build_loss(name)(logits, torch.zeros(1, 1, 4, 4, 4, dtype=torch.uint8))
     value.backward()
@@ -221,7 +221,7 @@ def test_two_and_three_dimensions(size: tuple[int, ...]) -> None:
 
 
 def test_deep_supervision_weights_each_output() -> None:
-    """Halving 8^3 labels by nearest neighbour takes voxel 1, 3, 5, 7 of each axis (MONAI's nearest-exact)."""
+    """Halving 8^3 labels by nearest-exact takes voxel 1, 3, 5, 7 of each axis."""
     fine, labels = sample(3, size=(8, 8, 8))
     coarse, _ = sample(3, size=(4, 4, 4), seed=1)
     fine, coarse = fine.float(), coarse.float()

@@ -1,4 +1,4 @@
-"""The structure loss against hand-computed numbers, torch's average pooling, and a numpy writing of its formula."""
+"""The structure loss against hand-computed numbers, average pooling, and NumPy."""
 
 import math
 
@@ -32,7 +32,7 @@ def sample(channels: int, size: tuple[int, ...], seed: int = 0) -> tuple[Tensor,
 
 
 def test_by_hand() -> None:
-    """A row of three pixels, the middle one foreground, p 1/2 everywhere: means over 3x3 are 1/9 in each."""
+    """Three pixels, the middle one foreground, p 1/2 everywhere: means over 3x3 are 1/9."""
     labels = torch.tensor([0, 1, 0]).reshape(1, 1, 1, 3)
     w = [1 + 5 / 9, 1 + 5 * 8 / 9, 1 + 5 / 9]
     both, either = w[1] / 2, sum(w) / 2 + w[1] / 2
@@ -100,7 +100,7 @@ def test_two_channels_are_one_channel_of_their_difference() -> None:
 
 
 def test_a_certain_mistake_keeps_its_gradient() -> None:
-    """A class at probability 1 - 1e-40 where it is not: log(1 - p) from p itself would be infinite."""
+    """A class at probability 1 - 1e-40 where it is not: log(1 - p) of p would be infinite."""
     logits = torch.tensor([0.0, 100.0, 0.0]).reshape(1, 3, 1, 1).requires_grad_()
     loss = StructureLoss(kernel=1)(logits, torch.tensor([2]).reshape(1, 1, 1, 1))
     loss.backward()

@@ -1,4 +1,4 @@
-"""The training workflow: what it writes, and that a run that was stopped ends as one that was not."""
+"""The training workflow: what it writes, and that stopping and resuming changes nothing."""
 
 import csv
 import os
@@ -15,7 +15,7 @@ import torch
 
 from gridgate.data.errors import CheckpointError, ConfigError, DatasetError, user_error
 from gridgate.networks import build
-from gridgate.pipeline import load_weights
+from gridgate.pipeline.models.checkpoints import load_weights
 from gridgate.pipeline.training import saving as checkpoints
 from gridgate.pipeline.training.losses import build_loss
 from gridgate.pipeline.training.trainer import SegmentationTrainer, TrainingError
@@ -27,17 +27,17 @@ LABELS = ["liver", "spleen", "right_kidney", "left_kidney", "pancreas", "aorta"]
 
 @pytest.fixture(scope="module")
 def whole(phantom_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An uninterrupted training of 3 epochs; its last.pt after each epoch is kept as last_<epoch>.pt."""
+    """A training of 3 epochs; its last.pt after each epoch is kept as last_<epoch>.pt."""
     folder = tmp_path_factory.mktemp("whole")
-    original = checkpoints.save_atomically
+    original = checkpoints.Checkpoints._write
 
-    def keep(content: dict, path: Path) -> None:
-        original(content, path)
-        if path.name == checkpoints.LAST:
-            shutil.copy(path, path.with_name(f"last_{content['epoch']}.pt"))
+    def keep(self: checkpoints.Checkpoints, name: str, content: dict) -> None:
+        original(self, name, content)
+        if name == "last.pt":
+            shutil.copy(folder / name, folder / f"last_{content['epoch']}.pt")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoints, "save_atomically", keep)
+        patch.setattr(checkpoints.Checkpoints, "_write", keep)
         train(phantom_dataset, folder)
     return folder
 
@@ -56,7 +56,7 @@ def assert_same_weights(first: Path, second: Path) -> None:
 
 
 def test_contract(whole: Path) -> None:
-    best = torch.load(whole / "model.pt", weights_only=True)
+    best = torch.load(whole / "models" / "model.pt", weights_only=True)
     assert best and all(type(tensor) is torch.Tensor for tensor in best.values())
     table = rows(whole)
     assert list(table[0]) == [
@@ -70,13 +70,13 @@ def test_contract(whole: Path) -> None:
     ]
     assert list((whole / "tensorboard").glob("events*"))
     assert (whole / "splits.json").is_file()
-    assert not list(whole.glob(".*"))
+    assert [path.name for path in whole.glob(".*")] == [".gridgate"]
 
 
 def test_best_checkpoint_is_the_average_of_the_best_epoch(whole: Path) -> None:
     scores = [float(row["dice_mean"]) for row in rows(whole)]
     epoch = scores.index(max(scores)) + 1
-    best = torch.load(whole / "model.pt", weights_only=True)
+    best = torch.load(whole / "models" / "model.pt", weights_only=True)
     kept = torch.load(whole / f"last_{epoch}.pt", weights_only=True)
     assert all(torch.equal(best[name], kept["average"][name]) for name in best)
 
@@ -136,16 +136,71 @@ def test_an_earlier_training_is_not_overwritten(whole: Path, phantom_dataset: Pa
     assert (whole / "last.pt").read_bytes() == before
 
 
-@pytest.mark.parametrize("other", [{"fold": 1}, {"seed": 5}, {"batch_size": 1}])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"fold": 1},
+        {"folds": 2},
+        {"split_seed": 3},
+        {"seed": 5},
+        {"batch_size": 1},
+        {"iterations_per_epoch": 4},
+        {"learning_rate": 0.01},
+        {"weight_decay": 0.5},
+        {"warmup_iterations": 1},
+        {"average_decay": 0.5},
+        {"val_interval": 2},
+        {"amp": True},
+        {"spacing": [12.0, 10.0, 10.0]},
+        {"orientation": "LPS"},
+        {"roi_size": [32, 32, 48]},
+        {"intensity::low": -100},
+        {"mirror_axes": [0]},
+        {"augmentation": {"noise": 0.0}},
+        {"architecture::filters": [4, 4, 4, 4, 8]},
+        {"train::loss::name": "sorensen_dice"},
+        {"train::loss::batch": True},
+        {"train::optimizer::lr": 0.01},
+        {"train::lr_scheduler::cycles": 1.0},
+        {"train::trainer::max_gradient_norm": 1.0},
+        {"validate::inferer::overlap": 0.75},
+        {"merge_labels": {"aorta": "pancreas"}},
+    ],
+    ids=lambda other: next(iter(other)),
+)
 def test_a_run_is_resumed_with_its_own_settings_only(
     whole: Path, phantom_dataset: Path, other: dict
 ) -> None:
-    before = (whole / "last.pt").read_bytes()
+    before = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
     with pytest.raises(Exception, match=r".") as caught:
         train(phantom_dataset, whole, resume=True, **other)
-    assert isinstance(user_error(caught.value), ConfigError)
-    assert next(iter(other)) in str(user_error(caught.value))
-    assert (whole / "last.pt").read_bytes() == before
+    error = user_error(caught.value)
+    assert isinstance(error, ConfigError), caught.value
+    assert next(iter(other)) in str(error) and " and is now " in str(error)
+    after = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
+    assert {path for path in after if before.get(path) != after[path]} <= {
+        path for path in after if ".gridgate" in path.parts
+    }
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"patience": 9},
+        {"cache_rate": 0.5},
+        {"num_workers": 1},
+        {"device": "cpu"},
+        {"cudnn_benchmark": False},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_what_says_how_long_where_and_how_fast_may_change(
+    whole: Path, phantom_dataset: Path, tmp_path: Path, other: dict
+) -> None:
+    for name in ("last.pt", "metrics_train.csv", "settings.json", "splits.json"):
+        shutil.copy(whole / name, tmp_path / name)
+    train(phantom_dataset, tmp_path, resume=True, **other)  # of a training that has ended
+    assert_same_weights(tmp_path / "last.pt", whole / "last.pt")
 
 
 def test_resumed_with_more_epochs_the_learning_rate_does_not_rise(
@@ -164,11 +219,11 @@ def test_an_evaluation_refuses_cases_that_were_trained_on(
     whole: Path, phantom_dataset: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(Exception, match=r".") as caught:
-        evaluate(phantom_dataset, tmp_path, checkpoint=str(whole / "model.pt"), fold=1)
+        evaluate(phantom_dataset, tmp_path, checkpoint=str(whole / "models" / "model.pt"), fold=1)
     assert "were trained on" in str(user_error(caught.value)) and "--fold 0" in str(
         user_error(caught.value)
     )
-    evaluate(phantom_dataset, tmp_path, checkpoint=str(whole / "model.pt"), fold=0)
+    evaluate(phantom_dataset, tmp_path, checkpoint=str(whole / "models" / "model.pt"), fold=0)
 
 
 def test_a_training_that_diverges_ends_with_a_reason(phantom_dataset: Path, tmp_path: Path) -> None:
@@ -184,7 +239,7 @@ def test_a_training_that_diverges_ends_with_a_reason(phantom_dataset: Path, tmp_
 
 
 class SometimesNaN(torch.nn.Module):
-    """A network whose weights get NaN for gradients at the given forward passes, as from a broken kernel."""
+    """A network whose gradients are NaN at the given forward passes."""
 
     def __init__(self, at: Callable[[int], bool]) -> None:
         super().__init__()
@@ -247,7 +302,7 @@ def test_early_stop_ends_the_run_and_keeps_the_best(phantom_dataset: Path, tmp_p
     )
     assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2", "3"]
     assert torch.load(tmp_path / "last.pt", weights_only=True)["best_metric_epoch"] == 1
-    assert (tmp_path / "model.pt").is_file()
+    assert (tmp_path / "models" / "model.pt").is_file()
 
 
 def test_deep_supervision_trains_a_network_with_several_outputs(
@@ -283,12 +338,29 @@ def test_deep_supervision_trains_a_network_with_several_outputs(
 def test_weights_of_another_network_are_refused(whole: Path, tmp_path: Path) -> None:
     other = build("unet", out_channels=7, filters=[4, 4, 8, 8, 8])
     with pytest.raises(CheckpointError, match="another network"):
-        load_weights(other, whole / "model.pt")
+        load_weights(other, whole / "models" / "model.pt")
     (tmp_path / "rubbish.pt").write_bytes(b"no checkpoint")
     with pytest.raises(CheckpointError, match=r"rubbish\.pt"):
         load_weights(other, tmp_path / "rubbish.pt")
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         load_weights(other, tmp_path / "nowhere.pt")
+
+
+def test_a_network_of_one_channel_with_sigmoid_is_trained_and_validated(
+    phantom_dataset: Path, tmp_path: Path
+) -> None:
+    train(
+        phantom_dataset,
+        tmp_path,
+        labels=["background", "organ"],
+        merge_labels=dict.fromkeys(LABELS, "organ"),
+        epochs=3,
+        iterations_per_epoch=12,
+        learning_rate=0.02,
+        **{"network_def::out_channels": 1, "train::loss::sigmoid": True},
+    )
+    scores = [float(row["dice_mean"]) for row in rows(tmp_path)]
+    assert max(scores) > 0.3 and scores[-1] > scores[0]
 
 
 @pytest.mark.cuda
@@ -310,4 +382,4 @@ def test_two_processes_by_torchrun(phantom_dataset: Path, tmp_path: Path) -> Non
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(rows(tmp_path)) == 1
-    assert (tmp_path / "model.pt").is_file()
+    assert (tmp_path / "models" / "model.pt").is_file()

@@ -1,0 +1,57 @@
+"""Before a run: the dataset is there, fits the bundle, and its labels lie on their images."""
+
+from pathlib import Path
+
+from ..errors import DatasetError
+from .dataset import load_dataset
+from .parts import Part, part_cases
+from .placement import check_placements
+
+
+def check_dataset(
+    dataset_dir: str | Path,
+    *,
+    channels: int = 1,
+    part: Part = "train",
+    fold: int = 0,
+    folds: int = 5,
+    split_seed: int = 0,
+) -> None:
+    """Refuse a dataset that a bundle cannot be trained or evaluated on.
+
+    Before a training ("train") it also reads the headers of the fold's images and label maps, of
+    its validation cases too: each label map must lie on its image. An evaluation checks that case
+    by case.
+
+    Args:
+        dataset_dir: the dataset folder.
+        channels: of the bundle's images.
+        part: see `data.datasets.parts.dataset_cases`, and so for the others.
+        fold: 0-based.
+        folds: how many there are.
+        split_seed: of the deal.
+
+    Raises:
+        DatasetError: no such folder, no such fold, no case in the part, images of other channels
+            than the bundle's, label maps elsewhere than their images.
+        ImageError: a header cannot be read.
+    """
+    if not Path(dataset_dir).is_dir():
+        raise DatasetError(
+            f"{dataset_dir}: there is no such dataset folder; give --dataset_dir FOLDER with a "
+            "dataset.json, imagesTr and labelsTr (make one with: gridgate phantom FOLDER)"
+        )
+    dataset = load_dataset(dataset_dir)
+    if len(dataset.channel_names) != channels:
+        raise DatasetError(
+            f"{dataset.root}/dataset.json: images of {len(dataset.channel_names)} channels, the "
+            f"bundle wants {channels}"
+        )
+    cases = part_cases(dataset_dir, part=part, fold=fold, folds=folds, split_seed=split_seed)
+    if not cases:
+        raise DatasetError(f"{dataset.root}: no {part} case in it")
+    if part == "train":
+        validation = part_cases(
+            dataset_dir, part="validation", fold=fold, folds=folds, split_seed=split_seed
+        )
+        check_placements([*cases, *validation])

@@ -1,0 +1,101 @@
+"""Command lines: settings of a config (`--ID VALUE`) beside argparse's own options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...data.errors import ConfigError
+from ..config.values import override_value
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that leaves settings of a config to `settings`, wherever they stand.
+
+    With `takes_settings`, `--ID VALUE` and `--ID=VALUE` that are none of its own options go to the
+    namespace's `settings`, as they were written; argparse sees what is left. argparse alone would
+    take the value for a positional argument.
+    """
+
+    def __init__(self, *words: Any, takes_settings: bool = False, **options: Any) -> None:
+        super().__init__(*words, allow_abbrev=False, **options)
+        self.takes_settings = takes_settings
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As of argparse; the words after `--` are positional."""
+        if args is None or not self.takes_settings:
+            return super().parse_known_args(args, namespace)
+        namespace = argparse.Namespace() if namespace is None else namespace
+        rest, settings = self._split(list(args))
+        namespace.settings = settings
+        return super().parse_known_args(rest, namespace)
+
+    def _split(self, words: list[str]) -> tuple[list[str], list[str]]:
+        """Words of argparse, and those of settings."""
+        own: list[str] = []
+        settings: list[str] = []
+        while words:
+            word = words.pop(0)
+            if word == "--":
+                return [*own, word, *words], settings
+            name, equals, _ = word.partition("=")
+            if not word.startswith("--") or name in self._option_string_actions:
+                own.append(word)
+                continue
+            settings.append(word)
+            if not equals and words and not words[0].startswith("--"):
+                settings.append(words.pop(0))
+        return own, settings
+
+
+def read_settings(words: Sequence[str]) -> dict[str, str]:
+    """Pairs `--id value` and `--id=value` as id -> text.
+
+    Example:
+        >>> read_settings(["--seed", "-1", "--name=--x"])
+        {'seed': '-1', 'name': '--x'}
+
+    Raises:
+        ConfigError: a value without an id, an id without a value, or two values for one id.
+    """
+    found: dict[str, str] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or word[2:3] in ("", "="):
+            raise ConfigError(f"{word!r}: expected --SETTING VALUE")
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            value = rest.pop(0) if rest and not rest[0].startswith("--") else ""
+        if not value:
+            raise ConfigError(
+                f"--{name} lacks its value (one that begins with -- is written --{name}=VALUE)"
+            )
+        if found.setdefault(name, value) != value:
+            raise ConfigError(f"--{name} is given twice: {found[name]} and {value}")
+    return found
+
+
+def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
+    """Pairs `--id value` and `--id=value`; the values are read as YAML 1.2.
+
+    Raises:
+        ConfigError: see `read_settings`; or a value that cannot be read.
+    """
+    return {name: override_value(name, text) for name, text in read_settings(words).items()}
+
+
+def refuse_reserved(settings: Mapping[str, Any], reserved: Mapping[str, str]) -> None:
+    """Refuse settings that another part of the command line decides.
+
+    Args:
+        reserved: id -> what decides it.
+
+    Raises:
+        ConfigError: one of them is there.
+    """
+    for name in reserved.keys() & settings.keys():
+        raise ConfigError(f"--{name} is decided by {reserved[name]}")

@@ -1,0 +1,304 @@
+"""The output folder of a training: one run at a time, and resumed only as the run that it holds."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from monai.engines import Workflow
+
+from ...data.datasets.dataset import Dataset, load_dataset
+from ...data.datasets.folds import load_or_make_splits
+from ...data.errors import ConfigError
+from ...data.output_folder import OutputFolder
+from ..models.checkpoints import BEST, LAST
+
+SETTINGS, SPLITS, METRICS = "settings.json", "splits.json", "metrics_train.csv"
+WEIGHTS = f"models/{BEST}"
+RESULTS = (WEIGHTS, LAST, SETTINGS, SPLITS, METRICS)
+"""What a training writes, TensorBoard's events aside."""
+
+CHANGEABLE = {
+    "epochs": "how long the training goes on",
+    "patience": "when it ends by itself",
+    "cudnn_benchmark": "how cuDNN chooses between kernels that differ in rounding alone",
+}
+"""Ids that a run may be resumed with other values of, beside those of `run_settings`, and why."""
+
+_OLDER_PARTS = re.compile(r"\.((model|last)\.pt\.\d+|metrics_train\.csv)\.part")
+_SPLIT = {"fold", "folds", "split_seed"}
+_MOST_NAMED = 12
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What settings.json holds.
+
+    Args:
+        settings: flat id -> value of the resolved config, see workflow.run_settings.
+        dataset: what was trained on: "labels", and "cases": id -> sizes in bytes of its images and
+            its label map. Empty for trainings of earlier versions.
+    """
+
+    settings: dict[str, Any]
+    dataset: dict[str, Any]
+
+
+class _Held:
+    """A folder whose lock this process holds, and the files that it has written there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.output = OutputFolder(folder)
+        self.output.__enter__()
+        self.running = False
+        self._mine: set[str] = set()
+
+    def write(self, relative: str, write: Callable[[BinaryIO], object]) -> None:
+        self.output.write(relative, write)
+        self.adopt(relative)
+
+    def adopt(self, relative: str) -> None:
+        """The file may be replaced from now on, whoever changes it while the training runs."""
+        if relative not in self._mine:
+            self.output.record(relative, any_content=True)
+            self._mine.add(relative)
+
+    def release(self) -> None:
+        self.output.__exit__(None, None, None)
+
+
+_held: dict[Path, _Held] = {}
+
+
+def open_run_folder(
+    output_dir: str | Path,
+    *,
+    dataset_dir: str | Path,
+    fold: int = 0,
+    folds: int = 5,
+    split_seed: int = 0,
+    resume: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    rank: int = 0,
+) -> None:
+    """Take the output folder for this training, and write down what identifies it.
+
+    Writes settings.json and splits.json, and removes what a killed run left half-written. The
+    folder is this process's until `close_run_folder`, or until the process ends.
+
+    Args:
+        fold, folds, split_seed: of the split.
+        resume: go on with the training that is there.
+        settings: see RunRecord; `workflow.run_settings()` of the running config.
+        rank: of this process; all but the first only check.
+
+    Raises:
+        ConfigError: another run is writing there; an earlier training is there and `resume` is
+            off; or it had other settings or another dataset. The text names each.
+        OutputError: the folder cannot be written, or holds files of others in the results' places.
+    """
+    folder = Path(output_dir)
+    dataset = load_dataset(dataset_dir)
+    split = {"fold": fold, "folds": folds, "split_seed": split_seed}
+    run = RunRecord({**split, **(settings or {})}, _contents(dataset))
+    _check(folder, run, resume=resume)
+    if rank > 0:
+        return
+    held = _take(folder)
+    try:
+        _check(folder, run, resume=resume)  # another run may have ended between the two
+        if resume and (folder / LAST).exists():
+            _adopt(held, folder)
+        else:
+            held.output.refuse_foreign(name for name in RESULTS if name != SPLITS)
+        content = {"format": 2, "settings": run.settings, "dataset": run.dataset}
+        held.write(SETTINGS, lambda stream: stream.write(json.dumps(content, indent=1).encode()))
+        load_or_make_splits(dataset, folds=folds, seed=split_seed, path=folder / SPLITS)
+        held.adopt(SPLITS)
+    except BaseException:
+        close_run_folder(folder)
+        raise
+
+
+def close_run_folder(output_dir: str | Path) -> None:
+    """Give the folder back; nothing where this process does not hold it."""
+    held = _held.pop(Path(output_dir).resolve(), None)
+    if held is not None:
+        held.release()
+
+
+def run_in_folder(trainer: Workflow, output_dir: str | Path) -> None:
+    """Run a training in the folder that `open_run_folder` took; give it back however it ends."""
+    held = _held.get(Path(output_dir).resolve())
+    if held is not None:
+        held.running = True
+    try:
+        trainer.run()
+    finally:
+        close_run_folder(output_dir)
+
+
+def write_result(
+    output_dir: str | Path, relative: str, write: Callable[[BinaryIO], object]
+) -> None:
+    """Write one of a training's files, complete or not at all.
+
+    Args:
+        relative: such as models/model.pt.
+        write: writes the content to the binary stream it is given.
+
+    Raises:
+        OutputError: the system refuses, or a file of someone else is in its place.
+    """
+    held = _held.get(Path(output_dir).resolve())
+    if held is not None:
+        held.write(relative, write)
+    else:  # handlers of ours in a training of someone else's
+        OutputFolder(output_dir).write(relative, write)
+
+
+def read_run(folder: str | Path) -> RunRecord | None:
+    """What a training's settings.json holds; None without one.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    path = Path(folder) / SETTINGS
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if "format" not in content:  # of an earlier version
+            return RunRecord(dict(content), {})
+        return RunRecord(dict(content["settings"]), dict(content["dataset"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error}); restore it, or train into another --output_dir"
+        ) from error
+
+
+def check_unseen(folder: str | Path, cases: list[str]) -> None:
+    """Refuse validation cases that the training in a folder trained on, where it left its splits.
+
+    Raises:
+        ConfigError: there are such; the text tells the fold to evaluate.
+    """
+    run, path = read_run(folder), Path(folder) / SPLITS
+    if run is None or not path.is_file() or "fold" not in run.settings:
+        return
+    settings = run.settings
+    trained = json.loads(path.read_text(encoding="utf-8"))[settings["fold"]]["train"]
+    seen = sorted(set(cases) & set(trained))
+    if seen:
+        raise ConfigError(
+            f"{folder}: {len(seen)} of these {len(cases)} validation cases were trained on, such "
+            f"as {seen[0]}; evaluate with --fold {settings['fold']} --folds {settings['folds']} "
+            f"--split_seed {settings['split_seed']}, or say what you measure by --part train or "
+            "--part all"
+        )
+
+
+def _take(folder: Path) -> _Held:
+    key = folder.resolve()
+    if key in _held and not _held[key].running:
+        close_run_folder(folder)  # of a training of this process that failed before it began
+    held = _Held(folder)
+    _held[key] = held
+    for path in folder.iterdir():  # the folder itself removes what has today's temporary names
+        if path.is_file() and _OLDER_PARTS.fullmatch(path.name):
+            with suppress(OSError):
+                path.unlink()
+    return held
+
+
+def _adopt(held: _Held, folder: Path) -> None:
+    """Record the files of the training that goes on: copied ones, or of an earlier version."""
+    for name in RESULTS:
+        if (folder / name).exists():
+            held.adopt(name)
+    older = folder / BEST
+    if older.is_file() and not (folder / WEIGHTS).exists():
+        with open(older, "rb") as source:
+            held.write(WEIGHTS, lambda stream: shutil.copyfileobj(source, stream))
+
+
+def _check(folder: Path, run: RunRecord, *, resume: bool) -> None:
+    if not resume:
+        if (folder / LAST).exists():
+            raise ConfigError(
+                f"{folder} holds a training already; add --resume True to go on with it, or give "
+                "another --output_dir"
+            )
+        return
+    before = read_run(folder)
+    if before is None or not (folder / LAST).exists():
+        return
+    changed = _changed_settings(before, run) + _changed_dataset(before.dataset, run.dataset)
+    if changed:
+        more = len(changed) - _MOST_NAMED
+        shown = changed[:_MOST_NAMED] + ([f"and {more} more"] if more > 0 else [])
+        raise ConfigError(
+            f"{folder}: the training there is another one, so it cannot be resumed: "
+            f"{'; '.join(shown)}. Give the settings it had (--epochs and --patience may change), "
+            "or another --output_dir"
+        )
+
+
+def _changed_settings(before: RunRecord, now: RunRecord) -> list[str]:
+    earlier, current = before.settings, now.settings
+    names = [*earlier, *(name for name in current if name not in earlier)]
+    # earlier versions, and tools that parse a config themselves, write few of them down
+    if not before.dataset or not set(earlier) - _SPLIT or not set(current) - _SPLIT:
+        names = [name for name in earlier if name in current]
+    shown = [(name, _shown(earlier, name), _shown(current, name)) for name in names]
+    return [
+        f"{name} was {before_} and is now {now_}"
+        for name, before_, now_ in shown
+        if before_ != now_ and name not in CHANGEABLE
+    ]
+
+
+def _shown(settings: Mapping[str, Any], name: str) -> str:
+    return json.dumps(settings[name], sort_keys=True) if name in settings else "not set"
+
+
+def _changed_dataset(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    if not before:
+        return []
+    changed = []
+    if before.get("labels") != now["labels"]:
+        changed.append(f"the dataset's labels were {before.get('labels')} and are {now['labels']}")
+    earlier, current = before.get("cases", {}), now["cases"]
+    for id_ in sorted({*earlier, *current}):
+        if id_ not in current:
+            changed.append(f"case {id_} is gone from the dataset")
+        elif id_ not in earlier:
+            changed.append(f"case {id_} is new in the dataset")
+        elif earlier[id_] != current[id_]:
+            changed.append(
+                f"case {id_} has other files (bytes were {earlier[id_]}, are {current[id_]})"
+            )
+    return changed
+
+
+def _contents(dataset: Dataset) -> dict[str, Any]:
+    """The labelled cases with their files' sizes: what cannot change without changing the run."""
+    cases = {}
+    for case in dataset.cases:
+        files = [*case.images, *([case.label] if case.label is not None else [])]
+        cases[case.id] = [Path(path).stat().st_size for path in files]
+    return {"labels": dict(dataset.labels), "cases": cases}
+
+
+@atexit.register
+def _close_all() -> None:
+    for folder in list(_held):
+        with suppress(Exception):
+            close_run_folder(folder)

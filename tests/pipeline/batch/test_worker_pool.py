@@ -1,0 +1,226 @@
+"""Worker processes that crash, hang and are killed: each case has its row, once."""
+
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gridgate.data.errors import GridgateError
+from gridgate.pipeline.batch.case import Case
+from gridgate.pipeline.batch.workers import pool
+from gridgate.pipeline.batch.workers.pool import WorkerError, WorkerPool
+
+STEPS = '''
+"""Steps that do what their case says, and write down that they tried."""
+import ctypes, os, signal, time
+from dataclasses import dataclass
+from gridgate.pipeline.batch.case import CaseInProgress, CaseResult
+
+@dataclass(eq=False)
+class Result(CaseResult):
+    pid: int = 0
+
+@dataclass
+class Steps:
+    log: str
+    device: str = "cpu"
+    start: str = ""
+
+    def prepare(self):
+        self.act(self.start)
+
+    def act(self, what):
+        if what == "crash":
+            ctypes.string_at(0)
+        elif what == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif what == "exit":
+            os._exit(3)
+        elif what == "hang":
+            time.sleep(1000)
+        elif what == "error":
+            raise ValueError("as the test wants it")
+        elif what:
+            time.sleep(float(what))
+
+    def step(self, name, item):
+        with open(self.log, "a") as file:
+            file.write(f"{name} {item['id']} {self.device}\\n")
+        self.act(item.get(name, ""))
+
+    def read(self, case):
+        self.step("read", case.item)
+        return CaseInProgress(case)
+
+    def segment(self, work, progress):
+        self.step("compute", work.case.item)
+        progress(1, 1)
+
+    def finish(self, work):
+        self.step("write", work.case.item)
+        return Result(work.case.id, work.case.source, pid=os.getpid())
+'''
+
+
+@pytest.fixture
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    (tmp_path / "steps_of_the_test.py").write_text(STEPS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("steps_of_the_test", None)
+    from steps_of_the_test import Steps
+
+    return Steps(str(tmp_path / "log"))
+
+
+def compute(steps: Any, items: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+
+    def report(kind: str, name: str, more: Any) -> None:
+        if kind == "done":
+            assert name not in rows, f"{name} twice"
+            rows[name] = more
+
+    items = [{"id": item["id"], "image": f"/scans/{item['id']}", **item} for item in items]
+    cases = [Case.of(item) for item in items]
+    WorkerPool(steps, report=report, **{"devices": ["cpu"], **options}).run(cases)
+    return rows
+
+
+def tried(steps: Any) -> list[str]:
+    return Path(steps.log).read_text().splitlines()
+
+
+def nobody_is_left() -> bool:
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
+    return not any(
+        "gridgate.pipeline.batch.workers.main" in Path(f"/proc/{pid}/cmdline").read_text()
+        for pid in children
+    )
+
+
+def test_a_worker_that_dies_takes_only_its_case(steps: Any) -> None:
+    items: list[dict[str, Any]] = [{"id": f"good_{number}"} for number in range(6)]
+    items[1:1] = [{"id": "segfault", "read": "crash"}, {"id": "oom", "compute": "killed"}]
+    items[5:5] = [{"id": "gone", "write": "exit"}]
+    rows = compute(steps, items)
+    assert sorted(rows) == sorted(item["id"] for item in items)
+    failed = {name: row.reason for name, row in rows.items() if row.status == "failed"}
+    assert set(failed) == {"segfault", "oom", "gone"}
+    assert "SIGSEGV" in failed["segfault"] and "'read'" in failed["segfault"]
+    assert "SIGKILL" in failed["oom"] and "lack of memory" in failed["oom"]
+    assert "code 3" in failed["gone"] and "'write'" in failed["gone"]
+    # three at most are in hand when a worker dies, and come once more, alone
+    assert max(Counter(line for line in tried(steps) if line.startswith("read")).values()) <= 4
+    assert rows["good_0"].status == "ok"
+    assert nobody_is_left()
+
+
+def test_a_case_that_takes_too_long_is_ended_and_the_others_are_not(steps: Any) -> None:
+    items = [
+        {"id": "a"},
+        {"id": "slow", "compute": "hang"},
+        {"id": "b", "read": "0.3"},
+        {"id": "c"},
+    ]
+    rows = compute(steps, items, time_limit=2.0)
+    assert {name: row.status for name, row in rows.items()} == {
+        "a": "ok",
+        "b": "ok",
+        "c": "ok",
+        "slow": "failed",
+    }
+    assert "limit of 2 s" in rows["slow"].reason
+    assert nobody_is_left()
+
+
+def test_waiting_is_not_counted_against_the_limit(steps: Any) -> None:
+    items = [{"id": f"case_{number}", "compute": "0.7"} for number in range(5)]
+    rows = compute(steps, items, time_limit=1.4, readers=3)
+    assert {row.status for row in rows.values()} == {"ok"}
+
+
+def test_cases_go_to_all_devices(steps: Any) -> None:
+    items = [{"id": f"case_{number}", "compute": "0.2"} for number in range(8)]
+    rows = compute(steps, items, devices=["cpu", "cpu:1"])
+    assert len({row.pid for row in rows.values()}) == 2
+    assert {line.split()[2] for line in tried(steps)} == {"cpu", "cpu:1"}
+    assert len(tried(steps)) == 3 * 8, "each case once"
+
+
+@pytest.mark.parametrize("start", ["crash", "error"])
+def test_workers_that_do_not_get_ready_end_the_run(steps: Any, start: str) -> None:
+    steps.start = start
+    with pytest.raises(
+        WorkerError, match="SIGSEGV" if start == "crash" else "as the test wants it"
+    ):
+        compute(steps, [{"id": "a"}])
+    assert issubclass(WorkerError, GridgateError) and nobody_is_left()
+
+
+def test_a_worker_that_we_end_is_not_reported_as_killed_by_the_system(
+    steps: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_READY_SECONDS", 1.0)
+    steps.start = "hang"
+    with pytest.raises(WorkerError, match="did not start within 1 s") as caught:
+        compute(steps, [{"id": "a"}])
+    assert "memory" not in str(caught.value) and "SIGKILL" not in str(caught.value)
+    assert nobody_is_left()
+
+
+def test_ctrl_c_finishes_what_is_being_written_and_leaves_nobody(steps: Any) -> None:
+    items = [
+        {"id": "first", "write": "1.0"},
+        *({"id": f"case_{number}", "compute": "0.2"} for number in range(200)),
+    ]
+    rows: dict[str, Any] = {}
+
+    def report(kind: str, name: str, more: Any) -> None:
+        if kind == "done":
+            rows[name] = more
+        if kind == "write":
+            raise KeyboardInterrupt
+
+    items = [{"image": "x", **item} for item in items]
+    with pytest.raises(KeyboardInterrupt):
+        WorkerPool(steps, devices=["cpu"], report=report).run([Case.of(item) for item in items])
+    assert list(rows) == ["first"] and nobody_is_left()
+
+
+def test_a_parent_that_is_killed_takes_its_workers_along(steps: Any, tmp_path: Path) -> None:
+    import subprocess
+
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from steps_of_the_test import Steps\n"
+        "from gridgate.pipeline.batch.workers.pool import WorkerPool\n"
+        "from gridgate.pipeline.batch.case import Case\n"
+        "items = [Case.of({'id': str(n), 'image': 'x', 'compute': '0.2'}) for n in range(999)]\n"
+        "steps = Steps(sys.argv[1] + '/log')\n"
+        "WorkerPool(steps, devices=['cpu'], report=lambda *_: None).run(items)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
+    until = time.monotonic() + 60
+    while not (Path(steps.log).exists() and len(tried(steps)) > 5):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+    assert children
+    parent.kill()
+    parent.wait()
+    while any(Path(f"/proc/{pid}/cmdline").exists() and _alive(pid) for pid in children):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def _alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
