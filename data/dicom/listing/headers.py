@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pydicom
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
@@ -36,6 +37,19 @@ _LISTED = [
     "Columns",
     "PixelSpacing",
 ]
+# Of letters and digits only, whatever the character set.
+_SPELT = {
+    "ImageType",
+    "Modality",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "SeriesNumber",
+    "NumberOfFrames",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+}
 _LISTED_TAGS: list[BaseTag | int] = [Tag(keyword) for keyword in _LISTED]
 _LAST = max(_LISTED_TAGS)
 _PREAMBLE = 128
@@ -191,7 +205,7 @@ def _found(header: FileDataset, name: str) -> Found | None:
         # wrong.
         pixels="Rows" in header or "Image Storage" in kind,
         localizer="LOCALIZER" in _texts(header, "ImageType"),
-        capture="Secondary Capture" in kind and not header.get("ImagePositionPatient"),
+        capture="Secondary Capture" in kind and not _texts(header, "ImagePositionPatient"),
         enhanced="Enhanced" in kind,
         derived=_texts(header, "ImageType")[:1] == ("DERIVED",),
         place=Place(
@@ -208,6 +222,8 @@ def _found(header: FileDataset, name: str) -> Found | None:
 
 
 def _text(header: FileDataset, tag: str) -> str:
+    if tag in _SPELT:
+        return "\\".join(_texts(header, tag))
     value = header.get(tag)
     return "" if value is None else str(value).strip()
 
@@ -215,6 +231,10 @@ def _text(header: FileDataset, tag: str) -> str:
 def _texts(header: FileDataset, tag: str) -> tuple[str, ...]:
     """The values of a tag as texts; () where it is missing or cannot be understood."""
     try:
+        element = header.get_item(tag)
+        if tag in _SPELT and isinstance(element, RawDataElement):  # no need to convert it
+            spelt = (element.value or b"").decode("ascii").strip(" \0")
+            return tuple(one.strip() for one in spelt.split("\\")) if spelt else ()
         value = header.get(tag)
     except Exception:  # a damaged value must not hide the file: its reading will tell
         return ()
