@@ -155,7 +155,7 @@ def read_labels(path: str | Path, *, lowest: int = 0) -> Image:
             stored = whole_numbers(stored.astype(np.float64) * raw.slope + raw.inter)
         least, highest = int(stored.min()), int(stored.max())
         if least < min(lowest, 0):
-            count = int((stored < min(lowest, 0)).sum())
+            count = int(np.count_nonzero(np.asarray(stored, dtype=np.int64) < min(lowest, 0)))
             raise ImageError(
                 f"it holds the negative value {least} ({count} of {stored.size} voxels are "
                 "negative), so it is not a label map; if the value means something, say what it "
