@@ -24,6 +24,7 @@ from ..geometry.grids import Grid
 from .analyze import read_analyze_header, read_analyze_voxels
 from .compression import opened
 from .freesurfer import read_mgh_header, read_mgh_voxels
+from .image import Image
 from .itk import read_itk_header, read_itk_voxels
 from .names import (
     FREESURFER_SUFFIXES,
@@ -52,26 +53,6 @@ __all__ = [
     "write_image",
     "write_labels",
 ]
-
-
-@dataclass
-class Image:
-    """A scan or a label map, and where its voxels are.
-
-    Args:
-        array: (X, Y, Z), or (C, X, Y, Z) when more than one channel was asked for; memory order as
-            in the file.
-        grid: shape (X, Y, Z) and affine, RAS+ mm.
-        path: the file it came from.
-        header: the file's header when it is NIfTI, for writing results in the same grid; else None.
-        notes: what was mended or guessed, in words; empty for a regular file.
-    """
-
-    array: NDArray[np.generic]
-    grid: Grid
-    path: Path
-    header: nib.Nifti1Header | None
-    notes: tuple[str, ...]
 
 
 def read_image(
@@ -155,7 +136,7 @@ def read_labels(path: str | Path, *, lowest: int = 0) -> Image:
             stored = whole_numbers(stored.astype(np.float64) * raw.slope + raw.inter)
         least, highest = int(stored.min()), int(stored.max())
         if least < min(lowest, 0):
-            count = int(np.count_nonzero(np.asarray(stored, dtype=np.int64) < min(lowest, 0)))
+            count = int(np.less(stored, min(lowest, 0)).sum())
             raise ImageError(
                 f"it holds the negative value {least} ({count} of {stored.size} voxels are "
                 "negative), so it is not a label map; if the value means something, say what it "

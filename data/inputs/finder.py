@@ -13,10 +13,10 @@ from ..dicom.series import DicomSeries, find_series, series_of_files, unlisted
 from ..errors import ImageError
 from ..images.compression import opened, why_no_file
 from ..images.names import IMAGE_SUFFIXES, VOXEL_SUFFIXES, case_id, header_of
+from ..walk import PassedOver, walk_files
 from .channels import Scan, scans_of
 from .kinds import is_image, may_be_dicom, not_taken, why_no_pair, why_not
 from .lists import Listed
-from .walk import PassedOver, walk_files
 from .wanted import Wanted, failing, image_case, series_cases
 
 LOOKED_FOR = f"{', '.join(IMAGE_SUFFIXES)}, DICOM files of any name, .zip of them"

@@ -10,7 +10,7 @@ from ..images.compression import opened
 from ..images.names import HEADER_SUFFIXES, IMAGE_SUFFIXES, VOXEL_SUFFIXES, case_id, header_of
 from ..images.nifti_voxels import is_nifti_pair
 from ..images.text_headers import detached_files
-from .walk import PassedOver
+from ..walk import PassedOver
 
 # Files of these are neither scans nor looked into for DICOM, and nobody would miss them.
 _OTHERS = re.compile(
