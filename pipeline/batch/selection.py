@@ -9,7 +9,7 @@ from ...data.errors import ConfigError
 from ...data.inputs.find import Inputs, find_cases
 from ...data.inputs.lists import LIST_SUFFIXES
 from ...data.inputs.walk import PassedOver
-from .results import is_output_folder
+from .table_file import is_output_folder
 
 
 def folder_inputs(
