@@ -54,6 +54,10 @@ def write_labels(
     Raises:
         OutputError: another shape than the scan's, labels that are not whole or are negative,
             another suffix, disk full, folder not writable. No half-written file stays behind.
+
+    Example:
+        >>> scan = read_image("ct.nii.gz")  # doctest: +SKIP
+        >>> write_labels("bone.nii.gz", scan.array > 300, like=scan)  # doctest: +SKIP
     """
     path = Path(path)
     array = np.asarray(labels)
