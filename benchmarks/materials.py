@@ -46,21 +46,19 @@ def write_bundle(folder: Path, *, classes: int, weights: Path) -> Path:
         read_plan(FOLDER / "plans" / "phantom_attention_unet.yaml"),
         label_names(classes),
     )
-    plan = phantoms | {
-        "name": folder.name,
-        "title": "Benchmark",
-        "labels": labels,
-        "expected": {
-            name: what for name, what in phantoms.get("expected", {}).items() if name in labels
-        },
-        "network": {"name": "unet"},  # a stand-in, see below
-        "orientation": "RAS",
-        "spacing": list(SPACING),
-        "roi_size": list(ROI_SIZE),
-        "intensity": INTENSITY,
-        "overlap": OVERLAP,
-        "keep_largest": False,
-    }
+    plan = phantoms.replace(
+        name=folder.name,
+        title="Benchmark",
+        labels=labels,
+        expected={name: what for name, what in phantoms.expected.items() if name in labels},
+        network={"name": "unet"},  # a stand-in, see below
+        orientation="RAS",
+        spacing=list(SPACING),
+        roi_size=list(ROI_SIZE),
+        intensity=INTENSITY,
+        overlap=OVERLAP,
+        keep_largest=False,
+    )
     options = "".join(
         f"\n  {name}: {value}" for name, value in {**NETWORK, "out_channels": classes}.items()
     )
@@ -69,8 +67,9 @@ def write_bundle(folder: Path, *, classes: int, weights: Path) -> Path:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if name == "configs/inference.yaml":
-            text, count = re.subn(r"^network_def:.*$", network, text, flags=re.MULTILINE)
-            assert count == 1, "the template's network_def is no longer one line"
+            block = r"^network_def:\n(?:  .*\n)+"
+            text, count = re.subn(block, f"{network}\n", text, flags=re.MULTILINE)
+            assert count == 1, "the template's network_def is no longer a component"
         path.write_text(text)
     models = folder / "models"
     models.mkdir(exist_ok=True)

@@ -101,6 +101,15 @@ def read_image(
         ImageError: names the file, what is wrong and what to do: missing, not readable, cut off,
             damaged, not an image, another number of axes or channels, RGB or complex voxels, no
             usable geometry, NaN or infinity.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "ct.nii.gz"
+        >>> voxels = np.full((4, 5, 6), -1000, dtype=np.int16)
+        >>> nib.save(nib.Nifti1Image(voxels, np.diag([-0.8, -0.8, 2.5, 1])), path)
+        >>> image = read_image(path, keep_integers=True)
+        >>> image.array.dtype.name, image.grid.shape, image.grid.orientation, image.notes
+        ('int16', (4, 5, 6), 'LPS', ())
     """
     path = Path(path)
     with _named(path):
@@ -133,6 +142,10 @@ def read_labels(path: str | Path, *, lowest: int = 0) -> Image:
 
     Raises:
         ImageError: as `read_image`; and when a value is a fraction, too low, NaN or infinite.
+
+    Example:
+        >>> read_labels("labels.nii.gz").array.max()  # doctest: +SKIP
+        14
     """
     path = Path(path)
     with _named(path):
@@ -142,7 +155,7 @@ def read_labels(path: str | Path, *, lowest: int = 0) -> Image:
             stored = whole_numbers(stored.astype(np.float64) * raw.slope + raw.inter)
         least, highest = int(stored.min()), int(stored.max())
         if least < min(lowest, 0):
-            count = int((stored < min(lowest, 0)).sum())
+            count = int(np.less(stored, min(lowest, 0)).sum())
             raise ImageError(
                 f"it holds the negative value {least} ({count} of {stored.size} voxels are "
                 "negative), so it is not a label map; if the value means something, say what it "
