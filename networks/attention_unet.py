@@ -49,8 +49,8 @@ class AttentionUNet(nn.Module):
 
     Variants, as the authors published them:
 
-    * ``"ct_multi"``, ``"ct_single"``: 3x3x3 convolutions, pooling (2, 2, 2), two or one gate per skip
-      followed by a combining convolution. The deepest gate listens to a gating signal made from the
+    * ``"ct_multi"``, ``"ct_single"``: 3x3x3 convolutions, pooling (2, 2, 2), two or one gate per
+      skip followed by a combining convolution. The deepest gate listens to a gating signal made from the
       bottom level, the others to the decoder level below them. Four heads fused into one output.
       ``"ct_multi"`` has the paper's size.
     * ``"grid_gating"``: 3x3x1 convolutions, pooling (2, 2, 1), one gate per skip used directly; all
@@ -81,8 +81,8 @@ class AttentionUNet(nn.Module):
 
     Raises:
         ValueError: an argument out of range; in forward, an input of the wrong rank or channel
-            count, or so small that the norm has a single value per channel to work on (16^3 voxels in
-            a batch of 1, in training).
+            count, or so small that the norm has a single value per channel to work on (16^3 voxels
+            in a batch of 1, in training).
     """
 
     def __init__(
