@@ -1,6 +1,6 @@
 """Attention U-Net (Oktay et al. 2018, arXiv 1804.03999)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -49,9 +49,10 @@ class AttentionUNet(nn.Module):
 
     Variants, as the authors published them:
 
-    * ``"ct_multi"``, ``"ct_single"``: 3x3x3 convolutions, pooling (2, 2, 2), two or one gate per skip
-      followed by a combining convolution. The deepest gate listens to a gating signal made from the
-      bottom level, the others to the decoder level below them. Four heads fused into one output.
+    * ``"ct_multi"``, ``"ct_single"``: 3x3x3 convolutions, pooling (2, 2, 2), two or one gate per
+      skip followed by a combining convolution. The deepest gate listens to a gating signal made
+      from the bottom level, the others to the decoder level below them. Four heads fused into one
+      output.
       ``"ct_multi"`` has the paper's size.
     * ``"grid_gating"``: 3x3x1 convolutions, pooling (2, 2, 1), one gate per skip used directly; all
       three listen to the same signal from the bottom level. One head.
@@ -81,8 +82,8 @@ class AttentionUNet(nn.Module):
 
     Raises:
         ValueError: an argument out of range; in forward, an input of the wrong rank or channel
-            count, or so small that the norm has a single value per channel to work on (16^3 voxels in
-            a batch of 1, in training).
+            count, or so small that the norm has a single value per channel to work on (16^3 voxels
+            in a batch of 1, in training).
     """
 
     def __init__(
@@ -117,13 +118,15 @@ class AttentionUNet(nn.Module):
 
         block = partial(ConvBlock, spatial_dims, kernel_size=kernel, norm=norm)
         common: dict[str, Any] = {"norm": norm, "align_corners": align_corners}
-        up = partial(UpBlock, spatial_dims, kernel_size=kernel, **common)
-        common |= {"subsample": step, "gating": gating}
-        gate: Callable[[int, int], nn.Module]
-        if ct:
-            gate = partial(ParallelGates, spatial_dims, count=VARIANTS[variant], **common)
-        else:
-            gate = partial(GridAttentionGate, spatial_dims, **common)
+        gates = common | {"subsample": step, "gating": gating}
+
+        def up(deeper: int, skip: int) -> UpBlock:
+            return UpBlock(spatial_dims, deeper, skip, kernel_size=kernel, **common)
+
+        def gate(skip: int, signal: int) -> nn.Module:
+            if not ct:
+                return GridAttentionGate(spatial_dims, skip, signal, **gates)
+            return ParallelGates(spatial_dims, skip, signal, count=VARIANTS[variant], **gates)
 
         self.pool = Pool[Pool.MAX, spatial_dims](pooling)
         self.down1, self.down2 = block(in_channels, w1), block(w1, w2)

@@ -84,6 +84,6 @@ def _name(key: str) -> str:
     if layer := _LAYER.fullmatch(module):
         return f"layers.{layer[1]}.{_OF_LAYER[layer[2]]}.{tensor}"
     if up := _UP.fullmatch(module):
-        unit, kind = ("first", "second")[int(up[2]) - 1], ("conv", "norm")[int(up[3])]
-        return f"ups.{up[1]}.{unit}.{kind}.{tensor}"
+        place, kind = ("first", "second")[int(up[2]) - 1], ("conv", "norm")[int(up[3])]
+        return f"ups.{up[1]}.{place}.{kind}.{tensor}"
     return key

@@ -52,8 +52,8 @@ class CostSettings:
     """What is counted and measured.
 
     Args:
-        window: voxels per axis, two or three; networks that tie themselves to a window are built for
-            it.
+        window: voxels per axis, two or three; networks that tie themselves to a window are built
+            for it.
         in_channels, classes: of the network; classes count the background, 1 is a network with a
             sigmoid.
         batch: windows at once, for the measurements. Operations are those of one window.
