@@ -36,7 +36,8 @@ step() {
   case " ${STEPS:-$name} " in *" $name "*) ;; *) return ;; esac
   [ -e "$out/$name.done" ] && return
   rm -f "$out/$name.failed"
-  [ $((ends - SECONDS)) -lt "$limit" ] && limit=$((ends - SECONDS))
+  # a dry run shows that it works, on a CPU that may be busy
+  if [ -n "$dry" ] || [ $((ends - SECONDS)) -lt "$limit" ]; then limit=$((ends - SECONDS)); fi
   if [ "$limit" -lt 5 ]; then
     echo "no time was left; start it again" >"$out/$name.failed"
     missing=$((missing + 1))

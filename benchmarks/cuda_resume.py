@@ -27,7 +27,7 @@ from gridgate.pipeline.workflow import BundleRun
 
 BUNDLE, EPOCHS = "phantom_attention_unet", 2
 WORDS = {
-    "architecture::filters": "[4, 4, 8, 8, 8]",
+    "architecture::filters": "[2, 2, 4, 4, 4]",
     "spacing": "[10, 10, 10]",
     "roi_size": "[32, 32, 32]",
     "epochs": str(EPOCHS),

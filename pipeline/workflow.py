@@ -20,7 +20,7 @@ from monai.bundle import BundleWorkflow, ConfigWorkflow
 from monai.utils import ensure_tuple
 
 from ..data.errors import ConfigError, user_error
-from .config.identity import identity
+from .config.identity import META, identity, refers_to_metadata
 from .config.ids import check_ids, config_files, default_of, files_of, known_ids, unknown_id
 from .config.values import SEP, as_data, override_value, settle
 
@@ -66,6 +66,11 @@ class BundleRun(ConfigWorkflow):
             self._override(name.replace("#", SEP), text)
 
     def _override(self, id_: str, text: str) -> None:
+        config = cast("dict[str, Any]", self.parser.config)
+        if id_.split(SEP)[0] == META and not refers_to_metadata(config):
+            raise ConfigError(
+                f"--{id_}: this workflow reads nothing of the metadata; give --{id_.split(SEP)[-1]}"
+            )
         value = override_value(id_, text, default_of(self._known, id_))
         try:
             self.parser[id_] = as_data(id_, value)
