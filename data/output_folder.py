@@ -248,7 +248,12 @@ class OutputFolder:
         )
 
     def _release(self) -> None:
+        """Give the lock back; a run that has written nothing leaves no records behind."""
         lock, self._lock = self._lock, None
+        if self.is_new:  # removed while the lock is held: whoever waits for it makes a new one
+            with suppress(OSError):
+                (self._private / "lock").unlink()
+                self._private.rmdir()
         if lock is not None:
             with suppress(OSError):
                 lock.release()

@@ -27,9 +27,9 @@ class LoadCased(MapTransform):
 
     float32, (C, X, Y, Z). Affines are voxel index to RAS+ mm. The meta holds `affine`,
     `original_affine` (4, 4) float64, `spatial_shape` (3,) of the file, `filename_or_obj` (str: the
-    first path, or the series) and `notes` (str: what was odd about the files, "" mostly). Keys in
-    `label_keys` are read as label maps: whole numbers >= 0, one channel. Seconds are added to
-    data["timings"]["read"] if that dict is present.
+    first path, or the series), `nifti_header` (bytes, b"" for other formats) and `notes` (str: what
+    was odd about the files, "" mostly). Keys in `label_keys` are read as label maps: whole numbers
+    >= 0, one channel. Seconds are added to data["timings"]["read"] if that dict is present.
 
     Args:
         channels: channels of each image; with a list of paths, one for each channel.
@@ -195,6 +195,8 @@ def _to_tensor(array: np.ndarray, images: Sequence[Image], source: str) -> MetaT
         # One string, not a tuple: MONAI cannot collate tuples that differ in length from case to
         # case.
         "notes": "; ".join(note for image in images for note in image.notes),
+        # the bytes, as MONAI cannot collate nibabel's objects; of a NIfTI file alone
+        "nifti_header": b"" if images[0].header is None else images[0].header.binaryblock,
         "space": SpaceKeys.RAS,
     }
     if array.dtype.kind == "u" and array.dtype != np.uint8:

@@ -31,17 +31,20 @@ class Postprocessing(Compose):
         self.restore = restore
         self.after = Compose(list(after))
 
-    def files(self, case_id: str, image: Any) -> list[str]:
-        """The files that will be written for a case, as paths in the output folder.
+    def refuse_foreign(self, cases: Sequence[tuple[str, Any]]) -> None:
+        """Refuse to write where a file that Gridgate did not write is in the place of a result.
 
         Args:
-            image: the case's path, several, or DicomSeries.
+            cases: of each its id, and its image: a path or a DicomSeries.
+
+        Raises:
+            OutputError: there is one.
         """
-        found: list[str] = []
         for transform in self.after.transforms:
-            if (files := getattr(transform, "files", None)) is not None:
-                found += files(case_id, image)
-        return found
+            if hasattr(transform, "files"):  # one that writes
+                transform.output.refuse_foreign(
+                    [file for case_id, image in cases for file in transform.files(case_id, image)]
+                )
 
 
 def postprocessing(

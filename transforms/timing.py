@@ -8,7 +8,7 @@ from typing import Any
 
 @contextmanager
 def stage(item: MutableMapping[Hashable, Any], name: str) -> Iterator[None]:
-    """Add the seconds the block takes to the dict item["timings"][name]; without that dict do nothing."""
+    """Add the seconds the block takes to item["timings"][name]; without that dict do nothing."""
     start = perf_counter()
     yield
     timings = item.get("timings")

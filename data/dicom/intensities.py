@@ -163,7 +163,8 @@ def _looks_shifted(values: NDArray[np.generic]) -> bool:
 
 
 def _share(values: NDArray[np.generic], limits: tuple[float, float]) -> float:
-    return float(((values >= limits[0]) & (values <= limits[1])).mean())
+    within = np.greater_equal(values, limits[0]) & np.less_equal(values, limits[1])
+    return float(within.mean())
 
 
 def _range(values: NDArray[np.generic]) -> tuple[float, float]:

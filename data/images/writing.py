@@ -1,9 +1,10 @@
 """Predictions on disk: NIfTI files in the scan's own grid that appear complete or not at all."""
 
 import sys
+from collections.abc import Callable
 from io import IOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import nibabel as nib
 import numpy as np
@@ -13,10 +14,10 @@ from ..errors import OutputError
 from ..files import write_atomically
 from ..geometry.affines import is_orthonormal
 from .compression import deflating
+from .image import Image
 
-if TYPE_CHECKING:
-    from .reading import Image
-
+Save = Callable[[Path, Callable[[BinaryIO], object]], object]
+"""As write_atomically: given a path, and what writes the content to a binary stream."""
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 
 
@@ -32,7 +33,9 @@ def smallest_unsigned(maximum: int) -> np.dtype:
     raise ValueError(f"no unsigned integer type holds {maximum}")
 
 
-def write_labels(path: str | Path, labels: ArrayLike, *, like: "Image") -> None:
+def write_labels(
+    path: str | Path, labels: ArrayLike, *, like: Image, save: Save = write_atomically
+) -> None:
     """Write a label map in the grid of the scan it belongs to.
 
     The file has the scan's sform, qform, both codes and xyzt_units, bit for bit, where the scan is
@@ -44,10 +47,15 @@ def write_labels(path: str | Path, labels: ArrayLike, *, like: "Image") -> None:
         labels: (X, Y, Z), integers or booleans from 0 up; stored as the smallest unsigned type that
             holds the largest.
         like: the scan, as `read_image` gave it.
+        save: writes the file's content; of an OutputFolder where it is to be in its manifest.
 
     Raises:
         OutputError: another shape than the scan's, labels that are not whole or are negative,
             another suffix, disk full, folder not writable. No half-written file stays behind.
+
+    Example:
+        >>> scan = read_image("ct.nii.gz")  # doctest: +SKIP
+        >>> write_labels("bone.nii.gz", scan.array > 300, like=scan)  # doctest: +SKIP
     """
     path = Path(path)
     array = np.asarray(labels)
@@ -58,10 +66,10 @@ def write_labels(path: str | Path, labels: ArrayLike, *, like: "Image") -> None:
     _check_shape(path, array, like)
     if int(array.min()) < 0:
         raise OutputError(f"{path}: labels hold the negative value {int(array.min())}")
-    _write(path, array.astype(smallest_unsigned(int(array.max())), copy=False), like)
+    _write(path, array.astype(smallest_unsigned(int(array.max())), copy=False), like, save=save)
 
 
-def write_image(path: str | Path, array: ArrayLike, *, like: "Image") -> None:
+def write_image(path: str | Path, array: ArrayLike, *, like: Image) -> None:
     """Write a float32 volume in the grid of a scan; as `write_labels` otherwise.
 
     Args:
@@ -80,22 +88,25 @@ def write_image(path: str | Path, array: ArrayLike, *, like: "Image") -> None:
     _write(path, values.astype(np.float32, copy=False), like)
 
 
-def write_probabilities(path: str | Path, array: NDArray[np.uint8], *, like: "Image") -> None:
+def write_probabilities(
+    path: str | Path, array: NDArray[np.uint8], *, like: Image, save: Save = write_atomically
+) -> None:
     """Write probabilities as uint8 with the slope 1/255; as `write_labels` otherwise.
 
     Args:
         path: ends in .nii.gz or .nii; folders on the way are made.
         array: (X, Y, Z) uint8; 255 is probability 1.
+        like, save: as for `write_labels`.
 
     Raises:
         OutputError: another shape than the scan's, another suffix, disk full, folder not writable.
     """
     path = Path(path)
     _check_shape(path, array, like)
-    _write(path, array, like, slope=1.0 / 255.0)
+    _write(path, array, like, slope=1.0 / 255.0, save=save)
 
 
-def _check_shape(path: Path, array: NDArray[np.generic], like: "Image") -> None:
+def _check_shape(path: Path, array: NDArray[np.generic], like: Image) -> None:
     if array.shape != like.grid.shape:
         raise OutputError(
             f"{path}: the result has the shape {array.shape}, the scan {like.path} "
@@ -104,7 +115,12 @@ def _check_shape(path: Path, array: NDArray[np.generic], like: "Image") -> None:
 
 
 def _write(
-    path: Path, array: NDArray[np.generic], like: "Image", *, slope: float | None = None
+    path: Path,
+    array: NDArray[np.generic],
+    like: Image,
+    *,
+    slope: float | None = None,
+    save: Save = write_atomically,
 ) -> None:
     name = path.name.lower()
     if not name.endswith((".nii", ".nii.gz")):
@@ -123,10 +139,10 @@ def _write(
         with deflating(stream) as compressed:
             image.to_stream(cast(IOBase, compressed))
 
-    write_atomically(path, write)
+    save(path, write)
 
 
-def _header(like: "Image", shape: tuple[int, ...], dtype: DTypeLike) -> nib.Nifti1Header:
+def _header(like: Image, shape: tuple[int, ...], dtype: DTypeLike) -> nib.Nifti1Header:
     if like.header is None:
         header = nib.Nifti1Header()
         header.set_data_shape(shape)

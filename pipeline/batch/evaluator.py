@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,44 +17,55 @@ from monai.engines import SupervisedEvaluator
 from torch.utils.data import DataLoader, Dataset
 
 from ...data.errors import ConfigError, GridgateError, OutputError
+from ...transforms.postprocessing import Postprocessing
 from ...transforms.region import region_file
 from ..models.devices import choose_devices
 from ..models.run_weights import Checkpoint, fingerprint, with_weights
-from ..output_lock import output_folder
 from ..plans.plan import Plan
-from .pipelined import CaseLine
-from .processor import CaseSteps, read_case, shown, stamp
+from .case import DONE, FAILED, Case, CaseResult
+from .pipelined import CasePipeline, Report
+from .processor import CaseProcessor, in_two_parts, read_item
 from .progress import CaseProgress
 from .quality import Expectations, check_expectations, look_first
 from .results import CaseTable
-from .workers.pool import Dealer
+from .workers.pool import WorkerPool
+from .workers.scratch import scratch_folder
+
+_FIRED = (
+    Events.STARTED,
+    Events.EPOCH_STARTED,
+    Events.ITERATION_COMPLETED,
+    Events.EPOCH_COMPLETED,
+    Events.COMPLETED,
+    Events.EXCEPTION_RAISED,
+)
 
 
 class CasesFailedError(GridgateError):
     """Some cases could not be done; raised at the very end, when all others are."""
 
 
-class CaseDataset(Dataset[dict[str, Any]]):
-    """Cases read and preprocessed one by one; one that fails becomes an item with its "error".
+class CaseDataset(Dataset[dict[Any, Any]]):
+    """Cases, and the transforms that read and preprocess them.
 
     Args:
         data: items {"id", "image"}, and "label" when evaluating.
         transform: preprocessing; it reads the files.
     """
 
-    def __init__(self, data: Sequence[dict[str, Any]], transform: Callable[[Any], Any]) -> None:
-        self.data = list(data)
+    def __init__(self, data: Sequence[Mapping[str, Any]], transform: Callable[[Any], Any]) -> None:
+        self.data = [dict(item) for item in data]
         self.transform = transform
 
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return read_case(dict(self.data[index]), self.transform)
+    def __getitem__(self, index: int) -> dict[Any, Any]:
+        return read_item(Case.of(self.data[index]), self.transform)
 
 
 def case_loader(dataset: CaseDataset, *, num_workers: int = 0) -> DataLoader[dict[str, Any]]:
-    """A loader that hands the cases on as they are, one at a time: grids differ, so nothing can be batched.
+    """A loader that hands the cases on as they are, one at a time, as their grids differ.
 
     For tools that want MONAI's; CaseEvaluator reads ahead by itself.
 
@@ -70,10 +78,13 @@ def case_loader(dataset: CaseDataset, *, num_workers: int = 0) -> DataLoader[dic
 
 
 class CaseEvaluator(SupervisedEvaluator):
-    """MONAI's SupervisedEvaluator over single cases: overlapped, isolated, resumable, with cases.csv.
+    """MONAI's SupervisedEvaluator over single cases: overlapped, resumable, with cases.csv.
 
-    Own `run`, because MONAI's stops at the first error and does one thing at a time. Handlers hear
-    STARTED, COMPLETED and, with the case's row in `state.output`, ITERATION_COMPLETED.
+    Own `run`, because MONAI's stops at the first error and does one thing at a time. Handlers are
+    called on STARTED, EPOCH_STARTED, ITERATION_COMPLETED (with the case's row in `state.output`),
+    EPOCH_COMPLETED, COMPLETED and EXCEPTION_RAISED. Handlers on other events, such as MONAI's
+    FORWARD_COMPLETED, are refused: the network may run in another process, and its scores never
+    exist as a whole.
 
     Args:
         device: one, or several ("cuda:0,cuda:1", "cuda" for the first, "all" for every GPU): cases
@@ -90,7 +101,11 @@ class CaseEvaluator(SupervisedEvaluator):
         passed_over: inputs that are no case, (source, note) each; they get a row too.
         region: see transforms.region.Regiond; a mask that has changed means that the case is not
             done.
-        **options: those of SupervisedEvaluator; `postprocessing` as for CaseSteps.
+        **options: those of SupervisedEvaluator but for metrics; `postprocessing` as for
+            CaseProcessor.
+
+    Raises:
+        ConfigError: metrics of MONAI's or Ignite's, which need scores and labels in memory.
     """
 
     def __init__(
@@ -108,7 +123,12 @@ class CaseEvaluator(SupervisedEvaluator):
         region: Any = None,
         **options: Any,
     ) -> None:
-        self.case_postprocessing = options.pop("postprocessing", None)
+        for name in ("key_val_metric", "additional_metrics"):
+            if options.get(name):
+                raise ConfigError(
+                    f"{name}: cases are measured from their files; use the evaluating workflow"
+                )
+        self.case_postprocessing = in_two_parts(options.pop("postprocessing", None))
         self.devices = choose_devices(device)
         super().__init__(device=self.devices[0], decollate=False, **options)
         self.table = table
@@ -134,80 +154,114 @@ class CaseEvaluator(SupervisedEvaluator):
                 there.
             KeyboardInterrupt: stopped by Ctrl-C or SIGTERM; what was being written is finished.
         """
+        self._check_handlers()
         dataset: CaseDataset = self.data_loader.dataset  # type: ignore[union-attr, assignment]
-        cases = dataset.data
-        self._check_outputs(cases)
+        cases = [Case.of(item) for item in dataset.data]
+        self._refuse_overwriting_inputs(cases)
         network = with_weights(self.network, self.checkpoint, self.plan)
         self.table.checkpoint = fingerprint(self.checkpoint)
-        with output_folder(self.table.folder):
-            sources = {item["id"]: (shown(item["image"]), self._stamp(item)) for item in cases}
-            done = self.table.start(sources, overwrite=self.overwrite)
-            for source, note in self.passed_over:
-                self.table.pass_over(source, note)
-            todo = [item for item in cases if item["id"] not in done]
-            if done:
-                self.logger.info(f"{len(done)} of {len(cases)} cases were done before")
+        with self.table.output:
+            todo = self._todo(cases)
             if todo:
-                self.fire_event(Events.STARTED)
-                with CaseProgress(len(todo)) as progress, _stopped_by_sigterm():
-                    self._compute(todo, self._steps(dataset, network), progress)
-                self.fire_event(Events.COMPLETED)
+                self._run(todo, self._processor(dataset, network))
         self._close(len(cases))
 
-    def _stamp(self, item: Mapping[str, Any]) -> str:
-        region = (
-            region_file(Path(self.region), item["id"])
-            if isinstance(self.region, str | Path)
-            else None
-        )
-        return stamp(item["image"], [] if region is None else [region])
+    def _todo(self, cases: Sequence[Case]) -> list[Case]:
+        """The cases that are not done; refuses to start where results would overwrite others'."""
 
-    def _steps(self, dataset: CaseDataset, network: torch.nn.Module) -> CaseSteps:
-        return CaseSteps(
+        def check(done: set[str]) -> None:
+            self._refuse_foreign([case for case in cases if case.id not in done])
+
+        done = self.table.start(
+            {case.id: (case.source, self._stamp(case)) for case in cases},
+            overwrite=self.overwrite,
+            passed_over=self.passed_over,
+            check=check,
+        )
+        if done:
+            self.logger.info(f"{len(done)} of {len(cases)} cases were done before")
+        return [case for case in cases if case.id not in done]
+
+    def _run(self, todo: Sequence[Case], processor: CaseProcessor) -> None:
+        self.state.epoch, self.state.iteration = 1, 0
+        self.fire_event(Events.STARTED)
+        self.fire_event(Events.EPOCH_STARTED)
+        try:
+            with CaseProgress(len(todo)) as progress, _stopped_by_sigterm():
+                self._compute(todo, processor, progress)
+        except Exception as error:
+            if self.has_event_handler(Events.EXCEPTION_RAISED):
+                self._fire_event(Events.EXCEPTION_RAISED, error)
+            raise
+        self.fire_event(Events.EPOCH_COMPLETED)
+        self.fire_event(Events.COMPLETED)
+
+    def _stamp(self, case: Case) -> str:
+        if not isinstance(self.region, str | Path):
+            return case.stamp()
+        region = region_file(Path(self.region), case.id)
+        return case.stamp([] if region is None else [region])
+
+    def _processor(self, dataset: CaseDataset, network: torch.nn.Module) -> CaseProcessor:
+        return CaseProcessor(
             transform=dataset.transform,
             network=network,
             inferer=self.inferer,
             postprocessing=self.case_postprocessing,
             labels=self.table.labels,
+            output_dir=self.table.folder,
             device=str(self.devices[0]),
             expected=self.expected,
         )
 
     def _compute(
-        self, todo: Sequence[dict[str, Any]], steps: CaseSteps, progress: CaseProgress
+        self, todo: Sequence[Case], processor: CaseProcessor, progress: CaseProgress
     ) -> None:
         lock = threading.Lock()
 
         def report(kind: str, name: str, more: Any) -> None:
             with lock:
                 if kind == "done":
-                    self._record(name, more)
+                    self._record(more)
                 progress.report(kind, name, more)
 
-        readers = getattr(self.data_loader, "readers", 1)
-        if self._isolated(len(todo), steps):
-            count = min(len(self.devices), len(todo))
-            threads = max(1, len(os.sched_getaffinity(0)) // count) if count > 1 else None
-            devices = [str(device) for device in self.devices]
-            with _scratch(self.table.folder) as scratch:
-                Dealer(
-                    steps,
-                    devices=devices,
-                    readers=readers,
-                    threads=threads,
-                    time_limit=self.time_limit,
-                    scratch=scratch,
-                    report=report,
-                ).run(todo)
-            return
-        steps.prepare()
-        line = CaseLine(steps, readers=readers, report=report)
-        for item in todo:
-            line.put(item)
-        line.close()
-        line.run()
+        usable = []
+        for case in todo:
+            if (why := self._unsafe(case)) is None:
+                usable.append(case)
+            else:
+                report("done", case.id, CaseResult(case.id, case.source, FAILED, reason=why))
+        if usable and self._isolated(len(usable), processor):
+            self._compute_in_workers(usable, processor, report)
+        elif usable:
+            processor.prepare()
+            pipeline = CasePipeline(processor, readers=self._readers, report=report)
+            for case in usable:
+                pipeline.put(case)
+            pipeline.close()
+            pipeline.run()
 
-    def _isolated(self, cases: int, steps: CaseSteps) -> bool:
+    @property
+    def _readers(self) -> int:
+        return int(getattr(self.data_loader, "readers", 1))
+
+    def _compute_in_workers(
+        self, cases: Sequence[Case], processor: CaseProcessor, report: Report
+    ) -> None:
+        count = min(len(self.devices), len(cases))
+        with scratch_folder() as scratch:
+            WorkerPool(
+                processor,
+                devices=[str(device) for device in self.devices],
+                readers=self._readers,
+                threads=max(1, _usable_cores() // count) if count > 1 else None,
+                time_limit=self.time_limit,
+                scratch=str(scratch),
+                report=report,
+            ).run(cases)
+
+    def _isolated(self, cases: int, processor: CaseProcessor) -> bool:
+        """Whether to compute in worker processes."""
         needed = len(self.devices) > 1 or self.time_limit is not None
         if self.isolate is False:
             if needed:
@@ -217,28 +271,32 @@ class CaseEvaluator(SupervisedEvaluator):
             return False
         if not (self.isolate or needed or cases > 1):
             return False
-        try:
-            pickle.dumps(steps)
-        except Exception as error:
-            if self.isolate or needed:
-                raise ConfigError(
-                    f"worker processes need a config without local functions ({error})"
-                ) from error
-            self.logger.warning(
-                f"computing in this process, as the config cannot be sent to another ({error})"
-            )
-            return False
-        return True
+        why = None
+        if os.name != "posix":
+            why = "worker processes need Linux or macOS"
+        else:
+            try:
+                pickle.dumps(processor)
+            except Exception as error:
+                why = f"worker processes need a config without local functions ({error})"
+        if why is not None and (self.isolate or needed):
+            raise ConfigError(why)
+        if why is not None:
+            self.logger.warning(f"computing in this process: {why}")
+        return why is None
 
-    def _record(self, name: str, row: dict[str, Any]) -> None:
-        row = dict(row)
-        fatal = row.pop("fatal", False)
-        self.table.discard_stale(name)
+    def _record(self, result: CaseResult) -> None:
+        if result.status == DONE:
+            self.table.remove_stale(result.case, result.output)
+        elif (mask := self.table.kept_mask(result.case)) is not None:
+            kept = f"{mask} is kept from an earlier run, of other weights, settings or input files"
+            result.notes = "; ".join(filter(None, (result.notes, kept)))
+        row = result.row()
         self.table.add(row)
-        self.state.output = row
+        self.state.output, self.state.iteration = row, self.state.iteration + 1
         self.fire_event(Events.ITERATION_COMPLETED)
-        if fatal:
-            raise OutputError(f"{row['reason']}; the run has stopped, start it again to go on")
+        if result.stops_the_run:
+            raise OutputError(f"{result.reason}; the run has stopped, start it again to go on")
 
     def _close(self, count: int) -> None:
         """The end of a run in words: what to look at, and what failed."""
@@ -252,39 +310,44 @@ class CaseEvaluator(SupervisedEvaluator):
                 f"{first['case']}: {first['reason']}\nreasons: {self.table.path}"
             )
 
-    def _check_outputs(self, cases: Sequence[Mapping[str, Any]]) -> None:
-        sources = set()
-        for item in cases:
-            images = item["image"] if isinstance(item["image"], list | tuple) else [item["image"]]
-            sources |= {
-                Path(path).resolve()
-                for path in (*images, item.get("label"))
-                if isinstance(path, str | Path)
-            }
-        for item in cases:
-            mask = self.table.folder / f"{item['id']}.nii.gz"
-            if mask.resolve() in sources:
+    def _check_handlers(self) -> None:
+        called = {event.name for event in _FIRED}
+        for event, handlers in self._event_handlers.items():
+            name = getattr(event, "name", str(event))
+            if handlers and name not in called:
+                raise ConfigError(
+                    f"a handler waits for the event {name}, which CaseEvaluator does not have; use "
+                    f"one of {', '.join(sorted(called))}"
+                )
+
+    def _unsafe(self, case: Case) -> str | None:
+        """Why a case's results cannot be called after its id."""
+        try:
+            self.table.output.path(f"{case.id}.nii.gz")
+        except OutputError as error:
+            return str(error)
+        return None
+
+    def _refuse_foreign(self, cases: Sequence[Case]) -> None:
+        if isinstance(self.case_postprocessing, Postprocessing):
+            safe = [case for case in cases if self._unsafe(case) is None]
+            self.case_postprocessing.refuse_foreign([(case.id, case.images[0]) for case in safe])
+
+    def _refuse_overwriting_inputs(self, cases: Sequence[Case]) -> None:
+        inputs = {path.resolve() for case in cases for path in case.files}
+        for case in cases:
+            mask = self.table.folder / f"{case.id}.nii.gz"
+            if mask.resolve() in inputs:
                 raise ConfigError(
                     f"{mask}: the mask would overwrite this file; give another --output_dir"
                 )
 
 
-@contextmanager
-def _scratch(output: Path) -> Iterator[str]:
-    """A temporary folder for a run's workers, of one name for an output folder: the next run removes a killed one's."""
-    name = hashlib.sha256(str(output.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / f"gridgate-{os.getuid()}-{name}"
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        folder.mkdir(mode=0o700)
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: cannot be made ({error.strerror}); set TMPDIR to another folder"
-        ) from error
-    try:
-        yield str(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def _usable_cores() -> int:
+    """Cores that this process may use; macOS and Windows do not say, so all there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager

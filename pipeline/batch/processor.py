@@ -1,9 +1,7 @@
-"""What is done with one case: read, segment, finish; each step knows nothing of the other cases."""
+"""What is done with one case: read, segment, finish; no step knows of the other cases."""
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import logging
 import os
 import time
@@ -17,26 +15,27 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose
 
-from ...data.dicom.series import DicomSeries
-from ...data.errors import OutputError, user_error
+from ...transforms.postprocessing import Postprocessing
 from ...transforms.restore.cells import ScoresError
 from ...transforms.restore.transform import RestoreLabelsd
+from ..inference.device_memory import is_out_of_memory
 from ..models.build import to_device
+from .case import FAILED, Case, CaseInProgress, CaseResult, MonaiItem, StoppedError
 from .quality import Expectations, case_hints
-from .results import DONE, FAILED, STAGES
+from .reasons import hits_all_cases, is_expected, reason
 from .volumes import label_volumes
 
 logger = logging.getLogger("gridgate.cases")
 
-Case = dict[str, Any]
-
-
+Progress = Callable[[int, int], None]
+DOUBTFUL = "intensities: "
+"""A note about an input that begins so makes the mask doubtful, and becomes a hint."""
 # What torch raises when a GPU's context is broken; older ones have no class for it.
-_STICKY: Any = getattr(torch, "AcceleratorError", ())
+_BROKEN_CONTEXT: Any = getattr(torch, "AcceleratorError", ())
 
 
 @dataclass(eq=False)
-class CaseSteps:
+class CaseProcessor:
     """A bundle's network and transforms as three steps; can be pickled, for a worker process.
 
     Args:
@@ -44,10 +43,11 @@ class CaseSteps:
         network: with its weights loaded, on the CPU.
         inferer: a SlidingWindow, or any Inferer of MONAI's.
         postprocessing: takes the case with its "pred" (scores on the network's grid) and "image",
-            leaves the label map (1, *scan's shape) in "pred" and writes it. Where it holds a
-            RestoreLabelsd and the inferer gives slabs, the scores are handed over slab by slab;
-            what follows that transform belongs to `finish`.
+            leaves the label map (1, *scan's shape) in "pred" and writes it. Of a Postprocessing, or
+            a Compose that begins with a RestoreLabelsd, and where the inferer gives slabs, the
+            scores are restored slab by slab and never exist as a whole.
         labels: names of the channels, the background first.
+        output_dir: of the masks; their paths in the table are relative to it.
         expected: what a plausible mask is like, for the hints.
     """
 
@@ -56,231 +56,217 @@ class CaseSteps:
     inferer: Any
     postprocessing: Callable[[Any], Any] | None
     labels: Sequence[str]
+    output_dir: Path
     device: str = "cpu"
     expected: Expectations = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.postprocessing = in_two_parts(self.postprocessing)
 
     def prepare(self) -> None:
         """Put the network on the device; once, where the cases are computed."""
         if self.device.startswith("cuda:"):
-            torch.cuda.set_device(
-                self.device
-            )  # or events, streams and caches would be the first GPU's
+            # or events, streams and caches would be the first GPU's
+            torch.cuda.set_device(self.device)
         self.network = to_device(self.network, self.device).eval()
 
-    def read(self, item: Case) -> Case:
-        """Read and preprocess; a case that fails keeps its "error", nothing is raised."""
-        return read_case(item, self.transform)
+    def read(self, case: Case) -> CaseInProgress:
+        """Read and preprocess; a failure is kept in `error`, nothing is raised."""
+        work = CaseInProgress(case)
+        began = time.perf_counter()
+        try:
+            work.data = read_item(case, self.transform, work.seconds)
+        except Exception as error:
+            _keep(error, work)
+        spent = time.perf_counter() - began
+        work.seconds["resample"] = spent - work.seconds.get("read", 0.0)
+        return work
 
-    def segment(self, case: Case, progress: Callable[[int, int], None] | None = None) -> Case:
-        """The network and the way back to the scan's grid; what `progress` raises is raised, other errors are kept.
+    def segment(self, work: CaseInProgress, progress: Progress | None = None) -> None:
+        """The network and the way back to the scan's grid; a failure is kept in `error`.
 
         Args:
             progress: see SlidingWindow.slabs.
+
+        Raises:
+            StoppedError: by `progress`.
+            torch.AcceleratorError: the GPU answers nothing but this from now on, so the process
+                must end, and takes one case along.
         """
-        if "error" in case:
-            return case
+        if work.error is not None:
+            return
+        # Twice at most, and the second time outside of the `except` block, whose traceback keeps
+        # the first try's tensors.
+        if not self._try(work, progress, stitch=None) and work.error is None:
+            torch.cuda.empty_cache()
+            self._try(work, progress, stitch="cpu")
+
+    def finish(self, work: CaseInProgress) -> CaseResult:
+        """Post-process, measure and write."""
+        result = CaseResult(work.case.id, work.case.source, seconds=work.seconds)
+        if work.error is None:
+            began, written = time.perf_counter(), work.seconds.get("write", 0.0)
+            try:
+                with torch.inference_mode():
+                    work.data = self._after(work.data)
+                    self._measure(work, result)
+                writing = work.seconds.get("write", 0.0) - written
+                work.spend("restore", time.perf_counter() - began - writing)
+                result.output = self._mask(work)
+            except Exception as error:
+                result.stops_the_run = hits_all_cases(error)
+                _keep(error, work)
+        if work.error is not None:
+            result.status, result.reason = FAILED, work.error
+        return result
+
+    def _try(self, work: CaseInProgress, progress: Progress | None, stitch: str | None) -> bool:
+        """Segment; False where a GPU's memory ran out and a try with more of the machine's is left.
+
+        Args:
+            stitch: device to accumulate scores on; None: where there is room.
+        """
         try:
             with torch.inference_mode():
-                return self._segment(case, progress)
-        except Exception as error:
-            cause: BaseException | None = error
-            while cause is not None:  # MONAI wraps what its transforms raise
-                if getattr(cause, "stops_the_run", False):
-                    raise cause from None
-                if isinstance(cause, _STICKY) and not isinstance(cause, torch.OutOfMemoryError):
-                    # the GPU answers nothing but this from now on: the process must end, and take
-                    # one case along
-                    raise
-                cause = cause.__cause__
-            return _failed(case, error)
-
-    def finish(self, case: Case) -> dict[str, Any]:
-        """Post-process, measure and write; the case's row for the table. `row["fatal"]`: nothing can be written."""
-        files, timings = case["files"], case["timings"]
-        row: dict[str, Any] = {"case": files["id"], "input": shown(files["image"])}
-        began, fatal = time.perf_counter(), False
-        if "error" not in case:
-            try:
-                _, after = self._split()
-                written = timings.get("write", 0.0)
-                with torch.inference_mode():
-                    case = dict(after(case))
-                    row |= self._measured(case)
-                spent = time.perf_counter() - began - (timings.get("write", 0.0) - written)
-                timings["restore"] = timings.get("restore", 0.0) + spent
-                row |= {"output": f"{files['id']}.nii.gz", "status": DONE, "notes": _notes(case)}
-            except Exception as error:
-                fatal = _hits_all_cases(error)
-                case = _failed(case, error)
-        if "error" in case:
-            row = {
-                "case": row["case"],
-                "input": row["input"],
-                "status": FAILED,
-                "reason": case["error"],
-            }
-        row |= {f"{stage}_s": f"{timings[stage]:.3f}" for stage in STAGES if stage in timings}
-        row["total_s"] = f"{sum(timings.get(stage, 0.0) for stage in STAGES):.3f}"
-        return row | {"fatal": fatal}
-
-    def _segment(self, case: Case, progress: Callable[[int, int], None] | None) -> Case:
-        image: torch.Tensor = case["image"]
-        plain = (image.as_tensor() if isinstance(image, MetaTensor) else image).to(self.device)
-        before, _ = self._split()
-        if hasattr(self.inferer, "slabs") and before.transforms:
-            region = case["region"][0] if "region" in case else None
-            slabs = self.inferer.slabs(plain, self.network, region=region, progress=progress)
-            try:
-                done = dict(before({**case, "pred": slabs}))
-            except Exception as error:
-                if plain.device.type == "cpu" or not isinstance(
-                    root_cause(error), torch.OutOfMemoryError
+                if isinstance(self.postprocessing, Postprocessing) and hasattr(
+                    self.inferer, "slabs"
                 ):
-                    raise
-                # once more, with all but the network in the machine's memory
-                torch.cuda.empty_cache()
-                slabs = self.inferer.slabs(
-                    plain, self.network, region=region, progress=progress, stitch="cpu"
-                )
-                done = dict(before({**case, "pred": slabs}))
-            return {**done, "facts": slabs.facts}
+                    self._restore_slabs(work, self.postprocessing.restore, progress, stitch)
+                else:
+                    self._whole_scores(work)
+            return True
+        except StoppedError:
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                if self.device != "cpu" and stitch is None:
+                    return False
+            elif _breaks_the_process(error):
+                raise
+            _keep(error, work)
+            return True
+
+    def _restore_slabs(
+        self,
+        work: CaseInProgress,
+        restore: RestoreLabelsd,
+        progress: Progress | None,
+        stitch: str | None,
+    ) -> None:
+        data = work.data
+        image: MetaTensor = data["image"]
+        slabs = self.inferer.slabs(
+            _plain(image).to(self.device),
+            self.network,
+            region=data["region"][0] if "region" in data else None,
+            progress=progress,
+            stitch=stitch,
+        )
+        restoration = restore.begin(slabs, image)
+        seconds = {"forward": 0.0, "restore": 0.0}
+        last = time.perf_counter()
+        for slab in slabs:
+            now = time.perf_counter()
+            seconds["forward"] += now - last
+            restoration.add(slab)
+            last = time.perf_counter()
+            seconds["restore"] += last - now
+        seconds["forward"] += time.perf_counter() - last
+        last = time.perf_counter()
+        restoration.finish()
+        data |= restore.end(restoration, image)
+        work.forward = slabs.facts
+        seconds["restore"] += time.perf_counter() - last
+        for stage, spent in seconds.items():
+            work.spend(stage, spent)
+
+    def _whole_scores(self, work: CaseInProgress) -> None:
         began = time.perf_counter()
-        scores = self.inferer(plain[None], self.network)[0].cpu()
-        case["timings"]["forward"] = time.perf_counter() - began
+        image = _plain(work.data["image"]).to(self.device)
+        scores = self.inferer(image[None], self.network)[0].cpu()
+        work.spend("forward", time.perf_counter() - began)
         if not torch.isfinite(scores.sum()):
             raise ScoresError
-        return {**case, "pred": scores, "facts": {}}
+        work.data["pred"] = scores
 
-    def _split(self) -> tuple[Compose, Compose]:
-        """The postprocessing up to its RestoreLabelsd, and what comes after."""
-        whole = self.postprocessing
-        transforms = list(getattr(whole, "transforms", [whole] if whole is not None else []))
-        restoring = [
-            index for index, step in enumerate(transforms) if isinstance(step, RestoreLabelsd)
-        ]
-        at = restoring[-1] + 1 if restoring else 0
-        return Compose(transforms[:at]), Compose(transforms[at:])
+    def _after(self, data: MonaiItem) -> MonaiItem:
+        """What of the postprocessing has not been done while the network ran."""
+        after = self.postprocessing
+        if isinstance(after, Postprocessing) and hasattr(self.inferer, "slabs"):
+            after = after.after
+        return dict(data if after is None else after(data))
 
-    def _measured(self, case: Case) -> dict[str, Any]:
-        facts = case.get("facts", {})
-        prediction = np.asarray(case["pred"])[0]
-        affine = np.asarray(case["image"].meta["original_affine"])
-        volumes = label_volumes(prediction, affine=affine, names=self.labels, scan=case.get("scan"))
+    def _measure(self, work: CaseInProgress, result: CaseResult) -> None:
+        data = work.data
+        prediction = np.asarray(data["pred"])[0]
+        affine = np.asarray(data["image"].meta["original_affine"])
+        volumes = label_volumes(prediction, affine=affine, names=self.labels, scan=data.get("scan"))
         hints = case_hints(
             prediction,
             affine=affine,
             names=self.labels,
             volumes=volumes,
             expected=self.expected,
-            removed=case.get("pred_removed"),
-            margin=case.get("pred_margin"),
-            mirror_agreement=facts.get("mirror_agreement"),
+            removed=data.get("pred_removed"),
+            margin=data.get("pred_margin"),
+            mirror_agreement=work.forward.mirror_agreement if work.forward else None,
         )
-        row: dict[str, Any] = {"hints": "; ".join(hints), "hint_count": len(hints)}
-        for name, value in (
-            ("margin", case.get("pred_margin")),
-            ("mirror_agreement", facts.get("mirror_agreement")),
-        ):
-            row[name] = "" if value is None else f"{value:.3f}"
-        for name in ("windows", "windows_skipped"):
-            if name in facts:
-                row[name] = int(facts[name])
-        if "network_seconds" in facts:
-            row["network_s"] = f"{facts['network_seconds']:.3f}"
-        for volume in volumes:
-            row |= {
-                f"{volume.name}_voxels": volume.voxels,
-                f"{volume.name}_ml": round(volume.ml, 3),
-            }
-            row[f"{volume.name}_hu"] = "" if volume.mean is None else round(volume.mean, 2)
-        return row
+        result.notes = str(getattr(data["image"], "meta", {}).get("notes", ""))
+        hints += [note for note in result.notes.split("; ") if note.startswith(DOUBTFUL)]
+        result.dicom_seg_reason = " ".join(str(data.get("dicom_seg_reason") or "").split())
+        if result.dicom_seg_reason:
+            hints.append("no DICOM SEG was written, see dicom_seg_reason")
+        result.hints = tuple(dict.fromkeys(hints))
+        result.volumes, result.forward = tuple(volumes), work.forward
+        result.margin = data.get("pred_margin")
+
+    def _mask(self, work: CaseInProgress) -> str:
+        """The mask's path as the table names it."""
+        written = work.data.get("pred_path")
+        if written is None:
+            return f"{work.case.id}.nii.gz"
+        return Path(os.path.relpath(written, self.output_dir)).as_posix()
 
 
-def read_case(item: Case, transform: Callable[[Any], Any]) -> Case:
-    """An item {"id", "image", ...} read by a transform; the paths stay in "files", an error is kept in "error"."""
-    timings: dict[str, float] = {}
-    began = time.perf_counter()
-    try:
-        # the transforms put arrays in the place of "image" and "label"
-        case = dict(transform({**item, "files": item, "timings": timings}))
-    except Exception as error:
-        case = _failed({**item, "files": item}, error)
-    spent = time.perf_counter() - began
-    timings["resample"] = spent - timings.get("read", 0.0)
-    case["timings"] = timings
-    return case
-
-
-def root_cause(error: BaseException) -> BaseException:
-    """The first error of a chain of causes."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-def reason(error: BaseException) -> str:
-    """One line that says why a case failed: our own errors' text, or the type and text of the first cause."""
-    ours = user_error(error)
-    if ours is not None:
-        return " ".join(str(ours).split())
-    error = root_cause(error)
-    if isinstance(error, ScoresError):
-        return f"{error}; try --amp False, or other weights"
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return "out of memory: use a smaller window, --device cpu, or a machine with more memory"
-    return f"unexpected {type(error).__name__}: " + " ".join(str(error).split())
-
-
-def shown(files: Any) -> str:
-    """A case's input as text: absolute paths, or a DICOM series' folder and UID."""
-    several = files if isinstance(files, list | tuple) else [files]
-    return ";".join(
-        os.path.abspath(path) if isinstance(path, str | Path) else str(path) for path in several
-    )
-
-
-def stamp(files: Any, more: Sequence[str | Path] = ()) -> str:
-    """What changes when a case's files do: a hash of their sizes and times; of a DICOM series of its files' names too.
+def read_item(
+    case: Case, transform: Callable[[Any], Any], seconds: dict[str, float] | None = None
+) -> MonaiItem:
+    """A case's item read by MONAI's transforms; its paths stay in "files".
 
     Args:
-        files: a path, several, or a DicomSeries.
-        more: other files that decide the mask, such as its region.
+        seconds: filled by the transforms, see transforms.timing.
     """
-    several = list(files) if isinstance(files, list | tuple) else [files]
-    told: list[Any] = []
-    for source in (*several, *more):
-        if isinstance(source, DicomSeries):
-            told.append(source.files)
-            source = source.archive or next(iter(source.files), source.folder)
-        try:
-            found = os.stat(source)
-            told.append((found.st_size, found.st_mtime_ns))
-        except OSError:
-            told.append("absent")
-    return hashlib.sha256(repr(told).encode(errors="surrogateescape")).hexdigest()[:12]
+    # the transforms put arrays in the place of "image" and "label"
+    timings = {} if seconds is None else seconds
+    return dict(transform({**case.item, "files": case.item, "timings": timings}))
 
 
-def _failed(case: Case, error: Exception) -> Case:
-    """The case with the reason of its failure and nothing that takes memory."""
+def in_two_parts(postprocessing: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+    """A Compose that begins with a RestoreLabelsd as a Postprocessing; anything else as it is."""
+    if isinstance(postprocessing, RestoreLabelsd):
+        return Postprocessing(postprocessing)
+    if isinstance(postprocessing, Compose) and not isinstance(postprocessing, Postprocessing):
+        first, *others = postprocessing.transforms or [None]
+        if isinstance(first, RestoreLabelsd):
+            return Postprocessing(first, others)
+    return postprocessing
+
+
+def _plain(image: torch.Tensor) -> torch.Tensor:
+    return image.as_tensor() if isinstance(image, MetaTensor) else image
+
+
+def _breaks_the_process(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, _BROKEN_CONTEXT):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _keep(error: Exception, work: CaseInProgress) -> None:
+    """Keep why a case failed."""
     why = reason(error)
-    if user_error(error) is None and not isinstance(
-        root_cause(error), ScoresError
-    ):  # a bug of ours, or of a library: where it happened matters
-        logger.error(f"{case['files']['id']}: {why}", exc_info=error)
-    return {"files": case["files"], "timings": case.get("timings", {}), "error": why}
-
-
-def _hits_all_cases(error: Exception) -> bool:
-    """Whether nothing can be written any more, which is not this case's fault."""
-    ours = user_error(error)
-    system = ours.__cause__ if isinstance(ours, OutputError) else None
-    return isinstance(system, OSError) and system.errno in (
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EROFS,
-        errno.EIO,
-    )
-
-
-def _notes(case: Case) -> str:
-    return str(getattr(case["image"], "meta", {}).get("notes", ""))
+    if not is_expected(error):
+        logger.error(f"{work.case.id}: {why}", exc_info=error)
+    work.fail(why)

@@ -7,6 +7,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from .case import FAILED
+
 
 class CaseProgress:
     """Cases done, windows of the case in hand, and an estimate of the time left.
@@ -38,15 +40,15 @@ class CaseProgress:
         self.bar.close()
 
     def report(self, kind: str, name: str, more: Any) -> None:
-        """Show what happened; see case_line.Report."""
+        """Show what happened; see pipelined.Report."""
         if kind == "windows":
             self.windows[name] = more
         elif kind == "done":
             self.windows.pop(name, None)
             self.done += 1
-            if more.get("reason") and more["status"] == "failed":
+            if more.status == FAILED:
                 self.failed += 1
-                self.bar.write(f"{name}: {more['reason']}")
+                self.bar.write(f"{name}: {more.reason}")
         else:
             return
         self.bar.n = self.done + sum(done / max(1, total) for done, total in self.windows.values())

@@ -1,4 +1,4 @@
-"""What looks wrong with a mask: hints in words, so that a person with many masks knows which to open first.
+"""What looks wrong with a mask: hints in words, so that a person knows which masks to open first.
 
 Each hint is a cheap test that a sound mask passes. None says that a mask is wrong, and a mask
 without hints may be.
@@ -22,14 +22,14 @@ UNSURE_MARGIN = 0.3
 DISAGREEMENT = 0.85
 """Share of foreground on which all mirrored views agree, below which a mask gets a hint."""
 STRAY_SHARE = 0.02
-"""Share of a label's voxels outside its largest pieces from which on they are told of; specks are common."""
+"""Share of a label's voxels outside its largest pieces from which on there is a hint."""
 
 _SIDES = {"R": "right", "L": "left", "A": "front", "P": "back", "S": "upper", "I": "lower"}
 _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
 
 
 class Expected(TypedDict, total=False):
-    """What is plausible for one label; what is not given is not tested, or by the default named here.
+    """What is plausible for one label; what is not given is not tested, or by its default.
 
     ml: lowest and highest plausible volume; a lowest above 0 makes an absent label a hint. pieces:
     how many connected pieces it has; 1 by default, 0 does not test. cut: it may touch the volume's
@@ -146,7 +146,7 @@ def _cut(
     names: Sequence[str],
     expected: Expectations,
 ) -> list[str]:
-    """Labels in the outermost voxels of the volume: the organ goes on outside, its volume is too small."""
+    """Labels in the outermost voxels of the volume: the organ goes on outside of it."""
     ends: dict[int, list[str]] = {}
     for axis, code in enumerate(orientation(affine)):
         for plane, side in ((0, _OPPOSITE[code]), (-1, code)):
@@ -161,7 +161,7 @@ def _cut(
 
 
 def look_first(rows: Sequence[Mapping[str, Any]], count: int = 5) -> list[Mapping[str, Any]]:
-    """The rows of a table of cases that a person should look at first: most hints, then the least sure."""
+    """The rows that a person should look at first: most hints, then the least sure."""
     hinted = [row for row in rows if int(row.get("hint_count") or 0)]
     return sorted(
         hinted, key=lambda row: (-int(row["hint_count"]), float(row.get("margin") or 1.0))

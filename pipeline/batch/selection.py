@@ -8,8 +8,8 @@ from pathlib import Path
 from ...data.errors import ConfigError
 from ...data.inputs.find import Inputs, find_cases
 from ...data.inputs.lists import LIST_SUFFIXES
-from ...data.inputs.walk import PassedOver
-from .results import is_output_folder
+from ...data.walk import PassedOver
+from .table_file import is_output_folder
 
 
 def folder_inputs(
@@ -21,7 +21,7 @@ def folder_inputs(
     modality: str | None = "CT",
     channels: int = 1,
 ) -> Inputs:
-    """The cases of whatever a user gives as input (see data.inputs.find_cases), and what was passed over.
+    """The cases of what a user gives as input (see find_cases), and what was passed over.
 
     An input that is not there gives no cases, so that a bundle's config can be looked at without
     data; `check_folder` refuses it when the run starts. The output folder is not looked into.

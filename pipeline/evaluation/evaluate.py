@@ -10,10 +10,9 @@ from typing import Any
 from tqdm import tqdm
 
 from ...data.errors import ConfigError, GridgateError
-from ...data.output_folder import OutputFolder
+from ..batch.case import DONE
 from ..batch.evaluator import CaseDataset, CaseEvaluator, CasesFailedError
-from ..batch.processor import reason
-from ..batch.results import DONE
+from ..batch.reasons import reason
 from .measure import CheckedLabels, check_label, measure_files
 from .metrics import LabelMetrics
 from .results import METRICS_FILE, SUMMARY_FILE, write_results
@@ -53,7 +52,7 @@ def evaluate(
             "them"
         )
     _refuse_folders_of(items.values(), evaluator.table.folder)
-    with OutputFolder(evaluator.table.folder) as output:
+    with evaluator.table.output as output:
         output.refuse_foreign([METRICS_FILE, SUMMARY_FILE])
         failure = _segment(evaluator, dataset, label_map)
         failed = {row["case"]: row["reason"] for row in evaluator.table.failed}
@@ -102,16 +101,15 @@ def _measure(
     label_map: Mapping[int, int] | None,
     failed: dict[str, str],
 ) -> list[tuple[str, LabelMetrics]]:
-    """Metrics of the cases that have a mask; why others could not be measured is added to `failed`."""
+    """Metrics of the cases that have a mask; why one cannot be measured is added to `failed`."""
     labels = list(evaluator.table.labels)
-    done = [
-        row["case"]
+    masks = {
+        row["case"]: evaluator.table.folder / row["output"]
         for row in evaluator.table.rows
         if row["status"] == DONE and row["case"] in items
-    ]
+    }
     rows: list[tuple[str, LabelMetrics]] = []
-    for case in tqdm(sorted(done), desc="measuring", unit="case"):
-        mask = evaluator.table.folder / f"{case}.nii.gz"
+    for case, mask in tqdm(sorted(masks.items()), desc="measuring", unit="case"):
         try:
             check_label(items[case], labels, label_map)
             measured = measure_files(

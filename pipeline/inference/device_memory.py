@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import torch
 
+# what PyTorch's allocator for the CPU says, in a RuntimeError without a type of its own
+_NO_CPU_MEMORY = re.compile(r"DefaultCPUAllocator: (can't allocate memory|not enough memory)")
 _SPARE = 0.9  # of what is free; fragments and other programs take some
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or one that it was raised from, says that memory ran out.
+
+    On a GPU that is torch.OutOfMemoryError, in NumPy and Python MemoryError; PyTorch on a CPU
+    raises a plain RuntimeError, which is told by its text. Other RuntimeErrors are something else.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("out of memory, perhaps"))
+    (True, False)
+    """
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            return True
+        if isinstance(error, RuntimeError) and _NO_CPU_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__
+    return False
 
 
 def watch_peak(device: torch.device) -> None:
@@ -16,7 +37,7 @@ def watch_peak(device: torch.device) -> None:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that a CUDA device can give to this process beside its peak since `watch_peak`; None for a CPU."""
+    """What a CUDA device can give beside the peak since `watch_peak`; None for a CPU."""
     if device.type != "cuda":
         return None
     free, _ = torch.cuda.mem_get_info(device)
@@ -24,7 +45,7 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def accumulator_device(device: torch.device, needed: int) -> torch.device:
-    """Where to accumulate: on the device where `needed` bytes are free there, else in the machine's memory.
+    """Where to accumulate: on the device if `needed` bytes are free there, else on the CPU.
 
     To be asked after a first forward pass, when what the network itself needs is taken already.
     """
@@ -33,7 +54,7 @@ def accumulator_device(device: torch.device, needed: int) -> torch.device:
 
 
 def upload(windows: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Windows on the device to compute on; from the machine's memory by pinned, asynchronous copies."""
+    """Windows on the device to compute on; by a pinned, asynchronous copy to a GPU."""
     if windows.device == device:
         return windows
     if device.type == "cuda" and windows.device.type == "cpu":
@@ -41,8 +62,8 @@ def upload(windows: torch.Tensor, device: torch.device) -> torch.Tensor:
     return windows.to(device, non_blocking=True)
 
 
-class Downloads:
-    """Windows' scores on their way to where they are accumulated, one behind: the GPU computes while they travel."""
+class AsyncCopies:
+    """Copies of scores from a GPU to the machine's memory, one behind, while the GPU computes."""
 
     def __init__(self) -> None:
         self._pending: tuple[torch.Tensor, torch.cuda.Event] | None = None

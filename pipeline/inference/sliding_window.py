@@ -1,4 +1,4 @@
-"""Sliding-window inference: windows run in order along one axis, and finished rows are handed on as slabs."""
+"""Sliding-window inference: windows in order along one axis, finished rows handed on as slabs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from monai.inferers import SlidingWindowInferer
 from monai.utils import ensure_tuple_rep
 
 from ...data.errors import ConfigError
-from ...transforms.restore.slabs import ScoreSlabs
+from ...data.geometry.boxes import bounding_box
+from ...transforms.restore.slabs import ForwardFacts, ScoreSlabs
 from ..models.devices import Amp, autocast_dtype
 from .window_forward import OtherOutputError, WindowForward
-from .window_grid import WindowGrid, bounding_box
+from .window_grid import WindowGrid
 from .window_run import Progress, WindowRun
 
 
 class SlidingWindow(SlidingWindowInferer):
-    """MONAI's SlidingWindowInferer with an accumulator as deep as one window instead of the whole volume.
+    """MONAI's SlidingWindowInferer with an accumulator only as deep as one window.
 
     A drop-in: called with (inputs, network) it gives the scores of the whole volume. `slabs` gives
     them piece by piece, so that the volume of all classes never exists. Windows, weights and
@@ -28,11 +29,11 @@ class SlidingWindow(SlidingWindowInferer):
     float32 and twice at the end.
 
     Args:
-        roi_size: window in voxels, one number an axis.
+        roi_size: window in voxels, one number per axis.
         overlap: share of a window that its neighbour covers again, 0 to below 1; one number, or one
-            an axis. An axis of 0 beside others above 0 (slices for a 2D network) has the same
+            per axis. An axis of 0 beside others above 0 (slices for a 2D network) has the same
             weight everywhere, unlike MONAI's.
-        sw_batch_size: windows a forward pass; None: 1 on a CPU in bfloat16, 2 in float32, 4 on a
+        sw_batch_size: windows per forward pass; None: 1 on a CPU in bfloat16, 2 in float32, 4 on a
             GPU, fewer with very many classes. Halved when memory runs out.
         mirror_axes: test-time augmentation: the logits' mean over all flips along these spatial
             axes; never name an axis across which left and right are different labels.
@@ -81,14 +82,8 @@ class SlidingWindow(SlidingWindowInferer):
                 raise ConfigError(
                     f"{name}: only MONAI's SlidingWindowInferer has it; use that as the inferer"
                 )
-        if (
-            str(
-                getattr(
-                    options.get("padding_mode"), "value", options.get("padding_mode", "constant")
-                )
-            )
-            != "constant"
-        ):
+        padding = options.get("padding_mode", "constant")
+        if str(getattr(padding, "value", padding)) != "constant":
             raise ConfigError(
                 "padding_mode: only constant is there; use MONAI's SlidingWindowInferer for others"
             )
@@ -163,8 +158,7 @@ class SlidingWindow(SlidingWindowInferer):
     ) -> ScoreSlabs:
         """The scores of one image, computed as they are asked for.
 
-        Its `facts` hold, once all were read: seconds, network_seconds, windows, windows_skipped,
-        and with mirroring mirror_agreement (0 to 1).
+        Its `facts` are complete once all were read.
 
         Args:
             image: (C_in, *spatial), on the device to compute on unless `sw_device` was given.
@@ -191,10 +185,28 @@ class SlidingWindow(SlidingWindowInferer):
             arguments=args,
             options=kwargs,
         )
-        facts: dict[str, float] = {"windows": count, "windows_skipped": count - len(starts)}
-        work = WindowRun(self, grid, forward, image, device, starts, progress, facts)
-        work.stitch = torch.device(stitch) if stitch is not None else work.stitch
-        return ScoreSlabs(grid.shape, grid.axis, work.rows, work.probabilities, facts)
+        importance = grid.importance(
+            mode=str(getattr(self.mode, "value", self.mode)),
+            sigma_scale=self.sigma_scale,
+            device=device,
+        )
+        stitch = self.device if stitch is None else stitch
+        facts = ForwardFacts(windows=count, windows_skipped=count - len(starts))
+        run = WindowRun(
+            grid,
+            starts,
+            forward,
+            image,
+            padding_value=self.padding_value,
+            importance=importance,
+            device=device,
+            accumulate_on=None if stitch is None else torch.device(stitch),
+            adapts=self.chosen_batch_size is None,
+            normalise=self.probabilities,
+            progress=progress,
+            facts=facts,
+        )
+        return ScoreSlabs(grid.shape, grid.axis, run.rows, run.probabilities, facts)
 
     def _layout(
         self, shape: Sequence[int], region: torch.Tensor | None
@@ -206,13 +218,11 @@ class SlidingWindow(SlidingWindowInferer):
             return grid, grid.starts, len(grid.starts)
         region = region.to(torch.bool)
         starts, count = grid.touching(region), len(grid.starts)
-        box = bounding_box(region) if self.fit_region else None
-        if box is not None:
-            fitted = make(box=box)
+        if self.fit_region and bool(region.any()):
+            fitted = make(box=bounding_box(region.cpu().numpy()))
             fewer = fitted.touching(region)
-            if len(fewer) < len(
-                starts
-            ):  # moving windows changes labels along borders; for nothing it is not done
+            # moving windows changes labels along borders; for nothing it is not done
+            if len(fewer) < len(starts):
                 return fitted, fewer, count
         return grid, starts, count
 
@@ -229,7 +239,7 @@ class SlidingWindow(SlidingWindowInferer):
 
 
 def default_batch_size(device: torch.device, dtype: torch.dtype | None) -> int:
-    """Windows a forward pass: what was fastest on two cores; on a GPU enough to fill it without filling its memory."""
+    """Windows per forward pass: few on a CPU; on a GPU enough to keep it busy."""
     if device.type == "cuda":
         return 4
     return 2 if dtype is None else 1

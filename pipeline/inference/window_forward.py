@@ -11,6 +11,7 @@ import torch
 
 from ...networks.slices import SliceBySlice
 from ..models.devices import autocast, channels_last
+from .device_memory import is_out_of_memory
 
 _SMALL_WINDOW = 64**3  # voxels
 
@@ -57,20 +58,23 @@ class WindowForward:
         self._agreement: list[torch.Tensor] = []
 
     def __call__(self, windows: torch.Tensor) -> Iterator[torch.Tensor]:
-        """Scores (B, C, *roi) for windows (B, C_in, *roi), in batches that fit into memory, in order.
+        """Scores (B, C, *roi) for windows (B, C_in, *roi), in order, in batches that fit.
 
         Raises:
-            torch.OutOfMemoryError: not even one window fits.
+            torch.OutOfMemoryError, RuntimeError: not even one window fits, see is_out_of_memory.
             OtherOutputError: see there.
         """
         start = 0
+        scores: torch.Tensor | None
         while start < len(windows):
             part = windows[start : start + self.batch_size]
             try:
                 scores = self._scores(part)
-            except torch.OutOfMemoryError:
-                if self.batch_size == 1:
+            except Exception as error:
+                if self.batch_size == 1 or not is_out_of_memory(error):
                     raise
+                scores = None
+            if scores is None:  # out of the except block, whose traceback holds what was computed
                 self.batch_size //= 2
                 torch.cuda.empty_cache()
                 continue
@@ -79,7 +83,7 @@ class WindowForward:
 
     @property
     def mirror_agreement(self) -> float | None:
-        """Share of the voxels called foreground by some flip in which each flip agrees with the mean; None without."""
+        """Share of the foreground of any flip on which each flip agrees with the mean, or None."""
         if not self._agreement:
             return None
         same, either = torch.stack(self._agreement).sum(0).tolist()
@@ -153,7 +157,7 @@ class WindowForward:
 
 
 def _labels(scores: torch.Tensor, probabilities: bool) -> torch.Tensor:
-    """Labels of every second voxel along each axis, which is enough to compare and an eighth of the work."""
+    """Labels of every second voxel along each axis: enough to compare, an eighth of the work."""
     few = scores[(slice(None), slice(None), *[slice(None, None, 2)] * (scores.ndim - 2))]
     return (
         few.argmax(1) if few.shape[1] > 1 else (few[:, 0] > (0.5 if probabilities else 0.0)).long()

@@ -83,7 +83,7 @@ class WindowGrid:
         return tuple(first), tuple(covered)
 
     def pad(self, image: torch.Tensor, value: float) -> torch.Tensor:
-        """The image (C, *shape) at the padded size; the same tensor where nothing is to be padded."""
+        """The image (C, *shape) at the padded size; the same tensor where nothing is padded."""
         after = [p - n - b for p, n, b in zip(self.padded, self.shape, self.before, strict=True)]
         if not any(self.before) and not any(after):
             return image
@@ -122,25 +122,11 @@ class WindowGrid:
         return kept
 
     def layers(self, starts: Sequence[Start]) -> Iterator[Layer]:
-        """The given windows in order; layers without any are there too, as their rows are finished as well."""
+        """The given windows in order; with layers without any, as their rows are finished too."""
         depth, size = self.roi_size[self.axis], self.padded[self.axis]
         rows = sorted({start[self.axis] for start in self.starts})
-        last = (
-            rows[-1] + depth
-        )  # rows from here on no window touches; a layer is never deeper than a window
+        # rows from here on no window touches; a layer is never deeper than a window
+        last = rows[-1] + depth
         rows = [*range(0, rows[0], depth), *rows, *range(last, size, depth)]
         for row, end in zip(rows, [*rows[1:], size], strict=True):
             yield Layer(row, end - row, tuple(start for start in starts if start[self.axis] == row))
-
-
-def bounding_box(region: torch.Tensor) -> list[slice] | None:
-    """The smallest box that holds all True voxels of a region; None where there are none."""
-    box = []
-    for axis in range(region.ndim):
-        others = [other for other in range(region.ndim) if other != axis]
-        found = region.any(dim=others[0]) if len(others) == 1 else region.amax(dim=others)
-        rows = found.nonzero()[:, 0]
-        if len(rows) == 0:
-            return None
-        box.append(slice(int(rows[0]), int(rows[-1]) + 1))
-    return box

@@ -4,76 +4,81 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from time import perf_counter
-from typing import TYPE_CHECKING
 
 import torch
 
-from ...transforms.restore.slabs import Slab
+from ...transforms.restore.slabs import ForwardFacts, Slab
 from .accumulator import Accumulator, background
-from .device_memory import Downloads, accumulator_device, upload, watch_peak
+from .device_memory import (
+    AsyncCopies,
+    accumulator_device,
+    is_out_of_memory,
+    upload,
+    watch_peak,
+)
 from .window_forward import WindowForward
 from .window_grid import Layer, WindowGrid
 
-if TYPE_CHECKING:
-    from .sliding_window import SlidingWindow
-
 Progress = Callable[[int, int], None]
-_BATCH_BYTES = (
-    2**28
-)  # scores of a batch at the most, where its size is ours to choose: many classes run one by one
-_PROBE_ROWS = 16  # of rows that no window touches, handed on at a time
+# Scores of a batch at the most, where its size is ours to choose: many classes run one by one.
+_BATCH_BYTES = 2**28
+_ROWS_AT_A_TIME = 16  # of rows that no window touches
 
 
 class WindowRun:
-    """One volume's windows, from the first to the last."""
+    """One volume's windows, from the first to the last.
+
+    Args:
+        grid: where the windows lie.
+        starts: those of them that run, in order.
+        forward: the network.
+        image: (C_in, *spatial); padded here.
+        padding_value: None: the image's lowest value.
+        importance: (*roi_size) float32, the weight of each voxel of a window.
+        device: to compute on.
+        accumulate_on: None: the device where there is room, else the machine's memory.
+        adapts: make batches smaller where the scores are large.
+        normalise: hand on probabilities instead of logits.
+        progress: called with (windows run, windows to run) after each batch.
+        facts: filled in when all rows were read.
+    """
 
     def __init__(
         self,
-        settings: SlidingWindow,
         grid: WindowGrid,
+        starts: Sequence[tuple[int, ...]],
         forward: WindowForward,
         image: torch.Tensor,
+        *,
+        padding_value: float | None,
+        importance: torch.Tensor,
         device: torch.device,
-        starts: Sequence[tuple[int, ...]],
+        accumulate_on: torch.device | None,
+        adapts: bool,
+        normalise: bool,
         progress: Progress | None,
-        facts: dict[str, float],
+        facts: ForwardFacts,
     ) -> None:
         self.grid, self.forward, self.device, self.starts = grid, forward, device, starts
         # volumes smaller than a window are padded as in training; 0 is the mean of a z-scored image
-        value = settings.padding_value
-        self.image = grid.pad(image, float(image.amin()) if value is None else value)
+        value = float(image.amin()) if padding_value is None else padding_value
+        self.image = grid.pad(image, value)
         self.progress, self.facts = progress, facts
-        self.normalise = settings.probabilities
-        self.probabilities = forward.probabilities or settings.probabilities
-        self.adapts = settings.chosen_batch_size is None
-        importance = grid.importance(
-            mode=str(getattr(settings.mode, "value", settings.mode)),
-            sigma_scale=settings.sigma_scale,
-            device=device,
-        )
+        self.normalise = normalise
+        self.probabilities = forward.probabilities or normalise
+        self.adapts = adapts
         self.order = (grid.axis, *(axis for axis in range(len(grid.shape)) if axis != grid.axis))
         self.importance = importance.permute(*self.order).contiguous()
-        self.stitch = None if settings.device is None else torch.device(settings.device)
+        self.accumulate_on = accumulate_on
         self.accumulator: Accumulator | None = None
-        self.unseen: list[
-            tuple[int, int]
-        ] = []  # (first, rows) before the number of channels is known
+        # (first, rows) before the number of channels is known
+        self.unseen: list[tuple[int, int]] = []
 
     def rows(self) -> Iterator[Slab]:
-        """The slabs; the clock of `facts` runs only while they are being made."""
-        began, spent = perf_counter(), 0.0
-        for slab in self._rows():
-            spent += perf_counter() - began
-            self.facts["seconds"] = spent
-            yield slab
-            began = perf_counter()
-        if (agreement := self.forward.mirror_agreement) is not None:
-            self.facts["mirror_agreement"] = agreement
-        self.facts |= {
-            "seconds": spent + perf_counter() - began,
-            "network_seconds": self.forward.seconds,
-        }
+        """The slabs, computed as they are asked for."""
+        yield from self._rows()
+        self.facts.mirror_agreement = self.forward.mirror_agreement
+        self.facts.network_seconds = self.forward.seconds
 
     @torch.inference_mode()
     def _rows(self) -> Iterator[Slab]:
@@ -91,7 +96,7 @@ class WindowRun:
 
     def _scores(self, starts: Sequence[tuple[int, ...]]) -> Iterator[torch.Tensor]:
         """Scores (rows, *roi, C) of windows, the slabs' axis first, where they are accumulated."""
-        copies = Downloads()
+        copies = AsyncCopies()
         for scores in self._forward(starts):
             self._prepare(scores.shape[1])
             for window in scores.permute(0, *(2 + axis for axis in self.order), 1):
@@ -117,12 +122,13 @@ class WindowRun:
                     if self.progress is not None:
                         self.progress(done, len(starts))
                     yield scores
+                continue
             except torch.OutOfMemoryError:
-                # the last way out: the accumulator leaves the device to the network
                 if self.accumulator is None or self.accumulator.sums.device.type == "cpu":
                     raise
-                self.accumulator.to(torch.device("cpu"))
-                torch.cuda.empty_cache()
+            # the last way out: the accumulator leaves the device to the network
+            self.accumulator.to(torch.device("cpu"))
+            torch.cuda.empty_cache()
 
     def _prepare(self, channels: int) -> None:
         """Make the accumulator, once the first scores tell how many channels there are."""
@@ -143,9 +149,13 @@ class WindowRun:
             probabilities=self.forward.probabilities,
             normalise=self.normalise,
         )
+        device = self.accumulate_on or accumulator_device(self.device, needed)
         try:
-            self.accumulator = make(device=self.stitch or accumulator_device(self.device, needed))
-        except torch.OutOfMemoryError:
+            self.accumulator = make(device=device)
+        except Exception as error:
+            if device.type == "cpu" or not is_out_of_memory(error):
+                raise
+        if self.accumulator is None:
             self.accumulator = make(device=torch.device("cpu"))
 
     def _add(self, scores: torch.Tensor, start: tuple[int, ...]) -> None:
@@ -176,7 +186,7 @@ class WindowRun:
         device = self.accumulator.sums.device if self.accumulator else self.device
         scores = background(channels, probabilities=self.probabilities).to(device)
         for first, rows in self.unseen:
-            for row in range(first, first + rows, _PROBE_ROWS):
-                count = min(_PROBE_ROWS, first + rows - row)
+            for row in range(first, first + rows, _ROWS_AT_A_TIME):
+                count = min(_ROWS_AT_A_TIME, first + rows - row)
                 yield Slab(row, scores.expand(count, *others, channels))
         self.unseen = []

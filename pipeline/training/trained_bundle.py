@@ -9,8 +9,9 @@ from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 
 from ..plans.plan import Plan
-from ..plans.writing import write_bundle
+from ..plans.writing import bundle_files
 from .label_dice import dice_name
+from .run_folder import write_result
 
 
 class TrainedBundle:
@@ -20,8 +21,10 @@ class TrainedBundle:
     with what it was trained on and the best validation's Dice in docs/README.md.
 
     Args:
-        output_dir: of the training.
+        output_dir: of the training. Where it is the bundle's own folder, as in tools that train a
+            bundle in place, the configs there stay as they are.
         plan: as resolved, overrides included.
+        bundle_root: folder of the bundle that is trained.
         validator: its best metric and the labels' Dice are told.
         dataset_dir, fold, folds, split_seed: what it was trained on.
         train_dataset, validation_dataset: their lengths are told.
@@ -33,6 +36,7 @@ class TrainedBundle:
         output_dir: str | Path,
         *,
         plan: Plan,
+        bundle_root: str | Path,
         validator: Evaluator,
         dataset_dir: str | Path,
         train_dataset: Sized,
@@ -48,7 +52,7 @@ class TrainedBundle:
         self.dataset = Path(dataset_dir).resolve().name
         self.train_dataset, self.validation_dataset = train_dataset, validation_dataset
         self.fold, self.folds, self.split_seed = fold, folds, split_seed
-        self.writes = writes
+        self.writes = writes and self.folder.resolve() != Path(bundle_root).resolve()
         self._best: dict[str, float] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -91,5 +95,9 @@ class TrainedBundle:
         )
 
     def _write(self, results: str) -> None:
-        if self.writes:
-            write_bundle(self.plan.replace(results=results), self.folder, trained=True)
+        if not self.writes:
+            return
+        files = bundle_files(self.plan.replace(results=results), trained=True)
+        for name, text in files.items():
+            content = text.encode()
+            write_result(self.folder, name, lambda file, content=content: file.write(content))

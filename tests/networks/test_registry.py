@@ -60,7 +60,8 @@ def test_unknown_option_names_the_nearest_and_lists_all() -> None:
 
 
 def test_the_papers_and_monais_are_there() -> None:
-    papers = "unet attention_unet unetr unet_plus_plus unet_plus unet_e wide_unet uctransnet transfuse transunet"
+    papers = "unet attention_unet unetr unet_plus_plus unet_plus unet_e wide_unet uctransnet "
+    papers += "transfuse transunet"
     monais = "DynUNet MedNeXt SegResNet SwinUNETR UNETR UNet VNet"
     assert set(NETWORKS) >= {*papers.split(), *monais.split()}
 

@@ -145,7 +145,7 @@ def decide_mixed(
     threshold: float,
     max_bytes: float,
 ) -> None:
-    """Fill in the voxels of `found` that are MIXED by interpolating their scores (rows, y, z, C)."""
+    """Fill in the MIXED voxels of `found` by interpolating their scores (rows, y, z, C)."""
     flat = found.view(-1)
     mixed = (flat == MIXED).nonzero()[:, 0]
     step = max(1, int(max_bytes / (_BYTES_PER_MIXED_VOXEL + 12 * scores.shape[-1])))

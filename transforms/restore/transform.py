@@ -81,12 +81,13 @@ class RestoreLabelsd(MapTransform):
     ) -> dict[Hashable, Any]:
         """What this transform puts into the dictionary, of a restoration that has all its slabs."""
         target = original_grid(image)
-        meta = {
+        meta: dict[str, Any] = {
             "filename_or_obj": image.meta.get("filename_or_obj", ""),
-            "nifti_header": image.meta.get("nifti_header", b""),
             "original_affine": target.affine,
             "spatial_shape": np.asarray(target.shape),
         }
+        if "nifti_header" in image.meta:
+            meta["nifti_header"] = image.meta["nifti_header"]
         labels = torch.from_numpy(restoration.labels)[None]
         affine = torch.as_tensor(target.affine)
         result: dict[Hashable, Any] = {

@@ -14,9 +14,10 @@ from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, MediaStorageDirectoryStorage
 
+from .sequences import UNDEFINED, end_of_sequence
 from .types import Damaged, Found, Place
 
-HEADER_LIMIT = 4 << 20  # bytes; the header of a member of a zip is looked for in so many
+HEADER_LIMIT = 1 << 20  # bytes; the header of a member of a zip is looked for in so many
 _LISTED = [
     "ImageType",
     "SOPClassUID",
@@ -39,6 +40,7 @@ _LISTED_TAGS: list[BaseTag | int] = [Tag(keyword) for keyword in _LISTED]
 _LAST = max(_LISTED_TAGS)
 _PREAMBLE = 128
 _LONG = 4096  # bytes; longer values, such as private tables, are not read into memory
+_BIG_ENDIAN = b"1.2.840.10008.1.2.2\0"
 _DEFLATED, _EXPLICIT = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1"
 
 
@@ -94,11 +96,17 @@ def look_at_header(stream: BinaryIO, name: str, *, whole: bool = True) -> Found 
     def passed_last(tag: BaseTag, vr: str | None, length: int) -> bool:
         nonlocal ended
         ended = ended or tag > _LAST
+        if tag <= _LAST and length == UNDEFINED and in_memory:
+            # pydicom would make an object of each item of a sequence that nobody asks for
+            explicit = vr is not None and vr != "UN"
+            plain.seek(end_of_sequence(plain.getvalue(), plain.tell(), explicit=explicit))
         return tag > _LAST
 
     try:
+        plain = _inflated(stream)
+        in_memory = isinstance(plain, BytesIO) and _BIG_ENDIAN not in plain.getvalue()[:512]
         header = read_partial(
-            _inflated(stream),
+            plain,
             passed_last,
             force=True,
             specific_tags=_LISTED_TAGS,

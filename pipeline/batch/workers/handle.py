@@ -14,21 +14,22 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from ...process_settings import set_up_process
-from ..processor import Case
+from ..case import Case
 
 
 @dataclass
-class InHand:
+class AssignedCase:
     """A case that a worker has.
 
     Args:
+        case: the case.
         stage: "" while it waits, else the stage that it is in.
         since: when that began.
         spent: seconds in stages before.
         begun: whether it has entered a stage.
     """
 
-    item: Case
+    case: Case
     stage: str = ""
     since: float = 0.0
     spent: float = 0.0
@@ -49,15 +50,27 @@ class InHand:
 
 @dataclass
 class Worker:
-    """One process for one device, and the cases that it has; by id, in the order in which they were given."""
+    """One process for one device, and the cases that it has.
+
+    Args:
+        device: that it computes on.
+        payload: pickled, what it needs to start: see `main`.
+        scratch: folder for its temporary files.
+        cases: by id, in the order in which they were assigned.
+        ready: it has said that it can compute.
+        alone: it has one case, and gets no other until that is done.
+        ended: its process is gone.
+        killed: why we have killed it.
+    """
 
     device: str
     payload: bytes
     scratch: str | None = None
-    cases: dict[str, InHand] = field(default_factory=dict)
+    cases: dict[str, AssignedCase] = field(default_factory=dict)
     ready: bool = False
-    alone: bool = False  # it has one case, and gets no other until that is done
+    alone: bool = False
     ended: bool = False
+    killed: str | None = None
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -77,10 +90,10 @@ class Worker:
         self.tell(self.payload)
         self.tell(self.device)
 
-    def give(self, item: Case) -> None:
+    def assign(self, case: Case) -> None:
         """Hand over a case."""
-        self.cases[item["id"]] = InHand(item)
-        self.tell(("case", item))
+        self.cases[case.id] = AssignedCase(case)
+        self.tell(("case", case))
 
     def tell(self, message: Any) -> None:
         """Send; a worker that is gone is noticed elsewhere."""
@@ -93,7 +106,7 @@ class Worker:
             pass
 
     def messages(self) -> list[tuple[str, str, Any]]:
-        """What it has said since the last time; marks it as ended when it has closed the connection."""
+        """What it has said since the last time; notes when the connection has ended."""
         found: list[tuple[str, str, Any]] = []
         try:
             while not self.ended and self.connection.poll():
@@ -102,18 +115,24 @@ class Worker:
             self.ended = True
         return found
 
-    def kill(self) -> None:
-        """End it at once."""
-        self.process.kill()
-        with suppress(
-            subprocess.TimeoutExpired
-        ):  # one that hangs in a driver cannot even be killed
-            self.process.wait(timeout=5)
+    def kill(self, why: str) -> None:
+        """End it at once, if it still runs.
+
+        Args:
+            why: what `how_it_ended` is to say, unless it had ended by itself.
+        """
+        if self.process.poll() is None:
+            self.killed = why
+            self.process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=5)  # one that hangs in a driver cannot even be killed
         self.connection.close()
         self.ended = True
 
     def how_it_ended(self) -> str:
-        """The exit code in words."""
+        """The exit code in words, or why we killed it."""
+        if self.killed is not None:
+            return self.killed
         try:
             code = self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:

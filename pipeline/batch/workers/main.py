@@ -1,9 +1,9 @@
-"""A process that computes cases for another one: `python -m gridgate.pipeline.batch.workers.main FD`.
+"""A process that computes cases: `python -m gridgate.pipeline.batch.workers.main DESCRIPTOR`.
 
-Its parent gives it the steps once and then cases, and hears of every step. It lives no longer than
-its parent: at the end of the connection it ends, whatever it is doing. A process, and not a thread,
-because a library that crashes on a damaged file, a driver that hangs, or the kernel's killing for
-lack of memory must take one case with it and no more.
+Its parent gives it a CaseProcessor once and then cases, and hears of every step. It lives no longer
+than its parent: at the end of the connection it ends, whatever it is doing. A process, and not a
+thread, because a library that crashes on a damaged file, a driver that hangs, or the kernel's
+killing for lack of memory must take one case with it and no more.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main(descriptor: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     connection = Connection(descriptor)
-    from ..pipelined import CaseLine
+    from ..pipelined import CasePipeline
 
     lock = threading.Lock()
 
@@ -40,13 +40,13 @@ def main(descriptor: int) -> None:
             import torch
 
             torch.set_num_threads(settings["threads"])
-        steps = replace(settings["steps"], device=device)
-        steps.prepare()
-        line = CaseLine(steps, readers=settings["readers"], report=report)
+        processor = replace(settings["processor"], device=device)
+        processor.prepare()
+        pipeline = CasePipeline(processor, readers=settings["readers"], report=report)
     except (EOFError, KeyboardInterrupt):
         return
     except Exception as error:
-        from ..processor import reason
+        from ..reasons import reason
 
         report("broken", "", reason(error))
         return
@@ -55,19 +55,19 @@ def main(descriptor: int) -> None:
     def listen() -> None:
         while True:
             try:
-                kind, item = connection.recv()
+                kind, case = connection.recv()
             except (EOFError, OSError):
                 os._exit(1)  # the parent is gone; what is half written keeps its temporary name
             if kind == "case":
-                line.put(item)
+                pipeline.put(case)
             elif kind == "close":
-                line.close()
+                pipeline.close()
             else:
-                line.stop()
+                pipeline.stop()
 
     threading.Thread(target=listen, daemon=True).start()
     try:
-        line.run()
+        pipeline.run()
     except (BrokenPipeError, ConnectionResetError):
         os._exit(1)
     report("end", "", None)

@@ -1,4 +1,4 @@
-"""Dealing cases to worker processes, one a device: whatever becomes of a worker, each case gets its row."""
+"""Cases computed by worker processes, one per device; each gets its row, come what may."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ....data.errors import GridgateError
+from ..case import FAILED, Case, CaseResult
 from ..pipelined import Report
-from ..processor import Case, CaseSteps, shown
-from ..results import FAILED
-from .handle import InHand, Worker
+from .handle import AssignedCase, Worker
+
+if TYPE_CHECKING:
+    from ..processor import CaseProcessor
 
 _READY_SECONDS = 600.0  # to import PyTorch from a slow disk and load the network
 _STARTS = 3  # workers in a row that end without a case in hand: it is not the cases
@@ -26,8 +28,8 @@ class WorkerError(GridgateError):
     """Worker processes cannot be started."""
 
 
-class Dealer:
-    """Cases over worker processes.
+class WorkerPool:
+    """Worker processes that compute cases.
 
     A worker that dies takes the case it worked on: if it had several in hand, these are run again
     one at a time, and the one that kills its worker then is the one that failed. A case that takes
@@ -35,20 +37,20 @@ class Dealer:
     again.
 
     Args:
-        steps: what to do with a case; its `device` is replaced.
-        devices: a worker each.
-        readers: threads a worker that read ahead.
-        threads: PyTorch's threads a worker; None leaves its default.
+        processor: what to do with a case; its `device` is replaced.
+        devices: a worker for each.
+        readers: threads per worker that read ahead.
+        threads: PyTorch's threads per worker; None leaves its default.
         time_limit: seconds that reading, computing and writing of one case may take together; None
             is no limit.
         scratch: folder for the workers' temporary files; the caller removes it, since a killed
             worker does not.
-        report: as CaseLine's; called in this thread.
+        report: as CasePipeline's; called in this thread.
     """
 
     def __init__(
         self,
-        steps: CaseSteps,
+        processor: CaseProcessor,
         *,
         devices: Sequence[str],
         readers: int = 1,
@@ -57,19 +59,21 @@ class Dealer:
         scratch: str | None = None,
         report: Report,
     ) -> None:
-        self.payload = pickle.dumps({"readers": readers, "threads": threads, "steps": steps})
+        self.payload = pickle.dumps(
+            {"readers": readers, "threads": threads, "processor": processor}
+        )
         self.devices = list(devices)
         self.ahead = readers + 2  # being read, waiting, being computed
         self.time_limit = time_limit
         self.scratch = scratch
         self.report = report
         self.todo: deque[Case] = deque()
-        self.suspects: deque[Case] = deque()
+        self.retry_alone: deque[Case] = deque()
         self.workers: list[Worker] = []
-        self.failed_starts = Counter[str]()  # a device's, in a row
+        self.failed_starts = Counter[str]()  # of each device, in a row
         self.broken: dict[str, str] = {}
 
-    def run(self, items: Sequence[Case]) -> None:
+    def run(self, cases: Sequence[Case]) -> None:
         """Do all cases.
 
         Raises:
@@ -77,17 +81,17 @@ class Dealer:
             KeyboardInterrupt: the run was stopped; what was being written is finished, the workers
                 are gone.
         """
-        self.todo.extend(items)
+        self.todo.extend(cases)
         try:
-            self.workers = [self._worker(device) for device in self.devices[: max(1, len(items))]]
-            while self.todo or self.suspects or any(worker.cases for worker in self.workers):
-                self._deal()
+            self.workers = [self._worker(device) for device in self.devices[: max(1, len(cases))]]
+            while self.todo or self.retry_alone or any(worker.cases for worker in self.workers):
+                self._assign()
                 self._listen(0.25)
                 self._check_time()
             for worker in self.workers:
                 worker.tell(("close", None))
         except KeyboardInterrupt:
-            self._wind_up()
+            self._drain()
             raise
         finally:
             self._end()
@@ -95,17 +99,17 @@ class Dealer:
     def _worker(self, device: str) -> Worker:
         return Worker(device, self.payload, self.scratch)
 
-    def _deal(self) -> None:
+    def _assign(self) -> None:
         for worker in self.workers:
             if worker.ended or not worker.ready or (worker.alone and worker.cases):
                 continue
-            worker.alone = bool(self.suspects)
-            if self.suspects:  # so that it is known who did it
+            worker.alone = bool(self.retry_alone)
+            if self.retry_alone:  # so that it is known who did it
                 if not worker.cases:
-                    worker.give(self.suspects.popleft())
+                    worker.assign(self.retry_alone.popleft())
                 continue
             while self.todo and len(worker.cases) < self.ahead:
-                worker.give(self.todo.popleft())
+                worker.assign(self.todo.popleft())
 
     def _listen(self, seconds: float) -> None:
         wait([worker.connection for worker in self.workers if not worker.ended], timeout=seconds)
@@ -113,8 +117,8 @@ class Dealer:
             for kind, name, more in worker.messages():
                 self._take(worker, kind, name, more)
             if worker.ended:
-                again = self._bury(worker)
-                if again and (self.todo or self.suspects):
+                again = self._reap(worker)
+                if again and (self.todo or self.retry_alone):
                     self.workers[index] = self._worker(worker.device)
         self.workers = [worker for worker in self.workers if not worker.ended]
 
@@ -127,19 +131,19 @@ class Dealer:
             return
         if kind == "end" or name not in worker.cases:
             return
-        case = worker.cases[name]
+        assigned = worker.cases[name]
         if kind == "done":
             self.failed_starts[worker.device] = 0
             del worker.cases[name]
         elif kind != "windows":
-            case.enter("" if kind == "wait" else kind)
+            assigned.enter("" if kind == "wait" else kind)
         self.report(kind, name, more)
 
-    def _bury(self, worker: Worker) -> bool:
+    def _reap(self, worker: Worker) -> bool:
         """See to the cases that a dead worker had; whether its device is to be tried again."""
         how = worker.how_it_ended()
-        worker.kill()
-        if not any(case.begun for case in worker.cases.values()):
+        worker.kill("its process closed its connection and went on")
+        if not any(assigned.begun for assigned in worker.cases.values()):
             self.failed_starts[worker.device] += 1
         again = self.failed_starts[worker.device] < _STARTS
         if not again and all(other is worker or other.ended for other in self.workers):
@@ -147,14 +151,14 @@ class Dealer:
             raise WorkerError(f"{worker.device}: no worker process keeps running ({why})")
         # a crash may be noticed a moment after it was caused, so whatever was begun may have caused
         # it
-        begun = [case for case in worker.cases.values() if case.begun]
+        begun = [assigned for assigned in worker.cases.values() if assigned.begun]
         if len(worker.cases) == len(begun) == 1:
             stage = f" while it was in the stage {begun[0].stage!r}" if begun[0].stage else ""
             self._fail(begun[0], f"{how}{stage}; the other cases go on")
         else:
-            self.suspects.extend(case.item for case in begun)
+            self.retry_alone.extend(assigned.case for assigned in begun)
             self.todo.extendleft(
-                case.item for case in reversed(worker.cases.values()) if not case.begun
+                assigned.case for assigned in reversed(worker.cases.values()) if not assigned.begun
             )
         worker.cases = {}
         return again
@@ -162,36 +166,33 @@ class Dealer:
     def _check_time(self) -> None:
         for worker in self.workers:
             if not worker.ready and time.monotonic() - worker.started > _READY_SECONDS:
-                worker.kill()  # it is seen to as any that died
+                worker.kill(f"its process did not start within {_READY_SECONDS:g} s")
         if self.time_limit is None:
             return
         for index, worker in enumerate(self.workers):
-            late = [case for case in worker.cases.values() if case.seconds > self.time_limit]
+            late = [
+                assigned for assigned in worker.cases.values() if assigned.seconds > self.time_limit
+            ]
             if not late:
                 continue
-            worker.kill()
-            for case in late:
+            worker.kill("its process took too long and was ended")
+            for assigned in late:
                 self._fail(
-                    case,
+                    assigned,
                     f"took longer than the limit of {self.time_limit:g} s in the stage "
-                    f"{case.stage!r}",
+                    f"{assigned.stage!r}",
                 )
-                del worker.cases[case.item["id"]]
-            self.todo.extendleft(case.item for case in reversed(list(worker.cases.values())))
+                del worker.cases[assigned.case.id]
+            self.todo.extendleft(
+                assigned.case for assigned in reversed(list(worker.cases.values()))
+            )
             self.workers[index] = self._worker(worker.device)
 
-    def _fail(self, case: InHand, why: str) -> None:
-        name = case.item["id"]
-        row = {
-            "case": name,
-            "input": shown(case.item["image"]),
-            "status": FAILED,
-            "reason": why,
-            "fatal": False,
-        }
-        self.report("done", name, row)
+    def _fail(self, assigned: AssignedCase, why: str) -> None:
+        case = assigned.case
+        self.report("done", case.id, CaseResult(case.id, case.source, FAILED, reason=why))
 
-    def _wind_up(self) -> None:
+    def _drain(self) -> None:
         """After Ctrl-C: what is being written is finished, and gets its row."""
         for worker in self.workers:
             worker.tell(("stop", None))
@@ -206,4 +207,4 @@ class Dealer:
         for worker in self.workers:
             with suppress(subprocess.TimeoutExpired):
                 worker.process.wait(timeout=5 if worker.ready and not worker.cases else 0)
-            worker.kill()
+            worker.kill("the run has ended")

@@ -111,9 +111,7 @@ def test_a_ct_series_without_any_place_is_passed_over(
     change: Callable[[Dataset], None], tmp_path: Path, write_dicom: SeriesWriter
 ) -> None:
     write_dicom(tmp_path / "ct")
-    write_dicom(
-        tmp_path / "pages", series="two", count=2, change=lambda data, k: change(data)
-    )
+    write_dicom(tmp_path / "pages", series="two", count=2, change=lambda data, k: change(data))
     found = find_cases(tmp_path)
     assert [case["id"] for case in found.cases] == ["ct"]
     assert len(found.passed_over) == 1

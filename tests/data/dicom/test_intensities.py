@@ -83,9 +83,7 @@ def test_values_with_air_at_minus_1000_are_hu(tmp_path: Path, write_dicom: Serie
 
 def test_empty_tags_are_missing_tags(tmp_path: Path, write_dicom: SeriesWriter) -> None:
     pixels = (body() + 1024).astype(np.uint16)
-    write_dicom(
-        tmp_path, pixels=pixels, change=dropping(RescaleIntercept=None, RescaleSlope=None)
-    )
+    write_dicom(tmp_path, pixels=pixels, change=dropping(RescaleIntercept=None, RescaleSlope=None))
     image = read(tmp_path)
     check(image, body())
     assert "-1024 is added" in image.notes[0]

@@ -15,9 +15,9 @@ import torch
 from monai.bundle import ConfigWorkflow
 from monai.bundle.reference_resolver import ReferenceResolver
 
-from gridgate.pipeline import run_settings
 from gridgate.pipeline.config.identity import IGNORED, identity, plain
 from gridgate.pipeline.plans.planning import FOLDER
+from gridgate.pipeline.workflow import run_settings
 
 CONFIGS = FOLDER / "phantom_attention_unet" / "configs"
 FILES = ("inference.yaml", "evaluate.yaml", "train.yaml")

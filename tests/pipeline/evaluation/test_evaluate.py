@@ -176,7 +176,9 @@ def test_results_are_written_while_the_folder_is_held(
     monkeypatch.setattr(module, "write_results", held)
     evaluate(phantom_dataset, tmp_path, load_pretrain=False)
     assert asked == [tmp_path]
-    assert OutputFolder(tmp_path).owns("metrics.csv") and OutputFolder(tmp_path).owns("summary.json")
+    assert OutputFolder(tmp_path).owns("metrics.csv") and OutputFolder(tmp_path).owns(
+        "summary.json"
+    )
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "summary.json"])

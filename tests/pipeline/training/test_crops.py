@@ -7,8 +7,9 @@ import torch
 from monai.transforms import Compose
 from torch.utils.data import DataLoader
 
+from gridgate.data.datasets.parts import dataset_cases
 from gridgate.data.errors import DatasetError
-from gridgate.pipeline import WindowDataset, WindowSampler, dataset_cases
+from gridgate.pipeline.training.windows.crops import WindowDataset, WindowSampler
 from gridgate.transforms import ClassIndicesd, augmentation, preprocessing
 
 WINDOW = {"mode": "window", "low": -160, "high": 240}

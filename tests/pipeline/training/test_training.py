@@ -15,7 +15,7 @@ import torch
 
 from gridgate.data.errors import CheckpointError, ConfigError, DatasetError, user_error
 from gridgate.networks import build
-from gridgate.pipeline import load_weights
+from gridgate.pipeline.models.checkpoints import load_weights
 from gridgate.pipeline.training import saving as checkpoints
 from gridgate.pipeline.training.losses import build_loss
 from gridgate.pipeline.training.trainer import SegmentationTrainer, TrainingError

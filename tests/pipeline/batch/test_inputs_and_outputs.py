@@ -1,4 +1,4 @@
-"""One run over whatever a user may have: folders, DICOM, a zip of it, a list; masks, DICOM SEG, probabilities."""
+"""One run over whatever a user may have: folders, DICOM, a zip of it, a list."""
 
 import csv
 import shutil
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gridgate.data.phantom.dataset import write_phantom_scans
 
-from .small_bundle import infer
+from ..small_bundle import infer
 from .test_inferring import weights
 
 ORGANS = ["liver", "spleen", "right_kidney", "left_kidney", "pancreas", "aorta"]
@@ -29,7 +29,7 @@ def table(folder: Path) -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def dicom(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a series, a zip of the same one, one with segmentations beside its slices; and all masks."""
+    """A folder with a series, a zip of it, one with segmentations beside its slices; and masks."""
     folder = tmp_path_factory.mktemp("dicom")
     series = shared_data / "dicom" / "abdomen_20_slices"
     shutil.copytree(series, folder / "scans" / "patient" / "CT")
@@ -177,7 +177,7 @@ def test_an_ensemble_of_checkpoints_and_a_region(tmp_path: Path) -> None:
 def test_a_compiled_network_gives_the_same_masks() -> None:
     if shutil.which("g++") is None:
         pytest.skip("torch.compile needs a C++ compiler")
-    from gridgate.pipeline import SlidingWindow
+    from gridgate.pipeline.inference.sliding_window import SlidingWindow
 
     torch.manual_seed(0)
     network = torch.nn.Sequential(

@@ -1,4 +1,4 @@
-"""Hints at what looks wrong, on masks made to fail, and none on sound ones; volumes against scipy."""
+"""Hints at what looks wrong, and none on sound masks; volumes against scipy."""
 
 from pathlib import Path
 from typing import Any

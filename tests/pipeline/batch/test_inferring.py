@@ -17,10 +17,10 @@ import torch
 from gridgate.data.errors import CheckpointError, ConfigError, user_error
 from gridgate.data.phantom.dataset import write_phantom_scans
 from gridgate.networks import build
-from gridgate.pipeline import CasesFailedError
+from gridgate.pipeline.batch.evaluator import CasesFailedError
 from gridgate.transforms.restore.slabs import ScoreSlabs
 
-from .small_bundle import CONFIGS, NETWORK, infer
+from ..small_bundle import CONFIGS, NETWORK, infer
 
 ORGANS = ["liver", "spleen", "right_kidney", "left_kidney", "pancreas", "aorta"]
 GOOD = ["scan_1000", "scan_1001", "scan_1002"]
@@ -41,7 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three phantoms in different orientations, one of them oblique, among files that cannot be segmented."""
+    """Three phantoms, one of them oblique, among files that cannot be segmented."""
     folder = write_phantom_scans(tmp_path_factory.mktemp("scans"), cases=3, broken=True)
     (folder / "empty.nii.gz").touch()
     (folder / "text.nii.gz").write_text("not an image")
@@ -90,7 +90,7 @@ def test_every_file_has_a_row_and_each_reason_names_its_file(finished: Path, sca
         assert name in row["reason"] and "unexpected" not in row["reason"], row["reason"]
         assert row["output"] == ""
     assert sorted(path.name for path in finished.iterdir()) == sorted(
-        ["cases.csv", *(f"{n}.nii.gz" for n in GOOD)]
+        [".gridgate", "cases.csv", *(f"{n}.nii.gz" for n in GOOD)]
     )
 
 
@@ -212,7 +212,7 @@ def test_running_out_of_memory_is_one_cases_failure(
     assert found["scan_1001"]["status"] == "ok"
 
 
-def test_a_mask_of_other_weights_does_not_outlive_its_cases_failure(
+def test_a_good_mask_outlives_its_cases_failure_under_other_weights(
     finished: Path, scans: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gridgate.pipeline.inference.sliding_window import SlidingWindow
@@ -225,8 +225,14 @@ def test_a_mask_of_other_weights_does_not_outlive_its_cases_failure(
 
     monkeypatch.setattr(SlidingWindow, "slabs", fail)
     failing(scans, folder, weights(tmp_path / "other.pt", seed=1))
-    assert {row["status"] for row in table(folder).values()} == {"failed"}
-    assert not list(folder.glob("*.nii.gz"))
+    before = {path.name: path.read_bytes() for path in finished.glob("*.nii.gz")}
+    assert {path.name: path.read_bytes() for path in folder.glob("*.nii.gz")} == before
+    for name, row in table(folder).items():
+        assert row["status"] == "failed" and row["output"] == ""
+        assert (f"{name}.nii.gz is kept from an earlier run" in row["notes"]) == (name in GOOD)
+    monkeypatch.undo()
+    failing(scans, folder, model)  # the first weights again: not done, as the last run failed
+    assert {name for name, row in table(folder).items() if row["status"] == "ok"} == set(GOOD)
 
 
 def test_other_scans_of_the_same_name_and_other_settings_are_not_taken_for_done(

@@ -1,4 +1,4 @@
-"""The real command over a folder with bad files: killed, interrupted, on a full disk and on a read-only one."""
+"""The real command over bad files: killed, interrupted, on a full and on a read-only disk."""
 
 import csv
 import gzip
@@ -17,9 +17,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from gridgate.data.files import is_temporary
 from gridgate.data.phantom.phantom import make_phantom
 
-from .small_bundle import CONFIGS, NETWORK
+from ..small_bundle import CONFIGS, NETWORK
 
 GOOD = [f"good_{number:02d}" for number in range(14)]
 BAD = {
@@ -156,7 +157,7 @@ def check_all_there(scans: Path, output: Path) -> None:
             scan, mask = nib.load(scans / f"{row['case']}.nii.gz"), nib.load(output / row["output"])
             assert mask.shape == scan.shape and np.array_equal(mask.affine, scan.affine)
     left = sorted(path.name for path in output.iterdir())
-    assert left == sorted(["cases.csv", *(f"{name}.nii.gz" for name in GOOD)])
+    assert left == sorted([".gridgate", "cases.csv", *(f"{name}.nii.gz" for name in GOOD)])
 
 
 @pytest.mark.slow
@@ -191,7 +192,7 @@ def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(
     assert {f"{row['case']}.nii.gz" for row in rows(watched) if row["status"] == "ok"} == {
         path.name for path in watched.glob("*.nii.gz")
     }
-    assert not [path for path in watched.iterdir() if path.name.startswith(".")]
+    assert not [path for path in watched.rglob("*") if is_temporary(path.name)]
     process = start(command(scans, watched), tmp_path)
     assert process.wait(timeout=120) == 1
     check_all_there(scans, watched)

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from gridgate.data.errors import user_error
 
-from .small_bundle import infer
+from ..small_bundle import infer
 
 SCANS = {
     "ircad": "ct/ircad01/ct.nii.gz",  # 512 x 512 x 129, LPS
@@ -74,7 +74,7 @@ def test_mask_in_the_scans_own_grid(masks: Path, shared_data: Path, name: str) -
 
 
 def test_a_body_part_ends_up_where_it_is_in_the_scan(masks: Path, shared_data: Path) -> None:
-    """Labels that follow the HU alone are a picture of the scan: flipped or shifted, they would not fit it."""
+    """Labels that follow the HU alone: flipped or shifted, they would not fit the scan."""
     import torch
     from monai.data import MetaTensor
 

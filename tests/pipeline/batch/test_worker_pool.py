@@ -11,12 +11,19 @@ from typing import Any
 import pytest
 
 from gridgate.data.errors import GridgateError
-from gridgate.pipeline.batch.workers.pool import Dealer, WorkerError
+from gridgate.pipeline.batch.case import Case
+from gridgate.pipeline.batch.workers import pool
+from gridgate.pipeline.batch.workers.pool import WorkerError, WorkerPool
 
 STEPS = '''
 """Steps that do what their case says, and write down that they tried."""
 import ctypes, os, signal, time
 from dataclasses import dataclass
+from gridgate.pipeline.batch.case import CaseInProgress, CaseResult
+
+@dataclass(eq=False)
+class Result(CaseResult):
+    pid: int = 0
 
 @dataclass
 class Steps:
@@ -46,18 +53,17 @@ class Steps:
             file.write(f"{name} {item['id']} {self.device}\\n")
         self.act(item.get(name, ""))
 
-    def read(self, item):
-        self.step("read", item)
-        return {"files": item}
+    def read(self, case):
+        self.step("read", case.item)
+        return CaseInProgress(case)
 
-    def segment(self, case, progress):
-        self.step("compute", case["files"])
+    def segment(self, work, progress):
+        self.step("compute", work.case.item)
         progress(1, 1)
-        return case
 
-    def finish(self, case):
-        self.step("write", case["files"])
-        return {"case": case["files"]["id"], "status": "ok", "reason": "", "fatal": False, "pid": os.getpid()}
+    def finish(self, work):
+        self.step("write", work.case.item)
+        return Result(work.case.id, work.case.source, pid=os.getpid())
 '''
 
 
@@ -71,8 +77,8 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return Steps(str(tmp_path / "log"))
 
 
-def deal(steps: Any, items: list[dict[str, Any]], **options: Any) -> dict[str, dict[str, Any]]:
-    rows: dict[str, dict[str, Any]] = {}
+def compute(steps: Any, items: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
+    rows: dict[str, Any] = {}
 
     def report(kind: str, name: str, more: Any) -> None:
         if kind == "done":
@@ -80,7 +86,8 @@ def deal(steps: Any, items: list[dict[str, Any]], **options: Any) -> dict[str, d
             rows[name] = more
 
     items = [{"id": item["id"], "image": f"/scans/{item['id']}", **item} for item in items]
-    Dealer(steps, report=report, **{"devices": ["cpu"], **options}).run(items)
+    cases = [Case.of(item) for item in items]
+    WorkerPool(steps, report=report, **{"devices": ["cpu"], **options}).run(cases)
     return rows
 
 
@@ -100,16 +107,16 @@ def test_a_worker_that_dies_takes_only_its_case(steps: Any) -> None:
     items: list[dict[str, Any]] = [{"id": f"good_{number}"} for number in range(6)]
     items[1:1] = [{"id": "segfault", "read": "crash"}, {"id": "oom", "compute": "killed"}]
     items[5:5] = [{"id": "gone", "write": "exit"}]
-    rows = deal(steps, items)
+    rows = compute(steps, items)
     assert sorted(rows) == sorted(item["id"] for item in items)
-    failed = {name: row["reason"] for name, row in rows.items() if row["status"] == "failed"}
+    failed = {name: row.reason for name, row in rows.items() if row.status == "failed"}
     assert set(failed) == {"segfault", "oom", "gone"}
     assert "SIGSEGV" in failed["segfault"] and "'read'" in failed["segfault"]
     assert "SIGKILL" in failed["oom"] and "lack of memory" in failed["oom"]
     assert "code 3" in failed["gone"] and "'write'" in failed["gone"]
     # three at most are in hand when a worker dies, and come once more, alone
     assert max(Counter(line for line in tried(steps) if line.startswith("read")).values()) <= 4
-    assert rows["good_0"]["status"] == "ok"
+    assert rows["good_0"].status == "ok"
     assert nobody_is_left()
 
 
@@ -120,27 +127,27 @@ def test_a_case_that_takes_too_long_is_ended_and_the_others_are_not(steps: Any) 
         {"id": "b", "read": "0.3"},
         {"id": "c"},
     ]
-    rows = deal(steps, items, time_limit=2.0)
-    assert {name: row["status"] for name, row in rows.items()} == {
+    rows = compute(steps, items, time_limit=2.0)
+    assert {name: row.status for name, row in rows.items()} == {
         "a": "ok",
         "b": "ok",
         "c": "ok",
         "slow": "failed",
     }
-    assert "limit of 2 s" in rows["slow"]["reason"]
+    assert "limit of 2 s" in rows["slow"].reason
     assert nobody_is_left()
 
 
 def test_waiting_is_not_counted_against_the_limit(steps: Any) -> None:
     items = [{"id": f"case_{number}", "compute": "0.7"} for number in range(5)]
-    rows = deal(steps, items, time_limit=1.4, readers=3)
-    assert {row["status"] for row in rows.values()} == {"ok"}
+    rows = compute(steps, items, time_limit=1.4, readers=3)
+    assert {row.status for row in rows.values()} == {"ok"}
 
 
-def test_cases_are_dealt_to_all_devices(steps: Any) -> None:
+def test_cases_go_to_all_devices(steps: Any) -> None:
     items = [{"id": f"case_{number}", "compute": "0.2"} for number in range(8)]
-    rows = deal(steps, items, devices=["cpu", "cpu:1"])
-    assert len({row["pid"] for row in rows.values()}) == 2
+    rows = compute(steps, items, devices=["cpu", "cpu:1"])
+    assert len({row.pid for row in rows.values()}) == 2
     assert {line.split()[2] for line in tried(steps)} == {"cpu", "cpu:1"}
     assert len(tried(steps)) == 3 * 8, "each case once"
 
@@ -151,8 +158,19 @@ def test_workers_that_do_not_get_ready_end_the_run(steps: Any, start: str) -> No
     with pytest.raises(
         WorkerError, match="SIGSEGV" if start == "crash" else "as the test wants it"
     ):
-        deal(steps, [{"id": "a"}])
+        compute(steps, [{"id": "a"}])
     assert issubclass(WorkerError, GridgateError) and nobody_is_left()
+
+
+def test_a_worker_that_we_end_is_not_reported_as_killed_by_the_system(
+    steps: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_READY_SECONDS", 1.0)
+    steps.start = "hang"
+    with pytest.raises(WorkerError, match="did not start within 1 s") as caught:
+        compute(steps, [{"id": "a"}])
+    assert "memory" not in str(caught.value) and "SIGKILL" not in str(caught.value)
+    assert nobody_is_left()
 
 
 def test_ctrl_c_finishes_what_is_being_written_and_leaves_nobody(steps: Any) -> None:
@@ -170,7 +188,7 @@ def test_ctrl_c_finishes_what_is_being_written_and_leaves_nobody(steps: Any) -> 
 
     items = [{"image": "x", **item} for item in items]
     with pytest.raises(KeyboardInterrupt):
-        Dealer(steps, devices=["cpu"], report=report).run(items)
+        WorkerPool(steps, devices=["cpu"], report=report).run([Case.of(item) for item in items])
     assert list(rows) == ["first"] and nobody_is_left()
 
 
@@ -180,9 +198,11 @@ def test_a_parent_that_is_killed_takes_its_workers_along(steps: Any, tmp_path: P
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from steps_of_the_test import Steps\n"
-        "from gridgate.pipeline.batch.workers.pool import Dealer\n"
-        "items = [{'id': str(n), 'image': 'x', 'compute': '0.2'} for n in range(1000)]\n"
-        "Dealer(Steps(sys.argv[1] + '/log'), devices=['cpu'], report=lambda *_: None).run(items)\n"
+        "from gridgate.pipeline.batch.workers.pool import WorkerPool\n"
+        "from gridgate.pipeline.batch.case import Case\n"
+        "items = [Case.of({'id': str(n), 'image': 'x', 'compute': '0.2'}) for n in range(999)]\n"
+        "steps = Steps(sys.argv[1] + '/log')\n"
+        "WorkerPool(steps, devices=['cpu'], report=lambda *_: None).run(items)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
     until = time.monotonic() + 60

@@ -157,8 +157,8 @@ def test_slabs_are_the_volume_piece_by_piece(
     torch.testing.assert_close(
         joined(slabs), monais(network, inputs, (16, 16, 16), overlap)[0], rtol=0, atol=1e-5
     )
-    assert slabs.facts["windows_skipped"] == 0
-    assert 0 < slabs.facts["network_seconds"] <= slabs.facts["seconds"]
+    assert slabs.facts.windows_skipped == 0
+    assert slabs.facts.network_seconds is not None and slabs.facts.network_seconds > 0
 
 
 def test_the_accumulator_is_as_deep_as_a_window(
@@ -255,10 +255,10 @@ def test_mirror_agreement_by_hand() -> None:
     assert labels[0].all() and labels[7].all() and labels[4:6].all()
     # of every second row 0 2 4 6, one view calls 0 and 4 foreground and the other 4 alone (its own
     # first row is 7): they agree with the mean in 4 only
-    assert slabs.facts["mirror_agreement"] == pytest.approx(0.5)
+    assert slabs.facts.mirror_agreement == pytest.approx(0.5)
     plain = SlidingWindow((8, 8, 8), amp=False).slabs(inputs[0], Shifted())
     joined(plain)
-    assert "mirror_agreement" not in plain.facts
+    assert plain.facts.mirror_agreement is None
 
 
 def test_networks_with_other_outputs_go_monais_way(network: Network) -> None:

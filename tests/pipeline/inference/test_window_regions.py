@@ -22,7 +22,7 @@ def test_windows_outside_the_region_are_not_run_and_get_the_background(network: 
     slabs = inferer.slabs(inputs[0], network, region=region)
     found = joined(slabs)
     # windows begin at 0, 8, 16, 24 and 32; those from 16 and 24 on hold row 30
-    assert (slabs.facts["windows"], slabs.facts["windows_skipped"]) == (5, 3)
+    assert (slabs.facts.windows, slabs.facts.windows_skipped) == (5, 3)
     assert (found.argmax(0)[:16] == 0).all() and (found.argmax(0)[40:] == 0).all()
     # no window that holds a voxel of the region is missing, so it has its scores from all of them
     torch.testing.assert_close(found[:, 30], everywhere[0, :, 30], rtol=0, atol=1e-6)
@@ -44,7 +44,7 @@ def test_windows_fitted_to_the_region_are_those_of_the_crop(network: Network) ->
     outside[20:44, 5:29, 4:23] = False
     assert (found.argmax(0)[outside] == 0).all()
     # 7 x 4 x 3 windows over the volume, 2 x 2 x 2 over the box
-    assert (slabs.facts["windows"], slabs.facts["windows_skipped"]) == (84, 76)
+    assert (slabs.facts.windows, slabs.facts.windows_skipped) == (84, 76)
 
 
 def test_windows_are_not_moved_where_that_saves_none(network: Network) -> None:
@@ -78,7 +78,7 @@ def test_a_region_smaller_than_a_window_gets_one_window_around_it(
             found[:, inside], network(inputs[:, :, inside])[0], rtol=0, atol=1e-5
         )
     assert (found[:, :start].argmax(0) == 0).all() and (found[:, start + 16 :].argmax(0) == 0).all()
-    assert slabs.facts["windows"] - slabs.facts["windows_skipped"] == 1
+    assert slabs.facts.windows - slabs.facts.windows_skipped == 1
 
 
 def test_an_empty_region_is_all_background(network: Network) -> None:
@@ -88,4 +88,4 @@ def test_an_empty_region_is_all_background(network: Network) -> None:
     )
     found = joined(slabs)
     assert found.shape == (3, 20, 30, 20) and (found.argmax(0) == 0).all()
-    assert slabs.facts["windows"] == slabs.facts["windows_skipped"] == 12
+    assert slabs.facts.windows == slabs.facts.windows_skipped == 12

@@ -1,0 +1,196 @@
+"""One case on its way through a run: what it is, what is in hand, and what became of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...data.dicom.series import DicomSeries
+from .volumes import LabelVolume
+
+if TYPE_CHECKING:  # a worker process imports PyTorch when it gets what it needs it for
+    from ...transforms.restore.slabs import ForwardFacts
+
+DONE, FAILED, PASSED_OVER = "ok", "failed", "passed over"
+STAGES = ("read", "resample", "forward", "restore", "write")
+Source = str | Path | DicomSeries
+MonaiItem = dict[Hashable, Any]
+"""What MONAI's dictionary transforms take and give: "id", "image", "pred", "timings", ..."""
+
+
+class StoppedError(Exception):
+    """The run was told to stop; the case in hand is given up and comes again in the next run."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One subject: its id, its image, perhaps its label.
+
+    Args:
+        id: "name" or "sub/dir/name"; results are called after it.
+        images: the image's file or series; several files where each holds a channel.
+        item: the entry of the list that it comes from, for MONAI's transforms.
+    """
+
+    id: str
+    images: tuple[Source, ...]
+    item: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> Case:
+        """The case of an item {"id", "image"}, and "label" when evaluating.
+
+        >>> Case.of({"id": "a", "image": "/scans/a.nii.gz"}).source
+        '/scans/a.nii.gz'
+        """
+        image = item["image"]
+        images = tuple(image) if isinstance(image, list | tuple) else (image,)
+        return cls(str(item["id"]), images, dict(item))
+
+    @property
+    def source(self) -> str:
+        """Its input as text, see `shown`."""
+        return shown(self.images)
+
+    @property
+    def files(self) -> list[Path]:
+        """Its files on disk, the label with them; of a DICOM series in a zip the zip."""
+        found: list[Path] = []
+        for image in (*self.images, self.item.get("label")):
+            if isinstance(image, DicomSeries):
+                found += [image.archive] if image.archive else [Path(path) for path in image.files]
+            elif isinstance(image, str | Path):
+                found.append(Path(image))
+        return found
+
+    def stamp(self, more: Sequence[str | Path] = ()) -> str:
+        """What changes when a file of its image does: a hash of each file's size and time.
+
+        Of a DICOM series each slice counts, and the files' names.
+
+        Args:
+            more: other files that decide the mask, such as its region.
+        """
+        told: list[Any] = []
+        for image in (*self.images, *more):
+            if isinstance(image, DicomSeries):
+                told.append(image.files)
+                paths: Sequence[str | Path] = [image.archive] if image.archive else image.files
+            else:
+                paths = [image]
+            for path in paths:
+                try:
+                    status = os.stat(path)
+                    told.append((status.st_size, status.st_mtime_ns))
+                except OSError:
+                    told.append("absent")
+        return hashlib.sha256(repr(told).encode(errors="surrogateescape")).hexdigest()[:12]
+
+
+@dataclass(eq=False)
+class CaseInProgress:
+    """A case between the steps of a run.
+
+    Args:
+        data: what MONAI's transforms work on; empty once the case has failed, so that it takes no
+            memory.
+        seconds: spent so far, by stage.
+        forward: what was seen while the network ran, if it was watched.
+        error: why it failed.
+    """
+
+    case: Case
+    data: MonaiItem = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    forward: ForwardFacts | None = None
+    error: str | None = None
+
+    def fail(self, reason: str) -> None:
+        """Keep the reason and nothing that takes memory."""
+        self.data, self.error = {}, reason
+
+    def spend(self, stage: str, seconds: float) -> None:
+        """Add to a stage's seconds."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+
+@dataclass(eq=False)
+class CaseResult:
+    """What became of a case: its row of the table.
+
+    Args:
+        case: its id.
+        input: see `Case.source`.
+        status: DONE or FAILED.
+        output: the mask, relative to the output folder.
+        reason: why it failed.
+        hints: at what looks wrong with the mask.
+        notes: what was odd about the input.
+        dicom_seg_reason: why there is a mask, but no DICOM SEG.
+        seconds: by stage.
+        volumes: of each foreground label.
+        margin: mean margin of the best label at borders, 0 to 1.
+        stops_the_run: no other case can be written either: the disk is full, say.
+    """
+
+    case: str
+    input: str
+    status: str = DONE
+    output: str = ""
+    reason: str = ""
+    hints: tuple[str, ...] = ()
+    notes: str = ""
+    dicom_seg_reason: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    volumes: tuple[LabelVolume, ...] = ()
+    margin: float | None = None
+    forward: ForwardFacts | None = None
+    stops_the_run: bool = False
+
+    def row(self) -> dict[str, Any]:
+        """Column -> value, as in cases.csv; what is not known is left out."""
+        facts = self.forward
+        row: dict[str, Any] = {
+            "case": self.case,
+            "input": self.input,
+            "output": self.output,
+            "status": self.status,
+            "reason": self.reason,
+            "notes": self.notes,
+            "dicom_seg_reason": self.dicom_seg_reason,
+            **{f"{name}_s": f"{self.seconds[name]:.3f}" for name in STAGES if name in self.seconds},
+            "total_s": f"{sum(self.seconds.get(name, 0.0) for name in STAGES):.3f}",
+        }
+        if self.status != DONE:
+            return row
+        row |= {"hints": "; ".join(self.hints), "hint_count": len(self.hints)}
+        row["margin"] = _decimals(self.margin)
+        if facts is not None:
+            row["network_s"] = _decimals(facts.network_seconds)
+            row["mirror_agreement"] = _decimals(facts.mirror_agreement)
+            row["windows"], row["windows_skipped"] = facts.windows, facts.windows_skipped
+        for volume in self.volumes:
+            row[f"{volume.name}_voxels"] = volume.voxels
+            row[f"{volume.name}_ml"] = round(volume.ml, 3)
+            row[f"{volume.name}_hu"] = "" if volume.mean is None else round(volume.mean, 2)
+        return row
+
+
+def shown(images: Source | Sequence[Source]) -> str:
+    """A case's input as text: absolute paths, or a DICOM series' folder and UID.
+
+    >>> shown(["/scans/a_0000.nii.gz", "/scans/a_0001.nii.gz"])
+    '/scans/a_0000.nii.gz;/scans/a_0001.nii.gz'
+    """
+    several = images if isinstance(images, list | tuple) else [images]
+    return ";".join(
+        os.path.abspath(image) if isinstance(image, str | Path) else str(image) for image in several
+    )
+
+
+def _decimals(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

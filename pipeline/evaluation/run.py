@@ -1,0 +1,42 @@
+"""An evaluation as the bundle's config runs it: prepare, then evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...data.datasets.check import check_dataset
+from ...data.datasets.parts import Part
+from .evaluate import evaluate
+from .unseen import check_unseen_cases
+
+__all__ = ["evaluate", "prepare_evaluation"]
+
+
+def prepare_evaluation(
+    dataset_dir: str | Path,
+    *,
+    channels: int,
+    checkpoint: str | Path | Sequence[str | Path] | None,
+    part: Part,
+    fold: int,
+    folds: int,
+    split_seed: int,
+) -> None:
+    """Refuse a dataset that does not fit the bundle, and cases that the weights were trained on.
+
+    Args:
+        channels: of the bundle's images.
+        checkpoint: one, or several of an ensemble; None for untrained weights.
+        part, fold, folds, split_seed: see data.datasets.parts.dataset_cases.
+
+    Raises:
+        DatasetError: see check_dataset.
+        ConfigError: validation cases that a checkpoint was trained on.
+    """
+    check_dataset(
+        dataset_dir, channels=channels, part=part, fold=fold, folds=folds, split_seed=split_seed
+    )
+    check_unseen_cases(
+        checkpoint, dataset_dir, part=part, fold=fold, folds=folds, split_seed=split_seed
+    )

@@ -1,0 +1,77 @@
+"""A training as the bundle's config runs it: begin, prepare, train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.engines import Workflow
+
+from ...data.datasets.check import check_dataset
+from ..plans.plan import Plan
+from ..plans.training_numbers import check_training
+from .run_folder import open_run_folder, run_in_folder
+from .seeding import seed_draws
+from .windows.cases import CachedCases
+
+
+def begin_training(*, seed: int, cudnn_benchmark: bool) -> None:
+    """Seed all draws, and say how cuDNN chooses its kernels.
+
+    Args:
+        seed: any integer >= 0.
+        cudnn_benchmark: time cuDNN's kernels and take the fastest.
+    """
+    seed_draws(seed)
+    torch.backends.cudnn.benchmark = cudnn_benchmark
+
+
+def prepare_training(
+    plan: Plan,
+    *,
+    dataset_dir: str | Path,
+    output_dir: str | Path,
+    fold: int,
+    folds: int,
+    split_seed: int,
+    resume: bool,
+    rank: int,
+    settings: Mapping[str, Any],
+) -> None:
+    """Check numbers and dataset, and take the output folder, before anything large is made.
+
+    Args:
+        settings: what identifies the run, see workflow.run_settings.
+        rank: of this process; all but the first only check.
+
+    Raises:
+        ConfigError: a number of the plan is impossible, another run is writing in the folder, or
+            the training there is another one.
+        DatasetError: the dataset is not sound, or does not fit the bundle.
+        OutputError: the folder cannot be written.
+    """
+    check_training(plan.training)
+    check_dataset(
+        dataset_dir, channels=plan.channels, fold=fold, folds=folds, split_seed=split_seed
+    )
+    open_run_folder(
+        output_dir,
+        dataset_dir=dataset_dir,
+        fold=fold,
+        folds=folds,
+        split_seed=split_seed,
+        resume=resume,
+        settings=settings,
+        rank=rank,
+    )
+
+
+def run_training(
+    trainer: Workflow, *, datasets: Sequence[CachedCases], output_dir: str | Path
+) -> None:
+    """Read the cases into memory and train, in the folder that `prepare_training` took."""
+    for dataset in datasets:
+        dataset.load()
+    run_in_folder(trainer, output_dir)

@@ -1,0 +1,137 @@
+"""What makes a case done: the same weights, settings and files, and the mask in its place."""
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gridgate.data.dicom.series import DicomSeries, find_series
+from gridgate.pipeline.batch.case import Case
+
+from .threshold import Threshold, evaluator, run, table, write_scan
+
+
+class Counting(Threshold):
+    """Counts the windows that it ran on."""
+
+    windows = 0
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        self.windows += len(windows)
+        return super().forward(windows)
+
+
+def runs_again(items: list[dict[str, Any]], out: Path, **options: Any) -> bool:
+    network = Counting()
+    run(items, out, network=network, **options)
+    return network.windows > 0
+
+
+@pytest.fixture
+def items(tmp_path: Path) -> list[dict[str, Any]]:
+    write_scan(tmp_path / "scans" / "a.nii.gz")
+    return [{"id": "a", "image": str(tmp_path / "scans" / "a.nii.gz")}]
+
+
+def test_each_setting_and_the_weights_count(items: list[dict[str, Any]], tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "inferer::mode": "gaussian",
+        "amp": False,
+        "postprocessing::fill_holes": None,
+        "spacing": [1.0, 1.0, 2.0],
+        "region": Path("/masks"),
+    }
+    out = tmp_path / "out"
+    assert runs_again(items, out, settings=settings)
+    assert not runs_again(items, out, settings=dict(reversed(settings.items())))
+    for key in settings:
+        assert runs_again(items, out, settings={**settings, key: "another"}), key
+        assert runs_again(items, out, settings=settings), f"{key} back"
+    assert runs_again(items, out, settings={**settings, "new": None})
+    torch.save(Threshold().state_dict(), tmp_path / "weights.pt")
+    assert runs_again(
+        items, out, settings={**settings, "new": None}, checkpoint=str(tmp_path / "weights.pt")
+    )
+
+
+def test_a_mask_with_a_postfix_is_done(items: list[dict[str, Any]], tmp_path: Path) -> None:
+    out, after = tmp_path / "out", {"postfix": "_seg"}
+    assert runs_again(items, out, after=after)
+    assert table(out)["a"]["output"] == "a_seg.nii.gz"
+    assert not runs_again(items, out, after=after)
+    (out / "a_seg.nii.gz").unlink()
+    assert runs_again(items, out, after=after)
+
+
+@pytest.mark.parametrize("change", ["touch", "grow", "gone", "one more", "renamed"])
+def test_every_slice_of_a_series_counts(change: str, tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.dcm" for number in range(5)]
+    for path in files:
+        path.write_bytes(b"slice")
+
+    def stamp(names: list[Path]) -> str:
+        series = DicomSeries("1.2", "CT", "", tmp_path, tuple(str(path) for path in names))
+        return Case.of({"id": "a", "image": series}).stamp()
+
+    before = stamp(files)
+    assert stamp(files) == before
+    last = files[-1]
+    if change == "touch":
+        os.utime(last, (5, 5))
+    elif change == "grow":
+        status = last.stat()
+        last.write_bytes(b"another slice")
+        os.utime(last, ns=(status.st_atime_ns, status.st_mtime_ns))
+    elif change == "gone":
+        last.unlink()
+    elif change == "one more":
+        files.append(tmp_path / "5.dcm")
+        files[-1].write_bytes(b"slice")
+    else:
+        files[-1] = last.rename(tmp_path / "6.dcm")
+    assert stamp(files) != before
+
+
+def test_a_zip_counts_as_a_whole(tmp_path: Path, shared_data: Path) -> None:
+    folder = shared_data / "dicom" / "three_slices_with_dicom_seg"
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.glob("0*.dcm")):
+            archive.write(file, file.name)
+    (series,), _ = find_series(path)
+    case = Case.of({"id": "a", "image": series})
+    assert case.files == [path]
+    before = case.stamp()
+    os.utime(path, (5, 5))
+    assert case.stamp() != before
+
+
+def test_the_case_s_region_counts(items: list[dict[str, Any]], tmp_path: Path) -> None:
+    out, regions = tmp_path / "out", tmp_path / "regions"
+    regions.mkdir()
+    shutil.copy(items[0]["image"], regions / "a.nii.gz")
+    network = Counting()
+
+    def again() -> bool:
+        before = network.windows
+        evaluator(items, out, network=network, region=str(regions)).run()
+        return network.windows > before
+
+    assert again() and not again()
+    os.utime(regions / "a.nii.gz", (5, 5))
+    assert again()
+
+
+def test_each_of_several_channels_counts(tmp_path: Path) -> None:
+    files = [tmp_path / f"a_000{channel}.nii.gz" for channel in range(2)]
+    for path in files:
+        path.write_bytes(b"x")
+    case = Case.of({"id": "a", "image": [str(path) for path in files]})
+    before = case.stamp()
+    os.utime(files[1], (5, 5))
+    assert case.stamp() != before
+    assert case.source == f"{files[0]};{files[1]}"
