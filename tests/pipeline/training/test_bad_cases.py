@@ -62,7 +62,7 @@ def run(dataset: Path, output: Path, **options: Any) -> subprocess.CompletedProc
     settings = {
         "architecture::filters": [4, 4, 8, 8, 8],
         "spacing": [10.0, 10.0, 10.0],
-        "roi_size": [16, 16, 16],
+        "roi_size": [32, 32, 32],
         "epochs": 2,
         "iterations_per_epoch": 8,
         "batch_size": 1,
