@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -122,11 +122,15 @@ def begin() -> None:
     _started = None if workflow is None else weakref.ref(workflow)
 
 
-def run_settings() -> dict[str, Any]:
+def run_settings(*, without: Iterable[str] = ()) -> dict[str, Any]:
     """Flat id -> value of all that can change the running workflow's results.
 
     Overrides and macros are resolved, expressions are text (see `config.identity`). The values can
     be written as JSON and are the same in each run of the same settings.
+
+    Args:
+        without: ids, of components all inside them, that do not change what is asked for, such as
+            an evaluation's fold, which changes no mask.
 
     Returns:
         An empty dict where no workflow has called `begin`: tools that parse the config themselves.
@@ -134,7 +138,14 @@ def run_settings() -> dict[str, Any]:
     workflow = _current.get() or (_started() if _started is not None else None)
     if not isinstance(workflow, ConfigWorkflow):
         return {}
-    return identity(cast("dict[str, Any]", workflow.parser.config))
+    found = identity(cast("dict[str, Any]", workflow.parser.config))
+    dropped = tuple(without)
+    inside = tuple(f"{id_}::" for id_ in dropped)
+    return {
+        id_: value
+        for id_, value in found.items()
+        if id_ not in dropped and not id_.startswith(inside)
+    }
 
 
 def _check_call(workflow: ConfigWorkflow, call: _MonaiCall) -> None:
