@@ -1,1 +1,1 @@
-"""The bundles: data only. Each folder with configs/ is a MONAI bundle; gridgate.pipeline.plans makes them."""
+"""The bundles: data only, made by gridgate.pipeline.plans. A folder with configs/ is a bundle."""

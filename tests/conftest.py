@@ -25,7 +25,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def phantom_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset folder of six labelled phantom CTs, the same in every run; read it, never write into it."""
+    """A dataset folder of six labelled phantom CTs; read it, never write into it."""
     return write_phantom_dataset(
         tmp_path_factory.mktemp("data") / "phantom", cases=6, progress=False
     )

@@ -18,6 +18,7 @@ WEIGHT_FIELDS = (
     "labels",
     "network",
     "orientation",
+    "output_channels",
     "roi_size",
     "spacing",
 )
@@ -33,6 +34,8 @@ class Plan:
     Args:
         labels: names of the network's output channels in order, the background first.
         channels: of the input image.
+        output_channels: of the network: one per label, or 1 for a single foreground label, whose
+            probability is then a sigmoid; None is one per label.
         orientation: three letters, the direction towards which each index increases.
         spacing: mm along each axis of that orientation; None keeps the scan's own.
         roi_size: voxels of a window along each axis.
@@ -76,6 +79,7 @@ class Plan:
     modality: str = "CT"
     value_range: list[float] = field(default_factory=lambda: [0, 1])
     channels: int = 1
+    output_channels: int | None = None
     orientation: str = "RAS"
     overlap: float | list[float] = 0.5
     foreground: float | None = None
@@ -89,6 +93,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         _check(self)
+        if self.output_channels is None:
+            object.__setattr__(self, "output_channels", len(self.labels))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Plan:
@@ -185,6 +191,12 @@ def _check(plan: Plan) -> None:
     if len(letters) != 3 or any(len(axis & set(letters)) != 1 for axis in _AXES):
         raise ConfigError(
             f"orientation {plan.orientation!r}: three letters, one each of L/R, P/A, I/S"
+        )
+    outputs = plan.output_channels
+    if outputs not in (None, len(labels)) and (outputs, len(labels)) != (1, 2):
+        raise ConfigError(
+            f"output_channels {outputs}: {len(labels)}, one per label, are wanted, or 1 for a "
+            "background and one foreground label"
         )
     if plan.spacing is not None and not _numbers(plan.spacing, 3):
         raise ConfigError(f"spacing {plan.spacing!r}: three numbers above 0 in mm are wanted")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.exceptions import UndefinedError
@@ -62,9 +63,12 @@ def write_bundle(plan: Plan, target: str | Path, *, trained: bool = False) -> Pa
         ConfigError: the plan lacks a setting.
     """
     for name, text in bundle_files(plan, trained=trained).items():
-        content = text.encode()
-        write_atomically(Path(target) / name, lambda file, content=content: file.write(content))
+        write_atomically(Path(target) / name, partial(_write, text))
     return Path(target)
+
+
+def _write(text: str, stream: BinaryIO) -> None:
+    stream.write(text.encode())
 
 
 def _environment() -> Environment:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sized
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
@@ -99,5 +101,8 @@ class TrainedBundle:
             return
         files = bundle_files(self.plan.replace(results=results), trained=True)
         for name, text in files.items():
-            content = text.encode()
-            write_result(self.folder, name, lambda file, content=content: file.write(content))
+            write_result(self.folder, name, partial(_write, text))
+
+
+def _write(text: str, stream: BinaryIO) -> None:
+    stream.write(text.encode())

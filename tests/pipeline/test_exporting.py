@@ -1,4 +1,4 @@
-"""A trained bundle's network as one file, read by what would read it, gives the network's own output."""
+"""A trained network as one file, read by what would read it, gives the network's output."""
 
 from pathlib import Path
 

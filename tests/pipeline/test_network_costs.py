@@ -53,7 +53,7 @@ def test_operations_of_a_unet_by_hand() -> None:
 
 
 def test_operations_of_attention_are_counted() -> None:
-    """UNETR's at the paper's settings: 92,802,478 parameters (all that MONAI registers) and 146.4 GFLOP."""
+    """UNETR at the paper's settings: 92,802,478 parameters, 146.4 GFLOP."""
     parameters, gflops = count("unetr", COUNTED)
     assert parameters == 92_802_478 and gflops == pytest.approx(146.4, abs=0.05)
 

@@ -23,6 +23,7 @@ OTHER: dict[str, Any] = {
     "labels": ["background", "spleen"],
     "network": {"name": "unet", "feature_scale": 4},
     "orientation": "LPS",
+    "output_channels": 1,
     "roi_size": [64, 64, 32],
     "spacing": [1.5, 1.5, 2.5],
 }
@@ -65,6 +66,7 @@ def test_what_only_inference_decides_is_not_in_it(plan: Plan) -> None:
     [
         ({"labels": ["background"]}, "the background first"),
         ({"labels": ["background", "a", "a"]}, "each once"),
+        ({"output_channels": 3}, "2, one per label, are wanted, or 1"),
         ({"orientation": "RAR"}, "three letters"),
         ({"spacing": [1, 0, 1]}, "above 0 in mm"),
         ({"spacing": [1, 1]}, "three numbers"),
