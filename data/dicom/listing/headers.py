@@ -6,7 +6,7 @@ import struct
 import zlib
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.dataelem import RawDataElement
@@ -230,6 +230,7 @@ def _text(header: FileDataset, tag: str) -> str:
 
 def _texts(header: FileDataset, tag: str) -> tuple[str, ...]:
     """The values of a tag as texts; () where it is missing or cannot be understood."""
+    value: Any
     try:
         element = header.get_item(tag)
         if tag in _SPELT and isinstance(element, RawDataElement):  # no need to convert it
