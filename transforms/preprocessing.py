@@ -44,24 +44,21 @@ def preprocessing(
     uneven: Literal["refuse", "resample"] = "refuse",
     keep_scan: bool = False,
 ) -> Compose:
-    """Transforms from {"image": path, "label": path} to tensors on the network's grid.
+    """Transforms from {"image": path, "label": path} to MetaTensors on the network's grid.
 
-    The result is MetaTensors float32 (C, x, y, z) with true affines; see the module for the steps.
+    They are float32 (C, x, y, z) with true affines; see the module for the steps.
 
     Args:
         keys: ("image",) or ("image", "label").
-        orientation: three letters, the direction towards which each index increases.
-        spacing: mm along each axis of that orientation; None keeps the scan's own.
+        orientation, spacing: three letters, towards which the indices grow; mm, None: the scan's.
         intensity: see intensity_transforms.
         foreground: crop to the box of image > foreground, in units after `intensity`, or None.
         channels: of the image.
-        label_map: each label value -> network's channel; None when the values are channels.
-        label_count: how many channels the network has; checked where there is no label_map.
+        label_map: each label value -> network's channel; None: channels, below `label_count`.
         body_threshold, region: where windows are to run, left in data["region"]; see Regiond.
-        modality: "CT" notes intensities that can hardly be HU; see LoadCased.
-        non_finite: NaN and infinite voxels are an "error", or "replace"; see LoadCased.
-        uneven: DICOM slices that are not evenly spaced: "refuse", or "resample" onto an even grid.
-        keep_scan: leave the image as it was read, in its own grid, in data["scan"]; see LoadCased.
+        modality, non_finite, uneven: "CT" for notes on doubtful HU; what is done with NaN, and with
+            DICOM slices that are not evenly spaced ("refuse" or "resample"); see LoadCased.
+        keep_scan: leave the image as it was read in data["scan"]; see LoadCased.
 
     Raises:
         ConfigError: orientation, spacing, keys, intensity, non_finite or uneven is impossible.
@@ -72,18 +69,17 @@ def preprocessing(
         torch.Size([1, 240, 240, 150])
     """
     keys = _checked_keys(keys)
-    on_scan: list[Callable] = [
-        LoadCased(
-            keys,
-            channels=channels,
-            modality=modality,
-            non_finite=non_finite,
-            uneven=uneven,
-            keep_integers=True,
-            keep_scan=keep_scan,
-            lowest_label=min(label_map or (0,)),
-        )
-    ]
+    load = LoadCased(
+        keys,
+        channels=channels,
+        modality=modality,
+        non_finite=non_finite,
+        uneven=uneven,
+        keep_integers=True,
+        keep_scan=keep_scan,
+        lowest_label=min(label_map or (0,)),
+    )
+    on_scan: list[Callable] = [load]
     on_grid = [_to_grid(orientation, spacing)]
     if "label" in keys:
         on_scan += _checks_of_labels(label_map, label_count)

@@ -6,7 +6,7 @@ import struct
 import zlib
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.dataelem import RawDataElement
@@ -231,7 +231,7 @@ def _text(header: FileDataset, tag: str) -> str:
 def _texts(header: FileDataset, tag: str) -> tuple[str, ...]:
     """The values of a tag as texts; () where it is missing or cannot be understood."""
     try:
-        element = header.get_item(tag)
+        element: Any = header.get_item(tag)
         if tag in _SPELT and isinstance(element, RawDataElement):  # no need to convert it
             spelt = (element.value or b"").decode("ascii").strip(" \0")
             return tuple(one.strip() for one in spelt.split("\\")) if spelt else ()
