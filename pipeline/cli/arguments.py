@@ -19,7 +19,8 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, *words: Any, takes_settings: bool = False, **options: Any) -> None:
-        super().__init__(*words, allow_abbrev=False, **options)
+        options.setdefault("allow_abbrev", False)
+        super().__init__(*words, **options)
         self.takes_settings = takes_settings
 
     def parse_known_args(  # type: ignore[override]

@@ -170,8 +170,8 @@ def test_metadata_that_decide_nothing_are_no_setting() -> None:
 def test_the_bundles_overlay_is_accepted_and_checked_too() -> None:
     both = [str(CONFIGS / TRAIN), str(CONFIGS / "multi_gpu_train.yaml")]
     # its own `initialize` starts torch.distributed, which has nobody to talk to here
-    assert "begin" in initialize(both, initialize=["$pipeline.begin()"]).parser["initialize"][0]
-    error = failure(lambda: initialize(both, initialize=["$pipeline.begin()"], world_sizes=2))
+    assert "begin" in initialize(both, initialize=["$workflow.begin()"]).parser["initialize"][0]
+    error = failure(lambda: initialize(both, initialize=["$workflow.begin()"], world_sizes=2))
     assert "--world_size?" in str(error)
 
 

@@ -360,19 +360,6 @@ def test_the_command_starts_without_torch(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_names_that_configs_use_are_found_when_asked_for() -> None:
-    import gridgate.pipeline as pipeline
-
-    assert (
-        pipeline.choose_device
-        is __import__("gridgate.pipeline.models.devices", fromlist=["x"]).choose_device
-    )
-    for name in pipeline.__all__:
-        assert callable(getattr(pipeline, name)) and name in dir(pipeline)
-    with pytest.raises(AttributeError, match="chose_device"):
-        pipeline.chose_device  # noqa: B018
-
-
 def test_networks_tells_which_windows_fit_and_fails_when_all_do(
     capsys: pytest.CaptureFixture,
 ) -> None:
