@@ -233,15 +233,17 @@ class OutputFolder:
             lock.acquire()
         except (Timeout, RuntimeError) as error:  # RuntimeError: held in this very thread
             if isinstance(error, NotImplementedError):
-                return self._without_lock(error)
+                self._warn_of_no_lock(error)
+                return None
             raise ConfigError(
                 f"{self.folder}: another run is writing there; wait for it, or give another folder"
             ) from None
         except OSError as error:
-            return self._without_lock(error)
+            self._warn_of_no_lock(error)
+            return None
         return lock
 
-    def _without_lock(self, error: Exception) -> None:
+    def _warn_of_no_lock(self, error: Exception) -> None:
         logger.warning(
             f"{self.folder}: this file system has no locks ({error}); take care that no other run "
             "writes there"
