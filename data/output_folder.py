@@ -47,7 +47,7 @@ class OutputFolder:
         True
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self._private = self.folder / PRIVATE
         self.manifest = Manifest(self.folder, self._private)
@@ -134,6 +134,14 @@ class OutputFolder:
 
         write_atomically(path, write, before_rename=note)
         return path
+
+    def saver(self, relative: str | Path) -> Callable[[Path, Callable[[BinaryIO], object]], object]:
+        """`write` of one file, in the form that `write_labels` and others take as `save`."""
+
+        def save(path: Path, write: Callable[[BinaryIO], object]) -> Path:
+            return self.write(relative, write)
+
+        return save
 
     def record(self, relative: str | Path, *, any_content: bool = False) -> None:
         """Enter a file that another library has written, such as TensorBoard's events.
