@@ -1,4 +1,4 @@
-"""How far masks agree: shares of equal voxels, Dice a label, and how much of the rest lies at a label's border.
+"""How far masks agree: equal voxels, Dice per label, and what of the rest lies at borders.
 
 As a program it reads a job {"pairs": [[mask, mask], ...], "result": path} and writes one answer a
 pair.
@@ -16,7 +16,7 @@ import numpy as np
 
 
 def compare(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
-    """Two label maps of one grid: voxels, differing ones, those of them at a border, and Dice of each label in either.
+    """Two label maps of one grid: voxels, differing ones, those at a border, Dice per label.
 
     A differing voxel is at a border when one of its six neighbours has another label than itself,
     in one of the maps.

@@ -103,7 +103,10 @@ def compare(
 
 def markdown(rows: dict[str, list[dict[str, Any]]], command: str) -> str:
     """The page."""
-    facts = "import json; from gridgate.pipeline.costs.machine import machine_facts; print(json.dumps(machine_facts()))"
+    facts = (
+        "import json; from gridgate.pipeline.costs.machine import machine_facts; "
+        "print(json.dumps(machine_facts()))"
+    )
     found = json.loads(
         subprocess.run(
             [sys.executable, "-c", facts], check=True, capture_output=True, text=True

@@ -188,14 +188,6 @@ def parameters(bundle: Path) -> int:
 
 def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     """The page and the CSV."""
-    labels = list(rows[0]["labels"])
-    head = ["network", "parameters", "iterations", "s an iteration", "training, min"]
-    head += (
-        [f"Dice {label} (SD)" for label in labels]
-        + ["mean Dice"]
-        + [f"HD95 {label}, mm" for label in labels]
-    )
-    head += ["s a case"]
     lines = [
         f"# Networks on {options.dataset}, fold {options.fold}: {options.minutes:g} minutes of "
         "training each",
@@ -206,28 +198,10 @@ def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
         "",
         *(f"- {name}: {value}" for name, value in facts()),
         "",
-        "| " + " | ".join(head) + " |",
-        "|" + "---|" * len(head),
-    ]
-    for row in rows:
-        found = row["labels"]
-        cells = [
-            row["network"],
-            f"{row['parameters']:,}",
-            f"{row['iterations']:,}",
-            f"{row['iteration_s']:.2f}",
-        ]
-        cells += [f"{row['training_min']:.1f}"]
-        cells += [f"{found[label]['dice']:.3f} ({found[label]['dice_sd']:.3f})" for label in labels]
-        cells += [f"{statistics.mean(found[label]['dice'] for label in labels):.3f}"]
-        cells += [far(found[label]) for label in labels]
-        cells += [f"{row['case_s']:.2f}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += [
+        *markdown(rows),
         "",
         f"{rows[0]['cases']} cases were measured, in the label files' own grids. One run of one "
-        "fold each: small "
-        "differences say nothing. Options of the networks:",
+        "fold each: small differences say nothing. Options of the networks:",
         "",
     ]
     for row in rows:
@@ -240,31 +214,40 @@ def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     lines += ["", "```", *(shortened(command, short) for command in commands), "```", ""]
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / f"networks_{options.dataset}.md").write_text("\n".join(lines))
-    with (options.results / f"networks_{options.dataset}.csv").open("w", newline="") as file:
+    write_csv(options.results / f"networks_{options.dataset}.csv", rows)
+
+
+def markdown(rows: list[dict[str, Any]]) -> list[str]:
+    """The page's table, in Markdown."""
+    labels = list(rows[0]["labels"])
+    head = ["network", "parameters", "iterations", "s per iteration", "training, min"]
+    head += [f"Dice {label} (SD)" for label in labels]
+    head += ["mean Dice", *(f"HD95 {label}, mm" for label in labels), "s per case"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for row in rows:
+        found = row["labels"]
+        cells = [row["network"], f"{row['parameters']:,}", f"{row['iterations']:,}"]
+        cells += [f"{row['iteration_s']:.2f}", f"{row['training_min']:.1f}"]
+        cells += [f"{found[label]['dice']:.3f} ({found[label]['dice_sd']:.3f})" for label in labels]
+        cells += [f"{statistics.mean(found[label]['dice'] for label in labels):.3f}"]
+        cells += [far(found[label]) for label in labels]
+        cells += [f"{row['case_s']:.2f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """A row per network and label."""
+    columns = ["network", "parameters", "iterations", "training_min", "label"]
+    columns += ["dice", "dice_sd", "hd95_mm", "case_s"]
+    with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(
-            [
-                "network",
-                "parameters",
-                "iterations",
-                "training_min",
-                "label",
-                "dice",
-                "dice_sd",
-                "hd95_mm",
-                "case_s",
-            ]
-        )
+        writer.writerow(columns)
         for row in rows:
             for label, value in row["labels"].items():
-                shown = [
-                    row["network"],
-                    row["parameters"],
-                    row["iterations"],
-                    round(row["training_min"], 2),
-                    label,
-                ]
-                shown += [round(value["dice"], 4), round(value["dice_sd"], 4), value["hd95_mm"]]
+                shown = [row["network"], row["parameters"], row["iterations"]]
+                shown += [round(row["training_min"], 2), label, round(value["dice"], 4)]
+                shown += [round(value["dice_sd"], 4), value["hd95_mm"]]
                 writer.writerow([*shown, round(row["case_s"], 3)])
 
 
@@ -277,7 +260,10 @@ def shortened(text: str, names: dict[str, str]) -> str:
 
 def facts() -> list[tuple[str, str]]:
     """The machine."""
-    code = "import json; from gridgate.pipeline.costs.machine import machine_facts; print(json.dumps(machine_facts()))"
+    code = (
+        "import json; from gridgate.pipeline.costs.machine import machine_facts; "
+        "print(json.dumps(machine_facts()))"
+    )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return [tuple(pair) for pair in json.loads(run.stdout)]  # type: ignore[misc]
 

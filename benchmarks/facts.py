@@ -1,4 +1,4 @@
-"""What the benchmark runs on, as JSON on stdout; a program of its own, so that inference.py need not import PyTorch."""
+"""What the benchmark runs on, as JSON on stdout, so that inference.py imports no PyTorch."""
 
 from __future__ import annotations
 

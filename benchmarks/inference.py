@@ -1,9 +1,8 @@
-"""Gridgate's inference against the model zoo's transform chain and nnU-Net's predictor: seconds, memory, masks.
+"""Gridgate's inference against the model zoo's chain and nnU-Net's predictor.
 
-    python benchmarks/inference.py                                     # a phantom CT of
-    488x404x269, 14 classes python benchmarks/inference.py --scan ct.nii.gz --classes 118      # a
-    scan of yours python benchmarks/inference.py --nnunet-python /path/to/python     # nnU-Net from
-    another environment
+    python benchmarks/inference.py                                  # a phantom CT, 14 classes
+    python benchmarks/inference.py --scan ct.nii.gz --classes 118   # a scan of yours
+    python benchmarks/inference.py --nnunet-python /path/to/python  # nnU-Net of another environment
 
 All contestants get the same scan, the same network and weights, the same windows and blending, and
 each its own fresh process, one after the other. README.md beside this file says what the columns
@@ -21,7 +20,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ import ours
 import report
 from materials import NETWORK, OVERLAP, ROI_SIZE, SPACING, WINDOW, truth_of
 from measured_process import available_gb, run_measured
+from options import make_parser
 
 HERE = Path(__file__).resolve().parent
 SMALL = ((110, 96, 96), (1.5, 1.5, 2.0))  # two windows, to warm up
@@ -38,13 +37,12 @@ ZOO, ZOO_LOGITS, NNUNET = "model zoo chain", "model zoo chain on logits", "nnU-N
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point: run, print and save; the exit code is 1 when one of our own runs failed."""
-    parser = _parser()
+    parser = make_parser(__doc__)
     options = parser.parse_args(arguments)
     if options.classes < (2 if options.random_weights else 7):
         parser.error("--classes: the trained network has 7 outputs, a random one 2 or more")
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(143)
-    )  # so that a contestant does not outlive the benchmark
+    # so that a contestant does not outlive the benchmark
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     bench = Benchmark(options)
     rows = bench.run()
     print(bench.save(rows, bench.comparisons(rows)))
@@ -58,7 +56,7 @@ class Benchmark:
         self.options = options
         self.work = Path(options.work).resolve()
         self.load = os.getloadavg()
-        self.environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": ""}
+        self.environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(HERE.parent)}
         # what the gridgate command sets for itself, for all: threads that burn the cores they wait
         # for are no contest
         self.environment.setdefault("GOMP_SPINCOUNT", "20000")
@@ -86,7 +84,10 @@ class Benchmark:
         self.about = json.loads(self._helper("facts.py"))
 
     def run(self) -> list[dict[str, Any]]:
-        """A row for each contestant, in the order of the table; the run of median seconds where there are repeats."""
+        """A row per contestant, in the order of the table.
+
+        Where there are repeats it is the run of median seconds.
+        """
         runs: dict[str, list[dict[str, Any]]] = {}
         rows: list[dict[str, Any]] = []
         contestants = self._contestants()
@@ -112,7 +113,7 @@ class Benchmark:
         return page
 
     def comparisons(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Agreement of the masks: with the chain's, with ours in float32, and with the phantom's truth."""
+        """Agreement of the masks: with the chain's, ours in float32, and the phantom's truth."""
         masks = {row["name"]: row["mask"] for row in rows if row.get("mask")}
         if not self.options.scan:
             masks["truth"] = str(truth_of(self.scan))
@@ -320,75 +321,6 @@ class Benchmark:
 
 def _by(numbers: Sequence[float]) -> str:
     return "x".join(f"{number:g}" for number in numbers)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.set_defaults(given=sys.argv[1:])
-    scan = parser.add_argument_group("scan")
-    scan.add_argument("--scan", metavar="FILE", help="a CT in HU; default: a phantom")
-    scan.add_argument(
-        "--shape", type=int, nargs=3, default=[488, 404, 269], help="of the phantom, in voxels"
-    )
-    scan.add_argument(
-        "--spacing", type=float, nargs=3, default=[0.75, 0.75, 1.25], help="of the phantom, in mm"
-    )
-    network = parser.add_argument_group("network")
-    network.add_argument(
-        "--classes", type=int, default=14, help="outputs, background among them; 7 or more"
-    )
-    network.add_argument(
-        "--random-weights", action="store_true", help="masks are noise: the worst case for all"
-    )
-    network.add_argument(
-        "--iterations",
-        type=int,
-        default=600,
-        help="of the training (ten minutes on two cores, once)",
-    )
-    run = parser.add_argument_group("run")
-    run.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
-    run.add_argument(
-        "--contestants",
-        nargs="+",
-        choices=["ours", "zoo", "nnunet"],
-        default=["zoo", "nnunet", "ours"],
-    )
-    run.add_argument(
-        "--variants", nargs="+", choices=list(ours.VARIANTS), help="of ours; default: all"
-    )
-    run.add_argument(
-        "--batch", type=int, default=4, help="windows a forward pass of the model zoo's chain"
-    )
-    run.add_argument(
-        "--zoo-logits", action="store_true", help="also run the chain without its softmax"
-    )
-    run.add_argument(
-        "--nnunet-python", default=sys.executable, help="interpreter that has nnunetv2"
-    )
-    run.add_argument(
-        "--nnunet-network",
-        choices=["shared", "plain"],
-        default="shared",
-        help="see nnunet_predictor.py",
-    )
-    run.add_argument("--repeats", type=int, default=1, help="runs of each; the median is shown")
-    run.add_argument(
-        "--memory-limit-gb",
-        type=float,
-        help="a contestant that needs more is stopped; default: what is free",
-    )
-    run.add_argument("--time-limit-s", type=float, default=3600.0)
-    run.add_argument(
-        "--work",
-        default=str(Path(tempfile.gettempdir()) / "gridgate-benchmarks"),
-        help="cache and masks",
-    )
-    run.add_argument("--results", default=str(HERE / "results"))
-    run.add_argument("--name", help="of the results' files")
-    return parser
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What all contestants are given: the plan, the scan, and a bundle for ours. Weights are train_weights.py's.
+"""What all contestants are given: the plan, the scan, and a bundle for ours.
 
 As a program it writes a phantom CT or a bundle, so that the memory this takes is not inherited by
 what is measured.
@@ -30,7 +30,7 @@ SCAN_SEED = 7
 
 
 def label_names(classes: int) -> list[str]:
-    """A name for each channel, the background first: the phantom's organs, then labels that never occur."""
+    """A name per channel, the background first: the phantom's organs, then absent labels."""
     from gridgate.data.phantom.phantom import PHANTOM_LABELS
 
     names = list(PHANTOM_LABELS)[:classes]
@@ -38,7 +38,7 @@ def label_names(classes: int) -> list[str]:
 
 
 def write_bundle(folder: Path, *, classes: int, weights: Path) -> Path:
-    """A bundle as `python -m gridgate.pipeline.plans.writing` makes them, but with MONAI's UNet; returns its folder."""
+    """The folder of a bundle as gridgate.pipeline.plans makes them, but with MONAI's UNet."""
     from gridgate.pipeline.plans.planning import FOLDER, read_plan
     from gridgate.pipeline.plans.writing import bundle_files
 
@@ -46,21 +46,19 @@ def write_bundle(folder: Path, *, classes: int, weights: Path) -> Path:
         read_plan(FOLDER / "plans" / "phantom_attention_unet.yaml"),
         label_names(classes),
     )
-    plan = phantoms | {
-        "name": folder.name,
-        "title": "Benchmark",
-        "labels": labels,
-        "expected": {
-            name: what for name, what in phantoms.get("expected", {}).items() if name in labels
-        },
-        "network": {"name": "unet"},  # a stand-in, see below
-        "orientation": "RAS",
-        "spacing": list(SPACING),
-        "roi_size": list(ROI_SIZE),
-        "intensity": INTENSITY,
-        "overlap": OVERLAP,
-        "keep_largest": False,
-    }
+    plan = phantoms.replace(
+        name=folder.name,
+        title="Benchmark",
+        labels=labels,
+        expected={name: what for name, what in phantoms.expected.items() if name in labels},
+        network={"name": "unet"},  # a stand-in, see below
+        orientation="RAS",
+        spacing=list(SPACING),
+        roi_size=list(ROI_SIZE),
+        intensity=INTENSITY,
+        overlap=OVERLAP,
+        keep_largest=False,
+    )
     options = "".join(
         f"\n  {name}: {value}" for name, value in {**NETWORK, "out_channels": classes}.items()
     )
@@ -69,8 +67,9 @@ def write_bundle(folder: Path, *, classes: int, weights: Path) -> Path:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if name == "configs/inference.yaml":
-            text, count = re.subn(r"^network_def:.*$", network, text, flags=re.MULTILINE)
-            assert count == 1, "the template's network_def is no longer one line"
+            block = r"^network_def:\n(?:  .*\n)+"
+            text, count = re.subn(block, f"{network}\n", text, flags=re.MULTILINE)
+            assert count == 1, "the template's network_def is no longer a component"
         path.write_text(text)
     models = folder / "models"
     models.mkdir(exist_ok=True)
@@ -87,7 +86,10 @@ def write_phantom_scan(
     spacing: tuple[float, float, float],
     seed: int = SCAN_SEED,
 ) -> None:
-    """Write a phantom CT (LPS, int16, gzip level 6 as converters use) and its truth beside it, <name>.labels.nii.gz."""
+    """Write a phantom CT and its truth beside it, <name>.labels.nii.gz.
+
+    LPS, int16, gzip level 6, as converters write.
+    """
     import nibabel as nib
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Running a contestant in a fresh process, and what it took: seconds, peak memory, and how it ended."""
+"""A contestant in a fresh process: seconds, peak memory, and how it ended."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def available_gb() -> float:
 
 
 class _Watch(threading.Thread):
-    """Looks at a process tree; reading PSS walks all its pages, so it takes a tenth of the time at most."""
+    """Looks at a process tree, for a tenth of the time at most: PSS takes a walk of its pages."""
 
     def __init__(self, root: int, *, memory_limit_gb: float, time_limit_s: float) -> None:
         super().__init__(daemon=True)

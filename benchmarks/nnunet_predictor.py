@@ -1,4 +1,4 @@
-"""nnU-Net's predictor on the benchmark's scan, in an interpreter that has nnunetv2 (not Gridgate, not MONAI).
+"""nnU-Net's predictor on the benchmark's scan, in an interpreter that has nnunetv2.
 
 Run by inference.py with a job file; writes <job's output>/mask.nii.gz. nnU-Net is told the same
 spacing, window, patch and overlap; it resamples by cubic splines as it always does, and goes
@@ -33,7 +33,7 @@ class _Clocked(torch.nn.Module):
 
 
 def plans(job: dict[str, Any]) -> dict[str, Any]:
-    """What nnU-Net would have planned, for this job; axes go x, y, z of RAS, as in the other contestants."""
+    """What nnU-Net would have planned for this job; axes are x, y, z of RAS."""
     low, high = job["window"]
     resampling = {"order_z": 0, "force_separate_z": None}
     configuration = {
@@ -91,6 +91,13 @@ def plain_network(classes: int) -> torch.nn.Module:
     )
 
 
+def dataset(job: dict[str, Any]) -> dict[str, Any]:
+    """dataset.json of a training that never was."""
+    labels = {"background": 0} | {f"label_{value}": value for value in range(1, job["classes"])}
+    facts = {"channel_names": {"0": "CT"}, "labels": labels}
+    return facts | {"numTraining": 0, "file_ending": ".nii.gz"}
+
+
 def main() -> None:
     """One scan, from its path to the mask on disk, nnU-Net's three steps on the clock."""
     job: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
@@ -105,13 +112,6 @@ def main() -> None:
         else torch.jit.load(job["script"])
     )
     network = _Clocked(network, clock).to(device).eval()
-    labels = {"background": 0} | {f"label_{value}": value for value in range(1, job["classes"])}
-    dataset = {
-        "channel_names": {"0": "CT"},
-        "labels": labels,
-        "numTraining": 0,
-        "file_ending": ".nii.gz",
-    }
     manager = PlansManager(plans(job))
     configuration = manager.get_configuration("3d_fullres")
     predictor = library.nnUNetPredictor(
@@ -122,7 +122,7 @@ def main() -> None:
         allow_tqdm=False,
     )
     predictor.manual_initialization(
-        network, manager, configuration, [network.state_dict()], dataset, "nnUNetTrainer", None
+        network, manager, configuration, [network.state_dict()], dataset(job), "nnUNetTrainer", None
     )
     preprocessor = configuration.preprocessor_class
     preprocessor.run_case = stages.wrap("read and preprocess", preprocessor.run_case)

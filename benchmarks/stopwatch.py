@@ -1,4 +1,4 @@
-"""Clocks for the contestants. Imports nothing of Gridgate or MONAI: nnU-Net's interpreter has neither."""
+"""Clocks for the contestants; without Gridgate or MONAI, which nnU-Net's interpreter lacks."""
 
 from __future__ import annotations
 

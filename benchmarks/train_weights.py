@@ -1,4 +1,4 @@
-"""Weights for the benchmark: MONAI's UNet, trained for some minutes on phantoms, with as many outputs as asked for.
+"""Weights for the benchmark: MONAI's UNet, trained for some minutes on phantoms.
 
 Trained once with the phantom's seven labels; more outputs are added that never win, so that masks
 are organs and the same ones whatever the number of classes. Run as a program, as inference.py does,
@@ -43,7 +43,7 @@ NEVER = -20.0  # bias of an output that is to win nowhere: the others' logits st
 
 
 class Phantoms(Transform):
-    """Preprocessing of an item {"seed"}: a phantom on the network's grid, ready for windows to be drawn from."""
+    """Preprocessing of an item {"seed"}: a phantom on the network's grid."""
 
     def __init__(self) -> None:
         self.intensity = intensity_transforms(INTENSITY, keys="image")
@@ -66,7 +66,7 @@ class Phantoms(Transform):
 
 
 def train(iterations: int, *, batch_size: int = 2, rate: float = 5e-3) -> dict[str, torch.Tensor]:
-    """State of a UNet with an output for each of the phantom's labels, trained on the CPU or the first GPU."""
+    """State of a UNet with an output per label, trained on the CPU or the first GPU."""
     torch.manual_seed(0)
     _keep_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -121,7 +121,7 @@ def train(iterations: int, *, batch_size: int = 2, rate: float = 5e-3) -> dict[s
 
 
 def _keep_memory() -> None:
-    """Have glibc keep what is freed: a third of an iteration otherwise goes into giving pages back and fetching new."""
+    """Have glibc keep what is freed: giving pages back and fetching new ones takes long."""
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
@@ -131,7 +131,10 @@ def _keep_memory() -> None:
 
 
 def _loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy, and soft Dice over the batch of the organs that are in it; absent ones would drown the rest."""
+    """Cross-entropy, and soft Dice over the batch of the organs that are in it.
+
+    Absent organs would drown the rest.
+    """
     entropy = functional.cross_entropy(logits, labels)
     truth = functional.one_hot(labels, logits.shape[1]).movedim(-1, 1)[:, 1:]
     found = logits.softmax(1)[:, 1:]
@@ -163,7 +166,10 @@ def save(state: dict[str, torch.Tensor], path: Path) -> None:
 
 
 def main() -> None:
-    """Write weights (and TorchScript of the network for nnU-Net's interpreter) into a folder; what is there is kept."""
+    """Write weights, and TorchScript of the network, into a folder; what is there is kept.
+
+    The TorchScript is for nnU-Net's interpreter.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--classes", type=int, required=True)

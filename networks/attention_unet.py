@@ -1,6 +1,8 @@
-"""Attention U-Net (Oktay et al. 2018, "Learning where to look for the pancreas", arXiv 1804.03999)."""
+"""Attention U-Net (Oktay et al. 2018, arXiv 1804.03999)."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from monai.networks.layers.factories import Pool
@@ -41,15 +43,18 @@ FACTS = NetworkFacts(
 
 @described(FACTS)
 class AttentionUNet(nn.Module):
-    """U-Net whose three coarser skip connections pass grid attention gates (the finest skip is not gated).
+    """U-Net whose three coarser skip connections pass grid attention gates.
+
+    The finest skip is not gated.
 
     Variants, as the authors published them:
 
-    * ``"ct_multi"``, ``"ct_single"``: 3x3x3 convolutions, pooling (2, 2, 2), two or one gate a skip
-      followed by a combining convolution. The deepest gate listens to a gating signal made from the
-      bottom level, the others to the decoder level below them. Four heads fused into one output.
+    * ``"ct_multi"``, ``"ct_single"``: 3x3x3 convolutions, pooling (2, 2, 2), two or one gate per
+      skip followed by a combining convolution. The deepest gate listens to a gating signal made
+      from the bottom level, the others to the decoder level below them. Four heads fused into one
+      output.
       ``"ct_multi"`` has the paper's size.
-    * ``"grid_gating"``: 3x3x1 convolutions, pooling (2, 2, 1), one gate a skip used directly; all
+    * ``"grid_gating"``: 3x3x1 convolutions, pooling (2, 2, 1), one gate per skip used directly; all
       three listen to the same signal from the bottom level. One head.
 
     In 2D the last axis of all kernels and strides falls away.
@@ -63,7 +68,7 @@ class AttentionUNet(nn.Module):
         feature_scale: the five levels have (64, 128, 256, 512, 1024) / feature_scale channels,
             rounded down; paper: 4.
         filters: other channels than those, five numbers, the finest level first.
-        subsample: voxels of a skip to one of its attention grid, one number or one an axis; paper:
+        subsample: voxels of a skip to one of its attention grid, one number or one per axis; paper:
             2.
         gating: how attention features become coefficients: "sigmoid" (the paper's), "softplus" or
             "softmax"; see grid_attention.GATINGS.
@@ -77,8 +82,8 @@ class AttentionUNet(nn.Module):
 
     Raises:
         ValueError: an argument out of range; in forward, an input of the wrong rank or channel
-            count, or so small that the norm has a single value a channel to work on (16^3 voxels in
-            a batch of 1, in training).
+            count, or so small that the norm has a single value per channel to work on (16^3 voxels
+            in a batch of 1, in training).
     """
 
     def __init__(
@@ -111,40 +116,17 @@ class AttentionUNet(nn.Module):
         self.divisor = tuple(size**4 for size in pooling)
         self.minimum = tuple(_least_size(size, s) for size, s in zip(pooling, step, strict=True))
 
-        def block(channels: int, width: int) -> ConvBlock:
-            return ConvBlock(spatial_dims, channels, width, kernel_size=kernel, norm=norm)
+        block = partial(ConvBlock, spatial_dims, kernel_size=kernel, norm=norm)
+        common: dict[str, Any] = {"norm": norm, "align_corners": align_corners}
+        gates = common | {"subsample": step, "gating": gating}
 
         def up(deeper: int, skip: int) -> UpBlock:
-            return UpBlock(
-                spatial_dims,
-                deeper,
-                skip,
-                kernel_size=kernel,
-                norm=norm,
-                align_corners=align_corners,
-            )
+            return UpBlock(spatial_dims, deeper, skip, kernel_size=kernel, **common)
 
         def gate(skip: int, signal: int) -> nn.Module:
-            if ct:
-                return ParallelGates(
-                    spatial_dims,
-                    skip,
-                    signal,
-                    count=VARIANTS[variant],
-                    subsample=step,
-                    gating=gating,
-                    norm=norm,
-                    align_corners=align_corners,
-                )
-            return GridAttentionGate(
-                spatial_dims,
-                skip,
-                signal,
-                subsample=step,
-                gating=gating,
-                norm=norm,
-                align_corners=align_corners,
-            )
+            if not ct:
+                return GridAttentionGate(spatial_dims, skip, signal, **gates)
+            return ParallelGates(spatial_dims, skip, signal, count=VARIANTS[variant], **gates)
 
         self.pool = Pool[Pool.MAX, spatial_dims](pooling)
         self.down1, self.down2 = block(in_channels, w1), block(w1, w2)
@@ -207,6 +189,9 @@ class AttentionUNet(nn.Module):
 
 
 def _least_size(pooling: int, subsample: int) -> int:
-    """The smallest multiple of the divisor at which theta's kernel fits the deepest skip, 3 poolings down."""
+    """The smallest multiple of the divisor at which theta's kernel fits the deepest skip.
+
+    That skip lies 3 poolings down.
+    """
     divisor = pooling**4
     return -(-(subsample * pooling**3) // divisor) * divisor

@@ -23,14 +23,14 @@ _OTHER_TOKENS = ("cls_token", "dist_token", "reg_token")  # before the patches, 
 
 
 class Loaded(NamedTuple):
-    """What became of a state dict: names in the network that were set, names in the file that were dropped."""
+    """What became of a state dict: tensors that were set, and those of the file dropped."""
 
     loaded: list[str]
     dropped: list[str]
 
 
 def load_resnet(trunk: nn.Module, weights: Weights) -> Loaded:
-    """Put a ResNet's weights, in torchvision's naming, into a trunk of that naming (TransFuse's ``trunk``).
+    """Put a ResNet's weights, in torchvision's naming, into TransFuse's ``trunk``.
 
     Kernels are inflated along the third axis for a 3D trunk, the first convolution is adapted to
     the trunk's channels. Stages that the trunk has not, and the classifier, are dropped.
@@ -98,7 +98,7 @@ def read_state_dict(weights: Weights) -> dict[str, Tensor]:
 
 
 def inflate(kernel: Tensor, depth: int) -> Tensor:
-    """A 2D kernel (O, I, X, Y) repeated along a new last axis and divided by its size: (O, I, X, Y, depth).
+    """A 2D kernel (O, I, X, Y) repeated along a new axis, over its size: (O, I, X, Y, depth).
 
     So that an input that is constant along that axis gives the 2D convolution's output (Carreira
     and Zisserman 2017, arXiv 1705.07750). ``depth`` is the 3D kernel's size there.
@@ -125,7 +125,10 @@ def _put(
     first: str,
     names: Mapping[str, str] | None = None,
 ) -> Loaded:
-    """Adapt ``found`` (by our names) to the module's shapes and load it; ``first`` names the kernel on the input."""
+    """Adapt ``found`` (by our names) to the module's shapes and load it.
+
+    ``first`` names the kernel on the input.
+    """
     own = module.state_dict()
     adapted: dict[str, Tensor] = {}
     for name, value in found.items():
@@ -166,7 +169,10 @@ def _timm_name(name: str) -> str:
 def _positions(
     positions: Tensor, others: int, grid: Sequence[int] | None, transformer: VisionTransformer
 ) -> Tensor:
-    """(1, others + n, C) or (1, n, C) of a 2D file with ``others`` tokens -> (1, tokens, C) of the network."""
+    """(1, others + n, C) or (1, n, C) of a 2D file -> (1, tokens, C) of the network.
+
+    ``others`` tokens are no positions.
+    """
     count, target = positions.shape[1], list(transformer.grid)
     for extra in (others, 0):  # some files give the class token no position
         side = math.isqrt(max(count - extra, 0))

@@ -30,13 +30,13 @@ _HOMES = {
     "unetr": "unetr.unetr",
     "wide_unet": "unet_plus_plus_family.wide_unet",
     # MONAI's own, by the names of its classes
-    "DynUNet": "monai.networks.dyn_unet",
-    "MedNeXt": "monai.networks.med_next",
-    "SegResNet": "monai.networks.seg_res_net",
-    "SwinUNETR": "monai.networks.swin_unetr",
-    "UNETR": "monai.networks.monai_unetr",
-    "UNet": "monai.networks.monai_unet",
-    "VNet": "monai.networks.v_net",
+    "DynUNet": "monai.convolutional.dyn_unet",
+    "MedNeXt": "monai.convolutional.med_next",
+    "SegResNet": "monai.convolutional.seg_res_net",
+    "SwinUNETR": "monai.transformers.swin_unetr",
+    "UNETR": "monai.transformers.monai_unetr",
+    "UNet": "monai.convolutional.monai_unet",
+    "VNet": "monai.convolutional.v_net",
 }
 
 
@@ -66,7 +66,7 @@ def build(
     ``options`` are the keyword options of that network. Input is (B, in_channels, ...) and output
     logits (B, out_channels, ...), ``out_channels`` counting the background.
 
-    Every network has ``divisor`` (a tuple, one number an axis): windows are best made of its
+    Every network has ``divisor`` (a tuple, one number per axis): windows are best made of its
     multiples. Where one has ``head_weights`` of more than one number, it gives in training a list
     of logits, its main head first, each to be counted in the loss with its weight; in eval mode it
     gives one tensor.

@@ -6,7 +6,9 @@ from torch import Tensor, nn
 
 
 class SliceBySlice(nn.Module):
-    """A 2D network that takes windows of volumes: each slice of the last axis on its own, all of them as one batch.
+    """A 2D network that takes windows of volumes, each slice of the last axis on its own.
+
+    All slices are one batch.
 
     So the papers that are 2D train and infer as they are, in bundles whose windows are (X, Y,
     slices). State-dict keys are the 2D network's own, so that its checkpoints (published ones too)
@@ -33,7 +35,7 @@ class SliceBySlice(nn.Module):
         self.register_load_state_dict_pre_hook(_with_prefix)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """(B, in_channels, X, Y, slices) -> logits (B, out_channels, X, Y, slices), or those of the heads."""
+        """(B, in_channels, X, Y, slices) -> logits (B, out_channels, X, Y, slices), or a list."""
         logits = self.network(to_slices(x))
         if isinstance(logits, Tensor):
             return to_volumes(logits, x.shape[0])
@@ -43,7 +45,7 @@ class SliceBySlice(nn.Module):
         return volumes
 
     def _attend(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The logits and attention maps of windows of volumes: the network's, with the slices as their last axis."""
+        """Logits and attention maps of windows of volumes, the slices as their last axis."""
         logits, maps = self.network.attend(to_slices(x))  # type: ignore[operator]
         return to_volumes(logits, len(x)), {
             name: to_volumes(found, len(x)) for name, found in maps.items()

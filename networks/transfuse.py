@@ -24,6 +24,7 @@ from .layers.blocks import (
     resize,
     spatial_size,
 )
+from .layers.gated_up import Up
 from .layers.vision_transformer import VisionTransformer
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -38,7 +39,7 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 """TransFuse-S is ResNet-34 and DeiT-small cut to 8 blocks, -L ResNet-50 and DeiT-base."""
 
-PATCH = 16  # voxels an axis of one token, and of one voxel of the deepest CNN map
+PATCH = 16  # voxels per axis of one token, and of one voxel of the deepest CNN map
 
 
 FACTS = NetworkFacts(
@@ -83,7 +84,7 @@ class TransFuse(nn.Module):
     Args:
         size: "S" (26.2 M parameters in 2D) or "L" (143.5 M); the five options after img_size
             replace its numbers.
-        img_size: voxels of the training window, one number or one an axis, multiples of 16; it
+        img_size: voxels of the training window, one number or one per axis, multiples of 16; it
             gives the grid of the position embedding, which is interpolated for other windows. None:
             (192, 256), in 3D 96.
         widths: channels of the CNN's maps at 1/4, 1/8 and 1/16, and of the decoder; the stem has
@@ -100,7 +101,7 @@ class TransFuse(nn.Module):
 
     Raises:
         ValueError: an argument out of range; in forward, an input of the wrong rank or channel
-            count, or in training so small that batch norm has a single value a channel.
+            count, or in training so small that batch norm has a single value per channel.
     """
 
     head_weights = (0.5, 0.3, 0.2)
@@ -164,7 +165,7 @@ class TransFuse(nn.Module):
                 part.apply(_initialise)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """(B, in_channels, X, Y[, Z]) -> logits (B, out_channels, X, Y[, Z]), in training a list of three."""
+        """(B, in_channels, X, Y[, Z]) -> logits (B, out_channels, X, Y[, Z]); three in training."""
         check_input(x, self.in_channels, self.spatial_dims)
         size = spatial_size(x)
         x = pad_at_end(x, list(self.divisor), list(self.divisor))
@@ -229,74 +230,6 @@ class ResNetTrunk(ResNet):
         return self.layer3(self.layer2(self.layer1(self.stem(x))))
 
 
-class Up(nn.Module):
-    """One decoder level: linear x2 (align_corners), the gated skip before it if there is one, DoubleConv.
-
-    Deeper (B, deeper_channels, ...), skip (B, skip_channels, twice ...) or None when
-    ``skip_channels`` is 0 -> (B, out_channels, twice ...).
-    """
-
-    def __init__(
-        self, spatial_dims: int, deeper_channels: int, skip_channels: int, out_channels: int
-    ) -> None:
-        super().__init__()
-        self.gate = (
-            AttentionGate(spatial_dims, deeper_channels, skip_channels, out_channels)
-            if skip_channels
-            else None
-        )
-        self.block = DoubleConv(spatial_dims, deeper_channels + skip_channels, out_channels)
-
-    def forward(self, deeper: Tensor, skip: Tensor | None = None) -> Tensor:
-        """See the class."""
-        # sizes are multiples of 16, so twice the deeper map is the skip's size: nothing is left to
-        # pad
-        raised = resize(deeper, [2 * size for size in spatial_size(deeper)], True)
-        if self.gate is not None and skip is not None:
-            raised = torch.cat([self.gate(raised, skip), raised], dim=1)
-        return self.block(raised)
-
-
-class AttentionGate(nn.Module):
-    """The skip times one coefficient a voxel: sigmoid(BN(conv1(relu(BN(conv1(g)) + BN(conv1(skip)))))).
-
-    g (B, gating_channels, ...) and skip (B, skip_channels, ...), of one size -> as the skip.
-    """
-
-    def __init__(
-        self, spatial_dims: int, gating_channels: int, skip_channels: int, inner_channels: int
-    ) -> None:
-        super().__init__()
-        self.project_gating = ConvUnit(
-            spatial_dims, gating_channels, inner_channels, activation=False
-        )
-        self.project_skip = ConvUnit(spatial_dims, skip_channels, inner_channels, activation=False)
-        self.score = ConvUnit(spatial_dims, inner_channels, 1, activation=False)
-
-    def forward(self, g: Tensor, skip: Tensor) -> Tensor:
-        """See the class."""
-        return skip * torch.sigmoid(
-            self.score(torch.relu(self.project_gating(g) + self.project_skip(skip)))
-        )
-
-
-class DoubleConv(nn.Module):
-    """relu(conv3-BN-ReLU-conv3-BN of x + conv1-BN of x), convolutions with bias."""
-
-    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        kernel = (3, 3, 3)
-        self.first = ConvUnit(spatial_dims, in_channels, out_channels, kernel_size=kernel)
-        self.second = ConvUnit(
-            spatial_dims, out_channels, out_channels, kernel_size=kernel, activation=False
-        )
-        self.shortcut = ConvUnit(spatial_dims, in_channels, out_channels, activation=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, ...) -> (B, out_channels, ...), same size."""
-        return torch.relu(self.second(self.first(x)) + self.shortcut(x))
-
-
 def _head(spatial_dims: int, width: int, out_channels: int) -> tuple[nn.Module, nn.Module]:
     unit = ConvUnit(spatial_dims, width, width, kernel_size=(3, 3, 3))
     return unit, convolution(spatial_dims, width, out_channels, kernel_size=3, padding=1)
@@ -318,6 +251,6 @@ def _window(spatial_dims: int, img_size: int | Sequence[int] | None) -> tuple[in
 
 
 def _initialise(module: nn.Module) -> None:
-    """Kaiming normal (fan in) for the decoder's convolutions; biases and norms begin as in PyTorch."""
+    """Kaiming normal (fan in) for the decoder's convolutions; the rest as in PyTorch."""
     if isinstance(module, (nn.Conv2d, nn.Conv3d)):
         nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""TransUNet (Chen et al. 2021, "Transformers make strong encoders for medical image segmentation", 2102.04306)."""
+"""TransUNet (Chen et al. 2021, arXiv 2102.04306)."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from .layers.blocks import (
 from .layers.hybrid_resnet import HybridResNet
 from .layers.vision_transformer import TransformerBlock, resize_positions
 
-PATCH = 16  # voxels an axis of one token
+PATCH = 16  # voxels per axis of one token
 WINDOW = {2: 224, 3: 96}
 RESNET_CHANNELS = (
     3  # the published weights are of colour images, so a single channel is given three times
@@ -76,7 +76,7 @@ class TransUNet(nn.Module):
     ``divisor`` by repeating the border, and the logits cropped back.
 
     Args:
-        img_size: voxels of the training window, one number or one an axis, multiples of 16; by
+        img_size: voxels of the training window, one number or one per axis, multiples of 16; by
             default 224 in 2D (the paper's) and 96 in 3D.
         stem_width: channels of the ResNet at /2; at /4, /8 and /16 it has 4, 8 and 16 times as
             many. Paper: 64.
@@ -117,23 +117,7 @@ class TransUNet(nn.Module):
         super().__init__()
         if spatial_dims not in (2, 3):
             raise ValueError(f"spatial_dims is {spatial_dims}: this network is built for 2 or 3.")
-        if num_heads < 1 or hidden_size < 1 or hidden_size % num_heads:
-            raise ValueError(
-                f"hidden_size {hidden_size} must be a multiple of num_heads {num_heads}."
-            )
-        if len(decoder_widths) != 5 or any(width < 1 for width in decoder_widths):
-            raise ValueError(
-                f"decoder_widths is {list(decoder_widths)}: give five positive numbers, from /16 "
-                "to 1."
-            )
-        if num_layers < 1 or mlp_dim < 1:
-            raise ValueError(
-                f"num_layers is {num_layers} and mlp_dim {mlp_dim}: both must be 1 or more."
-            )
-        if not 0 <= dropout_rate < 1:
-            raise ValueError(
-                f"dropout_rate is {dropout_rate}: it must be at least 0 and less than 1."
-            )
+        _check(hidden_size, num_layers, num_heads, mlp_dim, decoder_widths, dropout_rate)
         self.spatial_dims, self.in_channels = spatial_dims, in_channels
         self.divisor, self.head_weights = (PATCH,) * spatial_dims, (1.0,)
         self.grid = _token_grid(
@@ -193,7 +177,7 @@ class TransUNet(nn.Module):
 
 
 class CascadeBlock(nn.Module):
-    """One step of the up-sampler: linear interpolation to twice the size, the skip behind it, two ConvNormUnits."""
+    """One step of the up-sampler: twice the size, the skip behind it, two ConvNormUnits."""
 
     def __init__(
         self, spatial_dims: int, deeper_channels: int, skip_channels: int, out_channels: int
@@ -203,7 +187,7 @@ class CascadeBlock(nn.Module):
         self.second = ConvNormUnit(spatial_dims, out_channels, out_channels)
 
     def forward(self, deeper: Tensor, skip: Tensor | None = None) -> Tensor:
-        """Deeper (B, deeper_channels, ...), skip (B, skip_channels, twice ...) -> (B, out_channels, twice ...)."""
+        """Deeper (B, C, ...), skip (B, S, twice ...) -> (B, out_channels, twice ...)."""
         raised = resize(deeper, [2 * size for size in spatial_size(deeper)], align_corners=True)
         return self.second(self.first(raised if skip is None else torch.cat([raised, skip], dim=1)))
 
@@ -222,13 +206,38 @@ class ConvNormUnit(nn.Sequential):
 
 
 def _layer(width: int, heads: int, mlp_width: int, dropout: float) -> TransformerBlock:
-    """A layer as released: no dropout behind the attention; Xavier weights and next to no bias in the MLP."""
+    """A layer as released: no dropout behind the attention; Xavier weights in the MLP.
+
+    The MLP's biases begin next to 0.
+    """
     layer = TransformerBlock(width, heads, mlp_width, dropout=dropout, eps=LAYER_EPS)
     layer.attention.dropout.p = 0.0
     for linear in (layer.mlp.fc1, layer.mlp.fc2):
         nn.init.xavier_uniform_(linear.weight)
         nn.init.normal_(linear.bias, std=1e-6)
     return layer
+
+
+def _check(
+    hidden_size: int,
+    num_layers: int,
+    num_heads: int,
+    mlp_dim: int,
+    decoder_widths: Sequence[int],
+    dropout_rate: float,
+) -> None:
+    if num_heads < 1 or hidden_size < 1 or hidden_size % num_heads:
+        raise ValueError(f"hidden_size {hidden_size} must be a multiple of num_heads {num_heads}.")
+    if len(decoder_widths) != 5 or any(width < 1 for width in decoder_widths):
+        raise ValueError(
+            f"decoder_widths is {list(decoder_widths)}: give five positive numbers, from /16 to 1."
+        )
+    if num_layers < 1 or mlp_dim < 1:
+        raise ValueError(
+            f"num_layers is {num_layers} and mlp_dim {mlp_dim}: both must be 1 or more."
+        )
+    if not 0 <= dropout_rate < 1:
+        raise ValueError(f"dropout_rate is {dropout_rate}: it must be at least 0 and less than 1.")
 
 
 def _token_grid(img_size: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""UCTransNet (Wang et al. 2021, "UCTransNet: rethinking the skip connections in U-Net", arXiv 2109.04335)."""
+"""UCTransNet (Wang et al. 2021, arXiv 2109.04335)."""
 
 from collections.abc import Sequence
 
@@ -38,7 +38,7 @@ FACTS = NetworkFacts(
 
 @described(FACTS)
 class UCTransNet(nn.Module):
-    """U-Net whose four skip connections pass a transformer over their channels, then a channel attention each.
+    """U-Net whose four skips pass a transformer over channels, then channel attention.
 
     The channel transformer (CCT) lets every channel of a skip attend to the channels of all four.
     Where a skip meets the decoder, channel-wise cross attention (CCA) scales its channels. In 3D
@@ -49,10 +49,10 @@ class UCTransNet(nn.Module):
     embeddings are interpolated.
 
     Args:
-        img_size: training window, one number or one an axis: the position embeddings are made for
+        img_size: training window, one number or one per axis: the position embeddings are made for
             its tokens. By default 224 in 2D, the paper's, and 96 in 3D.
         width: channels of the finest level; the others have 2, 4, 8 and 8 times as many. Paper: 64.
-        patch_size: voxels of a token on the finest level, one number or one an axis, multiples of
+        patch_size: voxels of a token on the finest level, one number or one per axis, multiples of
             8; the coarser levels have a half, a quarter, an eighth. Paper: 16.
         layers: of the transformer; paper: 4.
         heads: of its attention, each of full width; paper: 4.
@@ -69,8 +69,8 @@ class UCTransNet(nn.Module):
 
     Raises:
         ValueError: an argument out of range; in forward, an input of the wrong rank or channel
-            count, or so small that the norm has a single value a channel to work on (16^3 voxels in
-            a batch of 1, in training).
+            count, or so small that the norm has a single value per channel to work on (16^3 voxels
+            in a batch of 1, in training).
     """
 
     def __init__(
@@ -90,14 +90,7 @@ class UCTransNet(nn.Module):
         norm: str = "batch",
     ) -> None:
         super().__init__()
-        for name, number in (
-            ("width", width),
-            ("layers", layers),
-            ("heads", heads),
-            ("expansion", expansion),
-        ):
-            if number < 1:
-                raise ValueError(f"{name} is {number}: it must be a whole number of 1 or more.")
+        _check(width=width, layers=layers, heads=heads, expansion=expansion)
         for name, rate in (
             ("embedding_dropout", embedding_dropout),
             ("attention_dropout", attention_dropout),
@@ -139,7 +132,7 @@ class UCTransNet(nn.Module):
         self.head = convolution(spatial_dims, w1, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, X, Y[, Z]) -> logits (B, out_channels, X, Y[, Z]); no sigmoid or softmax inside."""
+        """(B, in_channels, X, Y[, Z]) -> logits (B, out_channels, X, Y[, Z])."""
         return self._fused(x)[0]
 
     @torch.jit.export
@@ -186,7 +179,7 @@ class Up(nn.Module):
         self.block = ConvBlock(spatial_dims, 2 * channels, out_channels, norm=norm)
 
     def forward(self, skip: Tensor, deeper: Tensor) -> Tensor:
-        """Skip (B, channels, ...), deeper (B, channels, half of ...) -> (B, out_channels, ... of the skip)."""
+        """Skip (B, C, ...), deeper (B, C, half of ...) -> (B, out_channels, ... of the skip)."""
         raised = functional.interpolate(deeper, size=spatial_size(skip), mode="nearest")
         return self.block(torch.cat([self.attention(skip, raised), raised], dim=1))
 
@@ -196,7 +189,7 @@ def token_grid(
     img_size: int | Sequence[int] | None = None,
     patch_size: int | Sequence[int] = 16,
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Of each axis: the finest level's patch, the divisor of the network, and the training window's tokens.
+    """Of each axis: the finest level's patch, the network's divisor, the window's tokens.
 
     Raises:
         ValueError: spatial_dims is not 2 or 3, or a size is not what UCTransNet says of its
@@ -215,6 +208,12 @@ def token_grid(
     return patch, divisor, tokens
 
 
+def _check(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} is {number}: it must be a whole number of 1 or more.")
+
+
 def _each_axis(
     name: str, value: int | Sequence[int], spatial_dims: int, unit: int
 ) -> tuple[int, ...]:
@@ -222,6 +221,6 @@ def _each_axis(
     if len(values) != spatial_dims or any(number < 1 or number % unit for number in values):
         kind = "whole number of 1 or more" if unit == 1 else f"positive multiple of {unit}"
         raise ValueError(
-            f"{name} is {value}: give one {kind}, or {spatial_dims} of them, one an axis."
+            f"{name} is {value}: give one {kind}, or {spatial_dims} of them, one per axis."
         )
     return values

@@ -49,8 +49,8 @@ class UNet(nn.Module):
 
     Raises:
         ValueError: an argument out of range; in forward, an input of the wrong rank or channel
-            count, or so small that the norm has a single value a channel to work on (16^3 voxels in
-            a batch of 1, in training).
+            count, or so small that the norm has a single value per channel to work on (16^3 voxels
+            in a batch of 1, in training).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""UNet++ (Zhou et al. 2018 and 2019, arXiv 1807.10165 and 1912.05074), in the paper's form and the later one.
+"""UNet++ (Zhou et al. 2018, 2019, arXiv 1807.10165, 1912.05074): paper's and later form.
 
 Written from the papers. The authors of UNet++ state a pending patent and a non-commercial licence
 for their own release; nothing of it is used here.
@@ -27,6 +27,7 @@ from .layers.unet_plus_plus_nodes import (
     WIRINGS,
     DecoderNode,
     EncoderNode,
+    Form,
     ancestors,
     check_form,
     choose,
@@ -95,7 +96,7 @@ class UNetPlusPlus(nn.Module):
 
     Raises:
         ValueError: an argument out of range; in forward, an input of the wrong rank or channel
-            count, or so small that a norm has a single value a channel to work on.
+            count, or so small that a norm has a single value per channel to work on.
     """
 
     def __init__(
@@ -121,69 +122,53 @@ class UNetPlusPlus(nn.Module):
         super().__init__()
         if spatial_dims not in (2, 3):
             raise ValueError(f"spatial_dims is {spatial_dims}: this network is built for 2 or 3.")
-        form = ("paper" if spatial_dims == 2 else "later") if form is None else form
-        choose("form", form, FORMS)
         choose("wiring", wiring, WIRINGS)
-        given: dict[str, Any] = {
-            "filters": None if filters is None else tuple(filters),
-            "norm": norm,
-            "activation": activation,
-            "concat": concat,
-            "down": down,
-            "head_bias": head_bias,
-            "up_bias": up_bias,
-            "dropout": dropout,
-        }
-        settings = replace(
-            FORMS[form], **{key: value for key, value in given.items() if value is not None}
+        settings = _settings(
+            ("paper" if spatial_dims == 2 else "later") if form is None else form,
+            filters=None if filters is None else tuple(filters),
+            norm=norm,
+            activation=activation,
+            concat=concat,
+            down=down,
+            head_bias=head_bias,
+            up_bias=up_bias,
+            dropout=dropout,
         )
-        check_form(settings)
-        levels = len(settings.filters) - 1
-        if depth is not None and not 1 <= depth <= levels:
-            raise ValueError(
-                f"depth is {depth}: {levels + 1} filters make a network of depth 1 to {levels}."
-            )
-        deepest = levels if depth is None else depth
-        depths = list(range(deepest, 0, -1)) if deep_supervision and depth is None else [deepest]
         inference = "ensemble" if inference is None else inference
-        if inference != "ensemble" and inference not in depths:
-            raise ValueError(
-                f"inference is {inference!r}: choose 'ensemble' or the depth of a head that is "
-                "built, "
-                f"{', '.join(map(str, reversed(depths)))}."
-            )
+        depths = _depths(len(settings.filters) - 1, depth, deep_supervision, inference)
 
-        self.spatial_dims, self.in_channels, self.out_channels = (
-            spatial_dims,
-            in_channels,
-            out_channels,
-        )
+        self.spatial_dims = spatial_dims
+        self.in_channels, self.out_channels = in_channels, out_channels
         self.wiring, self.inference, self.norm = wiring, inference, settings.norm
         self.settings = settings
         self.pools = settings.down == "pool"
-        self.divisor = (2**deepest,) * spatial_dims
+        self.divisor = (2 ** depths[0],) * spatial_dims
         self.head_weights = (1 / len(depths),) * len(depths)
 
         self.used = [str(d) for d in depths if inference in ("ensemble", d)]
         self.built = ancestors(depths, wiring)
         self.needed = ancestors([int(d) for d in self.used], wiring)
+        self._build(depths)
 
+    def _build(self, depths: Sequence[int]) -> None:
+        """The modules, for heads at these depths, the deepest first."""
+        spatial_dims, settings, deepest = self.spatial_dims, self.settings, depths[0]
         self.pool = Pool[Pool.MAX, spatial_dims](2)
         self.encoder = nn.ModuleList()
         for level in range(deepest + 1):
-            channels = settings.filters[level - 1] if level else in_channels
+            channels = settings.filters[level - 1] if level else self.in_channels
             self.encoder.append(EncoderNode(spatial_dims, channels, level, settings))
         self.decoder = nn.ModuleDict()
         for column in range(1, deepest + 1):
             for level in range(deepest - column + 1):
                 if node_name(level, column) in self.built:
                     self.decoder[node_name(level, column)] = DecoderNode(
-                        spatial_dims, level, column, wiring, settings
+                        spatial_dims, level, column, self.wiring, settings
                     )
         self.heads = nn.ModuleDict()
         for d in depths:
             self.heads[str(d)] = convolution(
-                spatial_dims, settings.filters[0], out_channels, bias=settings.head_bias
+                spatial_dims, settings.filters[0], self.out_channels, bias=settings.head_bias
             )
         slope = SLOPE if settings.activation == "leaky_relu" else 0.0
         self.apply(lambda module: initialise_he(module, slope))
@@ -224,7 +209,7 @@ class UNetPlusPlus(nn.Module):
         return outputs[0] if len(self.used) == 1 else outputs[0] / len(self.used)
 
     def pruned(self, depth: int) -> "UNetPlusPlus":
-        """A new network of the head X^{0,depth} and its ancestors alone, with a copy of their weights.
+        """A new network of the head X^{0,depth} and its ancestors, with a copy of their weights.
 
         For a window whose sizes are multiples of this network's divisor, its eval output is that of
         the head in this one. Its own divisor is 2^depth. ValueError when this network has no such
@@ -246,6 +231,33 @@ class UNetPlusPlus(nn.Module):
         weights = self.state_dict()
         net.load_state_dict({key: weights[key].clone() for key in net.state_dict()}, assign=True)
         return net.train(self.training)
+
+
+def _settings(form: str, **given: Any) -> Form:
+    """A form with what is given (not None) in place of its own."""
+    choose("form", form, FORMS)
+    changed = {key: value for key, value in given.items() if value is not None}
+    settings = replace(FORMS[form], **changed)
+    check_form(settings)
+    return settings
+
+
+def _depths(
+    levels: int, depth: int | None, deep_supervision: bool, inference: str | int
+) -> list[int]:
+    """The depths that have heads, the deepest first."""
+    if depth is not None and not 1 <= depth <= levels:
+        raise ValueError(
+            f"depth is {depth}: {levels + 1} filters make a network of depth 1 to {levels}."
+        )
+    deepest = levels if depth is None else depth
+    depths = list(range(deepest, 0, -1)) if deep_supervision and depth is None else [deepest]
+    if inference != "ensemble" and inference not in depths:
+        raise ValueError(
+            f"inference is {inference!r}: choose 'ensemble' or the depth of a head that is built, "
+            f"{', '.join(map(str, reversed(depths)))}."
+        )
+    return depths
 
 
 def _halved(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The networks that the UNet++ papers compare with: UNet+, U-Net^e, U-Net and wide U-Net (arXiv 1912.05074)."""
+"""Networks that the UNet++ papers compare with: UNet+, U-Net^e, U-Net, wide U-Net."""
 
 import inspect
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Function = TypeVar("Function", bound=Callable[..., UNetPlusPlus])
 
 
 def _options_but(*fixed: str) -> Callable[[Function], Function]:
-    """Show UNetPlusPlus's signature without ``fixed``, so that the registry and help() know the options."""
+    """Show UNetPlusPlus's signature without ``fixed``, for the registry and help()."""
 
     def shown(function: Function) -> Function:
         signature = inspect.signature(UNetPlusPlus)
@@ -33,7 +33,7 @@ def _options_but(*fixed: str) -> Callable[[Function], Function]:
 def unet_plus(
     spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any
 ) -> UNetPlusPlus:
-    """UNet+: as UNet++, but a node sees only its neighbour X^{i,j-1} at its level, not all before it.
+    """UNet+: as UNet++, but at its level a node sees only its neighbour X^{i,j-1}.
 
     8,728,356 parameters in 2D, 1 -> 1 channel, with its four heads. Options are those of
     UNetPlusPlus.
@@ -76,7 +76,9 @@ _WIDE_TINY = Tiny({"depth": 1}, window=(16, 16, 16), other=(8, 16, 12))
 def wide_unet(
     spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any
 ) -> UNetPlusPlus:
-    """The wide U-Net of the UNet++ papers: the plain one with filters (35, 70, 140, 280, 560), in 3D as well.
+    """The wide U-Net of the UNet++ papers: the plain one with other filters, in 3D as well.
+
+    Filters are (35, 70, 140, 280, 560).
 
     9,282,246 parameters in 2D, 1 -> 1 channel. Options are those of UNetPlusPlus; forward gives one
     tensor.

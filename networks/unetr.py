@@ -1,4 +1,4 @@
-"""UNETR (Hatamizadeh et al. 2021, arXiv 2103.10504): MONAI's network with the paper's settings, for any window."""
+"""UNETR (arXiv 2103.10504): MONAI's network with the paper's settings, for any window."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 from .facts import NetworkFacts, Tiny, described
 from .layers.blocks import check_input, crop_at_end, pad_at_end, resize, spatial_size
 
-PATCH = 16  # voxels an axis of one token; MONAI's UNETR knows no other
+PATCH = 16  # voxels per axis of one token; MONAI's UNETR knows no other
 
 
 class AnyWindowUNETR(UNETR):
@@ -25,7 +25,7 @@ class AnyWindowUNETR(UNETR):
     one and DistributedDataParallel needs no ``find_unused_parameters``.
 
     Args:
-        img_size: voxels of the training window, one number or one an axis, multiples of 16; paper:
+        img_size: voxels of the training window, one number or one per axis, multiples of 16; paper:
             96.
         options: MONAI's.
 
@@ -143,13 +143,13 @@ def unetr(
     num_heads: int = 12,
     dropout_rate: float = 0.0,
 ) -> AnyWindowUNETR:
-    """MONAI's UNETR as in the paper: linear patch projection, residual blocks, instance norm, 12 layers.
+    """MONAI's UNETR as in the paper: linear patch projection, residual blocks, 12 layers.
 
     At the defaults it has 92,802,478 parameters, of which 92,784,046 are used. State-dict keys are
     MONAI's, which are the authors'.
 
     Args:
-        img_size: voxels of the training window, one number or one an axis, multiples of 16; paper:
+        img_size: voxels of the training window, one number or one per axis, multiples of 16; paper:
             96. The position embeddings have its size; see AnyWindowUNETR for others.
         feature_size: channels of the finest level. hidden_size, mlp_dim, num_heads: of the
             transformer.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -20,7 +20,7 @@ from monai.bundle import BundleWorkflow, ConfigWorkflow
 from monai.utils import ensure_tuple
 
 from ..data.errors import ConfigError, user_error
-from .config.identity import identity
+from .config.identity import META, identity, refers_to_metadata
 from .config.ids import check_ids, config_files, default_of, files_of, known_ids, unknown_id
 from .config.values import SEP, as_data, override_value, settle
 
@@ -66,6 +66,11 @@ class BundleRun(ConfigWorkflow):
             self._override(name.replace("#", SEP), text)
 
     def _override(self, id_: str, text: str) -> None:
+        config = cast("dict[str, Any]", self.parser.config)
+        if id_.split(SEP)[0] == META and not refers_to_metadata(config):
+            raise ConfigError(
+                f"--{id_}: this workflow reads nothing of the metadata; give --{id_.split(SEP)[-1]}"
+            )
         value = override_value(id_, text, default_of(self._known, id_))
         try:
             self.parser[id_] = as_data(id_, value)
@@ -117,11 +122,15 @@ def begin() -> None:
     _started = None if workflow is None else weakref.ref(workflow)
 
 
-def run_settings() -> dict[str, Any]:
+def run_settings(*, without: Iterable[str] = ()) -> dict[str, Any]:
     """Flat id -> value of all that can change the running workflow's results.
 
     Overrides and macros are resolved, expressions are text (see `config.identity`). The values can
     be written as JSON and are the same in each run of the same settings.
+
+    Args:
+        without: ids, of components all inside them, that do not change what is asked for, such as
+            an evaluation's fold, which changes no mask.
 
     Returns:
         An empty dict where no workflow has called `begin`: tools that parse the config themselves.
@@ -129,7 +138,14 @@ def run_settings() -> dict[str, Any]:
     workflow = _current.get() or (_started() if _started is not None else None)
     if not isinstance(workflow, ConfigWorkflow):
         return {}
-    return identity(cast("dict[str, Any]", workflow.parser.config))
+    found = identity(cast("dict[str, Any]", workflow.parser.config))
+    dropped = tuple(without)
+    inside = tuple(f"{id_}::" for id_ in dropped)
+    return {
+        id_: value
+        for id_, value in found.items()
+        if id_ not in dropped and not id_.startswith(inside)
+    }
 
 
 def _check_call(workflow: ConfigWorkflow, call: _MonaiCall) -> None:

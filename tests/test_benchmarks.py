@@ -118,3 +118,76 @@ def test_more_outputs_win_nowhere_and_change_nothing(monkeypatch: pytest.MonkeyP
         before, after = few.eval()(image), many.eval()(image)
     torch.testing.assert_close(after[:, :7], before)
     torch.testing.assert_close(after[:, 7:], torch.full_like(after[:, 7:], weights.NEVER))
+
+
+def cuda_sh(out: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PYTHON": sys.executable, "DRY_RUN": "1", **settings}
+    command = ["bash", str(BENCHMARKS / "cuda.sh"), str(out)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+STAND_IN = """#!/usr/bin/env bash
+echo "$@" >>"{log}"
+case "$*" in
+  *cuda_table*) exec "{python}" "$@" ;;
+  *cuda_resume*) [ -e "{log}.mended" ] || {{ echo "it broke | here"; exit 3; }} ;;
+esac
+"""
+
+
+def test_cuda_sh_goes_on_after_a_failure_and_skips_what_is_done(tmp_path: Path) -> None:
+    log, python = tmp_path / "log", tmp_path / "python"
+    python.write_text(STAND_IN.format(log=log, python=sys.executable))
+    python.chmod(0o755)
+    out = tmp_path / "a folder"
+    first = cuda_sh(out, PYTHON=str(python))
+    assert first.returncode == 1, first.stderr
+    ran = [line for line in log.read_text().splitlines() if "cuda_table" not in line]
+    assert len(ran) == 7 and "cuda_agreement" in ran[-1]
+    assert all(f"{out}" in line for line in ran)
+    page = (out / "cuda.md").read_text()
+    assert "| resume | not done: exit code 3 after " in page and "it broke / here |" in page
+    assert page.count("done in ") == 6
+
+    log.unlink()
+    (tmp_path / "log.mended").touch()
+    assert cuda_sh(out, PYTHON=str(python)).returncode == 0
+    ran = [line for line in log.read_text().splitlines() if "cuda_table" not in line]
+    assert len(ran) == 1 and "cuda_resume" in ran[0]
+    assert (out / "cuda.md").read_text().count("done in ") == 7
+
+    late = cuda_sh(tmp_path / "late", PYTHON=str(python), BUDGET_S="0")
+    assert late.returncode == 7
+    assert (tmp_path / "late" / "cuda.md").read_text().count("no time was left") == 7
+
+
+@pytest.mark.slow
+def test_cuda_sh_measures_a_training_and_a_resume(tmp_path: Path) -> None:
+    done = cuda_sh(tmp_path, STEPS="facts resume")
+    logs = "".join(path.read_text()[-2000:] for path in tmp_path.glob("*.log"))
+    assert done.returncode == 0, logs
+    resume = json.loads((tmp_path / "resume.json").read_text())
+    # on a CPU nothing is random
+    assert (resume["again"], resume["resumed"]) == (0, 0)
+    page = (tmp_path / "cuda.md").read_text()
+    assert "| a resumed training differs by | 0 | 0 |" in page
+    assert "none: a dry run on the CPU" in page and "| tests | not run |" in page
+
+
+@pytest.mark.slow
+def test_the_clocked_training_counts_what_it_runs(
+    tmp_path: Path, phantom_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training, result = load("cuda_training", monkeypatch), tmp_path / "phantom.json"
+    words = ["phantom_attention_unet", str(phantom_dataset), str(result), "--device", "cpu"]
+    training.main([*words, "--tiny"])
+    found = json.loads(result.read_text())
+    assert (found["epochs"], found["iterations"]) == (1, 2)
+    assert found["iterations_per_s"] == pytest.approx(2 / found["seconds"])
+    assert set(found["dice"]) > {"mean", "liver"} and found["gpu_busy_percent"] is None
+
+
+def test_the_gpu_clock_averages_the_samples_of_its_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = load("gpu_clock", monkeypatch).GpuClock()
+    clock._samples = [(0.0, 10.0), (1.0, 80.0), (2.0, 90.0), (3.0, 0.0)]
+    assert clock.busy_percent(0.5, 2.5) == 85 and clock.busy_percent(5, 6) is None

@@ -91,5 +91,15 @@ class FillHolesd(_LabelMapd):
         for label, box in enumerate(ndimage.find_objects(labels), start=1):
             if box is not None and self._wants(label):
                 part = labels[box]
-                filled = ndimage.binary_fill_holes(part == label)
-                part[filled & (part == 0)] = label
+                part[_holes(part == label) & (part == 0)] = label
+
+
+def _holes(mask: np.ndarray) -> np.ndarray:
+    """What is False and has no way, by 6 neighbours, to the border of the array."""
+    outside, count = ndimage.label(~mask)
+    reaches = np.zeros(count + 1, dtype=bool)
+    reaches[0] = True  # the mask itself
+    for axis in range(mask.ndim):
+        for end in (0, -1):
+            reaches[np.moveaxis(outside, axis, 0)[end]] = True
+    return ~reaches[outside]

@@ -1,4 +1,4 @@
-"""Label maps ready for training: on the image's grid, consecutive, with a list of where each class is."""
+"""Label maps ready for training: checked, on the image's grid, in the network's channels."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any, cast

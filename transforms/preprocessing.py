@@ -1,4 +1,14 @@
-"""Deterministic preprocessing, the same in training, evaluation and inference."""
+"""Deterministic preprocessing, the same in training, evaluation and inference.
+
+The order: LoadCased (integers stay integers), CheckPlacementd and MapLabelsd (label: it lies on its
+image, and each of its values is named), ToNetworkGridd (image: orientation and spacing in one step,
+trilinear, border values beyond the edge), AlignLabeld (label, nearest neighbour, straight from its
+own grid: resampled once, and always of the image's shape), Regiond, intensity, CropForegroundd,
+EnsureTyped. `affine` of the result is true for flipped, permuted, oblique and
+sheared scans: the grid for a sheared one (gantry tilt) is orthonormal, as in MONAI's Spacing, and
+the resampling goes by both affines. Without a spacing nothing is resampled but a label that is on
+another grid, and a shear stays.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -36,51 +46,33 @@ def preprocessing(
 ) -> Compose:
     """Transforms from {"image": path, "label": path} to tensors on the network's grid.
 
-    The result: MetaTensors float32 (C, x, y, z). The order: LoadCased (integers stay integers),
-    CheckPlacementd and MapLabelsd (label: it lies on its image, and each of its values is named),
-    ToNetworkGridd (image: orientation and spacing in one step, trilinear, border values beyond the
-    edge), AlignLabeld (label, nearest neighbour, straight from its own grid: resampled once, and
-    always of the image's shape), Regiond, intensity, CropForegroundd, EnsureTyped.
-    `affine` of the result is true for flipped, permuted, oblique and sheared scans: the grid for a
-    sheared one (gantry tilt) is orthonormal, as in MONAI's Spacing, and the resampling goes by both
-    affines. Without `spacing` nothing is resampled but a label that is on another grid, and a shear
-    stays.
+    The result is MetaTensors float32 (C, x, y, z) with true affines; see the module for the steps.
 
     Args:
         keys: ("image",) or ("image", "label").
         orientation: three letters, the direction towards which each index increases.
         spacing: mm along each axis of that orientation; None keeps the scan's own.
         intensity: see intensity_transforms.
-        foreground: crop to the bounding box of image > foreground, in units after `intensity`; None
-            does not crop; an image with nothing above it is left whole.
+        foreground: crop to the box of image > foreground, in units after `intensity`, or None.
         channels: of the image.
-        label_map: dataset's label value -> network's channel, for every value that a label map may
-            hold; None or empty when the values are channels already.
+        label_map: each label value -> network's channel; None when the values are channels.
         label_count: how many channels the network has; checked where there is no label_map.
         body_threshold, region: where windows are to run, left in data["region"]; see Regiond.
         modality: "CT" notes intensities that can hardly be HU; see LoadCased.
-        non_finite: NaN and infinite voxels are an "error", or "replace" puts the lowest finite
-            value there and notes it.
-        uneven: DICOM slices that are not evenly spaced are refused ("refuse"), or interpolated onto
-            the finest even grid and noted ("resample").
+        non_finite: NaN and infinite voxels are an "error", or "replace"; see LoadCased.
+        uneven: DICOM slices that are not evenly spaced: "refuse", or "resample" onto an even grid.
         keep_scan: leave the image as it was read, in its own grid, in data["scan"]; see LoadCased.
 
     Raises:
         ConfigError: orientation, spacing, keys, intensity, non_finite or uneven is impossible.
 
     Example:
-        >>> window = {"mode": "window", "low": -160, "high": 240}
-        >>> prepare = preprocessing(spacing=(1.5, 1.5, 2), intensity=window)
+        >>> prepare = preprocessing(spacing=(1.5, 1.5, 2), intensity={"mode": "zscore"})
         >>> prepare({"image": "ct.nii.gz"})["image"].shape  # doctest: +SKIP
         torch.Size([1, 240, 240, 150])
     """
-    keys = (keys,) if isinstance(keys, str) else tuple(keys)
-    if "image" not in keys or set(keys) - {"image", "label"}:
-        raise ConfigError(f'keys: ("image",) or ("image", "label") is wanted, got {tuple(keys)}')
-    _check_orientation(orientation)
-    pixdim = None if spacing is None else _checked_spacing(spacing)
-    has_label = "label" in keys
-    transforms: list[Callable] = [
+    keys = _checked_keys(keys)
+    on_scan: list[Callable] = [
         LoadCased(
             keys,
             channels=channels,
@@ -92,27 +84,55 @@ def preprocessing(
             lowest_label=min(label_map or (0,)),
         )
     ]
-    if has_label:
-        transforms.append(CheckPlacementd("label", reference="image"))
-        transforms.append(MapLabelsd("label", label_map=label_map or {}, channels=label_count))
-    transforms.append(ToNetworkGridd("image", orientation=orientation, spacing=pixdim))
-    if has_label:
-        transforms.append(AlignLabeld("label", reference="image"))
-    if body_threshold is not None or region is not None:
-        transforms.append(Regiond(body_threshold=body_threshold, region=region))
-    transforms.extend(intensity_transforms(intensity, keys="image"))
-    if foreground is not None:
-        transforms.append(
-            CropForegroundd(
-                (*keys, "region"),
-                source_key="image",
-                select_fn=_Above(float(foreground)),
-                allow_smaller=True,
-                allow_missing_keys=True,
-            )
+    on_grid = [_to_grid(orientation, spacing)]
+    if "label" in keys:
+        on_scan += _checks_of_labels(label_map, label_count)
+        on_grid.append(AlignLabeld("label", reference="image"))
+    on_grid += [*_region(body_threshold, region), *intensity_transforms(intensity, keys="image")]
+    last = EnsureTyped(keys, dtype=torch.float32, track_meta=True)
+    return Compose([*on_scan, *on_grid, *_crop(keys, foreground), last])
+
+
+def _checks_of_labels(label_map: Mapping[int, int] | None, count: int | None) -> list[Callable]:
+    return [
+        CheckPlacementd("label", reference="image"),
+        MapLabelsd("label", label_map=label_map or {}, channels=count),
+    ]
+
+
+def _region(
+    body_threshold: float | None, region: Box | str | PathLike[str] | None
+) -> list[Callable]:
+    if body_threshold is None and region is None:
+        return []
+    return [Regiond(body_threshold=body_threshold, region=region)]
+
+
+def _checked_keys(keys: str | Sequence[str]) -> tuple[str, ...]:
+    keys = (keys,) if isinstance(keys, str) else tuple(keys)
+    if "image" not in keys or set(keys) - {"image", "label"}:
+        raise ConfigError(f'keys: ("image",) or ("image", "label") is wanted, got {tuple(keys)}')
+    return keys
+
+
+def _to_grid(orientation: str, spacing: Sequence[float] | None) -> Callable:
+    _check_orientation(orientation)
+    pixdim = None if spacing is None else _checked_spacing(spacing)
+    return ToNetworkGridd("image", orientation=orientation, spacing=pixdim)
+
+
+def _crop(keys: Sequence[str], foreground: float | None) -> list[Callable]:
+    if foreground is None:
+        return []
+    return [
+        CropForegroundd(
+            (*keys, "region"),
+            source_key="image",
+            select_fn=_Above(float(foreground)),
+            allow_smaller=True,
+            allow_missing_keys=True,
         )
-    transforms.append(EnsureTyped(keys, dtype=torch.float32, track_meta=True))
-    return Compose(transforms)
+    ]
 
 
 class _Above:

@@ -1,4 +1,4 @@
-"""Drawing one training window: where, turned and scaled how, mirrored or not, with a single interpolation."""
+"""Drawing one training window: its place, rotation, scale and mirroring, interpolated once."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
@@ -22,7 +22,7 @@ class RandomWindowd(Randomizable, Transform):
     The window is then moved into the volume; on an axis where the volume is smaller, the volume is
     centred and padded. A turned window is cut out of the volume itself, so its corners show
     anatomy, not padding, and every voxel is interpolated once: MONAI's crop, then RandAffined,
-    costs a crop of 2.7 times the voxels and a grid per key. Turning is in millimetres, so
+    needs a larger crop and a grid per key. Turning is in millimetres, so
     anisotropic voxels do not shear the anatomy.
 
     Args:
@@ -105,7 +105,7 @@ class RandomWindowd(Randomizable, Transform):
     def _draw_start(
         self, shape: Sequence[int], indices: Sequence[torch.Tensor] | None
     ) -> list[int]:
-        """First voxel of the window on each axis; negative where the volume is smaller than the window."""
+        """First voxel of the window on each axis; negative where the volume is smaller."""
         if (
             indices is not None
             and self.label_count is not None
@@ -132,7 +132,7 @@ class RandomWindowd(Randomizable, Transform):
         ]
 
     def _draw_matrix(self, image: torch.Tensor) -> np.ndarray | None:
-        """(3, 3): offset from the window's centre -> offset in the volume, in voxels; None: not drawn."""
+        """(3, 3): voxels from the window's centre -> those in the volume; None where not drawn."""
         angles, factor = np.zeros(3), 1.0
         if self.R.random_sample() < self.rotation_probability:
             angles = self.R.uniform(-self.max_radians, self.max_radians)
@@ -177,7 +177,7 @@ def _sample(
     *,
     nearest: bool,
 ) -> torch.Tensor:
-    """The turned and scaled window around the same centre, sampled from the part of the volume it touches."""
+    """The turned and scaled window around the same centre, sampled from the part it touches."""
     half = (np.asarray(size) - 1) / 2
     centre = np.asarray(start) + half
     corners = matrix @ np.array(list(product(*((-h, h) for h in half)))).T + centre[:, None]

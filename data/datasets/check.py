@@ -1,4 +1,4 @@
-"""Before a training or an evaluation: the dataset is there, fits the bundle, and its labels lie right."""
+"""Before a run: the dataset is there, fits the bundle, and its labels lie on their images."""
 
 from pathlib import Path
 

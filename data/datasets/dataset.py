@@ -1,8 +1,9 @@
 """A dataset folder in the Decathlon's layout: dataset.json, imagesTr/, labelsTr/, imagesTs/.
 
-Four forms of dataset.json are read: the Decathlon's and nnU-Net v1's with a list of cases ("training"),
-nnU-Net v2's without one, where the folders are the list and each channel may be a file of its own
-(case_0000.nii.gz), and nnU-Net v2's with a "dataset" entry, whose files may lie elsewhere.
+Four forms of dataset.json are read: the Decathlon's and nnU-Net v1's with a list of cases
+("training"), nnU-Net v2's without one, where the folders are the list and each channel may be a
+file of its own (case_0000.nii.gz), and nnU-Net v2's with a "dataset" entry, whose files may lie
+elsewhere.
 """
 
 import json
@@ -143,7 +144,7 @@ def write_dataset_json(
 def _case_files(
     content: dict[str, Any], root: Path, source: Path
 ) -> tuple[list[CaseFiles], list[CaseFiles]]:
-    """The files of the training cases and of the unlabelled ones, in the form that dataset.json has."""
+    """The files of the training cases and of the unlabelled ones, by dataset.json's form."""
     if "training" in content:
         return training_list(content, root, source), unlabelled_list(content, root, source)
     ending = content.get("file_ending")

@@ -34,7 +34,8 @@ def read_dataset_json(source: Path) -> dict[str, Any]:
 def labels_and_ignore(content: dict[str, Any], source: Path) -> tuple[dict[str, int], int | None]:
     """The labels by name, and the value of the label "ignore".
 
-    Both directions are read: name -> value (nnU-Net v2) and value -> name (the Decathlon, nnU-Net v1).
+    Both directions are read: name -> value (nnU-Net v2) and value -> name (the Decathlon, nnU-Net
+    v1).
 
     Returns:
         name -> value ordered by value, "background" 0 included and "ignore" not; and the value of

@@ -158,7 +158,7 @@ def _count_any(array: NDArray[np.generic]) -> dict[int | float, int]:
 
 
 def _targets(dataset: Dataset, merged: Mapping[str, str]) -> dict[int, str]:
-    """Value -> the name that it is counted as, of the dataset's labels and of what is merged by value."""
+    """Value -> the name that it is counted as: of the dataset's labels, and of values merged."""
     named = dict(dataset.labels)
     if dataset.ignore is not None:
         named[IGNORE_NAME] = dataset.ignore
@@ -169,14 +169,14 @@ def _targets(dataset: Dataset, merged: Mapping[str, str]) -> dict[int, str]:
         found[value] = merged.get(spelt, merged.get(str(value), own))
     spelt_names = {_spelt(name) for name in named}
     for source, target in merged.items():
-        value = _as_value(source)
-        if value is not None and source not in spelt_names and value not in found:
-            found[value] = target
+        number = _as_value(source)
+        if number is not None and source not in spelt_names and number not in found:
+            found[number] = target
     return found
 
 
 def _as_value(text: str) -> int | None:
-    """The whole number that a key of merge_labels is; None for a name. A leading "_" was a minus."""
+    """The whole number that a key of merge_labels is ("_1" was "-1"); None for a name."""
     digits = text[1:] if text.startswith("_") else text
     if not digits.isdigit():
         return None
@@ -197,8 +197,8 @@ def _unnamed(
     more = f" and {len(values) - _NAMED} more values" if len(values) > _NAMED else ""
     if channels is not None:
         return DatasetError(
-            f"{source}: case {case} holds the label values {told}{more}; the network's channels are "
-            f"0 to {channels - 1}: map the values before training"
+            f"{source}: case {case} holds the label values {told}{more}; the network's channels "
+            f"are 0 to {channels - 1}: map the values before training"
         )
     return DatasetError(
         f"{source}: case {case} holds label values that dataset.json does not name: {told}{more}. "

@@ -1,4 +1,4 @@
-"""The cases that dataset.json lists: "training" and "test" (the Decathlon, nnU-Net v1), "dataset" (v2)."""
+"""The cases that dataset.json lists: in "training" and "test", or in nnU-Net v2's "dataset"."""
 
 import glob
 import os
@@ -14,7 +14,7 @@ CaseFiles = tuple[str, tuple[Path, ...], Path | None]
 
 
 def training_list(content: dict[str, Any], root: Path, source: Path) -> list[CaseFiles]:
-    """The cases of "training": {"image": path, "label": path} each, the image perhaps a list of paths.
+    """The cases of "training", {"image": path, "label": path} each; the image may be a list.
 
     nnU-Net v1 lists `imagesTr/case.nii.gz` where `imagesTr/case_0000.nii.gz` (`_0001`, ... for
     further channels) is on disk: where the listed file is absent, these are taken.
@@ -108,7 +108,7 @@ def _images(entry: Any, root: Path, source: Path) -> tuple[str, tuple[Path, ...]
 
 
 def _channel_files(listed: Path) -> tuple[Path, ...]:
-    """The files case_0000, case_0001, ... that stand for a listed case (nnU-Net v1); () when there are none."""
+    """The files case_0000, case_0001, ... that stand for a listed case (nnU-Net v1), if any."""
     stem = case_id(listed)
     suffix = listed.name[len(stem) :]
     found = listed.parent.glob(f"{glob.escape(stem)}_[0-9][0-9][0-9][0-9]{glob.escape(suffix)}")
@@ -124,8 +124,8 @@ def _channel_files(listed: Path) -> tuple[Path, ...]:
 def _inside(name: Any, root: Path, source: Path) -> Path:
     """The path of a listed file, which may be absent.
 
-    Links are followed: a dataset may keep its images elsewhere, its list may not. Windows' backslashes
-    separate folders where no file has them in its name.
+    Links are followed: a dataset may keep its images elsewhere, its list may not. Windows'
+    backslashes separate folders where no file has them in its name.
     """
     if not isinstance(name, str):
         raise DatasetError(f"{source}: {name!r} is not the path of a file")

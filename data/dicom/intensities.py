@@ -68,8 +68,8 @@ def settle_rescaling(
         )
     low, high = _range(values)
     return settled, (
-        f"{DOUBT}{what}, and the values ({low:g} to {high:g}) do not tell whether they are HU; "
-        "they are left as stored",
+        f"{DOUBT}{what}, and the values ({low:g} to {high:g}) do not tell whether they are HU, "
+        "so they are left as stored",
     )
 
 
@@ -91,7 +91,7 @@ def doubts(
         found.append(f"{DOUBT}RescaleType is {', '.join(others)}, so the values are not HU")
     elif _UNSPECIFIED in types:
         sure = "" if _looks_like_hu(np.asarray(array[::4, ::4])) else DOUBT
-        found.append(f"{sure}RescaleType is US (unspecified); the values are taken as HU")
+        found.append(f"{sure}RescaleType is US (unspecified), and the values are taken as HU")
     elif not any(note.startswith(DOUBT) for note in notes):
         why = why_not_hu(array)
         found += [f"{DOUBT}{why}"] if why else []
@@ -163,7 +163,8 @@ def _looks_shifted(values: NDArray[np.generic]) -> bool:
 
 
 def _share(values: NDArray[np.generic], limits: tuple[float, float]) -> float:
-    return float(((values >= limits[0]) & (values <= limits[1])).mean())
+    within = np.greater_equal(values, limits[0]) & np.less_equal(values, limits[1])
+    return float(within.mean())
 
 
 def _range(values: NDArray[np.generic]) -> tuple[float, float]:

@@ -12,9 +12,8 @@ where that is asked for; see `gridgate.data.dicom.uneven`.
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError
 from ..geometry.affines import Affine
+from .consistency import check_one_volume
 from .slices import SliceHeader
 from .uneven import Blend, UnevenError, even_grid, tolerance
 
@@ -30,8 +30,6 @@ Uneven = Literal["refuse", "resample"]
 _SAME_PLACE_MM = 0.01  # closer than this, two slices are at one position
 _NOTED_MM = 0.01  # smaller deviations are rounding
 _NEIGHBOURS_MISSING, _SHARE_MISSING = 2, 0.05
-_SAME_DIRECTION = 1e-3  # difference of direction cosines that is rounding
-_SAME_SPACING = 1e-3  # relative
 _STEEPEST_TILT = 45.0  # degrees; scanners tilt to 30
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -71,7 +69,7 @@ def lay_out(headers: Sequence[SliceHeader], *, uneven: Uneven = "refuse") -> Lay
         ImageError: fewer than two slices; mixed sizes, spacings, orientations, patients; slices
             that are not evenly spaced (UnevenError).
     """
-    notes = _one_volume(headers)
+    notes = check_one_volume(headers)
     first = headers[0]
     normal = np.cross(first.rows_along, first.columns_along)
     positions = np.array([one.position for one in headers])
@@ -118,34 +116,6 @@ def lay_out(headers: Sequence[SliceHeader], *, uneven: Uneven = "refuse") -> Lay
         tuple(blends),
         even,
     )
-
-
-def _one_volume(headers: Sequence[SliceHeader]) -> list[str]:
-    """Refuse slices of different volumes; notes on what is odd about them."""
-    _same(headers, "size", lambda one: f"{one.size[0]} x {one.size[1]} pixels")
-    _same(
-        headers,
-        "PixelSpacing",
-        lambda one: f"{one.spacing[0]:g} x {one.spacing[1]:g} mm",
-        _spacing_differs,
-    )
-    _same(headers, "ImageOrientationPatient", _orientation_text, _orientation_differs)
-    notes = []
-    for number, (tag, _) in enumerate(headers[0].identity):
-        stated = [one for one in headers if one.identity[number][1]]
-        if stated:
-            _same(stated, tag, partial(_identity_text, number))
-        if stated and len(stated) < len(headers):
-            lacking = len(headers) - len(stated)
-            notes.append(
-                f"{lacking} of {len(headers)} slices have no {tag}; that of the others is taken"
-            )
-    if headers[0].modality == "CT" and any(one.inverse for one in headers):
-        notes.append(
-            "PhotometricInterpretation is MONOCHROME1, which tells how to show the values and does "
-            "not change them"
-        )
-    return notes
 
 
 def _regular(
@@ -267,44 +237,6 @@ def _tilt(
         f"({angle:.3g} degrees); "
         "the volume's axes are sheared accordingly"
     ]
-
-
-def _same(
-    headers: Sequence[SliceHeader],
-    what: str,
-    text: Callable[[SliceHeader], str],
-    differs: Callable[[SliceHeader, SliceHeader], bool] | None = None,
-) -> None:
-    """Refuse a series whose slices differ in something, naming how many have which."""
-    first = headers[0]
-    if not any(differs(first, one) if differs else text(first) != text(one) for one in headers[1:]):
-        return
-    counts: Counter[Hashable] = Counter(text(one) for one in headers)
-    parts = ", ".join(f"{count} files have {value}" for value, count in counts.most_common(4))
-    raise ImageError(
-        f"its files differ in {what}, so they are not one volume: {parts}; split the series by it"
-    )
-
-
-def _spacing_differs(a: SliceHeader, b: SliceHeader) -> bool:
-    return not np.allclose(a.spacing, b.spacing, rtol=_SAME_SPACING, atol=0)
-
-
-def _orientation_differs(a: SliceHeader, b: SliceHeader) -> bool:
-    ours, theirs = (one.rows_along + one.columns_along for one in (a, b))
-    return not np.allclose(ours, theirs, rtol=0, atol=_SAME_DIRECTION)
-
-
-def _orientation_text(one: SliceHeader) -> str:
-    return (
-        "("
-        + " ".join(f"{round(number, 3) + 0.0:g}" for number in one.rows_along + one.columns_along)
-        + ")"
-    )
-
-
-def _identity_text(number: int, one: SliceHeader) -> str:
-    return one.identity[number][1]
 
 
 def _place(position: NDArray[np.float64], normal: NDArray[np.float64]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..errors import ImageError
-from ..inputs.walk import PassedOver, walk_files
+from ..walk import PassedOver, walk_files
 from .listing.archive import look_into_archive, unpacked
 from .listing.grouping import group_series
 from .listing.headers import look_at_file

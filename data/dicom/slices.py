@@ -155,27 +155,11 @@ def make_slice_header(
     Raises:
         ImageError: a tag is missing or senseless, or it is no grey image.
     """
-    place = {tag: _first(groups, tag) for tag in _NEEDED}
-    missing = [tag for tag, value in place.items() if value in (None, "") or value == []]
-    if missing:
-        raise ImageError(
-            f"{short} has no {', '.join(missing)}, so its place in the patient is unknown; "
-            "if the file was cut off copy it again, else export the series again with these tags"
-        )
-    kind = str(header.get("PhotometricInterpretation") or "MONOCHROME2").strip()
-    if int(header.get("SamplesPerPixel") or 1) != 1 or kind not in ("MONOCHROME1", "MONOCHROME2"):
-        raise ImageError(
-            f"{short} is not a grey image of numbers ({kind}); export the original scan, not a "
-            "picture"
-        )
+    place = _place(groups, short)
+    kind = _photometric(header, short)
     orientation = _numbers(place, "ImageOrientationPatient", 6)
     between_rows, between_columns = _numbers(place, "PixelSpacing", 2)
-    rescale = {tag: _first(groups, tag) for tag in _RESCALE}
-    absent = tuple(tag for tag, value in rescale.items() if value in (None, ""))
-    slope, intercept = (
-        default if tag in absent else float(rescale[tag])  # type: ignore[arg-type]
-        for tag, default in _RESCALE.items()
-    )
+    slope, intercept, absent = _rescale(groups)
     size = int(place["Columns"]), int(place["Rows"])  # type: ignore[call-overload]
     rows_along, columns_along = _directions(short, orientation)
     if (
@@ -208,6 +192,40 @@ def make_slice_header(
         file=file,
         frame=frame,
     )
+
+
+def _photometric(header: Dataset, short: str) -> str:
+    """MONOCHROME1 or MONOCHROME2."""
+    kind = str(header.get("PhotometricInterpretation") or "MONOCHROME2").strip()
+    if int(header.get("SamplesPerPixel") or 1) != 1 or kind not in ("MONOCHROME1", "MONOCHROME2"):
+        raise ImageError(
+            f"{short} is not a grey image of numbers ({kind}); export the original scan, not a "
+            "picture"
+        )
+    return kind
+
+
+def _place(groups: Sequence[Dataset], short: str) -> dict[str, object]:
+    """The tags that say where an image lies."""
+    place = {tag: _first(groups, tag) for tag in _NEEDED}
+    missing = [tag for tag, value in place.items() if value in (None, "") or value == []]
+    if missing:
+        raise ImageError(
+            f"{short} has no {', '.join(missing)}, so its place in the patient is unknown; "
+            "if the file was cut off copy it again, else export the series again with these tags"
+        )
+    return place
+
+
+def _rescale(groups: Sequence[Dataset]) -> tuple[float, float, tuple[str, ...]]:
+    """Slope, intercept, and the tags that are missing and were replaced."""
+    found = {tag: _first(groups, tag) for tag in _RESCALE}
+    absent = tuple(tag for tag, value in found.items() if value in (None, ""))
+    slope, intercept = (
+        default if tag in absent else float(found[tag])  # type: ignore[arg-type]
+        for tag, default in _RESCALE.items()
+    )
+    return slope, intercept, absent
 
 
 def _directions(short: str, orientation: Vector) -> tuple[Vector, Vector]:

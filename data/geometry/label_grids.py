@@ -10,9 +10,9 @@ from .grids import Grid, voxel_map
 
 Labels = NDArray[np.generic]
 
-# Coordinates are rounded to this many decimals of a voxel before the nearest voxel is taken: headers
-# hold affines as float32, and half-way coordinates must not fall this way here and that way there.
-_DECIMALS = 3
+# What is this near to half way between two voxels belongs to the upper one, in voxels: headers
+# hold affines as float32, and half-way coordinates must not fall this way here, that way there.
+_HALF_WAY = 0.5e-3
 # An axis is parallel to another when no voxel moves by more than this, in voxels.
 _PARALLEL = 0.5e-3
 _MOST_VOXELS = 2**30
@@ -27,7 +27,8 @@ def nearest_labels(labels: Labels, source: Grid, target: Grid) -> Labels:
         target: grid of the result; any orientation, oblique or sheared.
 
     Returns:
-        Array of `target.shape` and the labels' dtype; 0 where the source has no voxel.
+        Array of `target.shape` and the labels' dtype; 0 where the source has no voxel. A view where
+        no voxel has to be moved.
     """
     matrix = voxel_map(source, target)
     along = [int(axis) for axis in np.abs(matrix[:3, :3]).argmax(axis=1)]
@@ -43,10 +44,10 @@ def on_shared_grid(
 ) -> tuple[Labels, Labels, Affine]:
     """Two label maps on one grid that holds every voxel of both that is not 0.
 
-    The grid is the reference's lattice, continued beyond its array as far as the prediction goes, and
-    no larger than the box around both maps' voxels. The prediction comes onto it by nearest neighbour,
-    which is exact for flipped, permuted, cropped and padded grids. How far either file reaches beyond
-    its own labels does not matter.
+    The grid is the reference's lattice, continued beyond its array as far as the prediction goes,
+    and no larger than the box around both maps' voxels. The prediction comes onto it by nearest
+    neighbour, which is exact for flipped, permuted, cropped and padded grids. How far either file
+    reaches beyond its own labels does not matter.
 
     Args:
         prediction: (X, Y, Z) of `prediction_grid.shape`.
@@ -55,8 +56,8 @@ def on_shared_grid(
         reference_grid: its grid; a voxel's size is taken from here.
 
     Returns:
-        (prediction, reference, affine): two arrays of one shape, and the affine (4, 4), voxel index to
-        RAS+ mm, of their grid.
+        (prediction, reference, affine): two arrays of one shape, and the affine (4, 4), voxel
+        index to RAS+ mm, of their grid.
 
     Raises:
         ImageError: the box around both has more than 2**30 voxels of the reference's size.
@@ -110,8 +111,9 @@ def _box_in(lattice: Grid, box: Box, grid: Grid) -> Box:
     edges = np.array([(part.start - 0.5, part.stop - 0.5) for part in box])
     corners = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1).reshape(-1, 3)
     matrix = voxel_map(lattice, grid)
-    found = np.round(corners @ matrix[:3, :3].T + matrix[:3, 3], _DECIMALS)
-    lowest, highest = np.ceil(found.min(axis=0)), np.floor(found.max(axis=0))
+    found = corners @ matrix[:3, :3].T + matrix[:3, 3]
+    lowest = np.ceil(found.min(axis=0) - _HALF_WAY)
+    highest = np.floor(found.max(axis=0) + _HALF_WAY)
     return tuple(
         slice(int(low), max(int(high), int(low)) + 1)
         for low, high in zip(lowest, highest, strict=True)
@@ -131,26 +133,44 @@ def _around(first: Box, second: Box) -> Box:
 
 def _nearest(at: NDArray[np.float64]) -> NDArray[np.int64]:
     """The nearest voxel of each coordinate; half way, the upper one."""
-    return np.floor(np.round(at, _DECIMALS) + 0.5).astype(np.int64)
+    return np.floor(at + (0.5 + _HALF_WAY)).astype(np.int64)
 
 
 def _parallel(
     labels: Labels, matrix: Affine, along: list[int], shape: tuple[int, int, int]
 ) -> Labels:
     """`nearest_labels` for axes that run along each other: one list of indices per axis."""
-    result = np.zeros(shape, dtype=labels.dtype)
     rows, places = [], [slice(0, 0)] * 3
     for axis, other in enumerate(along):
         at = _nearest(matrix[axis, other] * np.arange(shape[other]) + matrix[axis, 3])
         inside = np.flatnonzero((at >= 0) & (at < labels.shape[axis]))
         if not inside.size:
-            return result
+            return np.zeros(shape, dtype=labels.dtype)
         rows.append(at[inside])
         # one range, as the coordinates go one way
         places[other] = slice(int(inside[0]), int(inside[-1]) + 1)
-    order = [along.index(other) for other in range(3)]
-    result[tuple(places)] = labels[np.ix_(*rows)].transpose(order)
+    found = _picked(labels, rows).transpose([along.index(other) for other in range(3)])
+    if found.shape == shape:
+        return found
+    # in the order of the source's memory, which is much faster than across it
+    result = np.zeros(
+        shape, dtype=labels.dtype, order="F" if found.strides[0] == found.itemsize else "C"
+    )
+    result[tuple(places)] = found
     return result
+
+
+def _picked(labels: Labels, rows: list[NDArray[np.int64]]) -> Labels:
+    """The voxels of one list of indices per axis; a view where each list has no gaps."""
+    for axis, indices in enumerate(rows):
+        step = int(indices[1] - indices[0]) if len(indices) > 1 else 1
+        if abs(step) == 1 and (np.diff(indices) == step).all():
+            last = int(indices[-1]) + step
+            cut = slice(int(indices[0]), last if last >= 0 else None, step)
+            labels = labels[(slice(None),) * axis + (cut,)]
+        else:
+            labels = labels.take(indices, axis=axis)
+    return labels
 
 
 def _general(labels: Labels, matrix: Affine, shape: tuple[int, int, int]) -> Labels:

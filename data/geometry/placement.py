@@ -17,8 +17,8 @@ _SAME_SPACING = 1.01
 def why_elsewhere(image: Grid, label: Grid) -> str | None:
     """Why a label map cannot be that of an image, by their grids alone.
 
-    A label map may be cropped to its labels, reach beyond the image, and have another orientation or
-    other voxels. Where both have one shape, they must lie on each other within half a voxel.
+    A label map may be cropped to its labels, reach beyond the image, and have another orientation
+    or other voxels. Where both have one shape, they must lie on each other within half a voxel.
 
     Args:
         image: grid of the image.
@@ -31,17 +31,22 @@ def why_elsewhere(image: Grid, label: Grid) -> str | None:
         >>> image = Grid((40, 40, 20), np.diag([2.0, 2.0, 5.0, 1.0]))
         >>> moved = image.affine.copy()
         >>> moved[:3, 3] = (0, 30, 40)
-        >>> why_elsewhere(image, Grid(image.shape, moved))[:33]
-        'their centres are 50.0 mm apart, '
+        >>> why_elsewhere(image, Grid(image.shape, moved)).split(",")[0]
+        'their centres are 50.0 mm apart'
     """
     if _fits(image, label):
         return None
     apart = float(np.linalg.norm(centre_mm(image) - centre_mm(label)))
     share = float(np.clip(_overlaps(image, label), 0, 1).prod())
+    corners = ""
+    if _turned_shape(image, label) == image.shape:
+        shifts = _corner_shifts(image, label) @ image.affine[:3, :3].T
+        corners = f", their corners up to {np.linalg.norm(shifts, axis=1).max():.1f} mm"
     common = "they have nothing in common" if share == 0 else f"they overlap by {share:.0%}"
     return (
-        f"their centres are {apart:.1f} mm apart, {common} (shapes {image.shape} and {label.shape}, "
-        f"voxels {_mm(image)} and {_mm(label)}); likely cause: {_likely_cause(image, label)}"
+        f"their centres are {apart:.1f} mm apart{corners}; {common} (shapes {image.shape} and "
+        f"{label.shape}, voxels {_mm(image)} and {_mm(label)}); likely cause: "
+        f"{_likely_cause(image, label)}"
     )
 
 
@@ -56,7 +61,7 @@ def _fits(image: Grid, label: Grid) -> bool:
         return True
     turned = _turned_shape(image, label)
     if turned is not None and turned == image.shape:
-        return _corner_shift(image, label) <= 0.5
+        return bool(np.abs(_corner_shifts(image, label)).max() <= 0.5)
     if turned is not None and _transposed(image, label, turned):
         return False
     if _without_geometry(label) and not (_begins_at_zero(image) or _on_lattice(image, label)):
@@ -78,7 +83,10 @@ def _likely_cause(image: Grid, label: Grid) -> str:
         )
     axes = "" if _same_directions(image, label) else _mirrored(image, label)
     if axes:
-        return f"mirrored coordinates (along {axes}), as when LPS is written where RAS is meant; {copy}"
+        return (
+            f"mirrored coordinates (along {axes}), as when LPS is written where RAS is meant; "
+            f"{copy}"
+        )
     turned = _turned_shape(image, label)
     if turned is not None and _transposed(image, label, turned):
         return (
@@ -97,7 +105,7 @@ def _likely_cause(image: Grid, label: Grid) -> str:
 
 
 def _along(image: Grid, label: Grid) -> list[int] | None:
-    """For each axis of the image the label's axis that runs along it; None when that is not clear."""
+    """For each axis of the image the label's axis that runs along it; None when unclear."""
     cosines = np.abs(np.linalg.solve(direction(image.affine), direction(label.affine)))
     found = [int(axis) for axis in cosines.argmax(axis=1)]
     return found if sorted(found) == [0, 1, 2] else None
@@ -109,8 +117,11 @@ def _turned_shape(image: Grid, label: Grid) -> tuple[int, ...] | None:
     return None if along is None else tuple(label.shape[axis] for axis in along)
 
 
-def _corner_shift(image: Grid, label: Grid) -> float:
-    """How far, in voxels, a corner of the label is from the image's corner of its place; shapes agree."""
+def _corner_shifts(image: Grid, label: Grid) -> NDArray[np.float64]:
+    """(8, 3) voxels of the image: from its corners to the label's corners of their places.
+
+    Both have one shape, and each axis of the one runs along one of the other.
+    """
     along = _along(image, label)
     assert along is not None
     matrix = voxel_map(image, label)
@@ -118,15 +129,14 @@ def _corner_shift(image: Grid, label: Grid) -> float:
     at = corners @ matrix[:3, :3].T + matrix[:3, 3]
     wanted = np.empty_like(at)
     for axis, other in enumerate(along):
-        backwards = matrix[axis, other] < 0
-        wanted[:, axis] = (
-            image.shape[axis] - 1 - corners[:, other] if backwards else corners[:, other]
-        )
-    return float(np.abs(at - wanted).max())
+        forwards = corners[:, other]
+        backwards = image.shape[axis] - 1 - forwards
+        wanted[:, axis] = forwards if matrix[axis, other] > 0 else backwards
+    return np.asarray(at - wanted)
 
 
 def _overlaps(image: Grid, label: Grid) -> NDArray[np.float64]:
-    """(3,) for each axis of the image, what the volumes share, relative to the shorter one; below 0: a gap."""
+    """(3,) per axis of the image: what the volumes share, of the shorter one; below 0 a gap."""
     corners = np.array(list(product((-0.5, 0.5), repeat=3))) * label.shape
     corners += (np.array(label.shape) - 1) / 2
     matrix = voxel_map(image, label)
@@ -154,7 +164,7 @@ def _same_spacing(image: Grid, label: Grid) -> bool:
 
 
 def _without_geometry(grid: Grid) -> bool:
-    """Whether an affine says nothing: unit voxels along the patient's axes, the first one at 0, 0, 0.
+    """Whether an affine says nothing: unit voxels along the patient's axes from 0, 0, 0 on.
 
     An identity in LPS, as ITK saves it, is diag(-1, -1, 1) in RAS.
     """
@@ -174,13 +184,13 @@ def _same_directions(image: Grid, label: Grid) -> bool:
 
 
 def _on_lattice(image: Grid, label: Grid) -> bool:
-    """Whether every voxel centre of the label is one of the image's lattice, continued beyond its array."""
+    """Whether the label's voxel centres are on the image's lattice, continued beyond its array."""
     matrix = voxel_map(image, label)
     return bool(np.abs(matrix - np.rint(matrix)).max() < 1e-3) and _same_spacing(image, label)
 
 
 def _mirrored(image: Grid, label: Grid) -> str:
-    """The patient's axes along which the label must be mirrored to lie on the image; "" when none help."""
+    """The patient's axes along which a mirrored label would lie on the image; "" for none."""
     for signs in ((-1, -1, 1), (-1, 1, 1), (1, -1, 1), (1, 1, -1), (-1, -1, -1)):
         flipped = Grid(label.shape, np.diag([*signs, 1.0]) @ label.affine)
         if _fits(image, flipped):

@@ -1,7 +1,8 @@
 """FreeSurfer's .mgz and .mgh, through nibabel."""
 
+from io import IOBase
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import nibabel as nib
 import numpy as np
@@ -37,7 +38,7 @@ def read_mgh_voxels(path: Path) -> tuple[NDArray[np.generic], Affine, tuple[str,
     with opened(path) as stream:
         start = stream.read(_GOOD_RAS.stop)
         stream.seek(0)
-        holder: Any = FileHolder(fileobj=stream)
+        holder = FileHolder(fileobj=cast(IOBase, stream))
         image = nib.freesurfer.MGHImage.from_file_map({"image": holder})
         array = np.asarray(image.dataobj)
         stream.seek(0)

@@ -59,6 +59,10 @@ def read_itk_voxels(path: Path) -> tuple[NDArray[np.generic], Affine, tuple[str,
     try:
         image = reader.Execute()
     except RuntimeError as error:
+        if "Bad direction" in str(error):
+            raise ImageError(
+                "its direction matrix is singular, so its voxels have no place; mend the header"
+            ) from None
         raise ImageError(
             f"its voxels cannot be read, it may be cut off or damaged: {_reason(error)}"
         ) from None

@@ -24,6 +24,7 @@ from ..geometry.grids import Grid
 from .analyze import read_analyze_header, read_analyze_voxels
 from .compression import opened
 from .freesurfer import read_mgh_header, read_mgh_voxels
+from .image import Image
 from .itk import read_itk_header, read_itk_voxels
 from .names import (
     FREESURFER_SUFFIXES,
@@ -54,26 +55,6 @@ __all__ = [
 ]
 
 
-@dataclass
-class Image:
-    """A scan or a label map, and where its voxels are.
-
-    Args:
-        array: (X, Y, Z), or (C, X, Y, Z) when more than one channel was asked for; memory order as
-            in the file.
-        grid: shape (X, Y, Z) and affine, RAS+ mm.
-        path: the file it came from.
-        header: the file's header when it is NIfTI, for writing results in the same grid; else None.
-        notes: what was mended or guessed, in words; empty for a regular file.
-    """
-
-    array: NDArray[np.generic]
-    grid: Grid
-    path: Path
-    header: nib.Nifti1Header | None
-    notes: tuple[str, ...]
-
-
 def read_image(
     path: str | Path,
     *,
@@ -101,6 +82,15 @@ def read_image(
         ImageError: names the file, what is wrong and what to do: missing, not readable, cut off,
             damaged, not an image, another number of axes or channels, RGB or complex voxels, no
             usable geometry, NaN or infinity.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "ct.nii.gz"
+        >>> voxels = np.full((4, 5, 6), -1000, dtype=np.int16)
+        >>> nib.save(nib.Nifti1Image(voxels, np.diag([-0.8, -0.8, 2.5, 1])), path)
+        >>> image = read_image(path, keep_integers=True)
+        >>> image.array.dtype.name, image.grid.shape, image.grid.orientation, image.notes
+        ('int16', (4, 5, 6), 'LPS', ())
     """
     path = Path(path)
     with _named(path):
@@ -133,6 +123,10 @@ def read_labels(path: str | Path, *, lowest: int = 0) -> Image:
 
     Raises:
         ImageError: as `read_image`; and when a value is a fraction, too low, NaN or infinite.
+
+    Example:
+        >>> read_labels("labels.nii.gz").array.max()  # doctest: +SKIP
+        14
     """
     path = Path(path)
     with _named(path):
@@ -142,7 +136,7 @@ def read_labels(path: str | Path, *, lowest: int = 0) -> Image:
             stored = whole_numbers(stored.astype(np.float64) * raw.slope + raw.inter)
         least, highest = int(stored.min()), int(stored.max())
         if least < min(lowest, 0):
-            count = int((stored < min(lowest, 0)).sum())
+            count = int(np.less(stored, min(lowest, 0)).sum())
             raise ImageError(
                 f"it holds the negative value {least} ({count} of {stored.size} voxels are "
                 "negative), so it is not a label map; if the value means something, say what it "

@@ -3,6 +3,7 @@
 Only what decides on the geometry is looked at, and which other files hold the voxels.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def detached_files(path: Path) -> list[Path]:
         names = [pattern[1] % number for number in range(first, last, step or 1)][:100_000]
     else:
         names = [said] if said and said.upper() != "LOCAL" else []
-    return [path.parent / name for name in names]
+    return [Path(os.path.normpath(path.parent / name)) for name in names]
 
 
 def _fields(path: Path, separator: str) -> Mapping[str, str]:
@@ -166,7 +167,7 @@ def _metaimage(fields: Mapping[str, str]) -> Correction:
 def _odd_sizes(text: str, field: str) -> list[str]:
     """A note of negative voxel sizes; ImageError for some that are none."""
     try:
-        sizes = [float(number) for number in text.split()]
+        sizes = [float(number) for number in text.split()[:3]]
     except ValueError:
         sizes = [0.0]
     if not all(np.isfinite(sizes)) or 0.0 in sizes:

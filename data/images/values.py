@@ -50,12 +50,14 @@ def why_not_hu(array: NDArray[np.generic]) -> str | None:
     sample = np.asarray(flat[:: max(1, flat.size // _MOST_SAMPLES)], dtype=np.float64)
     if lowest < _PADDING:
         sample = sample[sample > lowest]
-    if sample.size and np.mean(sample < _FAT_HU) < _NEXT_TO_NONE:
-        dense = sample[sample > _USUAL_OFFSET[0] / 2]
-        offset = dense.size > 0 and _USUAL_OFFSET[0] <= np.median(dense) <= _USUAL_OFFSET[1]
-        return (
-            f"next to no value is below {_FAT_HU:g} ({span}), but fat is -100 and air -1000 HU"
-            + ("; an offset of 1024 was probably not subtracted" if offset else "")
+    dense = sample[sample > _USUAL_OFFSET[0] / 2]
+    offset = dense.size > 0 and _USUAL_OFFSET[0] <= np.median(dense) <= _USUAL_OFFSET[1]
+    # Noise of air goes below 0 where the offset is still in it.
+    least = _FAT_HU if offset else 0.0
+    if sample.size and np.mean(sample < least) < _NEXT_TO_NONE:
+        said = "no value is below 0" if lowest >= 0 else f"next to no value is below {least:g}"
+        return f"{said} ({span}), but fat is -100 and air -1000 HU" + (
+            "; an offset of 1024 was probably not subtracted" if offset else ""
         )
     return None
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from io import IOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import nibabel as nib
 import numpy as np
@@ -14,9 +14,7 @@ from ..errors import OutputError
 from ..files import write_atomically
 from ..geometry.affines import is_orthonormal
 from .compression import deflating
-
-if TYPE_CHECKING:
-    from .reading import Image
+from .image import Image
 
 Save = Callable[[Path, Callable[[BinaryIO], object]], object]
 """As write_atomically: given a path, and what writes the content to a binary stream."""
@@ -36,7 +34,7 @@ def smallest_unsigned(maximum: int) -> np.dtype:
 
 
 def write_labels(
-    path: str | Path, labels: ArrayLike, *, like: "Image", save: Save = write_atomically
+    path: str | Path, labels: ArrayLike, *, like: Image, save: Save = write_atomically
 ) -> None:
     """Write a label map in the grid of the scan it belongs to.
 
@@ -54,6 +52,10 @@ def write_labels(
     Raises:
         OutputError: another shape than the scan's, labels that are not whole or are negative,
             another suffix, disk full, folder not writable. No half-written file stays behind.
+
+    Example:
+        >>> scan = read_image("ct.nii.gz")  # doctest: +SKIP
+        >>> write_labels("bone.nii.gz", scan.array > 300, like=scan)  # doctest: +SKIP
     """
     path = Path(path)
     array = np.asarray(labels)
@@ -67,7 +69,7 @@ def write_labels(
     _write(path, array.astype(smallest_unsigned(int(array.max())), copy=False), like, save=save)
 
 
-def write_image(path: str | Path, array: ArrayLike, *, like: "Image") -> None:
+def write_image(path: str | Path, array: ArrayLike, *, like: Image) -> None:
     """Write a float32 volume in the grid of a scan; as `write_labels` otherwise.
 
     Args:
@@ -87,7 +89,7 @@ def write_image(path: str | Path, array: ArrayLike, *, like: "Image") -> None:
 
 
 def write_probabilities(
-    path: str | Path, array: NDArray[np.uint8], *, like: "Image", save: Save = write_atomically
+    path: str | Path, array: NDArray[np.uint8], *, like: Image, save: Save = write_atomically
 ) -> None:
     """Write probabilities as uint8 with the slope 1/255; as `write_labels` otherwise.
 
@@ -104,7 +106,7 @@ def write_probabilities(
     _write(path, array, like, slope=1.0 / 255.0, save=save)
 
 
-def _check_shape(path: Path, array: NDArray[np.generic], like: "Image") -> None:
+def _check_shape(path: Path, array: NDArray[np.generic], like: Image) -> None:
     if array.shape != like.grid.shape:
         raise OutputError(
             f"{path}: the result has the shape {array.shape}, the scan {like.path} "
@@ -115,7 +117,7 @@ def _check_shape(path: Path, array: NDArray[np.generic], like: "Image") -> None:
 def _write(
     path: Path,
     array: NDArray[np.generic],
-    like: "Image",
+    like: Image,
     *,
     slope: float | None = None,
     save: Save = write_atomically,
@@ -140,7 +142,7 @@ def _write(
     save(path, write)
 
 
-def _header(like: "Image", shape: tuple[int, ...], dtype: DTypeLike) -> nib.Nifti1Header:
+def _header(like: Image, shape: tuple[int, ...], dtype: DTypeLike) -> nib.Nifti1Header:
     if like.header is None:
         header = nib.Nifti1Header()
         header.set_data_shape(shape)

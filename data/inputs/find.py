@@ -1,27 +1,26 @@
-"""What a user can give as input, as cases with ids: a file, folder, list, DICOM, or a zip of it."""
+"""What a user can give as input, as cases with ids: a file, folder, list, DICOM, or a zip of it.
+
+A case's id is its file's name without suffix, with the folders in which it lies below the source
+("sub/dir/name"); a DICOM series has its folder's name, with its number and description where a
+folder or zip holds several. Ids are unique, upper and lower case being one, safe as file names, and
+do not depend on what the files hold but for the series' own headers: of files that would have one
+id (`a.nii.gz`, `a.nrrd`) each keeps its suffix (`a_nii_gz`). Channels in files of their own
+(`case_0000`, `case_0001`, as nnU-Net has them) are one case, see `gridgate.data.inputs.channels`.
+"""
 
 import os
-import stat
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..dicom.listing.headers import look_at_file
-from ..dicom.listing.types import Damaged
-from ..dicom.series import DicomSeries, find_series, series_of_files, unlisted
-from ..errors import ConfigError, ImageError
+from ..errors import ConfigError
 from ..images.compression import why_no_file
-from ..images.names import IMAGE_SUFFIXES, VOXEL_SUFFIXES, case_id, header_of
-from .channels import Scan, scans_of
+from ..walk import PassedOver
+from .finder import NONE, Finder
 from .ids import safe_id, unique_ids
-from .kinds import is_image, may_be_dicom, not_taken, why_no_pair, why_not
-from .lists import LIST_SUFFIXES, Listed, read_list
-from .walk import PassedOver, walk_files
-from .wanted import Wanted, failing, image_case, series_cases
-
-LOOKED_FOR = f"{', '.join(IMAGE_SUFFIXES)}, DICOM files of any name, .zip of them"
-_NONE = f"no image in it; looked for {LOOKED_FOR}"
+from .kinds import why_not
+from .lists import LIST_SUFFIXES, read_list
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,6 @@ def find_cases(
 ) -> Inputs:
     """The cases of a file, a folder, a list of paths, a DICOM series or a zip of DICOM.
 
-    A case's id is its file's name without suffix, with the folders in which it lies below the
-    source ("sub/dir/name"); a DICOM series has its folder's name, with its number and description
-    where a folder or zip holds several. Ids are unique, upper and lower case being one, safe as
-    file names, and do not depend on what the files hold but for the series' own headers: of files
-    that would have one id (`a.nii.gz`, `a.nrrd`) each keeps its suffix (`a_nii_gz`). Channels in
-    files of their own (`case_0000`, `case_0001`, as nnU-Net has them) are one case, see `scans_of`.
-
     Args:
         source: an image file; a folder of images, DICOM files and zips; a .txt list (a path per
             line, relative to the list's folder; # begins a comment); a .csv list (a column
@@ -76,23 +68,20 @@ def find_cases(
     Raises:
         ConfigError: there is no such source, it is a pipe or device, no image is in it, the source
             is excluded itself, or a list is malformed.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / "a.nii.gz").touch(), (folder / "p.png").touch()
+        (None, None)
+        >>> found = find_cases(folder)
+        >>> found.cases[0]["id"], Path(found.passed_over[0].source).name
+        ('a', 'p.png')
     """
     path = Path(source)
-    if not os.path.exists(path):
-        raise ConfigError(
-            f"{source}: there is no such file or folder; give a folder with CTs, a file or a list"
-        )
-    kind = why_no_file(os.stat(path).st_mode)
-    if kind is not None:
-        raise ConfigError(
-            f"{source}: this is {kind}, not a file; give a folder with CTs, a file or a list"
-        )
     excluded = [Path(one).resolve() for one in exclude]
-    if path.resolve() in excluded:
-        raise ConfigError(
-            f"{source}: the input is the output folder; give another one for the output"
-        )
-    finder = _Finder(recursive, modality, channels, excluded, progress)
+    _check_source(path, excluded)
+    finder = Finder(recursive, modality, channels, excluded, progress)
     if path.is_dir():
         wanted = finder.folder(path, path)
     elif path.suffix.lower() in LIST_SUFFIXES:
@@ -100,7 +89,7 @@ def find_cases(
     else:
         wanted = finder.file(path, path.parent)
     if not wanted:
-        why = (why_not(path) if path.is_file() else None) or _NONE
+        why = (why_not(path) if path.is_file() else None) or NONE
         raise ConfigError(f"{source}: {why}{_told(finder.passed)}")
     ids = unique_ids(
         [(safe_id(one.name, flat=flat), safe_id(one.fallback, flat=flat)) for one in wanted]
@@ -109,167 +98,20 @@ def find_cases(
     return Inputs(cases, finder.passed)
 
 
-@dataclass
-class _Finder:
-    recursive: bool
-    modality: str | None
-    channels: int
-    exclude: Sequence[Path]
-    progress: bool
-    passed: list[PassedOver] = field(default_factory=list)
-    # What lies in the folders of single files: DICOM series, and scans by their files.
-    beside: dict[Path, list[DicomSeries]] = field(default_factory=dict)
-    scans: dict[Path, dict[Path, Scan]] = field(default_factory=dict)
-
-    def folder(self, folder: Path, base: Path) -> list[Wanted]:
-        """The cases of a folder, named relative to `base`, in the order of their paths."""
-        images: list[Path] = []
-        series: list[DicomSeries] = []
-        unknown: list[Path] = []
-        refused: list[Path] = []
-        for file, error in walk_files(
-            folder, recursive=self.recursive, exclude=self.exclude, passed=self.passed
-        ):
-            if error is not None:
-                series.append(unlisted(Path(os.path.abspath(file)), error))
-            elif is_image(file):
-                images.append(file)
-            elif file.suffix.lower() == ".zip":
-                series += self._zip(file)
-            elif may_be_dicom(file):
-                unknown.append(file)
-            elif why_not(file) is not None:
-                refused.append(file)
-        found, passed = series_of_files(unknown, modality=self.modality, progress=self.progress)
-        known = {file for one in found for file in one.files} | {one.source for one in passed}
-        refused += [file for file in unknown if os.path.abspath(file) not in known and _odd(file)]
-        self.passed += [*not_taken(refused, images), *passed]
-        wanted = [image_case(scan, base) for scan in self._scans(images)]
-        wanted += series_cases(series + found, base)
-        return sorted(wanted, key=lambda one: (Path(one.name).parts, one.fallback))
-
-    def file(self, file: Path, base: Path) -> list[Wanted]:
-        """The cases of one file, perhaps none."""
-        if is_image(file) or file.name.lower().endswith(VOXEL_SUFFIXES):
-            return [image_case(self._scan_of(file), base)]
-        if file.suffix.lower() == ".zip":
-            return series_cases(self._zip(file), base)
-        file = Path(os.path.abspath(file))
-        if file.parent not in self.beside:
-            beside = [
-                one
-                for one, error in walk_files(file.parent, recursive=False)
-                if error is None and may_be_dicom(one)
-            ]
-            self.beside[file.parent], passed = series_of_files(
-                beside if file in beside else [*beside, file],
-                modality=self.modality,
-                progress=self.progress,
-            )
-            self.passed += passed
-        return series_cases(
-            [one for one in self.beside[file.parent] if str(file) in one.files], base
+def _check_source(path: Path, excluded: Sequence[Path]) -> None:
+    if not os.path.exists(path):
+        raise ConfigError(
+            f"{path}: there is no such file or folder; give a folder with CTs, a file or a list"
         )
-
-    def listed(self, path: Path, lines: Iterable[Listed]) -> list[Wanted]:
-        """The cases of a list, in its order; what cannot be used is a case all the same."""
-        home = Path(os.path.abspath(path.parent))
-        lines = list(lines)
-        outside = [
-            os.path.dirname(line.path) for line in lines if not line.path.is_relative_to(home)
-        ]
-        away = Path(os.path.commonpath(outside)) if outside else home
-        wanted: list[Wanted] = []
-        seen: set[str] = set()
-        lines_seen: set[Path] = set()
-        for line in lines:
-            base = home if line.path.is_relative_to(home) else away
-            for one in self._one_of_list(line, base):
-                if str(one.image) not in seen:
-                    wanted.append(one)
-                elif len(one.files) < 2 or line.path in lines_seen:
-                    self.passed.append(PassedOver(str(one.image), f"it is listed twice in {path}"))
-                seen.add(str(one.image))
-            lines_seen.add(line.path)
-        return wanted
-
-    def _scans(self, images: Iterable[Path]) -> list[Scan]:
-        """The scans of images in any folders; a .hdr that is no pair's is passed over."""
-        folders: dict[Path, list[Path]] = {}
-        for file in images:
-            reason = why_no_pair(file)
-            if reason is None:
-                folders.setdefault(file.parent, []).append(file)
-            else:
-                self.passed.append(PassedOver(str(file), reason))
-        return [
-            scan for files in folders.values() for scan in scans_of(files, channels=self.channels)
-        ]
-
-    def _scan_of(self, file: Path) -> Scan:
-        """The scan that an image file is or belongs to, named as in its whole folder."""
-        try:
-            image = header_of(file)
-        except ImageError:
-            image = file  # reading it says that its header is missing
-        folder = file.parent
-        if folder not in self.scans:
-            beside = [
-                one
-                for one, error in walk_files(folder, recursive=False)
-                if error is None and is_image(one)
-            ]
-            self.scans[folder] = {
-                one: scan for scan in scans_of(beside, channels=self.channels) for one in scan.files
-            }
-        found = self.scans[folder].get(image)
-        return found if found is not None else scans_of([image], channels=1)[0]
-
-    def _one_of_list(self, line: Listed, base: Path) -> list[Wanted]:
-        try:
-            mode = os.stat(line.path).st_mode
-        except (OSError, ValueError):
-            mode = 0  # it is not there, as its reading will say
-        kind = why_no_file(mode)
-        if kind is not None:
-            problem = f"{line.path}: it is {kind}, not a file; list files"
-            found = series_cases([failing(line.path, problem)], base)
-        elif stat.S_ISDIR(mode):
-            found = self.folder(line.path, line.path if line.name else base)
-        elif mode:
-            found = self.file(line.path, base)
-        else:
-            found = [image_case(Scan(case_id(line.path), (line.path,)), base)]
-        if not found:
-            problem = f"{line.path}: {why_not(line.path) or _NONE}"
-            found = series_cases([failing(line.path, problem)], base)
-        if line.name is None:
-            return found
-        if len(found) == 1:
-            return [replace(found[0], name=line.name, fallback=line.name)]
-        names = [f"{line.name}_{one.name.replace('/', '_')}" for one in found]
-        return [
-            replace(one, name=name, fallback=name) for name, one in zip(names, found, strict=True)
-        ]
-
-    def _zip(self, file: Path) -> list[DicomSeries]:
-        file = Path(os.path.abspath(file))
-        try:
-            series, passed = find_series(file, modality=self.modality)
-        except ImageError as error:
-            return [DicomSeries("", "", "", file, (), file, problem=str(error))]
-        if not series:
-            passed = passed or [PassedOver(str(file), "no DICOM image in the zip")]
-        self.passed += passed
-        return series
-
-
-def _odd(file: Path) -> bool:
-    """Whether a file has the name of an image that cannot be read, and is not DICOM."""
-    if why_not(file) is None:
-        return False
-    found = look_at_file(file)
-    return found is None or (isinstance(found, Damaged) and not found.sure)
+    kind = why_no_file(os.stat(path).st_mode)
+    if kind is not None:
+        raise ConfigError(
+            f"{path}: this is {kind}, not a file; give a folder with CTs, a file or a list"
+        )
+    if path.resolve() in excluded:
+        raise ConfigError(
+            f"{path}: the input is the output folder; give another one for the output"
+        )
 
 
 def _told(passed: Sequence[PassedOver]) -> str:

@@ -10,7 +10,7 @@ from ..images.compression import opened
 from ..images.names import HEADER_SUFFIXES, IMAGE_SUFFIXES, VOXEL_SUFFIXES, case_id, header_of
 from ..images.nifti_voxels import is_nifti_pair
 from ..images.text_headers import detached_files
-from .walk import PassedOver
+from ..walk import PassedOver
 
 # Files of these are neither scans nor looked into for DICOM, and nobody would miss them.
 _OTHERS = re.compile(
@@ -119,7 +119,9 @@ def _parts(folders: set[Path], images: Iterable[Path]) -> set[Path]:
     for image in images:
         if image.parent in folders:
             parts.add(image.with_name(f"{case_id(image)}.mat"))
-        if image.name.lower().endswith((".mhd", ".nhdr", ".nrrd")):
+        # Headers are read only where what they name may be among the files.
+        below = any(folder.is_relative_to(image.parent.parent) for folder in folders)
+        if below and image.name.lower().endswith((".mhd", ".nhdr", ".nrrd")):
             try:
                 parts.update(detached_files(image))
             except (ImageError, OSError):

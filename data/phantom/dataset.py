@@ -35,7 +35,7 @@ def write_phantom_dataset(
     """Write a labelled dataset of phantoms in the Decathlon layout, and return its folder.
 
     dataset.json is written last, so a folder that has one is finished: called again with the same
-    arguments, nothing is done. Takes about half a second a case on one core.
+    arguments, nothing is done.
 
     Args:
         root: the dataset's folder, made if need be.
@@ -64,6 +64,21 @@ def write_phantom_dataset(
             f"{listing} describes another dataset than the phantoms asked for ({made_by}). "
             "Give a new folder, or delete this one if it is not needed."
         )
+    _write_cases(root, cases, test_cases, seed, progress)
+    write_dataset_json(
+        root,
+        "Phantom",
+        PHANTOM_LABELS,
+        ("CT",),
+        cases,
+        description="Synthetic abdominal CTs; nobody's data, and no model of human anatomy.",
+        licence="CC0 (synthetic)",
+        phantom=made_by,
+    )
+    return root
+
+
+def _write_cases(root: Path, cases: int, test_cases: int, seed: int, progress: bool) -> None:
     for folder in ("imagesTr", "labelsTr", "imagesTs"):
         (root / folder).mkdir(parents=True, exist_ok=True)
         # Left by a run that was stopped, perhaps with other arguments: not to be taken for cases of
@@ -85,17 +100,6 @@ def write_phantom_dataset(
             _write_nifti(root / "labelsTr" / name, phantom.labels, phantom.grid)
     if progress:
         print(file=sys.stderr)
-    write_dataset_json(
-        root,
-        "Phantom",
-        PHANTOM_LABELS,
-        ("CT",),
-        cases,
-        description="Synthetic abdominal CTs; nobody's data, and no model of human anatomy.",
-        licence="CC0 (synthetic)",
-        phantom=made_by,
-    )
-    return root
 
 
 def write_phantom_scans(

@@ -82,7 +82,7 @@ _SAME_HU = {
 }
 
 _ORIENTATIONS = ("RAS", "LPS", "LAS", "RPI", "LPI", "RAI", "LAI", "RPS")
-# Voxels painted at a time: bounds the memory of coordinates and temporaries (about 100 bytes a
+# Voxels painted at a time: bounds the memory of coordinates and temporaries (about 100 bytes per
 # voxel).
 _SLAB_VOXELS = 2_000_000
 
@@ -122,6 +122,11 @@ def make_phantom(
 
     Raises:
         ConfigError: a seed, shape, spacing, orientation or angle that there cannot be.
+
+    Example:
+        >>> phantom = make_phantom(7, shape=(20, 16, 12), orientation="LPS")
+        >>> phantom.image.shape, phantom.labels.dtype, phantom.grid.orientation
+        ((20, 16, 12), dtype('uint8'), 'LPS')
     """
     if seed < 0:
         raise ConfigError(f"The phantom's seed is {seed}; give a whole number from 0 up.")
@@ -178,24 +183,8 @@ def _draw_grid(
     world = rng.uniform(-1, 1, size=3) * (60, 60, 400)
 
     code = drawn_code if orientation is None else orientation.upper()
-    if sorted("R" if c == "L" else "A" if c == "P" else "S" if c == "I" else c for c in code) != [
-        "A",
-        "R",
-        "S",
-    ]:
-        raise ConfigError(
-            f"The orientation {orientation!r} is none: give one of R/L, A/P and S/I each, such as "
-            "'LPS'."
-        )
     angle = drawn_angle if oblique_degrees is None else float(oblique_degrees)
-    if not 0 <= angle <= 40:
-        raise ConfigError(f"oblique_degrees is {oblique_degrees}; give 0 to 40 degrees.")
-    if shape is not None and (len(shape) != 3 or min(shape) < 1):
-        raise ConfigError(
-            f"The phantom's shape is {shape}; give three whole numbers of voxels, 1 or more."
-        )
-    if spacing is not None and (len(spacing) != 3 or not all(0 < s < math.inf for s in spacing)):
-        raise ConfigError(f"The phantom's spacing is {spacing}; give three numbers of mm above 0.")
+    _check_asked(shape, spacing, code, angle)
     # From the array's axes to R, A, S.
     place = [next(i for i, c in enumerate(code) if c in pair) for pair in ("RL", "AP", "SI")]
     if spacing is not None:
@@ -216,6 +205,27 @@ def _draw_grid(
     to_patient = affine.copy()
     to_patient[:3, 3] -= np.round(world, 2)
     return code, _Plan((int(count[0]), int(count[1]), int(count[2])), affine, to_patient)
+
+
+def _check_asked(
+    shape: tuple[int, int, int] | None,
+    spacing: tuple[float, float, float] | None,
+    code: str,
+    angle: float,
+) -> None:
+    """Refuse a grid that cannot be."""
+    if len(code) != 3 or any(sum(c in pair for c in code) != 1 for pair in ("RL", "AP", "SI")):
+        raise ConfigError(
+            f"The orientation {code!r} is none: give one of R/L, A/P and S/I each, such as 'LPS'."
+        )
+    if not 0 <= angle <= 40:
+        raise ConfigError(f"oblique_degrees is {angle:g}; give 0 to 40 degrees.")
+    if shape is not None and (len(shape) != 3 or min(shape) < 1):
+        raise ConfigError(
+            f"The phantom's shape is {shape}; give three whole numbers of voxels, 1 or more."
+        )
+    if spacing is not None and (len(spacing) != 3 or not all(0 < s < math.inf for s in spacing)):
+        raise ConfigError(f"The phantom's spacing is {spacing}; give three numbers of mm above 0.")
 
 
 def _turn(axis: np.ndarray, angle: float) -> np.ndarray:

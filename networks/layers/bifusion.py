@@ -1,4 +1,4 @@
-"""BiFusion: how TransFuse joins CNN and transformer features (Zhang et al. 2021, arXiv 2102.08005)."""
+"""BiFusion: how TransFuse joins CNN and transformer features (Zhang et al. 2021, 2102.08005)."""
 
 import torch
 from monai.networks.layers.factories import Dropout
@@ -8,7 +8,9 @@ from .blocks import ConvUnit, convolution, normalisation
 
 
 class BiFusion(nn.Module):
-    """Spatial attention on the CNN's map, channel attention on the transformer's, and their product, fused.
+    """Spatial attention on the CNN's map, channel attention on the transformer's, their product.
+
+    The three are fused by a residual unit.
 
     g (B, cnn_channels, ...) and x (B, transformer_channels, ...), of one spatial size -> (B,
     out_channels, ...): ``dropout(residual(cat[spatial_attention(g), channel_attention(x),
@@ -66,7 +68,7 @@ class BiFusion(nn.Module):
         return self.product(self.project_cnn(g) * self.project_transformer(x))
 
     def spatial_attention(self, g: Tensor) -> Tensor:
-        """G times one coefficient a voxel, found from its channels' maximum and mean; shape of g."""
+        """G times one coefficient per voxel, from its channels' maximum and mean; shape of g."""
         summary = torch.cat([g.amax(dim=1, keepdim=True), g.mean(dim=1, keepdim=True)], dim=1)
         return torch.sigmoid(self.spatial_norm(self.spatial_conv(summary))) * g
 
@@ -77,7 +79,9 @@ class BiFusion(nn.Module):
 
 
 class PreActivationResidual(nn.Module):
-    """Bottleneck with the norms first: BN-ReLU-conv1, BN-ReLU-conv3, BN-ReLU-conv1, + skip; no last ReLU.
+    """Bottleneck with the norms first, and a skip.
+
+    BN-ReLU-conv1, BN-ReLU-conv3, BN-ReLU-conv1, then the sum with the skip; no ReLU after it.
 
     (B, in_channels, ...) -> (B, out_channels, ...), same size; out_channels / 2 channels between.
     The skip is x itself when the widths are equal, else a 1x1 convolution. Every convolution has a

@@ -1,4 +1,4 @@
-"""What the convolutional networks share: convolution blocks, heads, resizing, padding, initial weights.
+"""What convolutional networks share: blocks, heads, resizing, padding, initial weights.
 
 Everything here works in 2D and 3D and compiles with ``torch.jit.script`` and ``torch.export``,
 which is why the functions that run in a forward pass take plain lists of ints.
@@ -18,7 +18,7 @@ NORMS = {"batch": Norm.BATCH, "instance": Norm.INSTANCE}
 
 
 def level_widths(feature_scale: float = 4, filters: Sequence[int] | None = None) -> tuple[int, ...]:
-    """Channels of the five levels, the finest first: ``filters`` when given, else WIDTHS / feature_scale.
+    """Channels of the five levels, the finest first: ``filters``, or WIDTHS / feature_scale.
 
     The quotients are rounded down. Raises ValueError when ``filters`` are not five positive numbers
     or the scale leaves no channels.
@@ -42,12 +42,15 @@ def level_widths(feature_scale: float = 4, filters: Sequence[int] | None = None)
 def convolution(
     spatial_dims: int, in_channels: int, out_channels: int, **options: object
 ) -> nn.Module:
-    """A 2D or 3D convolution, kernel 1 and with bias unless ``options``, those of ``nn.Conv3d``, differ."""
+    """A 2D or 3D convolution, kernel 1 and with bias unless ``options`` say otherwise.
+
+    ``options`` are those of ``nn.Conv3d``.
+    """
     return Conv[Conv.CONV, spatial_dims](in_channels, out_channels, **{"kernel_size": 1, **options})
 
 
 def normalisation(spatial_dims: int, channels: int, norm: str) -> nn.Module:
-    """``"batch"`` or ``"instance"`` norm, eps 1e-5, with scale and shift. ValueError for other names."""
+    """A norm, "batch" or "instance", eps 1e-5, with scale and shift; else ValueError."""
     if norm not in NORMS:
         raise ValueError(f"norm is {norm!r}: choose one of {', '.join(NORMS)}.")
     return Norm[NORMS[norm], spatial_dims](channels, affine=True)
@@ -109,7 +112,7 @@ class ConvBlock(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """One decoder level: deeper features resized to the skip's size, concatenated (skip first), ConvBlock."""
+    """One decoder level: deeper features resized to the skip, concatenated behind it, ConvBlock."""
 
     def __init__(
         self,
@@ -135,19 +138,19 @@ class UpBlock(nn.Module):
 
 
 class SingleHead(nn.Module):
-    """1x1x1 convolution of the finest decoder level to logits; the deeper levels are not looked at."""
+    """1x1x1 convolution of the finest decoder level to logits; deeper levels are ignored."""
 
     def __init__(self, spatial_dims: int, widths: Sequence[int], out_channels: int) -> None:
         super().__init__()
         self.level1 = convolution(spatial_dims, widths[0], out_channels)
 
     def forward(self, up1: Tensor, up2: Tensor, up3: Tensor, up4: Tensor) -> Tensor:
-        """(B, C, ...) of decoder levels 1 (the finest) to 4 -> logits (B, out_channels, ... of up1)."""
+        """(B, C, ...) of decoder levels 1 (finest) to 4 -> logits (B, out_channels, ... of up1)."""
         return self.level1(up1)
 
 
 class FusedHeads(nn.Module):
-    """Deep supervision as one fused output: logits of four decoder levels, resized and mixed by a 1x1x1 conv.
+    """Deep supervision as one fused output: logits of four decoder levels, resized and mixed.
 
     They are concatenated from level 1, the finest, to level 4.
     """
@@ -169,7 +172,7 @@ class FusedHeads(nn.Module):
         self.fuse = convolution(spatial_dims, 4 * out_channels, out_channels)
 
     def forward(self, up1: Tensor, up2: Tensor, up3: Tensor, up4: Tensor) -> Tensor:
-        """(B, C, ...) of decoder levels 1 (the finest) to 4 -> logits (B, out_channels, ... of up1)."""
+        """(B, C, ...) of decoder levels 1 (finest) to 4 -> logits (B, out_channels, ... of up1)."""
         size = spatial_size(up1)
         levels = [
             self.level1(up1),
@@ -192,7 +195,7 @@ def resize(x: Tensor, size: list[int], align_corners: bool) -> Tensor:
 
 
 def pad_at_end(x: Tensor, divisor: list[int], minimum: list[int]) -> Tensor:
-    """Grow each spatial axis at its end to a multiple of its ``divisor``, at least to ``minimum`` (one too).
+    """Grow each spatial axis at its end to a multiple of its ``divisor``, at least ``minimum``.
 
     The border voxel is repeated: zeros would put an edge, which the scan does not have, in view of
     the last voxels. ``x`` itself comes back when nothing is missing.
@@ -216,7 +219,7 @@ def crop_at_end(x: Tensor, size: list[int]) -> Tensor:
 
 
 def check_input(x: Tensor, in_channels: int, spatial_dims: int) -> None:
-    """ValueError unless ``x`` is a batch (B, in_channels, ...) with ``spatial_dims`` spatial axes."""
+    """ValueError unless ``x`` is (B, in_channels, ...) with ``spatial_dims`` spatial axes."""
     if x.dim() != spatial_dims + 2 or x.shape[1] != in_channels:
         raise ValueError(
             f"the network takes a batch (B, C, ...) of {in_channels} channel(s) and {spatial_dims} "
@@ -227,14 +230,17 @@ def check_input(x: Tensor, in_channels: int, spatial_dims: int) -> None:
 
 
 def check_statistics(x: Tensor, norm: str, training: bool) -> None:
-    """ValueError when the coarsest features ``x`` hold one value a channel: it has no mean and variance."""
+    """ValueError when the coarsest features ``x`` hold one value per channel.
+
+    One value has no mean and variance.
+    """
     values = x[0, 0].numel()
     if norm == "batch":
         # in eval mode batch norm uses its running statistics
         values = values * x.shape[0] if training else 2
     if values < 2:
         raise ValueError(
-            f"the window is too small: {norm} norm sees a single value a channel on the coarsest "
+            f"the window is too small: {norm} norm sees a single value per channel on the coarsest "
             "level "
             f"(features of shape {list(x.shape)}); use a window at least twice as large along one "
             "axis" + (", or a batch of 2 or more." if norm == "batch" else ".")
@@ -242,7 +248,7 @@ def check_statistics(x: Tensor, norm: str, training: bool) -> None:
 
 
 def initialise(module: nn.Module) -> None:
-    """The authors' initial weights: convolutions Kaiming normal (fan in, ReLU), norms N(1, 0.02) and 0.
+    """The authors' initial weights: Kaiming normal (fan in, ReLU), norms N(1, 0.02) and 0.
 
     For ``net.apply(initialise)``. Biases of convolutions keep PyTorch's default.
     """

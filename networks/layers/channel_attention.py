@@ -1,11 +1,11 @@
-"""Channel-wise cross attention of UCTransNet (Wang et al. 2021, arXiv 2109.04335): which channels of a skip pass."""
+"""Channel-wise cross attention of UCTransNet (Wang et al. 2021, arXiv 2109.04335)."""
 
 import torch
 from torch import Tensor, nn
 
 
 class ChannelCrossAttention(nn.Module):
-    """CCA: a skip's channels, each scaled by one coefficient from the means of the skip and of the decoder.
+    """CCA: a skip's channels, each scaled by one coefficient from means of skip and decoder.
 
     Each of the two inputs is averaged over all positions and passes a linear layer of its own. The
     sigmoid of the mean of the two (the paper's text adds them, its published code takes the mean)
@@ -21,7 +21,7 @@ class ChannelCrossAttention(nn.Module):
         self.from_decoder = nn.Linear(channels, channels)
 
     def forward(self, skip: Tensor, decoder: Tensor) -> Tensor:
-        """Skip and decoder (B, channels, X, Y[, Z]), sizes need not agree -> as the skip, not negative."""
+        """Skip and decoder (B, channels, X, Y[, Z]) of any sizes -> as the skip, not negative."""
         a = self.from_skip(skip.flatten(2).mean(dim=2)) + self.from_decoder(
             decoder.flatten(2).mean(dim=2)
         )

@@ -63,7 +63,7 @@ class ChannelTransformer(nn.Module):
         )
 
     def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[list[Tensor]]]:
-        """One (B, C_i, X, Y[, Z]) a scale -> as many of the same shapes, and the attention maps.
+        """One (B, C_i, X, Y[, Z]) per scale -> as many of the same shapes, and the attention maps.
 
         Maps, a list of layers of a list of scales: (B, heads, C_i, all channels), rows that sum to
         1.
@@ -85,7 +85,10 @@ class ChannelTransformer(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Tokens of one scale, on their grid: convolution of kernel = stride = ``patch``, + position, dropout."""
+    """Tokens of one scale, on their grid: convolution of kernel = stride = ``patch``.
+
+    The position embedding is added, then dropout.
+    """
 
     def __init__(
         self,
@@ -138,7 +141,10 @@ class Layer(nn.Module):
         )
 
     def forward(self, tokens: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """One (B, tokens, C_i) a scale -> the same shapes, and a map (B, heads, C_i, sum of all C_i) a scale."""
+        """One (B, tokens, C_i) per scale -> the same shapes, and a map per scale.
+
+        A map is (B, heads, C_i, sum of all C_i).
+        """
         together = self.norm(torch.cat(tokens, dim=2))
         key = split_heads(self.key(together), self.heads)
         value = split_heads(self.value(together), self.heads)
@@ -152,7 +158,7 @@ class Layer(nn.Module):
 
 
 class ScaleLayer(nn.Module):
-    """One scale's share of a layer: its channels attend to those of all scales, then a feed-forward layer.
+    """One scale's share of a layer: attention to the channels of all scales, feed-forward.
 
     Both are residual, with a layer norm before. The heads have full width and their mean is taken.
     """
@@ -169,7 +175,7 @@ class ScaleLayer(nn.Module):
         self.feed_forward = MLPBlock(channels, expansion * channels)
 
     def forward(self, tokens: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, tokens, C), key and value (B, heads, tokens, KV) -> as tokens, and (B, heads, C, KV)."""
+        """Tokens (B, n, C), key and value (B, heads, n, KV) -> as tokens, and (B, heads, C, KV)."""
         query = split_heads(self.query(self.attention_norm(tokens)), self.heads)
         attention = attention_map(query, key)
         context = self.attention_dropout(attention).to(value.dtype) @ value.transpose(2, 3)
@@ -178,7 +184,10 @@ class ScaleLayer(nn.Module):
 
 
 class Reconstruction(nn.Module):
-    """Tokens of one scale back on its voxels (nearest), 1x1x1 convolution, norm, ReLU, + the scale's input."""
+    """Tokens of one scale back on its voxels (nearest), convolution, norm, ReLU.
+
+    The convolution is 1x1x1; the scale's input is added.
+    """
 
     def __init__(self, spatial_dims: int, channels: int, *, norm: str) -> None:
         super().__init__()

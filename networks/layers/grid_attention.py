@@ -1,4 +1,4 @@
-"""The grid attention gate of Attention U-Net (Oktay et al. 2018, arXiv 1804.03999), alone and in parallel.
+"""The grid attention gate of Attention U-Net (Oktay et al. 2018, arXiv 1804.03999).
 
 A gate looks at a skip connection's features ``x`` and at a coarser gating signal ``g``, finds one
 coefficient in 0..1 a voxel and multiplies the features by it, so that regions of no interest are
@@ -25,7 +25,7 @@ GATINGS = ("sigmoid", "softplus", "softmax")
 
 
 class GridAttentionGate(nn.Module):
-    """One gate: f = relu(theta(x) + resize(phi(g))), a = resize(sigmoid(psi(f))), output = W(a * x).
+    """One gate: f = relu(theta(x) + resize(phi(g))), output = W(resize(sigmoid(psi(f))) * x).
 
     These are the paper's activations; ``gating`` has the others.
 
@@ -35,7 +35,7 @@ class GridAttentionGate(nn.Module):
     axis.
 
     Args:
-        subsample: voxels of x to one of the attention grid, one number or one an axis.
+        subsample: voxels of x to one of the attention grid, one number or one per axis.
         gating: how features become coefficients, one of GATINGS.
         norm: "batch" (the paper's) or "instance".
         align_corners: for all interpolation. The authors' code ran under the old default of
@@ -70,7 +70,7 @@ class GridAttentionGate(nn.Module):
         self.output = ConvUnit(spatial_dims, in_channels, in_channels, norm=norm, activation=False)
 
     def forward(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-        """X (B, in_channels, ...), g (B, gating_channels, ...) -> output like x, coefficients (B, 1, ...)."""
+        """X (B, C, ...), g (B, gating_channels, ...) -> as x, coefficients (B, 1, ...)."""
         coefficients = self.coefficients(x, g)
         return self.output(coefficients * x), coefficients
 
@@ -88,7 +88,7 @@ class GridAttentionGate(nn.Module):
 
 
 class ParallelGates(nn.Module):
-    """``count`` gates on the same x and g, their outputs concatenated and mixed back to x's channels.
+    """``count`` gates on the same x and g, concatenated and mixed back to x's channels.
 
     ``combine`` is 1x1x1 convolution (count * C -> C), norm and ReLU; it is there for one gate too,
     as in the paper's CT networks. The other arguments are GridAttentionGate's.
@@ -133,11 +133,11 @@ class ParallelGates(nn.Module):
 
 
 def per_axis(value: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
-    """One positive whole number an axis: 2 -> (2, 2, 2). ValueError unless ``spatial_dims`` of them."""
+    """One positive whole number per axis: 2 -> (2, 2, 2); else ValueError."""
     values = (value,) * spatial_dims if isinstance(value, int) else tuple(value)
     if len(values) != spatial_dims or any(number < 1 for number in values):
         raise ValueError(
             f"subsample is {value}: give a whole number of 1 or more, or {spatial_dims} of them, "
-            "one an axis."
+            "one per axis."
         )
     return values

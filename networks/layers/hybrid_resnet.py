@@ -1,4 +1,4 @@
-"""The ResNet under the hybrid vision transformer (Dosovitskiy et al. 2020, arXiv 2010.11929), as TransUNet uses it.
+"""The ResNet under the hybrid vision transformer (Dosovitskiy et al. 2020, arXiv 2010.11929).
 
 Every convolution has standardised weights (Qiao et al. 2019, arXiv 1903.10520) and no bias, and is
 followed by group norm (Wu and He 2018, arXiv 1803.08494).
@@ -23,7 +23,7 @@ class HybridResNet(nn.Module):
     At the defaults in 2D this is the ResNet-50 of "R50-ViT-B_16": the three units of its fourth
     stage stand, without their stride, at the end of the third, so that the features end at /16.
 
-    The pooling has no padding, so from an even map it gives one voxel an axis less than half. The
+    The pooling has no padding, so from an even map it gives one voxel per axis less than half. The
     stages go on with that; only the /4 map that is handed out gets a border of zeros at its end, up
     to half the stem's size.
 
@@ -81,7 +81,7 @@ class HybridResNet(nn.Module):
             self.stages.append(nn.Sequential(*blocks))
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """(B, in_channels, X, Y[, Z]) -> features at /16, and the skips at /8, /4 and /2, the coarsest first."""
+        """(B, in_channels, X, Y[, Z]) -> features at /16; skips at /8, /4 and /2."""
         half = self.stem(x)
         quarter = self.stages[0](self.pool(half))
         eighth = self.stages[1](quarter)
@@ -92,7 +92,9 @@ class HybridResNet(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Residual unit: convolutions 1, 3 (with the stride) and 1, each normed; ReLU after two, and after the sum.
+    """Residual unit: convolutions 1, 3 (with the stride) and 1, each with a norm.
+
+    ReLU follows the first two, and the sum.
 
     Inside it has a quarter of ``out_channels``. Where the shape changes, the shortcut is a 1x1x1
     convolution with the stride, and a norm of each channel by itself.
@@ -134,7 +136,7 @@ class Bottleneck(nn.Module):
 
 
 class StandardisedUnit(nn.Sequential):
-    """Convolution with standardised weights, padded by half its kernel and without bias; group norm; ReLU."""
+    """Convolution with standardised weights, "same" padding, no bias; group norm; ReLU."""
 
     def __init__(
         self,
@@ -161,7 +163,7 @@ class StandardisedUnit(nn.Sequential):
 
 
 class StandardisedConv2d(nn.Conv2d):
-    """``nn.Conv2d`` that convolves with ``standardise(weight)``; the parameter itself stays as it is."""
+    """``nn.Conv2d`` that convolves with ``standardise(weight)``; the parameter stays as it is."""
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, in_channels, X, Y) -> (B, out_channels, ...)."""
@@ -169,7 +171,7 @@ class StandardisedConv2d(nn.Conv2d):
 
 
 class StandardisedConv3d(nn.Conv3d):
-    """``nn.Conv3d`` that convolves with ``standardise(weight)``; the parameter itself stays as it is."""
+    """``nn.Conv3d`` that convolves with ``standardise(weight)``; the parameter stays as it is."""
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, in_channels, X, Y, Z) -> (B, out_channels, ...)."""
@@ -177,7 +179,9 @@ class StandardisedConv3d(nn.Conv3d):
 
 
 def standardise(weight: Tensor, eps: float = WEIGHT_EPS) -> Tensor:
-    """Each filter of (out, in, ...) less its mean, over its standard deviation (of the population, eps 1e-5).
+    """Each filter of (out, in, ...) less its mean, over its population standard deviation.
+
+    eps is 1e-5.
 
     Half precision is computed in float32: the variance of a wide layer's weights is not far above
     its least number.

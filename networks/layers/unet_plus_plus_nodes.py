@@ -1,4 +1,4 @@
-"""What UNet++ and its family are made of: the two published forms, the nodes, and what each node sees.
+"""What UNet++ and its family are made of: forms, nodes, and what each node sees.
 
 From the papers (Zhou et al., arXiv 1807.10165 and 1912.05074). See unet_plus_plus.py for the
 network.
@@ -17,7 +17,7 @@ from .blocks import convolution, normalisation
 
 @dataclass(frozen=True)
 class Form:
-    """What the two published forms of the network differ in; the fields are arguments of UNetPlusPlus."""
+    """What the two published forms differ in; the fields are arguments of UNetPlusPlus."""
 
     filters: tuple[int, ...]
     norm: str
@@ -55,7 +55,7 @@ SLOPE = 0.01  # of the leaky ReLU
 
 
 class EncoderNode(nn.Module):
-    """X^{level,0}: two units; where there is no pooling, the first one halves the size of all but level 0."""
+    """X^{level,0}: two units; without pooling the first halves the size, but at level 0."""
 
     def __init__(self, spatial_dims: int, in_channels: int, level: int, form: Form) -> None:
         super().__init__()
@@ -65,12 +65,12 @@ class EncoderNode(nn.Module):
         self.second = _unit(spatial_dims, width, width, form)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, ...) -> (B, width, ...), at level > 0 of half the size without pooling."""
+        """(B, in_channels, ...) -> (B, width, ...), halved at level > 0 without pooling."""
         return self.second(self.first(x))
 
 
 class DecoderNode(nn.Module):
-    """X^{level,column}, column > 0: a transposed convolution of the node below, concatenation, two units.
+    """X^{level,column}, column > 0: the node below up-sampled, concatenation, two units.
 
     It finds what it sees among the features by name, "level_column".
     """
@@ -89,7 +89,7 @@ class DecoderNode(nn.Module):
         self.second = _unit(spatial_dims, width, width, form)
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
-        """Name of a node -> (B, its width, ... its size), with all that this one sees -> (B, width, ...)."""
+        """Name of a node -> (B, its width, ... its size), of all it sees -> (B, width, ...)."""
         raised = [self.up(features[self.deeper])]
         same = [features[name] for name in self.same]
         return self.second(
@@ -119,7 +119,7 @@ def _unit(
 
 
 def parents(level: int, column: int, wiring: str) -> list[tuple[int, int]]:
-    """The nodes (level, column) that a node sees; outside the encoder, the one that is up-sampled first."""
+    """The nodes (level, column) that a node sees; but in the encoder the up-sampled one first."""
     if column == 0:
         return [(level - 1, 0)] if level > 0 else []
     columns = {"dense": range(column), "previous": [column - 1], "encoder": [0]}[wiring]

@@ -1,4 +1,4 @@
-"""The vision transformer's parts: pre-norm blocks, positions on a grid, and a plain ViT that gives a feature map.
+"""The vision transformer: pre-norm blocks, positions on a grid, a ViT giving a feature map.
 
 Papers: Dosovitskiy et al. 2021, ViT (arXiv 2010.11929); Touvron et al. 2021, DeiT (arXiv
 2012.12877).
@@ -44,7 +44,7 @@ class TransformerBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention of tokens among themselves, scores / sqrt(C / heads), with biases everywhere.
+    """Multi-head attention of tokens among themselves, scores / sqrt(C / heads), with biases.
 
     ``qkv`` gives queries, keys and values in that order, each as ``heads`` runs of C / heads
     channels.
@@ -71,7 +71,7 @@ class SelfAttention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Linear, exact GELU, linear, on each token by itself; dropout after the GELU and at the end."""
+    """Linear, exact GELU, dropout, linear, dropout, on each token by itself."""
 
     def __init__(self, width: int, mlp_width: int, *, dropout: float = 0.0) -> None:
         super().__init__()
@@ -85,22 +85,22 @@ class MLP(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """ViT without class token and classifier: patches, positions, blocks, final norm, back on the patch grid.
+    """ViT without class token: patches, positions, blocks, final norm, back on the patch grid.
 
     (B, in_channels, X, Y[, Z]) -> (B, width, X / patch, Y / patch[, Z / patch]). Sizes must be
     multiples of ``patch``; for another window than ``img_size`` the position embedding is
     interpolated to its grid.
 
     Args:
-        img_size: voxels an axis of the window the position embedding belongs to, multiples of
+        img_size: voxels per axis of the window the position embedding belongs to, multiples of
             ``patch``.
-        patch: voxels an axis of one token. width, depth, heads: of the transformer.
+        patch: voxels per axis of one token. width, depth, heads: of the transformer.
         mlp_width: hidden channels of the blocks' MLPs; None for 4 * width.
         dropout: after the position embedding, and in the blocks; eps: of every layer norm.
         align_corners: of the interpolation of positions.
 
     Attributes:
-        grid: tokens an axis at ``img_size``.
+        grid: tokens per axis at ``img_size``.
 
     Raises:
         ValueError: ``img_size`` is not made of multiples of ``patch``, or ``width`` of ``heads``.
@@ -125,7 +125,7 @@ class VisionTransformer(nn.Module):
         if len(img_size) != spatial_dims or any(size < patch or size % patch for size in img_size):
             raise ValueError(
                 f"img_size is {tuple(img_size)}: give {spatial_dims} multiples of the patch, "
-                f"{patch} voxels an axis."
+                f"{patch} voxels per axis."
             )
         if depth < 1:
             raise ValueError(f"the transformer's depth is {depth}: it needs a block or more.")
@@ -158,7 +158,7 @@ class VisionTransformer(nn.Module):
 def resize_positions(
     positions: Tensor, grid: list[int], new_grid: list[int], align_corners: bool
 ) -> Tensor:
-    """Position embeddings (1, n, C) of a token grid, interpolated bi/trilinearly to another: (1, n', C).
+    """Position embeddings (1, n, C) of a token grid, interpolated linearly to another grid.
 
     Tokens are in the order of ``Tensor.flatten``, the last axis fastest. An unchanged grid gives
     ``positions`` itself. The grids have two or three axes.
@@ -173,7 +173,7 @@ def resize_positions(
         raise ValueError(
             f"{positions.shape[1]} position embeddings of the token grid {grid} cannot go to "
             f"{new_grid}: "
-            "there must be one a token, and as many axes."
+            "there must be one per token, and as many axes."
         )
     if grid == new_grid:
         return positions

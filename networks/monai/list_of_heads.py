@@ -1,4 +1,4 @@
-"""MONAI's networks with deep supervision that give in training the list of their heads, each at its own resolution."""
+"""MONAI's networks whose heads come as a list in training, each at its own resolution."""
 
 from monai.networks import nets
 from monai.networks.nets.dynunet import DynUNetSkipLayer
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class DynUNetOfHeads(nets.DynUNet):
-    """MONAI's DynUNet that gives its heads as a list, each at its own resolution, and computes them in training only.
+    """MONAI's DynUNet that gives its heads as a list, and computes them in training only.
 
     MONAI stacks them in one tensor, resized to the finest, and leaves them in the module, where a
     copy of the network would stumble over them. Neither form with heads is for TorchScript; this

@@ -1,8 +1,8 @@
 """Checkpoints of the authors' releases: their state dicts with our keys.
 
 A network's facts name the file here whose ``rename`` knows its authors' names (``official``);
-``convert`` calls it, and holds the result against the network. MONAI's own keep their names. The names are facts of the releases; none of their code is
-here.
+``convert`` calls it, and holds the result against the network. MONAI's own keep their names. The
+names are facts of the releases; none of their code is here.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,9 +32,8 @@ def convert(
 
     Args:
         name: of the network, as for ``build``.
-        state_dict: what ``torch.load(..., weights_only=True)`` gave: tensors by their names, or a
-            dict that holds them as "state_dict", "model" and the like; "module." before each name
-            (of DataParallel) is taken off.
+        state_dict: as ``torch.load(..., weights_only=True)`` gives: tensors, or a dict that holds
+            them as "state_dict", "model" and the like; "module." of DataParallel is taken off.
         in_channels, out_channels: None reads them off the weights.
         options: the network's; they must be those that the checkpoint was trained with.
 

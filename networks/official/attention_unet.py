@@ -1,4 +1,4 @@
-"""Attention U-Net and its U-Net (Oktay et al. 2018, arXiv 1804.03999): the authors' names in ours."""
+"""Attention U-Net and its U-Net (arXiv 1804.03999): the authors' names in ours."""
 
 import re
 from collections.abc import Mapping

@@ -60,7 +60,7 @@ _UP = {  # inside an up-sampling level: its DoubleConv, and the gate on its skip
 
 
 def rename(state_dict: Mapping[str, Tensor], **options: object) -> dict[str, Tensor]:
-    """The authors' state dict under TransFuse's names; tensors are shared, unknown keys keep their names.
+    """The authors' state dict under TransFuse's names; unknown keys keep theirs.
 
     Where the class token is missing, zeros stand for it: the network carries it along and never
     uses it.

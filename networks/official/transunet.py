@@ -44,7 +44,9 @@ _UP = re.compile(r"decoder\.blocks\.(\d+)\.conv([12])\.([01])")
 
 
 def rename(state_dict: Mapping[str, Tensor], **options: object) -> dict[str, Tensor]:
-    """The authors' state dict with TransUNet's keys; the query, key and value of a layer become one ``qkv``.
+    """The authors' state dict with TransUNet's keys.
+
+    The query, key and value of a layer become one ``qkv``.
 
     Keys that it does not know stay as they are, and so do queries, keys and values that are not all
     there. The position embeddings keep their length: build the network with the ``img_size`` that
@@ -82,5 +84,6 @@ def _name(key: str) -> str:
     if layer := _LAYER.fullmatch(module):
         return f"layers.{layer[1]}.{_OF_LAYER[layer[2]]}.{tensor}"
     if up := _UP.fullmatch(module):
-        return f"ups.{up[1]}.{('first', 'second')[int(up[2]) - 1]}.{('conv', 'norm')[int(up[3])]}.{tensor}"
+        place, kind = ("first", "second")[int(up[2]) - 1], ("conv", "norm")[int(up[3])]
+        return f"ups.{up[1]}.{place}.{kind}.{tensor}"
     return key

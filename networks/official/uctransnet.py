@@ -102,7 +102,7 @@ def rename(
 
 
 def _match(key: str, names: list[tuple[str, str]]) -> tuple[str, dict[str, str]] | None:
-    """Our name for the key, and the parts of the authors'; None when no pattern is the whole key's."""
+    """Our name for the key, and the parts of the authors'; None when no pattern fits."""
     for pattern, ours in names:
         if match := re.fullmatch(pattern, key):
             groups = match.groupdict()

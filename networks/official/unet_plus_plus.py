@@ -9,7 +9,7 @@ PAPER = re.compile(
     r"(?:conv(?P<node>[1-9][1-9])_(?P<unit>[12])|up(?P<up>[1-9][1-9])|output(?:_(?P<depth>[1-9]))?)"
     r"(?:\.|/(?:\w+/)?)(?P<what>kernel|weight|bias)(?::0)?"
 )
-"""conv21_1.weight, up12.bias, output_3.weight, and as an .h5 file has it: conv21_1/conv21_1/kernel:0."""
+"""conv21_1.weight, up12.bias, output_3.weight; in an .h5 file conv21_1/conv21_1/kernel:0."""
 
 _UNIT_TENSORS = r"weight|bias|running_mean|running_var|num_batches_tracked"
 """What a unit holds; the releases call its norm ``instnorm`` whatever it is, batch norm as well."""

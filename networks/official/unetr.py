@@ -1,4 +1,4 @@
-"""UNETR (Hatamizadeh et al. 2021, arXiv 2103.10504): the authors' keys are MONAI's, but for what MONAI added since."""
+"""UNETR (arXiv 2103.10504): the authors' keys are MONAI's, but for what MONAI added since."""
 
 from collections.abc import Mapping
 

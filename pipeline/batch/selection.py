@@ -8,7 +8,7 @@ from pathlib import Path
 from ...data.errors import ConfigError
 from ...data.inputs.find import Inputs, find_cases
 from ...data.inputs.lists import LIST_SUFFIXES
-from ...data.inputs.walk import PassedOver
+from ...data.walk import PassedOver
 from .table_file import is_output_folder
 
 

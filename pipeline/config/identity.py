@@ -15,8 +15,8 @@ import torch
 from .values import unquoted
 
 _SEP = "::"
-_META = "_meta_"
-_META_REFERENCE = re.compile(rf"@{_META}(?:{_SEP}\w+)*")
+META = "_meta_"
+_META_REFERENCE = re.compile(rf"@{META}(?:{_SEP}\w+)*")
 
 # The last part of an id -> why no value of it changes a result. Whatever is not here counts, in
 # all of a config's components: a key too many costs a run of the same cases again, a key too few
@@ -74,18 +74,24 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         Values that JSON can hold, the same in each run of the same config.
     """
-    own = {key: value for key, value in config.items() if key != _META}
+    own = {key: value for key, value in config.items() if key != META}
     found = dict(_flat(own, ""))
     wanted = {
-        text[len(_META) + 1 :].removeprefix(_SEP)
+        text[len(META) + 1 :].removeprefix(_SEP)
         for value in found.values()
         for text in _META_REFERENCE.findall(value if isinstance(value, str) else repr(value))
     }
-    for id_, value in _flat({_META: config.get(_META) or {}}, ""):
-        inside = id_[len(_META) + len(_SEP) :]
+    for id_, value in _flat({META: config.get(META) or {}}, ""):
+        inside = id_[len(META) + len(_SEP) :]
         if any(name == "" or (inside + _SEP).startswith(name + _SEP) for name in wanted):
             found[id_] = value
     return found
+
+
+def refers_to_metadata(config: Mapping[str, Any]) -> bool:
+    """Whether any value of the config refers to the metadata."""
+    own = {key: value for key, value in config.items() if key != META}
+    return _META_REFERENCE.search(repr(own)) is not None
 
 
 def _flat(value: Any, id_: str) -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""What each network costs: parameters, operations, time of a forward pass, memory of a training step."""
+"""What each network costs: parameters, operations, time of a forward pass, memory of training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,14 +44,16 @@ COLUMNS = (
 
 Row = dict[str, Any]
 
+_KILLED = -9  # SIGKILL, a name that Windows does not have
+
 
 @dataclass(frozen=True)
 class CostSettings:
     """What is counted and measured.
 
     Args:
-        window: voxels an axis, two or three; networks that tie themselves to a window are built for
-            it.
+        window: voxels per axis, two or three; networks that tie themselves to a window are built
+            for it.
         in_channels, classes: of the network; classes count the background, 1 is a network with a
             sigmoid.
         batch: windows at once, for the measurements. Operations are those of one window.
@@ -264,7 +265,7 @@ def _measured(name: str, settings: CostSettings) -> Iterator[Row]:
 
 
 def _how_it_ended(code: int, errors: str) -> str:
-    if code == -signal.SIGKILL:
+    if code == _KILLED:
         return "its process was killed: probably by the system, for lack of memory"
     last = errors.strip().splitlines()[-1:] or [f"code {code}"]
     return _one_line(f"its process ended: {last[0]}")

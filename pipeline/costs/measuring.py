@@ -1,4 +1,6 @@
-"""One network's forward time and training memory: `python -m gridgate.pipeline.costs.measuring SETTINGS`.
+"""One network's forward time and training memory.
+
+Run as `python -m gridgate.pipeline.costs.measuring SETTINGS`.
 
 A process of its own for each network, so that no other has left memory behind, and so that one that
 is killed for lack of it takes no other with it. It prints a line of JSON for each thing it has
@@ -56,11 +58,13 @@ def measure(settings: dict[str, Any]) -> None:
     network = to_device(network, device)
     _say(forward_s=forward_seconds(network, x))
     if settings["training"]:
-        _say(training_bytes=training_peak(network, x, labels, classes=classes) - before)
+        peak = training_peak(network, x, labels, classes=classes)
+        if peak is not None:
+            _say(training_bytes=peak - before)
 
 
 def forward_seconds(network: torch.nn.Module, x: torch.Tensor) -> float:
-    """Seconds of a forward pass in eval mode: the median of up to three, after one that warms up."""
+    """Seconds of a forward pass in eval mode: the median of up to three, after a warm-up."""
     network.eval()
     seconds: list[float] = []
     begun = time.perf_counter()
@@ -78,10 +82,11 @@ def forward_seconds(network: torch.nn.Module, x: torch.Tensor) -> float:
 
 def training_peak(
     network: torch.nn.Module, x: torch.Tensor, labels: torch.Tensor, *, classes: int
-) -> int:
-    """Bytes that this process holds, or the GPU for it, at the peak of a step in the middle of a training.
+) -> int | None:
+    """Bytes that this process, or the GPU for it, holds at the peak of a training step.
 
-    Float32, Dice + cross-entropy of all heads, AdamW, whose moments are there before the step.
+    None where the system does not tell. The step is one in the middle of a training: float32,
+    Dice + cross-entropy of all heads, AdamW, whose moments are there before the step.
     """
     network.train()
     weights = tuple(getattr(network, "head_weights", (1.0,)))
@@ -106,37 +111,43 @@ def _memory(device: torch.device) -> int:
     """Bytes held now."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
-    return _status("VmRSS")
+    return _status("VmRSS") or 0
 
 
 def _forget_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
-    with suppress(
-        OSError
-    ):  # the peak is then that of the whole process, of which a training step is the largest part
+    # refused, the peak is that of the whole process, of which a training step is the largest part
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak(device: torch.device) -> int:
+def _peak(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return _status("VmHWM")
 
 
-def _status(field: str) -> int:
-    """A line of /proc/self/status in bytes; without /proc the peak of the process, or 0 for its present size."""
+def _status(field: str) -> int | None:
+    """A line of /proc/self/status in bytes; None where the system tells nothing of the kind.
+
+    Without /proc the peak is known to getrusage, the present size to nobody.
+    """
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
-        import resource
-
-        if field == "VmRSS":
-            return 0
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        return _peak_of_process() if field == "VmHWM" else None
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def _peak_of_process() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _say(**found: Any) -> None:
@@ -152,9 +163,8 @@ def _end_with(parent: int) -> None:
 
 def main(text: str) -> None:
     """Measure as the JSON says; what goes wrong is printed as {"reason": ...}."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the parent decides
+    # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = json.loads(text)
     threading.Thread(target=_end_with, args=(settings["parent"],), daemon=True).start()
     try:

@@ -101,7 +101,7 @@ def _measure(
     label_map: Mapping[int, int] | None,
     failed: dict[str, str],
 ) -> list[tuple[str, LabelMetrics]]:
-    """Metrics of the cases that have a mask; why others have none is added to `failed`."""
+    """Metrics of the cases that have a mask; why one cannot be measured is added to `failed`."""
     labels = list(evaluator.table.labels)
     masks = {
         row["case"]: evaluator.table.folder / row["output"]

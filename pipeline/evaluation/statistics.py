@@ -10,7 +10,10 @@ from .metrics import METRICS, LabelMetrics
 
 
 def summary(rows: Sequence[LabelMetrics]) -> dict[str, Any]:
-    """Statistics over cases of the rows of all cases; ready for json.dump (undefined is None, never NaN).
+    """Statistics over cases, ready for json.dump: what is undefined is None, never NaN.
+
+    Args:
+        rows: of all cases and labels.
 
     Returns:
         {"labels": {label: {"value", "cases", "counts": {...}, <metric>: {"mean", "std", "median",

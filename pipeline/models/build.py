@@ -43,13 +43,15 @@ def build_network(
 
 
 def head_weights(network: torch.nn.Module) -> list[float] | None:
-    """The weights in the loss of the outputs that a network with deep supervision gives in training; None for one."""
+    """The weights in the loss of the heads of a network with deep supervision; None for one."""
     weights = list(getattr(network, "head_weights", ()))
     return weights if len(weights) > 1 else None
 
 
 def load_encoders(network: torch.nn.Module, encoders: Mapping[str, str | Path]) -> torch.nn.Module:
-    """Put 2D encoders, trained on images, into a network that has such (TransFuse), inflated where it is 3D.
+    """Put 2D encoders, trained on images, into a network that has such (TransFuse).
+
+    They are inflated where the network is 3D.
 
     Args:
         encoders: {"resnet": FILE, "vit": FILE}, one or both: state dicts in torchvision's and
@@ -94,7 +96,7 @@ def to_device(
     weights: str | Path | None = None,
     encoders: Mapping[str, str | Path] | None = None,
 ) -> torch.nn.Module:
-    """The network on a device, channels innermost in memory, with the weights of a checkpoint where one is given.
+    """The network on a device, channels innermost in memory, with weights where given.
 
     Args:
         encoders: see load_encoders.

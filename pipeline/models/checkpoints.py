@@ -85,9 +85,9 @@ def load_weights(
     content = load_checkpoint(path)
     if plan is not None:
         _check_plan(path, carried_plan(content), plan)
-    content = _state_dict(content)
-    _check_tensors(path, network.state_dict(), content)
-    network.load_state_dict(content)
+    weights = _state_dict(content)
+    _check_tensors(path, network.state_dict(), weights)
+    network.load_state_dict(weights)
     return network
 
 

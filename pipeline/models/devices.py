@@ -97,7 +97,7 @@ def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContext
 
 
 def channels_last(tensor: torch.Tensor) -> torch.Tensor:
-    """The same image batch with its channels innermost in memory, where oneDNN and cuDNN are faster.
+    """The same image batch with its channels innermost, where oneDNN and cuDNN are faster.
 
     Args:
         tensor: (B, C, *spatial), 2 or 3 spatial axes.

@@ -1,4 +1,4 @@
-"""A trained bundle's network as one file that runs without Gridgate: TorchScript, torch.export or ONNX."""
+"""A bundle's network as one file that runs without Gridgate: TorchScript, .pt2 or ONNX."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUFFIXES = (".ts", ".pt2", ".onnx")
 def export_bundle(
     bundle: str | Path, checkpoint: str | Path, output: str | Path, *, depth: int | None = None
 ) -> Path:
-    """Write the network of a bundle with a checkpoint's weights, in eval mode; the file is there whole or not at all.
+    """Write a bundle's network with a checkpoint's weights, in eval mode, whole or not at all.
 
     `.ts` is TorchScript with the bundle's configs inside, as MONAI Deploy wants it; `.pt2` is
     torch.export's and `.onnx` ONNX's, both for windows (1, channels, *roi_size), input "image" and

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
@@ -154,7 +154,7 @@ class TrainingRecord:
             f"dice_{name}": round(float(metrics.get(dice_name(name), float("nan"))), 5)
             for name in self.labels
         }
-        engine.state.unwritten_losses = []
+        losses.clear()
         self._rows.append(row)
         self._write_table()
         assert self._writer is not None
@@ -181,9 +181,10 @@ class TrainingRecord:
 
 def _unwritten(engine: Engine) -> list[float]:
     """The losses since the table's last row."""
-    if not hasattr(engine.state, "unwritten_losses"):
-        engine.state.unwritten_losses = []
-    return engine.state.unwritten_losses
+    state: Any = engine.state
+    if not hasattr(state, "unwritten_losses"):
+        state.unwritten_losses = []
+    return cast("list[float]", state.unwritten_losses)
 
 
 def _loss(engine: Engine) -> float:

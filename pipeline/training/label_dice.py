@@ -76,6 +76,8 @@ class LabelDice(Metric):
             ConfigError: the network has not as many channels as there are labels, or a label map
                 holds other values.
         """
+        predictions: Any
+        references: Any
         if output and isinstance(output[0], Mapping):
             predictions = [one[Keys.PRED] for one in output]
             references = [one[Keys.LABEL] for one in output]

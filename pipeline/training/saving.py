@@ -27,7 +27,7 @@ def save_checkpoint(content: Any, stream: BinaryIO) -> None:
     """
     watched = _Watched(stream)
     try:
-        torch.save(content, watched)
+        torch.save(content, watched)  # type: ignore[arg-type]  # it only writes
     except RuntimeError:
         if watched.error is not None:
             raise watched.error from None
@@ -156,7 +156,7 @@ class Checkpoints:
 
 def _best_weights(engine: SegmentationTrainer) -> OrderedDict[str, torch.Tensor]:
     source = engine.average.module if engine.average else unwrapped(engine.network)
-    state = source.state_dict()
+    state = OrderedDict(source.state_dict())
     for name, tensor in state.items():
         state[name] = tensor.detach().cpu()
     return state

@@ -98,7 +98,7 @@ class SegmentationTrainer(SupervisedTrainer):
             lambda engine: seed_draws(epoch_seed(seed, engine.state.epoch, engine.state.rank)),
         )
 
-    def run(self) -> None:
+    def run(self) -> None:  # type: ignore[override]  # as MONAI's
         """Train to the end, or to what a handler raises."""
         try:
             super().run()

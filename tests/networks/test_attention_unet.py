@@ -168,7 +168,7 @@ def test_filters_replace_the_papers_widths() -> None:
         ({"feature_scale": 100}, "at most 64"),
         ({"feature_scale": 0}, "greater than 0"),
         ({"filters": (1, 2, 3)}, "five positive filters"),
-        ({"subsample": (2, 2)}, "one an axis"),
+        ({"subsample": (2, 2)}, "one per axis"),
         ({"spatial_dims": 1}, "2 or 3"),
     ],
 )

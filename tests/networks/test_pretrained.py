@@ -1,4 +1,7 @@
-"""Pretrained 2D weights: what they give in 2D and 3D networks, and what is said about the rest of the file."""
+"""Pretrained 2D weights: what they give in 2D and 3D networks.
+
+What is said about the rest of the file.
+"""
 
 from pathlib import Path
 
@@ -20,7 +23,10 @@ from gridgate.networks.transfuse import ResNetTrunk, TransFuse
 def torchvision_names(
     widths: tuple[int, ...], blocks: tuple[int, ...], *, bottleneck: bool
 ) -> dict[str, Tensor]:
-    """A random state dict of torchvision's ResNet, four stages and classifier, written from its naming."""
+    """A random state dict of torchvision's ResNet, four stages and classifier.
+
+    Written from its naming.
+    """
     torch.manual_seed(1)
     found: dict[str, Tensor] = {}
 
@@ -111,7 +117,10 @@ def test_resnet_goes_into_the_two_dimensional_trunk_as_it_is(bottleneck: bool) -
 def test_inflated_trunk_on_a_constant_third_axis_is_the_two_dimensional_one(
     bottleneck: bool,
 ) -> None:
-    """Away from the third axis's ends, where zero padding shows: 49 voxels of the deepest map's field of view."""
+    """Away from the third axis's ends, where zero padding shows.
+
+    49 voxels of the deepest map's field of view.
+    """
     weights = torchvision_names((8, 8, 8, 8), (1, 1, 1, 1), bottleneck=bottleneck)
     weights = {name: value.double() for name, value in weights.items()}
     flat = ResNetTrunk(2, 3, (8, 8, 8), (1, 1, 1), bottleneck=bottleneck).double().eval()

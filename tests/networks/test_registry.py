@@ -24,7 +24,7 @@ from gridgate.networks import (
     official,
     registry,
 )
-from gridgate.pipeline.plans.planning import new_plan
+from gridgate.pipeline.plans.planning import new_plan_settings
 
 
 def test_builds_by_name_with_options() -> None:
@@ -60,7 +60,8 @@ def test_unknown_option_names_the_nearest_and_lists_all() -> None:
 
 
 def test_the_papers_and_monais_are_there() -> None:
-    papers = "unet attention_unet unetr unet_plus_plus unet_plus unet_e wide_unet uctransnet transfuse transunet"
+    papers = "unet attention_unet unetr unet_plus_plus unet_plus unet_e wide_unet uctransnet "
+    papers += "transfuse transunet"
     monais = "DynUNet MedNeXt SegResNet SwinUNETR UNETR UNet VNet"
     assert set(NETWORKS) >= {*papers.split(), *monais.split()}
 
@@ -98,7 +99,7 @@ def test_a_new_network_is_a_file_and_one_line(
     assert "one_convolution" in NETWORKS and network_options("one_convolution") == {"kernel": 3}
     found, missing, unexpected = official.convert("one_convolution", net.state_dict(), kernel=5)
     assert found.keys() == net.state_dict().keys() and missing == unexpected == []
-    made = new_plan("one_convolution", "msd_hippocampus")
+    made = new_plan_settings("one_convolution", "msd_hippocampus")
     assert made["network"] == {"name": "one_convolution", "kernel": 1}
     assert made["references"][0] == "Nobody. One convolution. 2026"
     assert made["training"]["learning_rate"] == 0.5

@@ -1,4 +1,7 @@
-"""2D networks on volumes: slice for slice what the 2D network gives, in every form that a bundle uses."""
+"""2D networks on volumes: slice for slice what the 2D network gives.
+
+In every form that a bundle uses.
+"""
 
 import copy
 import pickle

@@ -39,7 +39,9 @@ def test_parameter_count_is_the_authors(size: str, count: int, tokens: int) -> N
 
 @pytest.mark.parametrize(("size", "count"), [("S", 21_284_672), ("L", 23_508_032)])
 def test_whole_trunk_is_torchvisions_resnet(size: str, count: int) -> None:
-    """ResNet-34 has 21,797,672 parameters and ResNet-50 25,557,032, their fc 513,000 and 2,049,000 of them.
+    """ResNet-34 has 21,797,672 parameters and ResNet-50 25,557,032.
+
+    Their fc 513,000 and 2,049,000 of them.
 
     Ours lacks the fourth stage too, counted here by hand.
     """

@@ -1,4 +1,7 @@
-"""UCTransNet as users run it: the paper's size, windows, attention maps, precision, export, errors."""
+"""UCTransNet as users run it.
+
+The paper's size, windows, attention maps, precision, export, errors.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,10 @@ def tiny(spatial_dims: int = 3, seed: int = 0, **options: Any) -> UCTransNet:
 
 
 def linear_weights(old: int, new: int) -> np.ndarray:
-    """(new, old): linear interpolation between cell centres, the border held beyond the outer ones."""
+    """(new, old): linear interpolation between cell centres.
+
+    The border held beyond the outer ones.
+    """
     at = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
     return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(old)))
 
@@ -226,7 +232,7 @@ def test_onnx_gives_the_same_logits(tmp_path: Path) -> None:
     ("options", "text"),
     [
         ({"spatial_dims": 1}, "2 or 3"),
-        ({"img_size": (32, 32)}, "img_size is .* one an axis"),
+        ({"img_size": (32, 32)}, "img_size is .* one per axis"),
         ({"img_size": 0}, "img_size is 0"),
         ({"patch_size": 12}, "patch_size is 12: .* multiple of 8"),
         ({"width": 0}, "width is 0"),

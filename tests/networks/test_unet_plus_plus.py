@@ -42,7 +42,10 @@ def test_parameter_count_is_the_papers(
 
 
 def test_each_setting_of_a_form_can_be_changed_alone() -> None:
-    """From the paper's form to the later one, argument by argument: what each adds, with filters 2, 3, 4."""
+    """From the paper's form to the later one, argument by argument.
+
+    What each adds, with filters 2, 3, 4.
+    """
 
     def size(**options: Any) -> int:
         net = UNetPlusPlus(2, 1, 2, filters=(2, 3, 4), **options)

@@ -11,7 +11,10 @@ TINY = {"img_size": 32, "hidden_size": 24, "mlp_dim": 48, "num_heads": 2, "featu
 
 
 def test_parameter_count_at_the_papers_settings() -> None:
-    """Counted by hand from the paper's figure; 12 x 2 x 768 more (norm_cross_attn) are never used."""
+    """Counted by hand from the paper's figure.
+
+    12 x 2 x 768 more (norm_cross_attn) are never used.
+    """
     with torch.device("meta"):
         net = unetr(3, 1, 14)
     hidden, mlp, tokens, voxels = 768, 3072, 6**3, 16**3

@@ -161,6 +161,12 @@ def test_a_setting_of_another_workflow_is_an_error_that_names_it(
         assert str(failure(lambda: initialize(str(CONFIGS / config), **{name: 3}))) == wanted
 
 
+def test_metadata_that_decide_nothing_are_no_setting() -> None:
+    error = failure(lambda: started(INFERENCE, **{"_meta_::plan::spacing": "[1, 1, 1]"}))
+    wanted = "--_meta_::plan::spacing: this workflow reads nothing of the metadata; give --spacing"
+    assert str(error) == wanted
+
+
 def test_the_bundles_overlay_is_accepted_and_checked_too() -> None:
     both = [str(CONFIGS / TRAIN), str(CONFIGS / "multi_gpu_train.yaml")]
     # its own `initialize` starts torch.distributed, which has nobody to talk to here

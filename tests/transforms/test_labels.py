@@ -84,7 +84,7 @@ def test_voxels_to_ignore_are_refused_in_training_where_there_are_any(tmp_path: 
 def test_without_a_map_the_values_are_taken_as_they_are(
     label_map: dict[int, int] | None, tmp_path: Path
 ) -> None:
-    """As tools that bring their own list of cases have it: label_map of a folder that is not there."""
+    """As tools that bring their own list of cases have it: there is no dataset folder."""
     item = case(tmp_path, organs())
     assert (prepared(item, label_map, label_count=3) == organs()).all()
     text = str(error_of(lambda: prepared(item, label_map, label_count=2)))
@@ -95,7 +95,7 @@ def test_without_a_map_the_values_are_taken_as_they_are(
     ("affine", "cause"),
     [
         (np.eye(4), "without the image's geometry"),
-        (AFFINE + [[0, 0, 0, 400], [0] * 4, [0] * 4, [0] * 4], r"centres are 400.0 mm apart"),
+        (AFFINE + np.outer((1, 0, 0, 0), (0, 0, 0, 400)), r"centres are 400.0 mm apart"),
         (np.diag([-1.0, -1, 1, 1]) @ AFFINE, "mirrored coordinates"),
     ],
 )

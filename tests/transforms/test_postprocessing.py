@@ -171,3 +171,22 @@ def test_a_dicom_series_gives_its_grid_and_its_folders_name(tmp_path: Path) -> N
     result = WriteLabelsd(output_dir=tmp_path / "out")(item)
     assert Path(result["pred_path"]) == tmp_path / "out" / "patient.nii.gz"
     np.testing.assert_allclose(nib.load(result["pred_path"]).affine, affine, atol=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    shape=st.tuples(*[st.integers(1, 10)] * 3),
+    density=st.sampled_from([0.1, 0.5, 0.8, 0.95]),
+)
+def test_holes_are_those_that_scipy_fills(
+    seed: int, shape: tuple[int, ...], density: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    labels = (rng.integers(1, 3, shape) * (rng.random(shape) < density)).astype(np.uint8)
+    result = FillHolesd("pred")({"pred": torch.from_numpy(labels)[None]})["pred"].numpy()[0]
+    expected = labels.copy()
+    for label in (1, 2):
+        holes = ndimage.binary_fill_holes(expected == label)
+        expected[holes & (expected == 0)] = label
+    np.testing.assert_array_equal(result, expected)

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+import yaml
 from volumes import SHAPE, all_axis_aligned, blob, centred_affine, rotation, save, voxel_centres_mm
 
 from gridgate.data.errors import ConfigError, user_error
 from gridgate.data.geometry.affines import is_orthonormal, orientation, spacing
+from gridgate.pipeline.plans.planning import PLANS, read_plan
+from gridgate.pipeline.plans.writing import bundle_files
 from gridgate.transforms import preprocessing
 
 CENTRE = (12.0, -40.0, 25.0)
@@ -178,6 +181,17 @@ def test_what_is_odd_about_the_voxels_reaches_the_meta(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError) as caught:
         preprocessing(intensity=WINDOW, modality="CT")({"image": path})
     assert "--non_finite replace" in str(user_error(caught.value))
+
+
+def test_bundles_have_settings_for_odd_voxels_and_channels() -> None:
+    files = bundle_files(read_plan(PLANS / "phantom_attention_unet.yaml"))
+    for name in ("train", "evaluate", "inference"):
+        config = yaml.safe_load(files[f"configs/{name}.yaml"])
+        assert config["non_finite"] == "error"
+        assert config["preprocessing"]["non_finite"] == "@non_finite"
+    config = yaml.safe_load(files["configs/inference.yaml"])
+    assert config["preprocessing"]["modality"] == "@modality"
+    assert config["inputs"]["channels"] == "@channels"
 
 
 def test_a_real_ct(shared_data: Path) -> None:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class WriteDicomSegd(Transform):
         id_key: str = "id",
     ) -> None:
         self.key, self.id_key = key, id_key
-        self.output = OutputFolder(output_dir)
+        self.output = OutputFolder(Path(output_dir))
         self.names = {value: name for value, name in enumerate(labels) if value}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

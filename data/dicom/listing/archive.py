@@ -20,6 +20,10 @@ from ...errors import ImageError
 from .headers import HEADER_LIMIT, is_dicom, look_at_bytes
 from .types import Damaged, Found
 
+NESTED = "an archive in an archive, which is not opened; unpack the outer one"
+"""Why such a member is passed over."""
+
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
 _HEAD = 1 << 16  # bytes; nearly all headers end before
 _FIRST = 132  # bytes that tell whether a file is DICOM
 _ROOM = 64 << 20  # bytes that are left free on the temporary disk
@@ -74,6 +78,14 @@ def unpacked(path: Path, names: Sequence[str]) -> Iterator[list[Path]]:
 
 def _look_at_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Found | Damaged | None:
     name = member.filename
+    if name.lower().endswith(_ARCHIVES):
+        return Damaged(name, os.path.dirname(name), NESTED, sure=False)
+    if (
+        member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+        and member.file_size > _IMPOSSIBLE_RATIO * member.compress_size
+    ):
+        reason = f"{member.compress_size} bytes of it unpack to {member.file_size}; unpack the zip"
+        return Damaged(name, os.path.dirname(name), reason, sure=False)
     with archive.open(member) as stream:
         content = _read(stream, member, _FIRST)
         if not is_dicom(content):
@@ -83,14 +95,14 @@ def _look_at_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Found 
         if one is not None or member.file_size <= _HEAD:
             return one
         content += _read(stream, member, HEADER_LIMIT - len(content))
-        one = look_at_bytes(content, name, whole=member.file_size <= HEADER_LIMIT)
-    if one is None and member.file_size > HEADER_LIMIT:
-        reason = (
-            f"its DICOM header does not end within {HEADER_LIMIT >> 20} MB; "
-            "unpack the zip and give the folder, if the file is a scan"
-        )
-        return Damaged(name, os.path.dirname(name), reason)
-    return one
+    one = look_at_bytes(content, name, whole=member.file_size <= HEADER_LIMIT)
+    if one is not None or member.file_size <= HEADER_LIMIT:
+        return one
+    reason = (
+        f"its DICOM header does not end within {HEADER_LIMIT >> 20} MB, or is damaged; unpack the "
+        "zip and give the folder, if the file is a scan"
+    )
+    return Damaged(name, os.path.dirname(name), reason)
 
 
 def _read(stream: IO[bytes], member: zipfile.ZipInfo, count: int) -> bytes:

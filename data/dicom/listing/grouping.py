@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...inputs.walk import PassedOver
+from ...walk import PassedOver
 from .scattered import join_scattered
 from .types import Damaged, DicomSeries, Found
 
@@ -150,7 +150,9 @@ def _only_damaged(
         return [DicomSeries("", "", "", folder, (), archive, problem=problem)], []
     place = f"{archive}: " if archive is not None else ""
     return [], [
-        PassedOver(place + file.name, file.reason) for file in files if file.sure or name in healthy
+        PassedOver(place + file.name, file.reason)
+        for file in files
+        if file.sure or name in healthy or archive is not None
     ]
 
 

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pydicom
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, MediaStorageDirectoryStorage
 
+from .sequences import UNDEFINED, end_of_sequence
 from .types import Damaged, Found, Place
 
-HEADER_LIMIT = 4 << 20  # bytes; the header of a member of a zip is looked for in so many
+HEADER_LIMIT = 1 << 20  # bytes; the header of a member of a zip is looked for in so many
 _LISTED = [
     "ImageType",
     "SOPClassUID",
@@ -35,10 +37,24 @@ _LISTED = [
     "Columns",
     "PixelSpacing",
 ]
+# Of letters and digits only, whatever the character set.
+_SPELT = {
+    "ImageType",
+    "Modality",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "SeriesNumber",
+    "NumberOfFrames",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+}
 _LISTED_TAGS: list[BaseTag | int] = [Tag(keyword) for keyword in _LISTED]
 _LAST = max(_LISTED_TAGS)
 _PREAMBLE = 128
 _LONG = 4096  # bytes; longer values, such as private tables, are not read into memory
+_BIG_ENDIAN = b"1.2.840.10008.1.2.2\0"
 _DEFLATED, _EXPLICIT = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1"
 
 
@@ -94,11 +110,19 @@ def look_at_header(stream: BinaryIO, name: str, *, whole: bool = True) -> Found 
     def passed_last(tag: BaseTag, vr: str | None, length: int) -> bool:
         nonlocal ended
         ended = ended or tag > _LAST
+        if tag <= _LAST and length == UNDEFINED and content:
+            # pydicom would make an object of each item of a sequence that nobody asks for
+            explicit = vr is not None and vr != "UN"
+            plain.seek(end_of_sequence(content, plain.tell(), explicit=explicit))
         return tag > _LAST
 
     try:
+        plain = _inflated(stream)
+        content = plain.getvalue() if isinstance(plain, BytesIO) else b""
+        if _BIG_ENDIAN in content[:512]:
+            content = b""
         header = read_partial(
-            _inflated(stream),
+            plain,
             passed_last,
             force=True,
             specific_tags=_LISTED_TAGS,
@@ -181,7 +205,7 @@ def _found(header: FileDataset, name: str) -> Found | None:
         # wrong.
         pixels="Rows" in header or "Image Storage" in kind,
         localizer="LOCALIZER" in _texts(header, "ImageType"),
-        capture="Secondary Capture" in kind and not header.get("ImagePositionPatient"),
+        capture="Secondary Capture" in kind and not _texts(header, "ImagePositionPatient"),
         enhanced="Enhanced" in kind,
         derived=_texts(header, "ImageType")[:1] == ("DERIVED",),
         place=Place(
@@ -198,6 +222,8 @@ def _found(header: FileDataset, name: str) -> Found | None:
 
 
 def _text(header: FileDataset, tag: str) -> str:
+    if tag in _SPELT:
+        return "\\".join(_texts(header, tag))
     value = header.get(tag)
     return "" if value is None else str(value).strip()
 
@@ -205,6 +231,10 @@ def _text(header: FileDataset, tag: str) -> str:
 def _texts(header: FileDataset, tag: str) -> tuple[str, ...]:
     """The values of a tag as texts; () where it is missing or cannot be understood."""
     try:
+        element = header.get_item(tag)
+        if tag in _SPELT and isinstance(element, RawDataElement):  # no need to convert it
+            spelt = (element.value or b"").decode("ascii").strip(" \0")
+            return tuple(one.strip() for one in spelt.split("\\")) if spelt else ()
         value = header.get(tag)
     except Exception:  # a damaged value must not hide the file: its reading will tell
         return ()

@@ -9,12 +9,14 @@ series that cannot be read, with the reason, not one failed case per slice.
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .types import Found
+
+Key = Callable[["Candidate"], Hashable]
 
 _FEWEST = 3
 _SAME_PLACE_MM = 0.01
@@ -71,7 +73,7 @@ def _by_place(alone: Sequence[Candidate]) -> list[list[Candidate]]:
     """
     in_folder = Counter(one.images[0].folder for one in alone)
 
-    def key(one: Candidate) -> tuple[object, ...]:
+    def key(one: Candidate) -> Hashable:
         image = one.images[0]
         geometry = _geometry(image)
         assert geometry is not None
@@ -83,16 +85,16 @@ def _by_place(alone: Sequence[Candidate]) -> list[list[Candidate]]:
     return _split(alone, key)
 
 
-def _strict_key(one: Candidate) -> tuple[object, ...]:
+def _strict_key(one: Candidate) -> Hashable:
     image = one.images[0]
     place = image.place
     return place.study, place.frame_of_reference, place.spacing, image.number, image.description
 
 
-def _split(candidates: Iterable[Candidate], key: object) -> list[list[Candidate]]:
-    groups: dict[object, list[Candidate]] = defaultdict(list)
+def _split(candidates: Iterable[Candidate], key: Key) -> list[list[Candidate]]:
+    groups: dict[Hashable, list[Candidate]] = defaultdict(list)
     for one in candidates:
-        groups[key(one)].append(one)  # type: ignore[operator]
+        groups[key(one)].append(one)
     return list(groups.values())
 
 

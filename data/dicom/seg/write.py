@@ -1,7 +1,9 @@
 """Writing a label map as a DICOM segmentation object of the series it was made from."""
 
+import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -56,20 +58,7 @@ def write_dicom_seg(
         ImageError: the series cannot be read.
     """
     path = Path(path)
-    with named_errors(series), local_files(series) as files:
-        sources = read_headers(series, files)
-        try:
-            study = Study(sources, series.files)
-        except Exception as error:
-            raise _impossible(path, series, error) from error
-        headers = headers_of(series, sources)
-        try:
-            layout = lay_out(headers)
-        except UnevenError as error:
-            raise OutputError(
-                f"{path}: the slices of {series} are not evenly spaced; the mask is on an even "
-                "grid between them, which a DICOM SEG of these slices cannot hold"
-            ) from error
+    study, headers, layout = _read(path, series)
     values = sorted(names)
     stack, used = _frames(path, np.asarray(labels), layout, values)
     try:
@@ -89,6 +78,24 @@ def write_dicom_seg(
         write_atomically(path, write)
     else:
         save(write)
+
+
+def _read(path: Path, series: DicomSeries) -> tuple[Study, list[SliceHeader], Layout]:
+    """What is needed of the source's headers, and how they make a volume."""
+    with named_errors(series), local_files(series) as files:
+        sources = read_headers(series, files)
+        try:
+            study = Study(sources, series.files)
+        except Exception as error:
+            raise _impossible(path, series, error) from error
+        headers = headers_of(series, sources)
+        try:
+            return study, headers, lay_out(headers)
+        except UnevenError as error:
+            raise OutputError(
+                f"{path}: the slices of {series} are not evenly spaced; the mask is on an even "
+                "grid between them, which a DICOM SEG of these slices cannot hold"
+            ) from error
 
 
 def _impossible(path: Path, series: DicomSeries, error: Exception) -> OutputError:
@@ -152,9 +159,7 @@ def _build(
             )
             for header in chosen
         ]
-    with warnings.catch_warnings():
-        # highdicom prints the patient's name where it is not of the form family^given.
-        warnings.filterwarnings("ignore", category=UserWarning)
+    with _quiet():
         return hd.seg.Segmentation(
             source_images=images,
             pixel_array=stack,
@@ -176,6 +181,20 @@ def _build(
             content_creator_name="Gridgate^",
             specific_character_set=UTF8,
         )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing of highdicom's: it logs what it copies, and names of patients that it finds odd."""
+    logger = logging.getLogger("highdicom")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=UserWarning)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _descriptions(names: Sequence[str], algorithm: str) -> list[Any]:

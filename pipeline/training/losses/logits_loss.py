@@ -18,7 +18,8 @@ class SegmentationLoss(nn.Module):
 
     Raises (forward):
         ConfigError: one channel of logits without sigmoid, several with it, labels of another
-            shape, or class weights that are not as many as the channels.
+            shape, or with values above 1 with sigmoid, or class weights that are not as many as the
+            channels.
     """
 
     def __init__(self, loss: nn.Module, *, sigmoid: bool, weight_count: int | None = None) -> None:
@@ -37,6 +38,12 @@ class SegmentationLoss(nn.Module):
             if logits.dtype in (torch.float16, torch.bfloat16):
                 logits = logits.float()
             if self.sigmoid:
+                if labels.numel() and labels.max() > 1:
+                    raise ConfigError(
+                        f"a label map holds {int(labels.max())}, but a network of one output "
+                        "channel knows 0 and 1 alone: give it one channel per label, or merge "
+                        "labels by --merge_labels"
+                    )
                 labels = labels.to(logits.dtype)
             return self.loss(logits, labels)
 

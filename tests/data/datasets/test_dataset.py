@@ -126,7 +126,7 @@ def test_ids_that_end_like_a_channel_number(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_nnunet_v1_lists_names_without_their_channel_numbers(channels: int, tmp_path: Path) -> None:
-    """As nnU-Net v1 writes it: `./imagesTr/a.nii.gz` for imagesTr/a_0000.nii.gz, a_0001.nii.gz, ..."""
+    """As nnU-Net v1 writes it: `./imagesTr/a.nii.gz` for imagesTr/a_0000.nii.gz, a_0001, ..."""
     content = old(
         ("./imagesTr/a[1].nii.gz", "./labelsTr/a[1].nii.gz"), test=["./imagesTs/t.nii.gz"]
     ) | {"modality": {str(number): f"M{number}" for number in range(channels)}}

@@ -1,4 +1,4 @@
-"""Label values and channels: by name, by --merge_labels, ignored, or refused; never silently background."""
+"""Label values and channels: by name, by --merge_labels, ignored or refused."""
 
 from pathlib import Path
 from typing import Any

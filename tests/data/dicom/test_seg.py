@@ -33,7 +33,7 @@ def random_labels(shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def check(path: Path, labels: NDArray[np.integer], series: DicomSeries) -> hd.seg.Segmentation:
-    """Each voxel of each source slice, found by its position in the volume, against the segment's frames."""
+    """Each voxel of each source slice, found by its position, against the segment's frames."""
     image = read_series(series)
     seg = hd.seg.segread(path)
     segments = {seg.get_segment_description(n).segment_label: n for n in seg.segment_numbers}

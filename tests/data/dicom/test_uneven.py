@@ -49,7 +49,7 @@ def test_it_is_refused_by_default_and_the_reason_names_the_setting(
     tmp_path: Path, write_dicom: SeriesWriter
 ) -> None:
     series = write(write_dicom, tmp_path, HEAD, stored(7))
-    with pytest.raises(ImageError, match="not evenly spaced.*--uneven resample"):
+    with pytest.raises(ImageError, match=r"not evenly spaced.*--uneven resample"):
         read_series(series)
 
 

@@ -95,7 +95,7 @@ extents = st.lists(st.integers(-2, 3), min_size=6, max_size=6)
 def test_how_far_the_files_reach_does_not_matter(
     seed: int, ours: list[int], theirs: list[int], degrees: float
 ) -> None:
-    """Padded (above 0) or cropped into the background (below 0) on each side, both maps keep their place."""
+    """Padded (above 0) or cropped (below 0) on each side, both maps keep their place."""
     rng = np.random.default_rng(seed)
     maps = []
     for affine in (AFFINE, shifted(turned(degrees) @ AFFINE, (0.3, -1.2, 0.4))):

@@ -88,7 +88,10 @@ def test_unit_voxels_at_the_origin_are_a_grid_like_any_other() -> None:
         (Grid((24, 32, 36), IMAGE.affine), "transposed axes"),
         (Grid((32, 36, 24), IMAGE.affine), "transposed axes"),
         (Grid(IMAGE.shape, IMAGE.affine @ np.diag([1, 1, 2, 1])), "other voxel sizes"),
-        (Grid(IMAGE.shape, rotation(10) @ IMAGE.affine), r"turned by 10\.0 degrees"),
+        (
+            Grid(IMAGE.shape, rotation(10) @ IMAGE.affine),
+            r"corners up to 1\d\.\d mm.*turned by 10\.0 degrees",
+        ),
         (cut(IMAGE, (100, 0, 0), (30, 31, 20)), "nothing in common.*label map of another scan"),
         (cut(IMAGE, (0, 0, 18), (36, 32, 20)), "overlap by 30%.*label map of another scan"),
     ],

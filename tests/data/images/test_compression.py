@@ -93,9 +93,11 @@ def test_a_damaged_stream_raises_pythons_errors_only() -> None:
     raised = []
     for start in rng.integers(10, len(packed) - 20, 60):
         damaged = packed[:start] + rng.bytes(8) + packed[start + 8 :]
-        with pytest.raises((EOFError, zlib.error, gzip.BadGzipFile)) as caught:
-            with inflating(io.BytesIO(damaged)) as stream:
-                read_to_end(stream)
+        with (
+            pytest.raises((EOFError, zlib.error, gzip.BadGzipFile)) as caught,
+            inflating(io.BytesIO(damaged)) as stream,
+        ):
+            read_to_end(stream)
         raised.append(caught.type)
     assert zlib.error in raised and gzip.BadGzipFile in raised
 

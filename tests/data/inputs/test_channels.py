@@ -8,6 +8,7 @@ import pytest
 
 from gridgate.data.errors import ImageError
 from gridgate.data.inputs.find import Inputs, find_cases
+from gridgate.pipeline.batch.selection import folder_inputs
 from gridgate.transforms import LoadCased
 
 
@@ -121,3 +122,9 @@ def test_grouped_files_are_read_as_channels(tmp_path: Path) -> None:
     assert case["id"] == "p"
     image = LoadCased("image", channels=2)({"image": case["image"]})["image"]
     np.testing.assert_array_equal(image, np.stack(arrays))
+
+
+def test_a_bundle_of_several_channels_groups_the_files_of_its_input_folder(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "in", "a_0000.nii", "a_0001.nii")
+    found = folder_inputs(folder, output_dir=tmp_path / "out", channels=2)
+    assert images(found, folder) == {"a": ["a_0000.nii", "a_0001.nii"]}

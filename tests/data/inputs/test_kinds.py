@@ -209,3 +209,60 @@ def test_lists_that_are_none(tmp_path: Path) -> None:
     found = find_cases(tmp_path / "long.txt")
     with pytest.raises(ImageError, match="cannot be read"):
         read_image(found.cases[0]["image"])
+
+
+def test_slices_that_a_header_names_are_no_images(tmp_path: Path) -> None:
+    head = "ObjectType = Image\nNDims = 3\nDimSize = 6 5 4\nElementType = MET_SHORT\n"
+    head += "ElementSpacing = 1 1 1\n"
+    for k in range(4):
+        content = VOXELS[:, :, k].astype("<i2").tobytes(order="F")
+        for name in ("pattern", "list"):
+            (tmp_path / f"{name}{k}.raw").write_bytes(content)
+    (tmp_path / "p.mhd").write_text(head + "ElementDataFile = pattern%d.raw 0 3 1\n")
+    names = "\n".join(f"list{k}.raw" for k in range(4))
+    (tmp_path / "l.mhd").write_text(head + f"ElementDataFile = LIST\n{names}\n")
+    found = find_cases(tmp_path)
+    assert ids(found) == ["l", "p"] and found.passed_over == []
+    for case in found.cases:
+        np.testing.assert_array_equal(read_image(case["image"]).array, VOXELS)
+    (tmp_path / "list2.raw").unlink()
+    with pytest.raises(ImageError, match=r"its voxels list2\.raw are not where it says"):
+        read_image(tmp_path / "l.mhd")
+
+
+def test_what_may_not_be_read_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Permission bits do not bind root, as which tests may run.
+    (tmp_path / "a.nii").write_bytes(b"1")
+    (tmp_path / "IM0001").write_bytes(b"1")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "IM0001")
+    found = find_cases(tmp_path)
+    assert ids(found) == ["a"]
+    assert rows(found, tmp_path) == {"IM0001": "no permission to read it; ask for read access"}
+
+
+def test_a_stray_file_with_the_name_of_dicom(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+    (tmp_path / "a.nii").write_bytes(b"1")
+    (tmp_path / "x.dcm").write_bytes(b"no DICOM at all " * 40)
+    found = find_cases(tmp_path)
+    assert ids(found) == ["a"]
+    assert "named like a DICOM file and is none" in rows(found, tmp_path)["x.dcm"]
+    # Damaged slices may be a scan, which must not be lost without a failure.
+    (tmp_path / "x.dcm").write_bytes(b"")
+    assert len(find_cases(tmp_path).cases) == 2
+    write_dicom(tmp_path / "p", name="{}.dcm")
+    for file in (tmp_path / "p").iterdir():
+        file.write_bytes(b"no DICOM at all " * 40)
+    assert "p" in ids(find_cases(tmp_path))
+
+
+def test_voxels_in_another_folder_belong_to_their_header(tmp_path: Path) -> None:
+    (tmp_path / "heads").mkdir()
+    (tmp_path / "raws").mkdir()
+    (tmp_path / "raws" / "v.raw").write_bytes(VOXELS.astype("<i2").tobytes(order="F"))
+    (tmp_path / "heads" / "v.mhd").write_text(
+        "ObjectType = Image\nNDims = 3\nDimSize = 6 5 4\nElementType = MET_SHORT\n"
+        "ElementSpacing = 1 1 1\nElementDataFile = ../raws/v.raw\n"
+    )
+    found = find_cases(tmp_path)
+    assert ids(found) == ["heads/v"] and found.passed_over == []
+    np.testing.assert_array_equal(read_image(found.cases[0]["image"]).array, VOXELS)

@@ -1,4 +1,7 @@
-"""What every network in the registry promises, in 3D, at tiny widths: shapes, gradients, number formats, training."""
+"""What every network in the registry promises, in 3D, at tiny widths.
+
+Shapes, gradients, number formats, training.
+"""
 
 import numpy as np
 import pytest
@@ -83,7 +86,10 @@ def test_float16_logits_are_those_of_float32_within_its_precision(name: str) -> 
 
 
 def phantom_batch(window: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Two phantoms on a coarse grid of the window's size; labels: background, liver, the other organs."""
+    """Two phantoms on a coarse grid of the window's size.
+
+    Labels: background, liver, the other organs.
+    """
     images, labels = [], []
     for seed in (0, 1):
         phantom = make_phantom(seed, shape=window, orientation="RAS", oblique_degrees=0.0)

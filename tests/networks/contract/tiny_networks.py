@@ -20,7 +20,10 @@ def tiny(name: str) -> nn.Module:
 
 
 def stirred(name: str) -> nn.Module:
-    """In eval mode, with running statistics other than 0 and 1, and norms that are not the identity."""
+    """In eval mode, with running statistics other than 0 and 1.
+
+    Norms that are not the identity.
+    """
     net = tiny(name)
     for key, value in net.state_dict().items():
         if key.endswith("running_var"):

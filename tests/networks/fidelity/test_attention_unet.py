@@ -1,4 +1,6 @@
-"""Attention U-Net written a second time, as plain functions on a dict of weights, and held against ours.
+"""Attention U-Net written a second time, as plain functions on a dict of weights.
+
+It is held against ours.
 
 The second writing follows the table in NETWORKS.md and shares nothing with gridgate.networks but
 the names of the weights, so agreement to rounding means that both are the paper's network.
@@ -13,7 +15,10 @@ from gridgate.networks import AttentionUNet
 
 
 class Reference:
-    """The network with these weights: ``Reference(weights, variant)(x)``; 2D or 3D by the rank of ``x``."""
+    """The network with these weights: ``Reference(weights, variant)(x)``.
+
+    2D or 3D by the rank of ``x``.
+    """
 
     def __init__(
         self,
@@ -119,7 +124,10 @@ class Reference:
 
 
 def stirred(spatial_dims: int, *, variant: str, align_corners: bool) -> AttentionUNet:
-    """In double precision, with no parameter or statistic left at 0 or 1, which could hide a mistake."""
+    """In double precision, with no parameter or statistic left at 0 or 1.
+
+    Such values could hide a mistake.
+    """
     torch.manual_seed(0)
     net = AttentionUNet(
         spatial_dims, 1, 3, variant=variant, align_corners=align_corners, feature_scale=16

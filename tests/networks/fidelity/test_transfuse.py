@@ -35,7 +35,7 @@ TINY: dict[str, Any] = {
 
 
 def enlarge(x: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Linear interpolation with aligned corners as a product with a matrix an axis."""
+    """Linear interpolation with aligned corners as a product with a matrix per axis."""
     for axis, new in enumerate(size):
         old = x.shape[axis + 2]
         matrix = torch.zeros(new, old, dtype=x.dtype)
@@ -49,7 +49,9 @@ def enlarge(x: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 class Reference:
-    """The network with these weights, of size "S" or "L": ``Reference(weights, size, grid)(x)`` -> three maps.
+    """The network with these weights, of size "S" or "L".
+
+    ``Reference(weights, size, grid)(x)`` -> three maps.
 
     ``dropped`` stands for the dropouts: the factor that the maps of the branches get, and the
     fusions'.
@@ -201,7 +203,10 @@ class Scaled(nn.Module):
 
 
 def stirred(spatial_dims: int, size: str, dropped: tuple[float, float] = (1.0, 1.0)) -> TransFuse:
-    """In double precision, with no parameter or statistic left at 0 or 1, which could hide a mistake."""
+    """In double precision, with no parameter or statistic left at 0 or 1.
+
+    Such values could hide a mistake.
+    """
     torch.manual_seed(0)
     net = TransFuse(spatial_dims, 3, 2, img_size=(48, 32, 32)[:spatial_dims], **TINY[size]).double()
     for key, value in net.state_dict().items():

@@ -1,4 +1,7 @@
-"""UNet++ and its family written a second time, from the facts in NETWORKS.md, and held against ours."""
+"""UNet++ and its family written a second time, from the facts in NETWORKS.md.
+
+It is held against ours.
+"""
 
 from typing import Any
 
@@ -23,7 +26,10 @@ SETTINGS = {
 
 
 class Reference:
-    """The network with these weights, as one recursion; nothing of gridgate but the names of the weights."""
+    """The network with these weights, as one recursion.
+
+    Nothing of gridgate but the names of the weights.
+    """
 
     def __init__(self, weights: dict[str, Tensor], wiring: str, settings: dict[str, str]) -> None:
         self.weights, self.wiring, self.settings = weights, wiring, settings
@@ -49,7 +55,10 @@ class Reference:
         )
 
     def up(self, x: Tensor, name: str) -> Tensor:
-        """Each voxel becomes a cube of two: as many products as voxels of the kernel, put side by side."""
+        """Each voxel becomes a cube of two.
+
+        As many products as voxels of the kernel, put side by side.
+        """
         weight, bias = self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias")
         letters = "xyz"[: x.dim() - 2]
         blocks = torch.einsum(
@@ -91,7 +100,10 @@ class Reference:
 
 
 def stirred(spatial_dims: int, **options: Any) -> UNetPlusPlus:
-    """In double precision and eval mode, no parameter left at 0 or 1, which could hide a mistake."""
+    """In double precision and eval mode, no parameter left at 0 or 1.
+
+    Such values could hide a mistake.
+    """
     torch.manual_seed(0)
     net = UNetPlusPlus(spatial_dims, 2, 3, **options).double()
     for parameter in net.parameters():

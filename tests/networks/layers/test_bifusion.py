@@ -128,7 +128,10 @@ def test_branches_are_joined_in_the_papers_order(
 
 
 def test_spatial_attention_by_hand() -> None:
-    """Two channels, one pixel beside a blank one: maximum 4, mean 3 there; the 7x7 kernel sees both pixels."""
+    """Two channels, one pixel beside a blank one: maximum 4, mean 3 there.
+
+    The 7x7 kernel sees both pixels.
+    """
     module = BiFusion(2, 2, 2, 2, 2).double().eval()
     with torch.no_grad():
         module.spatial_conv.weight.zero_()

@@ -8,7 +8,10 @@ from gridgate.networks.layers.channel_attention import ChannelCrossAttention
 
 
 def test_two_channels_by_hand() -> None:
-    """Means 2 and 6 of the skip, 1 and 4 of the decoder; both linear layers swap the channels, + 0.5 and - 1."""
+    """Means 2 and 6 of the skip, 1 and 4 of the decoder.
+
+    Both linear layers swap the channels, + 0.5 and - 1.
+    """
     net = ChannelCrossAttention(2).double()
     swap = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     net.load_state_dict(

@@ -1,4 +1,7 @@
-"""The channel-wise cross fusion transformer (CCT): its attention, positions, embeddings and way back."""
+"""The channel-wise cross fusion transformer (CCT).
+
+Its attention, positions, embeddings and way back.
+"""
 
 import numpy as np
 import pytest
@@ -20,7 +23,10 @@ def normal(*shape: int, scale: float = 1.0) -> Tensor:
 
 
 def linear_weights(old: int, new: int) -> np.ndarray:
-    """(new, old): linear interpolation between cell centres, the border held beyond the outer ones."""
+    """(new, old): linear interpolation between cell centres.
+
+    The border held beyond the outer ones.
+    """
     at = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
     return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(old)))
 

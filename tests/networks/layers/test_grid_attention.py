@@ -15,7 +15,10 @@ def set_all(module: torch.nn.Module, value: float) -> None:
 
 
 def test_one_voxel_by_hand() -> None:
-    """2x2 features of one channel, one value of g: theta sums, phi = 3g + 1, psi = 0.5f - 2, W = 2ax + 1."""
+    """2x2 features of one channel, one value of g.
+
+    Theta sums, phi = 3g + 1, psi = 0.5f - 2, W = 2ax + 1.
+    """
     gate = GridAttentionGate(2, 1, 1).double().eval()
     set_all(gate.theta, 1.0)
     gate.phi.weight.data.fill_(3.0), gate.phi.bias.data.fill_(1.0)
@@ -33,7 +36,10 @@ def test_one_voxel_by_hand() -> None:
 
 
 def two_cells(gating: str) -> tuple[GridAttentionGate, torch.Tensor, torch.Tensor]:
-    """A gate whose theta + phi is -1 in the first of two cells and 3 in the second; psi = 2 f + 0.5."""
+    """A gate whose theta + phi is -1 in the first of two cells and 3 in the second.
+
+    Psi = 2 f + 0.5.
+    """
     gate = GridAttentionGate(2, 1, 1, gating=gating).double().eval()
     set_all(gate.theta, 1.0)
     gate.phi.weight.data.fill_(0.0), gate.phi.bias.data.fill_(-1.0)
@@ -82,7 +88,10 @@ def test_other_modes_script_and_give_every_parameter_a_gradient(
 
 
 def test_linear_interpolation_of_coefficients_by_hand() -> None:
-    """Two attention cells along an axis of four voxels, whose centres lie -1/4, 1/4, 3/4, 5/4 cells along."""
+    """Two attention cells along an axis of four voxels.
+
+    The voxels' centres lie -1/4, 1/4, 3/4 and 5/4 cells along.
+    """
     for align_corners, parts in ((False, (0, 0.25, 0.75, 1)), (True, (0, 1 / 3, 2 / 3, 1))):
         gate = GridAttentionGate(2, 1, 1, align_corners=align_corners).double().eval()
         set_all(gate, 0.0)

@@ -19,7 +19,10 @@ from gridgate.networks.layers.hybrid_resnet import (
 
 
 def test_standardised_weights_by_hand() -> None:
-    """1, 2, 3, 4: mean 2.5, population variance 1.25; the second filter is constant, so only eps divides its 0."""
+    """1, 2, 3, 4: mean 2.5, population variance 1.25.
+
+    The second filter is constant, so only eps divides its 0.
+    """
     weight = torch.tensor([[1.0, 2.0, 3.0, 4.0], [7.0, 7.0, 7.0, 7.0]], dtype=torch.float64).view(
         2, 1, 2, 2
     )

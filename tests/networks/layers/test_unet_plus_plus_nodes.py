@@ -1,4 +1,7 @@
-"""Which node of UNet++ sees which, by the paper's definition, and what is left of the network when pruned."""
+"""Which node of UNet++ sees which, by the paper's definition.
+
+What is left of the network when pruned.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,7 +91,10 @@ def nodes_of(net: UNetPlusPlus) -> dict[str, nn.Module]:
 def watched(
     net: UNetPlusPlus, pushed: str = "", held: frozenset[str] = frozenset()
 ) -> Iterator[dict[str, Tensor]]:
-    """Record every node's output; push that of one node aside, replace those of ``held`` by a constant."""
+    """Record every node's output.
+
+    Push that of one node aside, replace those of ``held`` by a constant.
+    """
     outputs: dict[str, Tensor] = {}
 
     def hook(name: str) -> Callable[..., Tensor]:

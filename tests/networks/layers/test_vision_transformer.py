@@ -1,4 +1,7 @@
-"""The transformer block against formulas and torch's own encoder layer; positions against numbers by hand."""
+"""The transformer block against formulas and torch's own encoder layer.
+
+Positions against numbers by hand.
+"""
 
 import math
 
@@ -99,7 +102,10 @@ def test_width_must_be_a_multiple_of_heads() -> None:
 
 
 def test_positions_by_hand() -> None:
-    """A row of 0 and 3 stretched to four: with corners aligned 0, 1, 2, 3, else the ends stand still."""
+    """A row of 0 and 3 stretched to four.
+
+    With corners aligned 0, 1, 2, 3, else the ends stand still.
+    """
     positions = torch.tensor([0.0, 3.0, 10.0, 13.0]).reshape(1, 4, 1)
     aligned = resize_positions(positions, [2, 2], [2, 4], True)
     assert aligned.flatten().tolist() == pytest.approx([0, 1, 2, 3, 10, 11, 12, 13], abs=1e-5)
@@ -128,7 +134,10 @@ def test_positions_of_the_same_grid_stay_and_others_are_checked() -> None:
 
 
 def test_vit_puts_tokens_back_where_they_come_from() -> None:
-    """With blocks that add nothing, a voxel of the map is the norm of its own patch's projection and position."""
+    """With blocks that add nothing.
+
+    A voxel of the map is the norm of its own patch's projection and position.
+    """
     net = stirred(VisionTransformer(3, 1, (8, 12, 4), patch=4, width=6, depth=1, heads=2))
     for block in net.blocks:
         for linear in (block.attention.proj, block.mlp.fc2):

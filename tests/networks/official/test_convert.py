@@ -12,7 +12,10 @@ CT = ("ct_multi", "ct_single")
 
 
 class Published:
-    """A state dict in the authors' naming, from the key patterns of their release: weights are random."""
+    """A state dict in the authors' naming, from the key patterns of their release.
+
+    Weights are random.
+    """
 
     def __init__(self, filters: tuple[int, ...], in_channels: int, kernel: tuple[int, ...]) -> None:
         self.weights: dict[str, Tensor] = {}
@@ -105,12 +108,13 @@ def test_attention_unet_loads_what_was_published(variant: str) -> None:
     # each tensor went to its own place: widths differ by level, so those of one shape are told
     # apart here
     first = "gates.0." if variant in CT else ""
+    block = "gate_block_1." if first else ""
     for ours, theirs in {
         "down3.second.conv.weight": "conv3.conv2.0.weight",
         "bottom.first.norm.running_mean": "center.conv1.1.running_mean",
         "gating_signal.norm.bias": "gating.conv1.1.bias",
-        f"gate2.{first}theta.weight": f"attentionblock2.{'gate_block_1.' if first else ''}theta.weight",
-        f"gate4.{first}output.norm.weight": f"attentionblock4.{'gate_block_1.' if first else ''}W.1.weight",
+        f"gate2.{first}theta.weight": f"attentionblock2.{block}theta.weight",
+        f"gate4.{first}output.norm.weight": f"attentionblock4.{block}W.1.weight",
         "up1.block.second.norm.running_var": "up_concat1.conv.conv2.1.running_var",
     }.items():
         assert torch.equal(net.state_dict()[ours], published[theirs])

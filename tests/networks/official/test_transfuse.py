@@ -1,4 +1,7 @@
-"""The authors' checkpoints of TransFuse: a state dict in their naming, built from its key patterns, loads strictly."""
+"""The authors' checkpoints of TransFuse.
+
+A state dict in their naming, built from its key patterns, loads strictly.
+"""
 
 from collections.abc import Mapping
 from typing import Any

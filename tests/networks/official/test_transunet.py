@@ -1,4 +1,6 @@
-"""The authors' TransUNet keys, and the network written a second time, as plain functions on weights under those keys.
+"""The authors' TransUNet keys.
+
+The network written a second time, as plain functions on weights under those keys.
 
 The second writing follows the paper's facts and shares nothing with gridgate.networks, so agreement
 to rounding means that the network is the paper's, that each key goes to its own place, and that no
@@ -34,7 +36,10 @@ GRID = (3, 2, 2)
 def release(
     spatial_dims: int, *, classes: int = 3, dtype: torch.dtype = torch.float64
 ) -> dict[str, Tensor]:
-    """A state dict in the authors' naming with the shapes that TINY must have; no number in it is 0 or 1."""
+    """A state dict in the authors' naming with the shapes that TINY must have.
+
+    No number in it is 0 or 1.
+    """
     generator = torch.Generator().manual_seed(0)
     weights: dict[str, Tensor] = {}
 
@@ -109,7 +114,10 @@ def release(
 
 
 class Reference:
-    """The network of TINY's depth with weights in the authors' naming; 2D or 3D by the rank of its input."""
+    """The network of TINY's depth with weights in the authors' naming.
+
+    2D or 3D by the rank of its input.
+    """
 
     def __init__(self, weights: dict[str, Tensor], *, training: bool = False) -> None:
         self.weights, self.training = weights, training
@@ -171,7 +179,10 @@ class Reference:
         return self.linear(out, f"{key}.out")
 
     def positions(self, grid: tuple[int, ...]) -> Tensor:
-        """Interpolated by numpy, an axis after the other, first token on first token and last on last."""
+        """Interpolated by numpy, an axis after the other.
+
+        First token on first token and last on last.
+        """
         p = (
             self.weights["transformer.embeddings.position_embeddings"]
             .detach()

@@ -1,4 +1,7 @@
-"""UCTransNet against an own functional writing, from its facts and in the authors' names, over renamed weights."""
+"""UCTransNet against an own functional writing.
+
+From its facts and in the authors' names, over renamed weights.
+"""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +25,10 @@ def published(
     heads: int = 3,
     expansion: int = 4,
 ) -> dict[str, Tensor]:
-    """A state dict with the authors' keys and shapes and random values (1 channel in, 1 class), double."""
+    """A state dict with the authors' keys and shapes and random values (1 channel in.
+
+    1 class), double.
+    """
     torch.manual_seed(0)
     widths = [width, 2 * width, 4 * width, 8 * width]
     together = sum(widths)

@@ -199,7 +199,10 @@ def test_keys_that_the_later_form_has_not_stay(key: str) -> None:
 
 
 class Channels:
-    """U-Net of depth 1 in Keras' layout, arrays (X, Y, C): kernels (3, 3, in, out), transposed (2, 2, out, in)."""
+    """U-Net of depth 1 in Keras' layout, arrays (X, Y, C).
+
+    Kernels (3, 3, in, out), transposed (2, 2, out, in).
+    """
 
     def __init__(self, weights: dict[str, np.ndarray]) -> None:
         self.weights = weights

@@ -100,8 +100,8 @@ def test_each_key_changes_the_identity_unless_it_is_listed(file: str) -> None:
         ("inference.yaml", {"inferer::mode": "constant"}),
         ("inference.yaml", {"amp": True}),
         ("inference.yaml", {"body_threshold": -300}),
-        ("inference.yaml", {"_meta_::plan::spacing": [5, 5, 5]}),
-        ("inference.yaml", {"_meta_::plan::network::norm": "batch"}),
+        ("inference.yaml", {"spacing": [5, 5, 5]}),
+        ("inference.yaml", {"architecture::norm": "batch"}),
         ("inference.yaml", {"region": [[0, 0, 0], [9, 9, 9]]}),
         ("inference.yaml", {"evaluator::postprocessing": None}),
         ("train.yaml", {"train::optimizer::lr": 0.5}),
@@ -193,3 +193,12 @@ def threading_lock() -> Any:
     import threading
 
     return threading.Lock()
+
+
+def test_of_the_metadata_counts_what_the_config_refers_to() -> None:
+    config = {"_meta_": {"plan": {"spacing": [1, 2], "x": {"y": 3}}, "name": "n"}}
+    assert identity({**config, "a": 1}) == {"a": 1}
+    found = identity({**config, "a": "$len(@_meta_::plan::x) + 1", "b": {"c": "@_meta_::name"}})
+    assert {"_meta_::plan::x::y": 3, "_meta_::name": "n"}.items() <= found.items()
+    assert "_meta_::plan::spacing" not in found
+    assert "_meta_::plan::spacing" in identity({**config, "a": "@_meta_"})

@@ -58,7 +58,7 @@ def scene(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_false_positives_beyond_the_label_files_extent_count_by_hand(tmp_path: Path) -> None:
-    """The label: 2 x 2 x 2 voxels in a file of that size. The prediction: those, and 4 voxels far off."""
+    """The label: 2 x 2 x 2 voxels in a file of that size. Predicted: those, and 4 far off."""
     prediction = np.zeros((20, 10, 10), np.uint8)
     prediction[4:6, 4:6, 4:6] = 1
     prediction[15, 4:6, 4:6] = 1
@@ -98,7 +98,7 @@ def test_padding_and_cropping_change_nothing(
     shift: tuple[float, ...],
     turn: bool,
 ) -> None:
-    """Either file's extent; on an oblique grid, between the voxels, and stored in another order too."""
+    """Either file's extent; oblique, between the voxels, and in another axis order too."""
     prediction, reference = scene(np.random.default_rng(seed))
     mask_affine = rotation(degrees) @ AFFINE
     label_affine = mask_affine.copy()
@@ -129,7 +129,7 @@ def test_padding_and_cropping_change_nothing(
 
 
 def test_a_label_with_finer_voxels_is_measured_in_its_own(tmp_path: Path) -> None:
-    """The same block in voxels of half the height: equal, but for what lies beyond the label's file."""
+    """The same block in voxels of half the height, and more beyond the label's file."""
     prediction = np.zeros((8, 8, 8), np.uint8)
     prediction[2:4, 2:4, 2:4] = 1
     prediction[2:4, 2:4, 6] = 1

@@ -48,7 +48,7 @@ def test_two_parallel_plates() -> None:
 
 
 def test_directions_differ_pooling_and_larger_percentile() -> None:
-    """Prediction: voxels 0 and 10 of a line. Reference: voxel 0. Directed distances {0, 10} and {0}."""
+    """Predicted: voxels 0 and 10 of a line. Reference: voxel 0. Distances {0, 10} and {0}."""
     prediction, reference = np.zeros((11, 1, 1), bool), np.zeros((11, 1, 1), bool)
     prediction[[0, 10]] = True
     reference[0] = True

@@ -1,7 +1,6 @@
 """Checkpoints: where a path leads, what a state dict carries, and which plan it belongs to."""
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +19,9 @@ from gridgate.pipeline.models.checkpoints import (
     weights_file,
 )
 from gridgate.pipeline.models.run_weights import fingerprint
+from gridgate.pipeline.plans.plan import Plan, example_plan
 
-
-@dataclass(frozen=True)
-class Numbers:
-    """Stands for a Plan: plain values, nested, and a fingerprint."""
-
-    spacing: tuple[float, ...] = (1.5, 1.5, 3.0)
-    intensity: Any = None
-    orientation: str = "RAS"
-
-    @property
-    def fingerprint(self) -> str:
-        return f"print of {self.spacing} {self.intensity} {self.orientation}"
-
-
-PLAN = Numbers(intensity={"mode": "window", "low": -160, "high": 240})
+PLAN = Plan.from_dict({**example_plan(), "spacing": [1.5, 1.5, 3.0], "orientation": "RAS"})
 
 
 def network() -> torch.nn.Module:
@@ -71,11 +57,7 @@ def test_the_plan_comes_back_and_the_file_stays_a_plain_state_dict(trained: Path
     assert all(type(tensor) is torch.Tensor for tensor in content.values())
     held = carried_plan(content)
     assert held is not None and held["fingerprint"] == PLAN.fingerprint
-    assert held["plan"] == {
-        "spacing": [1.5, 1.5, 3.0],
-        "intensity": {"mode": "window", "low": -160, "high": 240},
-        "orientation": "RAS",
-    }
+    assert Plan.from_dict(held["plan"]) == PLAN
     # what torch itself keeps there (batch norm's version) is not lost
     assert content._metadata["1"] == network().state_dict()._metadata["1"]
 
@@ -113,25 +95,25 @@ def test_every_tool_loads_it(trained: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "told"),
+    ("changes", "told"),
     [
-        (replace(PLAN, spacing=(2.0, 2.0, 3.0)), ("spacing", "[1.5, 1.5, 3.0]", "[2.0, 2.0, 3.0]")),
-        (replace(PLAN, orientation="LPS"), ("orientation", "RAS", "LPS")),
+        ({"spacing": [2.0, 2.0, 3.0]}, ("spacing", "1.5, 1.5, 3", "2, 2, 3")),
+        ({"orientation": "LPS"}, ("orientation", "RAS", "LPS")),
         (
-            replace(PLAN, intensity={"mode": "window", "low": -100, "high": 240}),
-            ("intensity::low", "-160", "-100"),
+            {"intensity": {"mode": "window", "low": -100, "high": 250}},
+            ("intensity", "-175", "-100"),
         ),
-        (replace(PLAN, intensity=None), ("intensity", "window", "None")),
+        ({"roi_size": [64, 64, 96]}, ("roi_size", "64, 64, 64", "64, 64, 96")),
     ],
 )
 def test_weights_of_another_plan_are_refused(
-    trained: Path, now: Numbers, told: tuple[str, ...]
+    trained: Path, changes: dict[str, Any], told: tuple[str, ...]
 ) -> None:
     target = other()
     with pytest.raises(CheckpointError) as caught:
-        load_weights(target, trained, plan=now)
+        load_weights(target, trained, plan=PLAN.replace(**changes))
     assert all(word in str(caught.value) for word in told)
-    unchanged = {"spacing", "intensity", "orientation"} - {told[0].partition("::")[0]}
+    unchanged = {"spacing", "intensity", "orientation", "roi_size"} - {told[0]}
     assert not any(f"{name} " in str(caught.value) for name in unchanged)
     assert same(target, other())  # nothing was loaded
 
@@ -146,7 +128,7 @@ def test_the_same_plan_and_weights_without_one_are_taken(trained: Path) -> None:
 def test_the_plan_in_another_tools_holder_is_compared_as_well(trained: Path) -> None:
     torch.save({"model": carry_plan(network().state_dict(), PLAN)}, trained / "held.pt")
     with pytest.raises(CheckpointError, match="orientation"):
-        load_weights(other(), trained / "held.pt", plan=replace(PLAN, orientation="LPS"))
+        load_weights(other(), trained / "held.pt", plan=PLAN.replace(orientation="LPS"))
 
 
 def test_a_folder_means_its_best_weights(trained: Path) -> None:

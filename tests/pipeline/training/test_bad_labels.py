@@ -1,4 +1,4 @@
-"""A training on labels that lie elsewhere, or hold values that nobody named, ends before it begins."""
+"""A training on labels that lie elsewhere or hold unnamed values ends before it begins."""
 
 import re
 import shutil

@@ -315,3 +315,14 @@ def test_channels_and_shapes_are_checked() -> None:
     for weighted in (dice_ce(class_weights=[1.0, 2.0]), SorensenDiceLoss(class_weights=[1.0, 2.0])):
         with pytest.raises(ConfigError, match="2 class_weights for 3 output channels"):
             weighted(logits, labels)
+
+
+@pytest.mark.parametrize("name", ["dice_ce", "sorensen_dice", "structure"])
+def test_one_channel_refuses_labels_beyond_1(name: str) -> None:
+    logits, labels = torch.zeros(1, 1, 4, 4, 4), torch.zeros(1, 1, 4, 4, 4)
+    loss = build_loss(name, sigmoid=True)
+    labels[0, 0, 0] = 1
+    assert torch.isfinite(loss(logits, labels))
+    labels[0, 0, 0, 0, 0] = 2
+    with pytest.raises(ConfigError, match="holds 2, but a network of one output channel"):
+        loss(logits, labels)

@@ -136,16 +136,71 @@ def test_an_earlier_training_is_not_overwritten(whole: Path, phantom_dataset: Pa
     assert (whole / "last.pt").read_bytes() == before
 
 
-@pytest.mark.parametrize("other", [{"fold": 1}, {"seed": 5}, {"batch_size": 1}])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"fold": 1},
+        {"folds": 2},
+        {"split_seed": 3},
+        {"seed": 5},
+        {"batch_size": 1},
+        {"iterations_per_epoch": 4},
+        {"learning_rate": 0.01},
+        {"weight_decay": 0.5},
+        {"warmup_iterations": 1},
+        {"average_decay": 0.5},
+        {"val_interval": 2},
+        {"amp": True},
+        {"spacing": [12.0, 10.0, 10.0]},
+        {"orientation": "LPS"},
+        {"roi_size": [32, 32, 48]},
+        {"intensity::low": -100},
+        {"mirror_axes": [0]},
+        {"augmentation": {"noise": 0.0}},
+        {"architecture::filters": [4, 4, 4, 4, 8]},
+        {"train::loss::name": "sorensen_dice"},
+        {"train::loss::batch": True},
+        {"train::optimizer::lr": 0.01},
+        {"train::lr_scheduler::cycles": 1.0},
+        {"train::trainer::max_gradient_norm": 1.0},
+        {"validate::inferer::overlap": 0.75},
+        {"merge_labels": {"aorta": "pancreas"}},
+    ],
+    ids=lambda other: next(iter(other)),
+)
 def test_a_run_is_resumed_with_its_own_settings_only(
     whole: Path, phantom_dataset: Path, other: dict
 ) -> None:
-    before = (whole / "last.pt").read_bytes()
+    before = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
     with pytest.raises(Exception, match=r".") as caught:
         train(phantom_dataset, whole, resume=True, **other)
-    assert isinstance(user_error(caught.value), ConfigError)
-    assert next(iter(other)) in str(user_error(caught.value))
-    assert (whole / "last.pt").read_bytes() == before
+    error = user_error(caught.value)
+    assert isinstance(error, ConfigError), caught.value
+    assert next(iter(other)) in str(error) and " and is now " in str(error)
+    after = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
+    assert {path for path in after if before.get(path) != after[path]} <= {
+        path for path in after if ".gridgate" in path.parts
+    }
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"patience": 9},
+        {"cache_rate": 0.5},
+        {"num_workers": 1},
+        {"device": "cpu"},
+        {"cudnn_benchmark": False},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_what_says_how_long_where_and_how_fast_may_change(
+    whole: Path, phantom_dataset: Path, tmp_path: Path, other: dict
+) -> None:
+    for name in ("last.pt", "metrics_train.csv", "settings.json", "splits.json"):
+        shutil.copy(whole / name, tmp_path / name)
+    train(phantom_dataset, tmp_path, resume=True, **other)  # of a training that has ended
+    assert_same_weights(tmp_path / "last.pt", whole / "last.pt")
 
 
 def test_resumed_with_more_epochs_the_learning_rate_does_not_rise(
@@ -289,6 +344,23 @@ def test_weights_of_another_network_are_refused(whole: Path, tmp_path: Path) -> 
         load_weights(other, tmp_path / "rubbish.pt")
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         load_weights(other, tmp_path / "nowhere.pt")
+
+
+def test_a_network_of_one_channel_with_sigmoid_is_trained_and_validated(
+    phantom_dataset: Path, tmp_path: Path
+) -> None:
+    train(
+        phantom_dataset,
+        tmp_path,
+        labels=["background", "organ"],
+        merge_labels=dict.fromkeys(LABELS, "organ"),
+        epochs=3,
+        iterations_per_epoch=12,
+        learning_rate=0.02,
+        **{"network_def::out_channels": 1, "train::loss::sigmoid": True},
+    )
+    scores = [float(row["dice_mean"]) for row in rows(tmp_path)]
+    assert max(scores) > 0.3 and scores[-1] > scores[0]
 
 
 @pytest.mark.cuda

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..images.compression import why_no_file
+from .images.compression import why_no_file
 
 
 @dataclass(frozen=True)

@@ -1,28 +1,19 @@
-"""MONAI's own networks under this room's contract, with defaults where MONAI asks for arguments.
+"""MONAI's own convolutional networks, with defaults where MONAI asks for arguments.
 
 Any option of MONAI's class is taken and handed on, and state-dict keys are MONAI's. Sizes must be
 multiples of ``divisor``: unlike the networks that are written here these pad nothing (UNETR
 excepted).
 """
 
-import inspect
-from collections.abc import Callable, Sequence
-from math import prod
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-import torch
 from monai.networks import nets
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from ..facts import NetworkFacts, Tiny, described
-from ..unetr import FACTS as UNETR_FACTS
-from ..unetr import AnyWindowUNETR
+from .contract import contracted, hands_on_to, product
 from .list_of_heads import DynUNetOfHeads, MedNeXtOfHeads
-
-Make = TypeVar("Make", bound=Callable[..., nn.Module])
-
-_COMMON = ("self", "spatial_dims", "in_channels", "out_channels")
 
 _MEDNEXT: dict[str, dict[str, Any]] = {
     "S": {},
@@ -43,23 +34,6 @@ _MEDNEXT: dict[str, dict[str, Any]] = {
 """How the paper's variants differ from the smallest; their decoders mirror their encoders."""
 
 
-def _hands_on_to(kind: type[nn.Module], *, without: Sequence[str] = ()) -> Callable[[Make], Make]:
-    """Show the options that a function hands on to a class of MONAI's in its signature, where ``build`` looks."""
-
-    def sign(function: Make) -> Make:
-        own = inspect.signature(function).parameters
-        shown = [parameter for parameter in own.values() if parameter.kind != parameter.VAR_KEYWORD]
-        shown += [
-            parameter.replace(kind=parameter.KEYWORD_ONLY)
-            for name, parameter in inspect.signature(kind.__init__).parameters.items()
-            if name not in {*own, *_COMMON, *without}
-        ]
-        function.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
-        return function
-
-    return sign
-
-
 @described(
     NetworkFacts(
         title="MONAI's UNet",
@@ -68,7 +42,7 @@ def _hands_on_to(kind: type[nn.Module], *, without: Sequence[str] = ()) -> Calla
         tiny=Tiny({"channels": (4, 6, 8)}),
     )
 )
-@_hands_on_to(nets.UNet)
+@hands_on_to(nets.UNet)
 def monai_unet(
     spatial_dims: int = 3,
     in_channels: int = 1,
@@ -79,7 +53,7 @@ def monai_unet(
     num_res_units: int = 2,
     **options: Any,
 ) -> nn.Module:
-    """MONAI's residual U-Net (Kerfoot et al. 2018, "Left-ventricle quantification using residual U-Net").
+    """MONAI's residual U-Net (Kerfoot et al. 2018).
 
     Args:
         channels: of the levels, the finest first; by default those of MONAI's spleen tutorial.
@@ -96,7 +70,7 @@ def monai_unet(
         num_res_units=num_res_units,
         **options,
     )
-    return _with(net, _product(steps, spatial_dims))
+    return contracted(net, product(steps, spatial_dims))
 
 
 @described(
@@ -115,7 +89,7 @@ def monai_unet(
         ),
     )
 )
-@_hands_on_to(nets.DynUNet)
+@hands_on_to(nets.DynUNet)
 def dyn_unet(
     spatial_dims: int = 3,
     in_channels: int = 1,
@@ -126,7 +100,7 @@ def dyn_unet(
     upsample_kernel_size: Sequence[Sequence[int] | int] | None = None,
     **options: Any,
 ) -> nn.Module:
-    """MONAI's DynUNet, nnU-Net's network (Isensee et al. 2021); by default of nnU-Net's six levels, 32 to 320 channels.
+    """MONAI's DynUNet, nnU-Net's network (Isensee et al. 2021); by default of six levels.
 
     With ``deep_supervision`` a list in training, the finest first, each at its own resolution, with
     ``head_weights`` that halve from one to the next.
@@ -142,8 +116,8 @@ def dyn_unet(
     supervised = bool(options.get("deep_supervision"))
     kind = DynUNetOfHeads if supervised else nets.DynUNet
     net = kind(spatial_dims, in_channels, out_channels, kernel_size, steps, raising, **options)
-    return _with(
-        net, _product(steps, spatial_dims), heads=1 + net.deep_supr_num if supervised else 1
+    return contracted(
+        net, product(steps, spatial_dims), heads=1 + net.deep_supr_num if supervised else 1
     )
 
 
@@ -156,7 +130,7 @@ def dyn_unet(
         tiny=Tiny({"init_filters": 8, "blocks_down": (1, 1, 1), "blocks_up": (1, 1)}),
     )
 )
-@_hands_on_to(nets.SegResNet)
+@hands_on_to(nets.SegResNet)
 def seg_res_net(
     spatial_dims: int = 3,
     in_channels: int = 1,
@@ -181,75 +155,7 @@ def seg_res_net(
         blocks_down=tuple(blocks_down),
         **options,
     )
-    return _with(net, _product((2,) * (len(blocks_down) - 1), spatial_dims))
-
-
-class _StepsOnCPU(TorchFunctionMode):
-    """MONAI reads numbers out of a linspace, which it could not on the meta device, where networks are counted."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: Sequence[Any] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        options = dict(kwargs or {})
-        if func is torch.linspace:
-            options.setdefault("device", "cpu")
-        return func(*args, **options)
-
-
-@described(
-    NetworkFacts(
-        title="MONAI's SwinUNETR",
-        reference="Hatamizadeh et al. Swin UNETR: Swin Transformers for Semantic Segmentation of "
-        "Brain Tumors in MRI Images. 2022. arXiv:2201.01266",
-        small={"feature_size": 12},
-        training={"learning_rate": 0.0005},
-        tiny=Tiny(
-            {
-                "feature_size": 12,
-                "depths": (1, 1, 1, 1),
-                "num_heads": (1, 1, 2, 2),
-                "window_size": 4,
-            },
-            window=(64, 32, 32),
-            other=(32, 32, 64),
-            cases=1,
-        ),
-    )
-)
-@_hands_on_to(nets.SwinUNETR)
-def swin_unetr(
-    spatial_dims: int = 3,
-    in_channels: int = 1,
-    out_channels: int = 2,
-    *,
-    feature_size: int = 48,
-    patch_size: int = 2,
-    **options: Any,
-) -> nn.Module:
-    """MONAI's Swin UNETR (Hatamizadeh et al. 2022, arXiv 2201.01266), at the paper's width.
-
-    In training the window needs two or more times ``divisor`` along one axis: the instance norm of
-    the coarsest level has a single value otherwise.
-
-    Args:
-        feature_size: channels of the finest level, a multiple of 12; paper: 48.
-        patch_size: voxels an axis of one token.
-        options: MONAI's.
-    """
-    with _StepsOnCPU():
-        net = nets.SwinUNETR(
-            in_channels,
-            out_channels,
-            patch_size,
-            feature_size=feature_size,
-            spatial_dims=spatial_dims,
-            **options,
-        )
-    return _with(net, (patch_size**5,) * spatial_dims)
+    return contracted(net, product((2,) * (len(blocks_down) - 1), spatial_dims))
 
 
 @described(
@@ -264,7 +170,7 @@ def swin_unetr(
         ),
     )
 )
-@_hands_on_to(
+@hands_on_to(
     nets.VNet, without=["dropout_prob"]
 )  # the last is deprecated, and means nothing any more
 def v_net(
@@ -285,35 +191,7 @@ def v_net(
     net = nets.VNet(
         spatial_dims, in_channels, out_channels, dropout_dim=dropout_dim or spatial_dims, **options
     )
-    return _with(net, (16,) * spatial_dims)
-
-
-@described(
-    NetworkFacts(
-        title="MONAI's UNETR",
-        reference=UNETR_FACTS.reference,
-        paper={"proj_type": "perceptron"},
-        small=UNETR_FACTS.small,
-        training=UNETR_FACTS.training,
-        tiny=UNETR_FACTS.tiny,
-    )
-)
-@_hands_on_to(nets.UNETR)
-def monai_unetr(
-    spatial_dims: int = 3,
-    in_channels: int = 1,
-    out_channels: int = 2,
-    *,
-    img_size: int | Sequence[int] = 96,
-    **options: Any,
-) -> AnyWindowUNETR:
-    """MONAI's UNETR with MONAI's defaults (patches by convolution); ``unetr`` has the paper's.
-
-    Args:
-        img_size: voxels of the training window, one number or one an axis, multiples of 16.
-        options: MONAI's.
-    """
-    return AnyWindowUNETR(in_channels, out_channels, img_size, spatial_dims=spatial_dims, **options)
+    return contracted(net, (16,) * spatial_dims)
 
 
 @described(
@@ -333,7 +211,7 @@ def monai_unetr(
         ),
     )
 )
-@_hands_on_to(nets.MedNeXt)
+@hands_on_to(nets.MedNeXt)
 def med_next(
     spatial_dims: int = 3,
     in_channels: int = 1,
@@ -377,21 +255,6 @@ def med_next(
         **options,
     )
     levels = len(net.down_blocks)
-    return _with(
+    return contracted(
         net, (2**levels,) * spatial_dims, heads=1 + levels if options.get("deep_supervision") else 1
     )
-
-
-def _with(net: Any, divisor: tuple[int, ...], *, heads: int = 1) -> nn.Module:
-    """The network with the contract's attributes."""
-    net.divisor = divisor
-    net.head_weights = tuple(2.0 ** (heads - 1 - head) / (2**heads - 1) for head in range(heads))
-    return net
-
-
-def _product(strides: Sequence[Sequence[int] | int], spatial_dims: int) -> tuple[int, ...]:
-    """Voxels an axis of the input to one of the coarsest level."""
-    each = [
-        (stride,) * spatial_dims if isinstance(stride, int) else tuple(stride) for stride in strides
-    ]
-    return tuple(prod(axis) for axis in zip(*each, strict=True))

@@ -1,0 +1,133 @@
+"""A bundle's training for a number of seconds: speed, share of the time the GPU computes, Dice.
+
+    python benchmarks/cuda_training.py BUNDLE DATASET RESULT.json --device cuda --seconds 60
+
+A short training tells how long an iteration takes; the second is as many epochs as fit into the
+seconds, with the learning rate's whole schedule, and one validation at its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from gridgate.pipeline.process_settings import set_up_process
+
+set_up_process()  # before PyTorch
+import torch  # noqa: E402
+from gpu_clock import GpuClock  # noqa: E402
+from ignite.engine import Engine, Events  # noqa: E402
+
+from gridgate.pipeline.plans.bundle_folders import bundle_path  # noqa: E402
+from gridgate.pipeline.workflow import BundleRun  # noqa: E402
+
+TINY = {  # of a dry run
+    "architecture::filters": "[2, 2, 4, 4, 4]",
+    "roi_size": "[32, 32, 32]",
+    "spacing": "[8, 8, 8]",
+    "cache_rate": "0",
+    "num_workers": "0",
+    "batch_size": "1",
+    "iterations_per_epoch": "2",
+}
+
+
+class Times:
+    """When each iteration of a trainer began and ended, by time.monotonic()."""
+
+    def __init__(self, trainer: Engine) -> None:
+        self.began: list[float] = []
+        self.ended: list[float] = []
+        trainer.add_event_handler(Events.GET_BATCH_STARTED, self._begin)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, self._end)
+
+    def seconds(self) -> float:
+        """Of an iteration with the wait for its batch: the median of the second half."""
+        spans = [end - begin for begin, end in zip(self.began, self.ended, strict=False)]
+        return median(spans[len(spans) // 2 :])
+
+    def _begin(self, _: Engine) -> None:
+        self.began.append(time.monotonic())
+
+    def _end(self, _: Engine) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.ended.append(time.monotonic())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the result as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle")
+    parser.add_argument("dataset")
+    parser.add_argument("result", type=Path)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--tiny", action="store_true", help="a dry run")
+    options = parser.parse_args(arguments)
+    words = {"dataset_dir": options.dataset, "device": options.device, "patience": "0"}
+    words |= TINY if options.tiny else {}
+    with tempfile.TemporaryDirectory() as folder:
+        if options.tiny:
+            epochs, per_epoch = 1, int(TINY["iterations_per_epoch"])
+        else:
+            began = time.monotonic()
+            times, per_epoch = train(options.bundle, f"{folder}/short", words, epochs=1)
+            print(f"a short training: {time.monotonic() - began:.0f} s")
+            epochs = max(1, int(options.seconds / (times.seconds() * per_epoch)))
+        result = measured(options.bundle, f"{folder}/long", words, epochs, per_epoch)
+    options.result.write_text(json.dumps({"device": options.device, **result}, indent=1) + "\n")
+
+
+def measured(
+    bundle: str, output: str, words: dict[str, str], epochs: int, per_epoch: int
+) -> dict[str, Any]:
+    """The numbers of a training of so many epochs."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    warmup = str(max(1, epochs * per_epoch // 20))
+    with GpuClock() as clock:
+        times, _ = train(bundle, output, {**words, "warmup_iterations": warmup}, epochs=epochs)
+        seconds = times.ended[-1] - times.began[0]
+        busy = clock.busy_percent(times.began[0], times.ended[-1])
+    with open(f"{output}/metrics_train.csv", newline="", encoding="utf-8") as file:
+        row = list(csv.DictReader(file))[-1]
+    dice = {
+        name.removeprefix("dice_"): float(value)
+        for name, value in row.items()
+        if name.startswith("dice_") and value
+    }
+    peak = torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else None
+    return {
+        "bundle": bundle,
+        "epochs": epochs,
+        "iterations": len(times.ended),
+        "seconds": seconds,
+        "iterations_per_s": len(times.ended) / seconds,
+        "gpu_busy_percent": busy,
+        "gpu_peak_gb": peak,
+        "loss": float(row["loss"]),
+        "dice": dice,
+    }
+
+
+def train(bundle: str, output: str, words: dict[str, str], *, epochs: int) -> tuple[Times, int]:
+    """A training with one validation, at its end; its times, and iterations per epoch."""
+    words = {**words, "epochs": str(epochs), "val_interval": str(epochs), "output_dir": output}
+    run = BundleRun(bundle_path(bundle), "train.yaml", "training", words)
+    run.initialize()
+    times = Times(run.parser.get_parsed_content("train::trainer"))
+    run.run()
+    run.finalize()
+    return times, int(run.parser.get_parsed_content("iterations_per_epoch"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Training, inference and evaluation in folders whose names MONAI's parser would take for code."""
+
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import pytest
+
+from gridgate.pipeline.cli.main import main
+
+SMALL = {
+    "architecture::filters": "[2, 2, 4, 4, 4]",
+    "spacing": "[10, 10, 10]",
+    "roi_size": "[32, 32, 32]",
+    "amp": "False",
+    "epochs": "1",
+    "iterations_per_epoch": "1",
+    "batch_size": "1",
+    "num_workers": "0",
+    "warmup_iterations": "0",
+}
+
+
+@pytest.mark.slow
+def test_a_bundle_from_training_to_masks_in_hard_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run #1, $a::b"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    data, trained, masks, scores = "%data#1", "$out#1", "@masks::1, b", "#scores"
+    assert main(["phantom", data, "--cases", "2"]) == 0
+    words = [word for name, text in SMALL.items() for word in (f"--{name}", text)]
+    few = ["--folds", "2", "--device", "cpu"]
+    assert main(["train", *few, "phantom_attention_unet", data, *words, trained]) == 0
+    assert Path(trained, "models", "model.pt").is_file()
+
+    # what was trained is a bundle: its spacing and its weights need no words
+    scans = f"{data}/imagesTr"
+    here = ["--device", "cpu", "--isolate", "False"]
+    assert main(["infer", "--body_threshold", "null", trained, scans, masks, *here]) == 0
+    written = sorted(Path(masks).glob("*.nii.gz"))
+    assert [path.name for path in written] == ["phantom_000.nii.gz", "phantom_001.nii.gz"]
+    scan = nib.load(Path(scans, written[0].name))
+    assert nib.load(written[0]).shape == scan.shape
+    assert main(["evaluate", trained, data, scores, *few, "--checkpoint", trained]) == 0
+    assert Path(scores, "summary.json").is_file()
+    ours = {data, trained, masks, scores}
+    assert {path.name for path in folder.iterdir()} == ours
+
+    capsys.readouterr()
+    assert main(["infer", trained, "not#there", masks, *here]) == 1
+    assert "not#there" in capsys.readouterr().err.splitlines()[-1]
+    assert main(["infer", trained, scans, masks, *here, "--checkpoint", "$no#pt"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: $no#pt: there is no such")
