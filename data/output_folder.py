@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import stat
-import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -17,15 +14,12 @@ from filelock import FileLock, Timeout
 
 from .errors import ConfigError, OutputError
 from .files import is_temporary, path_inside, write_atomically
+from .manifest import Manifest, mark_of
 
 logger = logging.getLogger(__name__)
 
 PRIVATE = ".gridgate"
 """The sub-folder that holds the lock and the manifest."""
-_CLOCK_SECONDS = 2.0  # what file systems round times to, FAT the most coarsely
-
-Mark = tuple[int, int] | None
-"""Size in bytes and time of change in ns of a file as it was written; None: of any content."""
 
 
 class OutputFolder:
@@ -38,9 +32,8 @@ class OutputFolder:
     A file counts as Gridgate's while it is as Gridgate wrote it: a mask that a person has corrected
     since is that person's, and is neither replaced nor removed.
 
-    The manifest is `.gridgate/manifest.json`, relative path -> [size, mtime_ns]; what has been
-    written since it was last put together stands in `.gridgate/journal-*.jsonl`, one per process,
-    a line before each file appears. A run that is killed at any moment forgets none of its files.
+    The record is in `.gridgate/`, see Manifest. A run that is killed at any moment forgets none of
+    its files.
 
     Args:
         folder: made on entering, or by the first file that is written.
@@ -54,23 +47,21 @@ class OutputFolder:
         True
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        self._marks: dict[str, set[Mark]] = {}
-        self._read: dict[str, int] = {}  # bytes of each journal that were read
-        self._manifest: tuple[int, int] | None = None  # as it was read
-        self._journal: tuple[int, Path] | None = None  # process id, and where it writes
+        self._private = self.folder / PRIVATE
+        self.manifest = Manifest(self.folder, self._private)
         self._entered = 0
         self._lock: FileLock | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """For a worker process, which finds the manifest in the folder and has no lock."""
-        return {**self.__dict__, "_journal": None, "_entered": 0, "_lock": None}
+        return {**self.__dict__, "_entered": 0, "_lock": None}
 
     @property
     def is_new(self) -> bool:
         """Whether there is no manifest: no run, or one of an earlier version, has written there."""
-        return not self._manifest_path.exists() and not list(self._journals())
+        return not self.manifest.exists
 
     def __enter__(self) -> OutputFolder:
         """Take the lock.
@@ -139,10 +130,18 @@ class OutputFolder:
         self.refuse_foreign([relative])
 
         def note(status: os.stat_result) -> None:
-            self._note(relative, (status.st_size, status.st_mtime_ns))
+            self.manifest.enter(self._key(relative), (status.st_size, status.st_mtime_ns))
 
         write_atomically(path, write, before_rename=note)
         return path
+
+    def saver(self, relative: str | Path) -> Callable[[Path, Callable[[BinaryIO], object]], object]:
+        """`write` of one file, in the form that `write_labels` and others take as `save`."""
+
+        def save(path: Path, write: Callable[[BinaryIO], object]) -> Path:
+            return self.write(relative, write)
+
+        return save
 
     def record(self, relative: str | Path, *, any_content: bool = False) -> None:
         """Enter a file that another library has written, such as TensorBoard's events.
@@ -155,17 +154,15 @@ class OutputFolder:
         """
         path = self.path(relative)
         if any_content:
-            if None not in self._marks_of(relative):
-                self._note(relative, None)
-        elif (found := _mark(path)) is not None:
-            self._note(relative, found)
+            if None not in self.manifest.marks(self._key(relative)):
+                self.manifest.enter(self._key(relative), None)
+        elif (found := mark_of(path)) is not None:
+            self.manifest.enter(self._key(relative), found)
 
     def owns(self, relative: str | Path) -> bool:
         """Whether there is a file that Gridgate wrote, unchanged since."""
-        found = _mark(self.path(relative))
-        if found is None:
-            return False
-        return any(_matches(mark, found) for mark in self._marks_of(relative))
+        self.path(relative)  # refuses names that lead elsewhere
+        return self.manifest.owns(self._key(relative))
 
     def refuse_foreign(self, relatives: Iterable[str | Path]) -> None:
         """Refuse to go on where a file that Gridgate did not write is in the place of a result.
@@ -202,17 +199,6 @@ class OutputFolder:
             ) from error
         return True
 
-    @property
-    def _private(self) -> Path:
-        return self.folder / PRIVATE
-
-    @property
-    def _manifest_path(self) -> Path:
-        return self._private / "manifest.json"
-
-    def _journals(self) -> Iterable[Path]:
-        return sorted(self._private.glob("journal-*.jsonl"))
-
     @staticmethod
     def _key(relative: str | Path) -> str:
         return Path(relative).as_posix()
@@ -233,15 +219,17 @@ class OutputFolder:
             lock.acquire()
         except (Timeout, RuntimeError) as error:  # RuntimeError: held in this very thread
             if isinstance(error, NotImplementedError):
-                return self._without_lock(error)
+                self._warn_of_no_lock(error)
+                return None
             raise ConfigError(
                 f"{self.folder}: another run is writing there; wait for it, or give another folder"
             ) from None
         except OSError as error:
-            return self._without_lock(error)
+            self._warn_of_no_lock(error)
+            return None
         return lock
 
-    def _without_lock(self, error: Exception) -> None:
+    def _warn_of_no_lock(self, error: Exception) -> None:
         logger.warning(
             f"{self.folder}: this file system has no locks ({error}); take care that no other run "
             "writes there"
@@ -267,93 +255,4 @@ class OutputFolder:
             for name in filter(is_temporary, files):
                 with suppress(OSError):
                     (Path(place) / name).unlink()
-        journals = list(self._journals())
-        if not journals:
-            return
-        self._refresh()
-        kept: dict[str, Mark] = {}
-        for name, marks in self._marks.items():
-            found = _mark(self.folder / name)
-            if found is not None and any(_matches(mark, found) for mark in marks):
-                kept[name] = None if None in marks else found
-        content = json.dumps({"version": 1, "files": kept}, indent=0).encode()
-        write_atomically(self._manifest_path, lambda stream: stream.write(content))
-        for journal in journals:
-            with suppress(OSError):
-                journal.unlink()
-
-    def _marks_of(self, relative: str | Path) -> set[Mark]:
-        self._refresh()
-        return self._marks.get(self._key(relative), set())
-
-    def _note(self, relative: str | Path, mark: Mark) -> None:
-        """Append a line to this process's journal."""
-        if (
-            self._journal is None
-            or self._journal[0] != os.getpid()
-            or not self._journal[1].exists()
-        ):
-            # a name is never used twice, so that readers know what they have read
-            name = f"journal-{uuid.uuid4().hex[:12]}.jsonl"
-            self._journal = os.getpid(), self._private / name
-        path = self._journal[1]
-        line = json.dumps([self._key(relative), mark]) + "\n"
-        try:
-            self._private.mkdir(parents=True, exist_ok=True)
-            with open(path, "ab", buffering=0) as stream:
-                stream.write(line.encode())
-                os.fsync(stream.fileno())
-        except OSError as error:
-            raise OutputError(
-                f"{path}: cannot be written ({error.strerror}); free space or give another "
-                "--output_dir"
-            ) from error
-
-    def _refresh(self) -> None:
-        """Read what this and other processes have written down since the last time."""
-        with suppress(FileNotFoundError):
-            status = os.stat(self._manifest_path)
-            if (version := (status.st_mtime_ns, status.st_ino)) != self._manifest:
-                self._manifest = version
-                for name, mark in self._read_manifest().items():
-                    self._marks.setdefault(name, set()).add(_as_mark(mark))
-        for journal in self._journals():
-            done = self._read.get(journal.name, 0)
-            with suppress(FileNotFoundError), open(journal, "rb") as stream:
-                stream.seek(done)
-                lines = stream.read()
-                lines = lines[: lines.rfind(b"\n") + 1]  # a torn last line is no entry
-                self._read[journal.name] = done + len(lines)
-                for line in lines.splitlines():
-                    with suppress(ValueError, TypeError):
-                        name, mark = json.loads(line)
-                        self._marks.setdefault(str(name), set()).add(_as_mark(mark))
-
-    def _read_manifest(self) -> dict[str, list[int] | None]:
-        try:
-            files = json.loads(self._manifest_path.read_bytes())["files"]
-            return {str(name): mark for name, mark in files.items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise OutputError(
-                f"{self._manifest_path}: cannot be read ({error}), so it is not known which files "
-                "here are Gridgate's; give another --output_dir"
-            ) from error
-
-
-def _mark(path: Path) -> tuple[int, int] | None:
-    """Size and time of change of a regular file; None where there is none."""
-    try:
-        status = os.lstat(path)
-    except (OSError, ValueError):
-        return None
-    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
-
-
-def _as_mark(value: list[int] | None) -> Mark:
-    return None if value is None else (int(value[0]), int(value[1]))
-
-
-def _matches(mark: Mark, found: tuple[int, int]) -> bool:
-    if mark is None:
-        return True
-    return mark[0] == found[0] and abs(mark[1] - found[1]) <= _CLOCK_SECONDS * 1e9
+        self.manifest.put_together()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from .progress import CaseProgress
 from .quality import Expectations, check_expectations, look_first
 from .results import CaseTable
 from .workers.pool import WorkerPool
+from .workers.process import stopped_by_sigterm, usable_cores
 from .workers.scratch import scratch_folder
 
 _FIRED = (
@@ -187,7 +186,7 @@ class CaseEvaluator(SupervisedEvaluator):
         self.fire_event(Events.STARTED)
         self.fire_event(Events.EPOCH_STARTED)
         try:
-            with CaseProgress(len(todo)) as progress, _stopped_by_sigterm():
+            with CaseProgress(len(todo)) as progress, stopped_by_sigterm():
                 self._compute(todo, processor, progress)
         except Exception as error:
             if self.has_event_handler(Events.EXCEPTION_RAISED):
@@ -254,7 +253,7 @@ class CaseEvaluator(SupervisedEvaluator):
                 processor,
                 devices=[str(device) for device in self.devices],
                 readers=self._readers,
-                threads=max(1, _usable_cores() // count) if count > 1 else None,
+                threads=max(1, usable_cores() // count) if count > 1 else None,
                 time_limit=self.time_limit,
                 scratch=str(scratch),
                 report=report,
@@ -341,30 +340,6 @@ class CaseEvaluator(SupervisedEvaluator):
                 raise ConfigError(
                     f"{mask}: the mask would overwrite this file; give another --output_dir"
                 )
-
-
-def _usable_cores() -> int:
-    """Cores that this process may use; macOS and Windows do not say, so all there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """SIGTERM, as a batch system sends before it kills, stops a run as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _as_it_is(item: Any) -> Any:

@@ -246,9 +246,9 @@ def in_two_parts(postprocessing: Callable[[Any], Any] | None) -> Callable[[Any],
     if isinstance(postprocessing, RestoreLabelsd):
         return Postprocessing(postprocessing)
     if isinstance(postprocessing, Compose) and not isinstance(postprocessing, Postprocessing):
-        first, *others = postprocessing.transforms or [None]
-        if isinstance(first, RestoreLabelsd):
-            return Postprocessing(first, others)
+        transforms = list(postprocessing.transforms)
+        if transforms and isinstance(transforms[0], RestoreLabelsd):
+            return Postprocessing(transforms[0], transforms[1:])
     return postprocessing
 
 

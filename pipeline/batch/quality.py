@@ -62,7 +62,7 @@ def check_expectations(expected: Expectations, names: Sequence[str]) -> None:
 
 
 def case_hints(
-    labels: NDArray[np.generic],
+    labels: NDArray[np.integer[Any]],
     *,
     affine: NDArray[np.float64],
     names: Sequence[str],
@@ -104,7 +104,7 @@ def case_hints(
 
 
 def _pieces(
-    labels: NDArray[np.generic],
+    labels: NDArray[np.integer[Any]],
     names: Sequence[str],
     volumes: Sequence[LabelVolume],
     expected: Expectations,
@@ -130,7 +130,7 @@ def _pieces(
     return hints
 
 
-def _piece_sizes(labels: NDArray[np.generic], wanted: Sequence[int]) -> dict[int, list[int]]:
+def _piece_sizes(labels: NDArray[np.integer[Any]], wanted: Sequence[int]) -> dict[int, list[int]]:
     """Voxels of each connected piece (26 neighbours) of the wanted labels, the largest first."""
     if not wanted:
         return {}
@@ -141,7 +141,7 @@ def _piece_sizes(labels: NDArray[np.generic], wanted: Sequence[int]) -> dict[int
 
 
 def _cut(
-    labels: NDArray[np.generic],
+    labels: NDArray[np.integer[Any]],
     affine: NDArray[np.float64],
     names: Sequence[str],
     expected: Expectations,

@@ -200,9 +200,9 @@ class CaseTable:
 
     def _lines(self, rows: Iterable[Mapping[str, Any]], *, header: bool = False) -> bytes:
         text = io.StringIO(newline="")
-        extra = "ignore" if header else "raise"  # an earlier version's columns, or a bug of ours
-        writer = csv.DictWriter(text, self.columns, restval="", extrasaction=extra)
+        writer = csv.DictWriter(text, self.columns, restval="")
         if header:
+            writer.extrasaction = "ignore"  # an earlier version's columns
             writer.writeheader()
         writer.writerows(rows)
         return text.getvalue().encode(CSV_OPTIONS["encoding"], CSV_OPTIONS["errors"])

@@ -69,7 +69,7 @@ class WriteLabelsd(MapTransform):
                     path,
                     np.asarray(torch.as_tensor(labels).cpu())[0],
                     like=like,
-                    save=lambda _, write, to=relative: self.output.write(to, write),
+                    save=self.output.saver(relative),
                 )
                 result[f"{key}_path"] = str(path)
         return result

@@ -54,7 +54,7 @@ class WriteProbabilitiesd(Transform):
                     self.output.path(relative),
                     array,
                     like=like,
-                    save=lambda _, write, to=relative: self.output.write(to, write),
+                    save=self.output.saver(relative),
                 )
         return result
 
