@@ -53,7 +53,7 @@ step() {
       missing=$((missing + 1))
     fi
   fi
-  "$python" "$here/cuda_table.py" "$out" >"$out/table.log" 2>&1
+  "$python" "$here/cuda/table.py" "$out" >"$out/table.log" 2>&1
 }
 
 if [ -n "$dry" ]; then
@@ -65,18 +65,18 @@ else
 fi
 work=(--work "$out/work" --results "$out" --repeats 1)
 
-step facts 30 "$python" "$here/cuda_facts.py" "$out/facts.json"
+step facts 30 "$python" "$here/cuda/facts.py" "$out/facts.json"
 files=$(grep -rlE --include='test_*.py' 'mark\.cuda' tests)
 # shellcheck disable=SC2086  # one word per file
 step tests 120 "$python" -m pytest -q -m cuda -p no:cacheprovider --junit-xml="$out/tests.xml" $files
-step hippocampus 130 "$python" "$here/cuda_training.py" msd_hippocampus_attention_unet \
+step hippocampus 130 "$python" "$here/cuda/training.py" msd_hippocampus_attention_unet \
   "$data/msd_hippocampus" "$out/hippocampus.json" --device "$device" "${training[@]}"
 step inference 120 "$python" "$here/inference.py" --device "$device" --contestants zoo ours \
   --variants float32 bf16 --name inference "${inference[@]}" "${work[@]}"
-step resume 60 "$python" "$here/cuda_resume.py" "$out/resume.json" --device "$device"
-step head_neck 130 "$python" "$here/cuda_training.py" head_neck_attention_unet \
+step resume 60 "$python" "$here/cuda/resume.py" "$out/resume.json" --device "$device"
+step head_neck 130 "$python" "$here/cuda/training.py" head_neck_attention_unet \
   "$data/openkbp_head_neck" "$out/head_neck.json" --device "$device" "${training[@]}"
-step agreement 100 "$python" "$here/cuda_agreement.py" "$out" -- --device cpu --contestants ours \
+step agreement 100 "$python" "$here/cuda/masks.py" "$out" -- --device cpu --contestants ours \
   --variants float32 --name inference_cpu "${inference[@]}"
 echo "$out/cuda.md"
 exit $missing

@@ -24,8 +24,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import ours
 import report
+from contestants import ours
 from materials import NETWORK, OVERLAP, ROI_SIZE, SPACING, WINDOW, truth_of
 from measured_process import available_gb, run_measured
 from options import make_parser
@@ -214,7 +214,8 @@ class Benchmark:
         row |= self._measure(job, command, "cold")
         if row["failure"]:
             return row
-        warm = self._measure(job, [sys.executable, str(HERE / "ours.py"), self._write(job)], "warm")
+        program = str(HERE / "contestants" / "ours.py")
+        warm = self._measure(job, [sys.executable, program, self._write(job)], "warm")
         row |= {"failure": warm["failure"], **self._result(job, warm)}
         return {**row, "mask": str(cold / ours.read_row(cold)["mask"])}
 
@@ -222,10 +223,8 @@ class Benchmark:
         self, folder: str, program: str, *, python: str = sys.executable, **settings: Any
     ) -> dict[str, Any]:
         job = self._job(folder) | settings
-        row = {
-            "kind": "peer",
-            **self._measure(job, [python, str(HERE / program), self._write(job)], "log"),
-        }
+        command = [python, str(HERE / "contestants" / program), self._write(job)]
+        row = {"kind": "peer", **self._measure(job, command, "log")}
         result = self._result(job, row)
         if result:
             row |= {**result, "mask": str(Path(job["output"]) / "mask.nii.gz")}

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import ours
+from contestants import ours
 
 HERE = Path(__file__).resolve().parent
 
@@ -70,7 +70,7 @@ def _add_run(run: argparse._ArgumentGroup) -> None:
         "--nnunet-network",
         choices=["shared", "plain"],
         default="shared",
-        help="see nnunet_predictor.py",
+        help="see contestants/nnunet_predictor.py",
     )
     run.add_argument("--repeats", type=int, default=1, help="runs of each; the median is shown")
     run.add_argument(

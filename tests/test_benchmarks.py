@@ -18,8 +18,10 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A file of benchmarks/, which is no package."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", BENCHMARKS / f"{name}.py")
+    path = BENCHMARKS / f"{name}.py"
+    for folder in (BENCHMARKS, path.parent):
+        monkeypatch.syspath_prepend(str(folder))
+    spec = importlib.util.spec_from_file_location(f"benchmarks_{name.replace('/', '_')}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)
@@ -91,7 +93,8 @@ def test_memory_of_a_process_and_of_its_child_is_seen(
 ) -> None:
     run_measured = load("measured_process", monkeypatch).run_measured
     hold = "import time; held = bytearray(150_000_000); time.sleep(1)"
-    code = f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', '{hold}']); {hold}; child.wait()"
+    code = "import subprocess, sys; "
+    code += f"child = subprocess.Popen([sys.executable, '-c', '{hold}']); {hold}; child.wait()"
     options = {"log": tmp_path / "log", "environment": dict(os.environ), "time_limit_s": 60.0}
     both = run_measured([sys.executable, "-c", code], memory_limit_gb=10.0, **options)
     assert both.failure == "" and 0.3 < both.peak_gb < 0.4 and both.max_rss_gb > 0.15
@@ -129,8 +132,8 @@ def cuda_sh(out: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
 STAND_IN = """#!/usr/bin/env bash
 echo "$@" >>"{log}"
 case "$*" in
-  *cuda_table*) exec "{python}" "$@" ;;
-  *cuda_resume*) [ -e "{log}.mended" ] || {{ echo "it broke | here"; exit 3; }} ;;
+  *cuda/table*) exec "{python}" "$@" ;;
+  *cuda/resume*) [ -e "{log}.mended" ] || {{ echo "it broke | here"; exit 3; }} ;;
 esac
 """
 
@@ -142,8 +145,8 @@ def test_cuda_sh_goes_on_after_a_failure_and_skips_what_is_done(tmp_path: Path) 
     out = tmp_path / "a folder"
     first = cuda_sh(out, PYTHON=str(python))
     assert first.returncode == 1, first.stderr
-    ran = [line for line in log.read_text().splitlines() if "cuda_table" not in line]
-    assert len(ran) == 7 and "cuda_agreement" in ran[-1]
+    ran = [line for line in log.read_text().splitlines() if "cuda/table" not in line]
+    assert len(ran) == 7 and "cuda/masks" in ran[-1]
     assert all(f"{out}" in line for line in ran)
     page = (out / "cuda.md").read_text()
     assert "| resume | not done: exit code 3 after " in page and "it broke / here |" in page
@@ -152,8 +155,8 @@ def test_cuda_sh_goes_on_after_a_failure_and_skips_what_is_done(tmp_path: Path) 
     log.unlink()
     (tmp_path / "log.mended").touch()
     assert cuda_sh(out, PYTHON=str(python)).returncode == 0
-    ran = [line for line in log.read_text().splitlines() if "cuda_table" not in line]
-    assert len(ran) == 1 and "cuda_resume" in ran[0]
+    ran = [line for line in log.read_text().splitlines() if "cuda/table" not in line]
+    assert len(ran) == 1 and "cuda/resume" in ran[0]
     assert (out / "cuda.md").read_text().count("done in ") == 7
 
     late = cuda_sh(tmp_path / "late", PYTHON=str(python), BUDGET_S="0")
@@ -178,7 +181,7 @@ def test_cuda_sh_measures_a_training_and_a_resume(tmp_path: Path) -> None:
 def test_the_clocked_training_counts_what_it_runs(
     tmp_path: Path, phantom_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    training, result = load("cuda_training", monkeypatch), tmp_path / "phantom.json"
+    training, result = load("cuda/training", monkeypatch), tmp_path / "phantom.json"
     words = ["phantom_attention_unet", str(phantom_dataset), str(result), "--device", "cpu"]
     training.main([*words, "--tiny"])
     found = json.loads(result.read_text())
@@ -188,6 +191,6 @@ def test_the_clocked_training_counts_what_it_runs(
 
 
 def test_the_gpu_clock_averages_the_samples_of_its_span(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = load("gpu_clock", monkeypatch).GpuClock()
+    clock = load("cuda/gpu_clock", monkeypatch).GpuClock()
     clock._samples = [(0.0, 10.0), (1.0, 80.0), (2.0, 90.0), (3.0, 0.0)]
     assert clock.busy_percent(0.5, 2.5) == 85 and clock.busy_percent(5, 6) is None

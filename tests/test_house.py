@@ -53,7 +53,7 @@ def test_no_folder_is_a_heap(folder: Path) -> None:
 
 @pytest.mark.parametrize("folder", folders(), ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_each_room_says_what_it_is(folder: Path) -> None:
-    if folder.name == "benchmarks":
+    if "benchmarks" in folder.parts:
         return
     assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
 

@@ -21,7 +21,6 @@ from ...data.phantom.phantom import PHANTOM_LABELS
 from ..batch.case import DONE, FAILED
 from ..batch.table_file import read_case_table
 from ..models.checkpoints import weights_file
-from ..plans.bundle_folders import bundle_path
 from ..reports.figures import spoken
 from ..reports.page import duration
 from ..reports.report import Run, write_report
@@ -73,58 +72,64 @@ def run_demo(
     """
     started = time.monotonic()
     root = _claim(Path(folder))
-    bundle = BUNDLE if bundle_dir is None else bundle_dir
-    training, evaluation = root / "training", root / "evaluation"
     steps = _Steps()
-
-    with steps.timed(
-        "phantoms", f"{cases} phantom CTs to train on, {unseen} to measure on, {scans + 1} scans"
-    ):
+    told = f"{cases} phantom CTs to train on, {unseen} to measure on, {scans + 1} scans"
+    with steps.timed("phantoms", told):
         _dataset(root / "dataset", cases=cases, seed=0)
         _dataset(root / "unseen", cases=unseen, seed=5000)
         write_phantom_scans(root / "scans", cases=scans, seed=9000, broken=True)
+    bundle = BUNDLE if bundle_dir is None else bundle_dir
+    _run_workflows(steps, root, bundle, scans=scans, training_options=training_options)
+    with steps.timed("report", "the report"):
+        report = _report(root, steps)
+    print(_closing(root / "evaluation", report, time.monotonic() - started), flush=True)
+    return report
 
+
+def _run_workflows(
+    steps: _Steps,
+    root: Path,
+    bundle: str | Path,
+    *,
+    scans: int,
+    training_options: Sequence[str],
+) -> None:
+    training = root / "training"  # a bundle, once it is trained
     steps.workflow(
         "training",
         "training an Attention U-Net",
         ["train", bundle, root / "dataset", training, *training_options],
     )
-    checkpoint = weights_file(training)
-    _expect(steps.code == 0 and checkpoint.is_file(), f"the training ended with code {steps.code}")
-
+    trained = steps.code == 0 and weights_file(training).is_file()
+    _expect(trained, f"the training ended with code {steps.code}")
     steps.workflow(
         "evaluating",
         "measuring it on phantoms that it never saw",
-        [
-            *("evaluate", bundle, root / "unseen", evaluation),
-            *("--part", "all", "--checkpoint", checkpoint),
-        ],
+        ["evaluate", training, root / "unseen", root / "evaluation", "--part", "all"],
     )
     _expect(steps.code == 0, f"the evaluation ended with code {steps.code}")
-
     steps.workflow(
         "inferring",
         f"masks for a folder of scans; {_BROKEN}.nii.gz is cut off on purpose",
-        ["infer", bundle, root / "scans", root / "predictions", "--checkpoint", checkpoint],
+        ["infer", training, root / "scans", root / "predictions"],
     )
     print(_check_predictions(root / "predictions", code=steps.code, scans=scans), flush=True)
 
-    with steps.timed("report", "the report"):
-        run = Run(
-            title="Gridgate demo",
-            intro=_INTRO,
-            labels=list(PHANTOM_LABELS),
-            training_dir=training,
-            evaluation_dir=evaluation,
-            predictions_dir=root / "predictions",
-            dataset_dir=root / "unseen",
-            bundle_dir=bundle_path(bundle),
-            checkpoint=checkpoint,
-            commands=steps.done,
-        )
-        report = write_report(root / "report.html", run)
-    print(_closing(evaluation, report, time.monotonic() - started), flush=True)
-    return report
+
+def _report(root: Path, steps: _Steps) -> Path:
+    run = Run(
+        title="Gridgate demo",
+        intro=_INTRO,
+        labels=list(PHANTOM_LABELS),
+        training_dir=root / "training",
+        evaluation_dir=root / "evaluation",
+        predictions_dir=root / "predictions",
+        dataset_dir=root / "unseen",
+        bundle_dir=root / "training",
+        checkpoint=weights_file(root / "training"),
+        commands=steps.done,
+    )
+    return write_report(root / "report.html", run)
 
 
 class _Steps:

@@ -185,11 +185,8 @@ class SlidingWindow(SlidingWindowInferer):
             arguments=args,
             options=kwargs,
         )
-        importance = grid.importance(
-            mode=str(getattr(self.mode, "value", self.mode)),
-            sigma_scale=self.sigma_scale,
-            device=device,
-        )
+        mode = str(getattr(self.mode, "value", self.mode))
+        importance = grid.importance(mode=mode, sigma_scale=self.sigma_scale, device=device)
         stitch = self.device if stitch is None else stitch
         facts = ForwardFacts(windows=count, windows_skipped=count - len(starts))
         run = WindowRun(

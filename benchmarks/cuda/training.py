@@ -1,6 +1,6 @@
 """A bundle's training for a number of seconds: speed, share of the time the GPU computes, Dice.
 
-    python benchmarks/cuda_training.py BUNDLE DATASET RESULT.json --device cuda --seconds 60
+    python benchmarks/cuda/training.py BUNDLE DATASET RESULT.json --device cuda --seconds 60
 
 A short training tells how long an iteration takes; the second is as many epochs as fit into the
 seconds, with the learning rate's whole schedule, and one validation at its end.

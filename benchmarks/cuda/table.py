@@ -1,4 +1,4 @@
-"""One page of what cuda.sh has written so far: `python benchmarks/cuda_table.py OUT`."""
+"""One page of what cuda.sh has written so far: `python benchmarks/cuda/table.py OUT`."""
 
 from __future__ import annotations
 

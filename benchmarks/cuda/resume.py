@@ -1,6 +1,6 @@
 """Whether a training is the same twice, and after a resume; which of its operations need not be.
 
-    python benchmarks/cuda_resume.py RESULT.json --device cuda
+    python benchmarks/cuda/resume.py RESULT.json --device cuda
 
 A tiny network on phantoms: two trainings of the same seed, one that stops after half of its epochs
 and is resumed, and the largest difference of any number in their `last.pt`. PyTorch names the

@@ -1,6 +1,6 @@
 """Agreement of a GPU's masks with the CPU's, after benchmarks/inference.py has run on the GPU.
 
-    python benchmarks/cuda_agreement.py OUT -- OPTIONS OF inference.py
+    python benchmarks/cuda/masks.py OUT -- OPTIONS OF inference.py
 
 Runs inference.py on the CPU with the same scan and weights, and compares its float32 mask with each
 of OUT/inference.json.
@@ -16,9 +16,11 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from agreement import compare
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(HERE))
+
+from agreement import compare  # noqa: E402
 
 
 def main() -> None:
