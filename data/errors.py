@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class GridgateError(Exception):
-    """Base of every error that a user's input can cause; its text says what is wrong and what to do."""
+    """Base of every error that a user's input can cause; it says what is wrong and what to do."""
 
 
 class ImageError(GridgateError):
@@ -28,7 +28,10 @@ class OutputError(GridgateError):
 
 
 def user_error(error: BaseException | None) -> GridgateError | None:
-    """The error of ours behind an exception (MONAI and Ignite wrap what a transform raises), or None."""
+    """The error of ours behind an exception, or None.
+
+    MONAI and Ignite wrap what a transform raises.
+    """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, GridgateError):

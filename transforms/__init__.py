@@ -1,4 +1,4 @@
-"""Arrays to arrays: from paths to the network's grid, augmentation, and the way back to the scan's grid.
+"""Arrays to arrays: from paths to the network's grid, augmentation, and back to the scan's grid.
 
 The three presets are what the bundles use: preprocessing() from paths to the network's grid,
 augmentation() to a training window, postprocessing() from logits to a label map in the scan's own
