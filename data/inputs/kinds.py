@@ -10,6 +10,7 @@ from ..images.compression import opened
 from ..images.formats.nifti_voxels import is_nifti_pair
 from ..images.formats.text_headers import detached_files
 from ..images.names import HEADER_SUFFIXES, VOXEL_SUFFIXES, case_id, header_of, is_image
+from ..images.parts import DETACHED_SUFFIXES
 from ..walk import PassedOver
 
 # Files of these are neither scans nor looked into for DICOM, and nobody would miss them.
@@ -133,7 +134,7 @@ def _parts(folders: set[Path], images: Iterable[Path]) -> set[Path]:
             parts.add(image.with_name(f"{case_id(image)}.mat"))
         # Headers are read only where what they name may be among the files.
         below = any(folder.is_relative_to(image.parent.parent) for folder in folders)
-        if below and image.name.lower().endswith((".mhd", ".nhdr", ".nrrd")):
+        if below and image.name.lower().endswith(DETACHED_SUFFIXES):
             try:
                 parts.update(detached_files(image))
             except (ImageError, OSError):
