@@ -1,1 +1,5 @@
-"""One image in and out: NIfTI, NRRD and MetaImage; masks in the scan's own grid."""
+"""One image in and out: scans of any format, label maps, and masks in the scan's own grid.
+
+`reading` chooses the reader, of which `formats` holds one per format; a NIfTI's affine is decided
+in `formats/nifti_affine.py`.
+"""

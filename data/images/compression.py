@@ -160,7 +160,13 @@ def read_array(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> NDA
     return array
 
 
-def read_to_end(stream: BinaryIO) -> None:
-    """Read what is left and drop it, so that the checksum at the end of gzip is verified."""
-    while stream.read(_PIECE):
-        pass
+def read_to_end(stream: BinaryIO) -> int:
+    """Read what is left and drop it, so that the checksum at the end of gzip is verified.
+
+    Returns:
+        How many bytes were left.
+    """
+    count = 0
+    while piece := stream.read(_PIECE):
+        count += len(piece)
+    return count

@@ -1,21 +1,73 @@
 """Which files are scans, which belong to another's header, and what their cases are called."""
 
+import re
+import zlib
 from pathlib import Path
 
 from ..errors import ImageError
+from .compression import opened
 
 _PACKED = ("", ".gz", ".bz2")
 NIFTI_SUFFIXES = (".nii.gz", ".nii.bz2", ".nii")
 HEADER_SUFFIXES = (".hdr.gz", ".hdr.bz2", ".hdr")
 """Headers of NIfTI and Analyze pairs, whose voxels lie beside in .img, .img.gz or .img.bz2."""
-VOXEL_SUFFIXES = (".img.gz", ".img.bz2", ".img")
+IMG_SUFFIXES = (".img.gz", ".img.bz2", ".img")
+AFNI_SUFFIXES = (".head", ".brik.gz", ".brik.bz2", ".brik")
+PHILIPS_SUFFIXES = (".par", ".rec.gz", ".rec.bz2", ".rec")
+VOXEL_SUFFIXES = (*IMG_SUFFIXES, *AFNI_SUFFIXES[1:], *PHILIPS_SUFFIXES[1:])
+"""Files that hold the voxels of a header beside them; no images of their own."""
 FREESURFER_SUFFIXES = (".mgh.gz", ".mgz", ".mgh")
-ITK_SUFFIXES = (".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl.gz", ".gipl")
-IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, *HEADER_SUFFIXES, *ITK_SUFFIXES, *FREESURFER_SUFFIXES)
+MINC_SUFFIXES = (".mnc.gz", ".mnc.bz2", ".mnc")
+ITK_SUFFIXES = (
+    *(".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl.gz", ".gipl"),
+    *(".vtk", ".hdf5", ".h5"),
+)
+IMAGE_SUFFIXES = (
+    *NIFTI_SUFFIXES,
+    *HEADER_SUFFIXES,
+    *ITK_SUFFIXES,
+    *FREESURFER_SUFFIXES,
+    *MINC_SUFFIXES,
+    AFNI_SUFFIXES[0],
+    PHILIPS_SUFFIXES[0],
+)
 """Suffixes of files that can be read, longer ones first; upper case counts too.
 
-The .img file of a pair can be given in place of its .hdr, but is no image of its own.
+The .img, .BRIK or .REC file of a pair can be given in place of its header.
 """
+_VOXELS_OF = {".hdr": ".img", ".head": ".brik", ".par": ".rec"}
+_HEADER_OF = {voxels: header for header, voxels in _VOXELS_OF.items()}
+# Suffixes that other things have as well: meshes, tables, arrays; and what an image has near its
+# beginning.
+_MARKS = {
+    ".vtk": re.compile(rb"# vtk DataFile.*DATASET\s+STRUCTURED_POINTS", re.IGNORECASE | re.DOTALL),
+    ".hdf5": re.compile(rb"\x89HDF.*ITKImage", re.DOTALL),
+    ".h5": re.compile(rb"\x89HDF.*ITKImage", re.DOTALL),
+    ".mnc": re.compile(rb"CDF[\1\2]|\x89HDF"),
+    ".head": re.compile(rb"\s*type\s*=\s*(string|integer|float)-attribute"),
+    ".par": re.compile(rb"\s*#.*DATA DESCRIPTION FILE"),
+}
+_MARKED = 1 << 16  # bytes in which the mark must stand
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file's name ends as that of an image does; the .img file of a pair is none.
+
+    Where other things have the same suffix (.vtk, .h5, .mnc, .head, .par), its content decides.
+    """
+    name = path.name.lower()
+    if not name.endswith(IMAGE_SUFFIXES):
+        return False
+    for packing in _PACKED[1:]:
+        name = name.removesuffix(packing)
+    mark = next((mark for suffix, mark in _MARKS.items() if name.endswith(suffix)), None)
+    if mark is None:
+        return True
+    try:
+        with opened(path) as stream:
+            return mark.match(stream.read(_MARKED)) is not None
+    except (ImageError, OSError, EOFError, zlib.error):
+        return True  # reading it will say what is wrong
 
 
 def case_id(path: str | Path) -> str:
@@ -34,7 +86,7 @@ def case_id(path: str | Path) -> str:
 def find_images(folder: str | Path) -> list[Path]:
     """The image files of a folder, sorted by name; not those of folders inside, no hidden ones.
 
-    A .hdr/.img pair is there once, by its header.
+    A pair of two files is there once, by its header.
 
     Raises:
         ImageError: the folder does not exist, is a file, or cannot be listed.
@@ -49,23 +101,23 @@ def find_images(folder: str | Path) -> list[Path]:
     return [
         entry
         for entry in entries
-        if entry.name.lower().endswith(IMAGE_SUFFIXES)
-        and not entry.name.startswith(".")
-        and not entry.is_dir()
+        if not entry.name.startswith(".") and not entry.is_dir() and is_image(entry)
     ]
 
 
 def header_of(path: Path) -> Path:
-    """The file that holds an image's header: the path itself, but for the .img file of a pair.
+    """The file that holds an image's header: the path itself, but for the voxels of a pair.
 
     Raises:
-        ImageError: a .img file without its .hdr; without the path.
+        ImageError: a .img, .BRIK or .REC file without its header; without the path.
     """
-    if not path.name.lower().endswith(VOXEL_SUFFIXES):
+    suffix = _suffix(path, VOXEL_SUFFIXES)
+    if suffix is None:
         return path
-    found = _beside(path, VOXEL_SUFFIXES, ".hdr")
+    header = _HEADER_OF[_plain(suffix)]
+    found = _beside(path, suffix, header)
     if found is None:
-        raise ImageError(f"its header {case_id(path)}.hdr is not beside it; add it")
+        raise ImageError(f"its header {case_id(path)}{_usual(header)} is not beside it; add it")
     return found
 
 
@@ -76,25 +128,40 @@ def voxels_of(path: Path) -> Path | None:
         path: of any image; for a pair either of its files.
 
     Raises:
-        ImageError: a .hdr file without its .img; without the path.
+        ImageError: a header without the file of its voxels; without the path.
     """
-    name = path.name.lower()
-    if name.endswith(VOXEL_SUFFIXES):
+    if _suffix(path, VOXEL_SUFFIXES) is not None:
         return path
-    if not name.endswith(HEADER_SUFFIXES):
+    suffix = _suffix(path, (*HEADER_SUFFIXES, AFNI_SUFFIXES[0], PHILIPS_SUFFIXES[0]))
+    if suffix is None:
         return None
-    found = _beside(path, HEADER_SUFFIXES, ".img")
+    voxels = _VOXELS_OF[_plain(suffix)]
+    found = _beside(path, suffix, voxels)
     if found is None:
-        raise ImageError(f"its voxels {case_id(path)}.img are not beside it; add the file")
+        name = f"{case_id(path)}{_usual(voxels)}"
+        raise ImageError(f"its voxels {name} are not beside it; add the file")
     return found
 
 
-def _beside(path: Path, own: tuple[str, ...], other: str) -> Path | None:
+def _suffix(path: Path, suffixes: tuple[str, ...]) -> str | None:
+    return next((suffix for suffix in suffixes if path.name.lower().endswith(suffix)), None)
+
+
+def _plain(suffix: str) -> str:
+    """A suffix without that of a compression."""
+    return f".{suffix.split('.')[1]}"
+
+
+def _usual(suffix: str) -> str:
+    """A suffix in the letters that its format's programs write."""
+    return suffix if suffix in (".hdr", ".img") else suffix.upper()
+
+
+def _beside(path: Path, own: str, other: str) -> Path | None:
     """The other file of a pair, of the same packing first, and of either case of letters."""
-    suffix = next(end for end in own if path.name.lower().endswith(end))
-    stem, packing = path.name[: -len(suffix)], suffix[4:]
+    stem, packing = path.name[: -len(own)], own.removeprefix(_plain(own))
     for packed in sorted(_PACKED, key=lambda one: one != packing):
-        for end in (other + packed, (other + packed).upper()):
+        for end in (other + packed, other.upper() + packed, (other + packed).upper()):
             if (path.parent / (stem + end)).exists():
                 return path.parent / (stem + end)
     return None

@@ -1,11 +1,12 @@
 """Scans and label maps in: one reader for all formats; what is irregular is mended or refused.
 
-NIfTI, Analyze and FreeSurfer's files go through nibabel, NRRD, MetaImage and GIPL through
-SimpleITK. The writers live in `gridgate.data.images.writing` and are offered here too.
+NIfTI, Analyze, AFNI, MINC 1, FreeSurfer's and Philips' files go through nibabel, NRRD, MetaImage,
+GIPL, VTK, MINC 2 and ITK's HDF5 through SimpleITK. The writers live in
+`gridgate.data.images.writing` and are offered here too.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,22 +22,28 @@ from numpy.typing import NDArray
 from ..errors import ImageError
 from ..geometry.affines import Affine
 from ..geometry.grids import Grid
-from .analyze import read_analyze_header, read_analyze_voxels
 from .compression import opened
-from .freesurfer import read_mgh_header, read_mgh_voxels
+from .formats.afni_par_rec import read_pair_header, read_pair_voxels
+from .formats.analyze import read_analyze_header, read_analyze_voxels
+from .formats.freesurfer import read_mgh_header, read_mgh_voxels
+from .formats.itk import read_itk_header, read_itk_voxels
+from .formats.minc import read_minc_header, read_minc_voxels
+from .formats.nifti_affine import choose_affine
+from .formats.nifti_voxels import is_nifti_pair, read_header, read_voxels
 from .image import Image
-from .itk import read_itk_header, read_itk_voxels
 from .names import (
+    AFNI_SUFFIXES,
     FREESURFER_SUFFIXES,
     HEADER_SUFFIXES,
     IMAGE_SUFFIXES,
+    IMG_SUFFIXES,
+    MINC_SUFFIXES,
     NIFTI_SUFFIXES,
+    PHILIPS_SUFFIXES,
     VOXEL_SUFFIXES,
     case_id,
     find_images,
 )
-from .nifti_affine import choose_affine
-from .nifti_voxels import is_nifti_pair, read_header, read_voxels
 from .values import as_integers, channels_first, settle_non_finite, whole_numbers
 from .writing import smallest_unsigned, write_image, write_labels
 
@@ -65,7 +72,7 @@ def read_image(
     """Read a scan as float32, or as the integers it is stored as, its scaling applied once.
 
     Args:
-        path: a file with one of IMAGE_SUFFIXES, or the .img of a pair.
+        path: a file with one of IMAGE_SUFFIXES, or the .img, .BRIK or .REC of a pair.
         channels: numbers per voxel. 1 takes (X, Y, Z) and trailing axes of length 1; C > 1 takes
             (X, Y, Z, C), (X, Y, Z, 1, C), or C components per voxel.
         non_finite: NaN and infinity are an "error", or "replace" puts the lowest finite value there
@@ -115,7 +122,7 @@ def read_labels(path: str | Path, *, lowest: int = 0) -> Image:
     Whole numbers stored as floating point, or through slope and intercept, are fine.
 
     Args:
-        path: a file with one of IMAGE_SUFFIXES, or the .img of a pair, one number per voxel.
+        path: as for `read_image`, one number per voxel.
         lowest: negative values from here on are allowed.
 
     Returns:
@@ -174,6 +181,10 @@ def read_grid(path: str | Path) -> Grid:
         return Grid((int(sizes[0]), int(sizes[1]), int(sizes[2])), affine)
 
 
+_Header = tuple[tuple[int, ...], Affine, tuple[str, ...]]
+_Scaled = tuple[NDArray[np.generic], Affine, tuple[str, ...]]
+
+
 @dataclass(frozen=True, eq=False)
 class _Raw:
     stored: NDArray[np.generic]
@@ -186,11 +197,8 @@ class _Raw:
 
 def _read(path: Path) -> _Raw:
     kind = _kind(path)
-    if kind == "itk":
-        stored, affine, notes = read_itk_voxels(path)
-        return _Raw(stored, affine, notes=notes)
-    if kind == "freesurfer":
-        stored, affine, notes = read_mgh_voxels(path)
+    if kind in _READERS:
+        stored, affine, notes = _READERS[kind][1](path)
         return _Raw(stored, affine, notes=notes)
     if kind == "analyze":
         stored, slope, inter, affine, notes = read_analyze_voxels(path)
@@ -212,16 +220,21 @@ def _read_header(path: Path) -> tuple[tuple[int, ...], Affine]:
     if kind == "nifti":
         header = read_header(path)
         return tuple(header.get_data_shape()), choose_affine(header).affine
-    readers = {
-        "itk": read_itk_header,
-        "freesurfer": read_mgh_header,
-        "analyze": read_analyze_header,
-    }
-    shape, affine, _ = readers[kind](path)
+    read = read_analyze_header if kind == "analyze" else _READERS[kind][0]
+    shape, affine, _ = read(path)
     return shape, affine
 
 
-def _kind(path: Path) -> Literal["nifti", "analyze", "freesurfer", "itk"]:
+# Per kind of file what reads its header, and what its voxels with their scaling applied.
+_READERS: dict[str, tuple[Callable[[Path], _Header], Callable[[Path], _Scaled]]] = {
+    "itk": (read_itk_header, read_itk_voxels),
+    "freesurfer": (read_mgh_header, read_mgh_voxels),
+    "minc": (read_minc_header, read_minc_voxels),
+    "pair": (read_pair_header, read_pair_voxels),
+}
+
+
+def _kind(path: Path) -> Literal["nifti", "analyze", "freesurfer", "minc", "pair", "itk"]:
     # Opened here because ITK has no words for it, and so that every format gives one answer.
     with opened(path) as stream:
         empty = not stream.read(1)
@@ -234,7 +247,11 @@ def _kind(path: Path) -> Literal["nifti", "analyze", "freesurfer", "itk"]:
         raise ImageError("the file is empty (zero bytes); copy or convert it again")
     if name.endswith(NIFTI_SUFFIXES):
         return "nifti"
-    if name.endswith(HEADER_SUFFIXES + VOXEL_SUFFIXES):
+    if name.endswith(AFNI_SUFFIXES + PHILIPS_SUFFIXES):
+        return "pair"
+    if name.endswith(MINC_SUFFIXES):
+        return "minc"
+    if name.endswith(HEADER_SUFFIXES + IMG_SUFFIXES):
         return "nifti" if is_nifti_pair(path) else "analyze"
     return "freesurfer" if name.endswith(FREESURFER_SUFFIXES) else "itk"
 

@@ -12,10 +12,10 @@ from ..dicom.listing.types import Damaged
 from ..dicom.series import DicomSeries, find_series, series_of_files, unlisted
 from ..errors import ImageError
 from ..images.compression import opened, why_no_file
-from ..images.names import IMAGE_SUFFIXES, VOXEL_SUFFIXES, case_id, header_of
+from ..images.names import IMAGE_SUFFIXES, IMG_SUFFIXES, case_id, header_of, is_image
 from ..walk import PassedOver, walk_files
 from .channels import Scan, scans_of
-from .kinds import is_image, may_be_dicom, not_taken, why_no_pair, why_not
+from .kinds import has_header, may_be_dicom, not_taken, why_no_pair, why_not
 from .lists import Listed
 from .wanted import Wanted, failing, image_case, series_cases
 
@@ -81,7 +81,7 @@ class Finder:
 
     def file(self, file: Path, base: Path) -> list[Wanted]:
         """The cases of one file, perhaps none."""
-        if is_image(file) or file.name.lower().endswith(VOXEL_SUFFIXES):
+        if is_image(file) or file.name.lower().endswith(IMG_SUFFIXES) or has_header(file):
             return [image_case(self._scan_of(file), base)]
         if file.suffix.lower() == ".zip":
             return series_cases(self._zip(file), base)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ..errors import ImageError
 from ..images.compression import opened
-from ..images.names import HEADER_SUFFIXES, IMAGE_SUFFIXES, VOXEL_SUFFIXES, case_id, header_of
-from ..images.nifti_voxels import is_nifti_pair
-from ..images.text_headers import detached_files
+from ..images.formats.nifti_voxels import is_nifti_pair
+from ..images.formats.text_headers import detached_files
+from ..images.names import HEADER_SUFFIXES, VOXEL_SUFFIXES, case_id, header_of, is_image
+from ..images.parts import DETACHED_SUFFIXES
 from ..walk import PassedOver
 
 # Files of these are neither scans nor looked into for DICOM, and nobody would miss them.
@@ -32,18 +33,30 @@ _SURE = {
     **dict.fromkeys(_ARRAYS, _ARRAY),
     **dict.fromkeys(_ARCHIVES, _PACKED),
     **dict.fromkeys(("raw", "zraw"), _VOXELS),
-    "vtk": _FOREIGN,
+    "vtk": _FOREIGN,  # a mesh, mostly; an image of this format is found by its content
 }
 # DICOM files may have these names as well, so they are looked into.
-_FORMATS = ("brik", "czi", "ecat", "head", "lsm", "mnc", "mrb", "mrc", "nia", "par", "pic", "rec")
-_PERHAPS = {**dict.fromkeys((*_FORMATS, "svs", "vti"), _FOREIGN), "img": _VOXELS}
+_FORMATS = (
+    "brik",
+    "czi",
+    "ecat",
+    "head",
+    "lsm",
+    "mnc",
+    "mrb",
+    "mrc",
+    "nia",
+    "par",
+    "pic",
+    "rec",
+    "v",
+)
+_PERHAPS = {
+    **dict.fromkeys((*_FORMATS, "svs", "vti"), _FOREIGN),
+    **dict.fromkeys(("brik", "img", "rec"), _VOXELS),
+}
 _IMAGE_INSIDE_A_NAME = re.compile(r"\.(nii|nrrd|nhdr|mha|mhd|mgz|mgh)\b", re.IGNORECASE)
 _MANY = 20  # files of one kind in one folder, from which on they share a row
-
-
-def is_image(path: Path) -> bool:
-    """Whether a file's name ends as that of an image does; the .img file of a pair is none."""
-    return path.name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def may_be_dicom(path: Path) -> bool:
@@ -86,7 +99,7 @@ def not_taken(files: Sequence[Path], images: Iterable[Path]) -> list[PassedOver]
     parts = _parts({file.parent for file in files}, images)
     groups: dict[tuple[Path, str, str], list[Path]] = defaultdict(list)
     for file in files:
-        if file not in parts and not _has_header(file):
+        if file not in parts and not has_header(file):
             groups[file.parent, file.suffix.lower(), why_not(file) or ""].append(file)
     rows = []
     for (folder, suffix, reason), group in groups.items():
@@ -121,7 +134,7 @@ def _parts(folders: set[Path], images: Iterable[Path]) -> set[Path]:
             parts.add(image.with_name(f"{case_id(image)}.mat"))
         # Headers are read only where what they name may be among the files.
         below = any(folder.is_relative_to(image.parent.parent) for folder in folders)
-        if below and image.name.lower().endswith((".mhd", ".nhdr", ".nrrd")):
+        if below and image.name.lower().endswith(DETACHED_SUFFIXES):
             try:
                 parts.update(detached_files(image))
             except (ImageError, OSError):
@@ -129,11 +142,11 @@ def _parts(folders: set[Path], images: Iterable[Path]) -> set[Path]:
     return parts
 
 
-def _has_header(file: Path) -> bool:
+def has_header(file: Path) -> bool:
+    """Whether a file holds the voxels of a header that is beside it."""
     if not file.name.lower().endswith(VOXEL_SUFFIXES):
         return False
     try:
-        header_of(file)
+        return header_of(file).suffix.lower() not in (".head", ".par") or is_image(header_of(file))
     except ImageError:
         return False
-    return True

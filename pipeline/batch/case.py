@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...data.dicom.series import DicomSeries
+from ...data.images.parts import files_of
 from .volumes import LabelVolume
 
 if TYPE_CHECKING:  # a worker process imports PyTorch when it gets what it needs it for
@@ -70,7 +71,7 @@ class Case:
     def stamp(self, more: Sequence[str | Path] = ()) -> str:
         """What changes when a file of its image does: a hash of each file's size and time.
 
-        Of a DICOM series each slice counts, and the files' names.
+        Of a DICOM series each slice counts, and the files' names; of a header its voxels' files.
 
         Args:
             more: other files that decide the mask, such as its region.
@@ -81,7 +82,7 @@ class Case:
                 told.append(image.files)
                 paths: Sequence[str | Path] = [image.archive] if image.archive else image.files
             else:
-                paths = [image]
+                paths = files_of(image)
             for path in paths:
                 try:
                     status = os.stat(path)

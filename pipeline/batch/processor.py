@@ -28,8 +28,8 @@ from .volumes import label_volumes
 logger = logging.getLogger("gridgate.cases")
 
 Progress = Callable[[int, int], None]
-DOUBTFUL = "intensities: "
-"""A note about an input that begins so makes the mask doubtful, and becomes a hint."""
+DOUBTFUL = ("intensities: ", "geometry: ")
+"""Notes about an input that begin so make the mask doubtful, and become hints."""
 # What torch raises when a GPU's context is broken; older ones have no class for it.
 _BROKEN_CONTEXT: Any = getattr(torch, "AcceleratorError", ())
 

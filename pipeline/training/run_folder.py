@@ -17,6 +17,7 @@ from monai.engines import Workflow
 from ...data.datasets.dataset import Dataset, load_dataset
 from ...data.datasets.folds import load_or_make_splits
 from ...data.errors import ConfigError
+from ...data.images.parts import files_of
 from ...data.output_folder import OutputFolder
 from ..models.checkpoints import BEST, LAST
 
@@ -293,7 +294,9 @@ def _contents(dataset: Dataset) -> dict[str, Any]:
     cases = {}
     for case in dataset.cases:
         files = [*case.images, *([case.label] if case.label is not None else [])]
-        cases[case.id] = [Path(path).stat().st_size for path in files]
+        cases[case.id] = [
+            sum(part.stat().st_size for part in files_of(path) if part.exists()) for path in files
+        ]
     return {"labels": dict(dataset.labels), "cases": cases}
 
 

@@ -12,7 +12,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from ...data.images.nifti_voxels import nifti_header
+from ...data.images.formats.nifti_voxels import nifti_header
 from ...data.images.reading import Image, case_id, write_labels
 from ...data.output_folder import OutputFolder
 from ..load import is_series

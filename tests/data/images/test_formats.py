@@ -185,7 +185,8 @@ def test_analyze_does_not_tell_left_from_right(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.array, HU)
     np.testing.assert_allclose(read.grid.affine, nib.load(tmp_path / "a.hdr").affine)
     np.testing.assert_allclose(read.grid.spacing, [0.8, 0.9, 2.5], rtol=1e-6)
-    assert read.header is None and "check left and right" in read.notes[0]
+    assert read.header is None and read.notes[0].startswith("geometry: an Analyze pair")
+    assert "; " not in read.notes[0] and "check left and right" in read.notes[0]
     np.testing.assert_array_equal(read_grid(tmp_path / "a.img").affine, read.grid.affine)
     content = bytearray((tmp_path / "a.hdr").read_bytes())
     content[252] = 1  # orient: coronal
@@ -220,7 +221,7 @@ def test_freesurfer_without_an_orientation_is_noted(tmp_path: Path) -> None:
     (tmp_path / "a.mgh").write_bytes(bytes(content))
     read = read_image(tmp_path / "a.mgh")
     np.testing.assert_allclose(read.grid.affine, nib.load(tmp_path / "a.mgh").affine)
-    assert "gives no orientation" in read.notes[0]
+    assert read.notes[0].startswith("geometry: the header gives no orientation, ")
 
 
 @pytest.mark.parametrize("name", ["a.mgz", "a.nii.bz2", "a.hdr"])

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gridgate.data.errors import ImageError
-from gridgate.data.images.nifti_affine import choose_affine
-from gridgate.data.images.nifti_voxels import read_header, read_voxels
+from gridgate.data.images.formats.nifti_affine import choose_affine
+from gridgate.data.images.formats.nifti_voxels import read_header, read_voxels
 
 SHAPE = (4, 5, 6)
 A = np.array([[-0.8, 0, 0, 100], [0, -0.8, 0, 90], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
@@ -99,7 +99,7 @@ def test_no_form_at_all_is_nibabels_guess_and_says_so() -> None:
     choice = choose_affine(made)
     assert choice.source == "pixdim"
     np.testing.assert_allclose(choice.affine, made.get_best_affine())
-    assert "check left and right" in choice.why
+    assert choice.why.startswith("geometry: ") and "check left and right" in choice.why
 
 
 def test_no_form_and_no_voxel_size_is_refused() -> None:
@@ -114,8 +114,9 @@ def test_a_singular_sform_alone_falls_to_pixdim_with_both_remarks() -> None:
     made["srow_z"] = 0
     choice = choose_affine(made)
     assert choice.source == "pixdim"
-    assert "sform is unusable" in choice.why
-    assert "check left and right" in choice.why
+    sform, guess = choice.why.split("; ")
+    assert "sform is unusable" in sform
+    assert guess.startswith("geometry: the header gives voxel sizes but no orientation")
 
 
 def test_a_zero_voxel_size_makes_the_qform_unusable_but_not_the_sform() -> None:

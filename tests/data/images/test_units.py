@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gridgate.data.errors import ImageError
-from gridgate.data.images.nifti_affine import choose_affine
+from gridgate.data.images.formats.nifti_affine import choose_affine
 from gridgate.data.images.reading import read_grid, read_image
 
 RAW = np.arange(120, dtype="<i2")
@@ -83,7 +83,9 @@ def test_nrrd_with_spacings_only(tmp_path: Path) -> None:
 def test_nrrd_without_any_voxel_size_is_1_mm_with_a_note(line: str, tmp_path: Path) -> None:
     image = read_image(nrrd(tmp_path / "a.nrrd", line))
     np.testing.assert_array_equal(image.grid.spacing, [1, 1, 1])
-    assert any("gives no voxel sizes" in note and "1 mm" in note for note in image.notes)
+    assert any(
+        note.startswith("geometry: the NRRD file gives no voxel sizes") for note in image.notes
+    )
 
 
 def test_a_voxel_size_of_zero_is_refused(tmp_path: Path) -> None:
@@ -97,7 +99,8 @@ def test_metaimage_without_a_voxel_size_is_1_mm_with_a_note(tmp_path: Path) -> N
     image = read_image(metaimage(tmp_path / "a.mha", "Offset = -100 -90 -300"))
     np.testing.assert_array_equal(image.grid.spacing, [1, 1, 1])
     assert image.notes == (
-        "the MetaImage gives no voxel sizes (ElementSpacing); 1 mm is assumed: check the spacing",
+        "geometry: the MetaImage gives no voxel sizes (ElementSpacing), 1 mm is assumed: check the "
+        "spacing",
     )
 
 
@@ -125,7 +128,7 @@ def test_metaimage_units_and_signs(tmp_path: Path) -> None:
 def test_an_anatomical_orientation_without_a_matrix_is_noted(tmp_path: Path) -> None:
     spacing = "ElementSpacing = 0.8 0.9 2.5"
     image = read_image(metaimage(tmp_path / "a.mha", spacing, "AnatomicalOrientation = RAS"))
-    assert "check left and right" in image.notes[0]
+    assert image.notes[0].startswith("geometry: ") and "left and right" in image.notes[0]
     matrix = "TransformMatrix = 1 0 0 0 1 0 0 0 1"
     lines = (spacing, matrix, "AnatomicalOrientation = RAI")
     assert read_image(metaimage(tmp_path / "b.mha", *lines)).notes == ()
@@ -139,7 +142,7 @@ def test_a_nifti_unit_that_is_none_is_noted(code: int) -> None:
     header["xyzt_units"] = 8 + code
     choice = choose_affine(header)
     np.testing.assert_allclose(choice.affine, AFFINE, atol=1e-5)
-    assert f"no known unit of length ({code}); mm is assumed" in choice.why
+    assert f"no known unit of length ({code}), mm is assumed" in choice.why
 
 
 def test_voxels_of_a_metre_are_doubted() -> None:

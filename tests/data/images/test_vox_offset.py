@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gridgate.data.errors import ImageError
-from gridgate.data.images.nifti_voxels import read_voxels
+from gridgate.data.images.formats.nifti_voxels import read_voxels
 from gridgate.data.images.reading import read_image
 
 SHAPE = (6, 5, 4)

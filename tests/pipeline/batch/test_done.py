@@ -96,6 +96,34 @@ def test_every_slice_of_a_series_counts(change: str, tmp_path: Path) -> None:
     assert stamp(files) != before
 
 
+@pytest.mark.parametrize(
+    ("header", "text", "voxels"),
+    [
+        ("a.hdr", "", "a.img.gz"),
+        ("a.hdr", "", "a.mat"),
+        ("a.HEAD", "", "a.BRIK"),
+        ("a.PAR", "", "a.REC"),
+        ("a.mhd", "ElementDataFile = other.raw\n", "other.raw"),
+        ("a.nhdr", "NRRD0004\ndata file: other.raw\n\n", "other.raw"),
+        ("a.mhd", "ElementDataFile = LIST\none.raw\nother.raw\n", "other.raw"),
+    ],
+)
+def test_the_voxels_beside_a_header_count(
+    header: str, text: str, voxels: str, tmp_path: Path
+) -> None:
+    (tmp_path / header).write_text(text)
+    for name in {"a.img.gz", voxels} if voxels == "a.mat" else {voxels}:
+        (tmp_path / name).write_bytes(b"voxels")
+    case = Case.of({"id": "a", "image": str(tmp_path / header)})
+    before = case.stamp()
+    assert case.stamp() == before
+    os.utime(tmp_path / voxels, (5, 5))
+    touched = case.stamp()
+    assert touched != before
+    (tmp_path / voxels).unlink()
+    assert case.stamp() not in (before, touched)
+
+
 def test_a_zip_counts_as_a_whole(tmp_path: Path, shared_data: Path) -> None:
     folder = shared_data / "dicom" / "three_slices_with_dicom_seg"
     path = tmp_path / "a.zip"

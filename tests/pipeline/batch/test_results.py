@@ -51,23 +51,22 @@ def test_a_dicom_seg_that_fails_is_a_column_and_a_hint(
     assert row["dicom_seg_reason"] == "" and "DICOM SEG" not in row["hints"]
 
 
-def test_a_note_that_makes_intensities_doubtful_is_a_hint(
-    items: list[dict[str, Any]], tmp_path: Path
+@pytest.mark.parametrize("doubt", ["intensities: all are within 0 to 1", "geometry: 1 mm guessed"])
+def test_a_note_that_makes_values_or_place_doubtful_is_a_hint(
+    doubt: str, items: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     class Noted(Read):
         def __call__(self, data: Any) -> Any:
             result = super().__call__(data)
-            result["image"].meta["notes"] = "odd spacing; intensities: all are within 0 to 1"
+            result["image"].meta["notes"] = f"odd spacing; {doubt}"
             return result
 
     engine = evaluator(items, tmp_path / "out")
     engine.data_loader.dataset.transform = Noted()
     engine.run()
     row = table(tmp_path / "out")["a"]
-    assert (
-        "intensities: all are within 0 to 1" in row["hints"] and "odd spacing" not in row["hints"]
-    )
-    assert row["notes"] == "odd spacing; intensities: all are within 0 to 1"
+    assert doubt in row["hints"] and "odd spacing" not in row["hints"]
+    assert row["notes"] == f"odd spacing; {doubt}"
     assert int(row["hint_count"]) == len(row["hints"].split("; "))
 
 

@@ -1,4 +1,4 @@
-"""Volumes that SimpleITK reads for us: NRRD, MetaImage, GIPL.
+"""Volumes that SimpleITK reads for us: NRRD, MetaImage, GIPL, VTK, MINC 2, HDF5.
 
 ITK's world is LPS (x to the left, y to the back), ours RAS. Errors are `ImageError` without the
 file's name, which `gridgate.data.images.reading` puts in front.
@@ -11,12 +11,14 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import ImageError
-from ..geometry.affines import Affine
-from .compression import check_regular
+from ...errors import ImageError
+from ...geometry.affines import Affine
+from ..compression import check_regular
 from .text_headers import correction_of, detached_files
+from .whole_file import check_whole
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""An affine of ITK's world, LPS, becomes one of ours when it stands to the right of this."""
 
 
 def lps_affine(origin: ArrayLike, spacing: ArrayLike, direction: ArrayLike) -> Affine:
@@ -35,7 +37,7 @@ def lps_affine(origin: ArrayLike, spacing: ArrayLike, direction: ArrayLike) -> A
         spacing, dtype=np.float64
     )
     affine[:3, 3] = np.asarray(origin, dtype=np.float64)
-    return _LPS_TO_RAS @ affine
+    return LPS_TO_RAS @ affine
 
 
 def read_itk_header(path: Path) -> tuple[tuple[int, int, int], Affine, tuple[str, ...]]:
@@ -71,6 +73,7 @@ def read_itk_voxels(path: Path) -> tuple[NDArray[np.generic], Affine, tuple[str,
     # numpy's axes are the reverse of ITK's, components last in both.
     array = sitk.GetArrayFromImage(image)
     components = image.GetNumberOfComponentsPerPixel()
+    check_whole(path, array.size, array.itemsize)
     if components == 1:
         return array.reshape(shape[::-1]).transpose(2, 1, 0), affine, notes
     return array.reshape(*shape[::-1], components).transpose(2, 1, 0, 3), affine, notes
@@ -111,7 +114,7 @@ def _geometry(
         space = reader.GetMetaData("NRRD_space") if reader.HasMetaDataKey("NRRD_space") else ""
         if "left" not in space and "right" not in space:
             said = f"the NRRD file does not name a patient space (space: {space or 'none'})"
-            notes = (f"{said}; LPS is assumed", *notes)
+            notes = (f"geometry: {said}, LPS is assumed", *notes)
     affine = correction.apply(affine)
     return (size[0], size[1], size[2]), affine, notes
 

@@ -13,9 +13,9 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from ..errors import ImageError
-from ..geometry.affines import Affine, spacing, why_unusable
-from ..geometry.grids import corner_centres
+from ...errors import ImageError
+from ...geometry.affines import Affine, spacing, why_unusable
+from ...geometry.grids import corner_centres
 
 _DISAGREEMENT_MM = 0.1
 _MM_PER_UNIT = {1: ("metres", 1e3), 3: ("micrometres", 1e-3)}  # low three bits of xyzt_units
@@ -79,9 +79,8 @@ def choose_affine(header: nib.Nifti1Header) -> AffineChoice:
     else:
         affine, source = _pixdim_affine(header), "pixdim"
         notes.append(
-            "the header gives voxel sizes but no orientation; nibabel's default is used (x to the "
-            "left, "
-            "y to the front, z up): check left and right"
+            "geometry: the header gives voxel sizes but no orientation, nibabel's default is used "
+            "(x to the left, y to the front, z up): check left and right"
         )
     affine = _in_mm(affine, int(header["xyzt_units"]) & 7, notes)
     return AffineChoice(affine, source, "; ".join(notes))
@@ -91,16 +90,17 @@ def _in_mm(affine: Affine, unit: int, notes: list[str]) -> Affine:
     """The affine in mm; most files with no unit (0) are in mm, so that is no cause for a note."""
     if unit not in _MM_PER_UNIT:
         if unit not in (_NO_UNIT, _MM):
-            notes.append(f"xyzt_units holds no known unit of length ({unit}); mm is assumed")
+            notes.append(
+                f"geometry: xyzt_units holds no known unit of length ({unit}), mm is assumed"
+            )
         return affine
     name, factor = _MM_PER_UNIT[unit]
     scaled = np.diag([factor, factor, factor, 1.0]) @ affine
     longest = float(spacing(scaled).max())
-    doubt = f", which makes voxels {longest:.4g} mm long: check its unit"
-    notes.append(
-        f"the header's lengths are in {name}; they were scaled to mm"
-        + (doubt if not _SHORTEST_EDGE_MM < longest < _LONGEST_EDGE_MM else "")
-    )
+    said = f"the header's lengths are in {name}, they were scaled to mm"
+    if not _SHORTEST_EDGE_MM < longest < _LONGEST_EDGE_MM:
+        said = f"geometry: {said}, which makes voxels {longest:.4g} mm long: check its unit"
+    notes.append(said)
     return scaled
 
 

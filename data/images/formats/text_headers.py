@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImageError
-from .compression import opened
+from ...errors import ImageError
+from ..compression import opened
 
 _LONGEST = 1 << 18  # bytes of a header that are looked at
 _MM_PER_UNIT = {
@@ -51,8 +51,8 @@ def correction_of(path: Path) -> Correction:
     """What the text header of a file says of its geometry that SimpleITK does not.
 
     Args:
-        path: a file that SimpleITK reads; one of another format than NRRD, MetaImage and GIPL needs
-            no correction.
+        path: a file that SimpleITK reads; one of another format than NRRD and MetaImage needs no
+            correction, but perhaps a note.
 
     Raises:
         ImageError: lengths in a unit that is not known, or in units that differ.
@@ -63,10 +63,17 @@ def correction_of(path: Path) -> Correction:
         return _nrrd(_fields(path, ":"))
     if name.endswith((".mha", ".mhd")):
         return _metaimage(_fields(path, "="))
-    return Correction(
-        (1.0, 1.0, 1.0),
-        ("the format stores no orientation; LPS is assumed: check left and right",),
-    )
+    notes = []
+    if name.endswith((".gipl", ".gipl.gz", ".vtk")):
+        notes.append(
+            "geometry: the format stores no orientation, LPS is assumed: check left and right"
+        )
+    if name.endswith(".vtk") and not _vtk_sizes(path):
+        notes.append(
+            "geometry: the VTK file gives no voxel sizes (SPACING), 1 mm is assumed: check the "
+            "spacing"
+        )
+    return Correction((1.0, 1.0, 1.0), tuple(notes))
 
 
 def detached_files(path: Path) -> list[Path]:
@@ -110,6 +117,11 @@ def _fields(path: Path, separator: str) -> Mapping[str, str]:
     return fields
 
 
+def _vtk_sizes(path: Path) -> bool:
+    with opened(path) as stream:
+        return re.search(rb"\n(SPACING|ASPECT_RATIO)\s", stream.read(_LONGEST), re.I) is not None
+
+
 def _nrrd(fields: Mapping[str, str]) -> Correction:
     notes: list[str] = []
     directions = "spacedirections" in fields
@@ -124,13 +136,13 @@ def _nrrd(fields: Mapping[str, str]) -> Correction:
         notes += _odd_sizes(" ".join(known), "spacings")
         if len(known) >= 3:
             notes.append(
-                "the NRRD file gives voxel sizes but no directions; the axes of LPS are assumed: "
-                "check left and right"
+                "geometry: the NRRD file gives voxel sizes but no directions, the axes of LPS are "
+                "assumed: check left and right"
             )
         else:
             notes.append(
-                "the NRRD file gives no voxel sizes and no directions; 1 mm and the axes of LPS "
-                "are assumed: check the spacing, left and right"
+                "geometry: the NRRD file gives no voxel sizes and no directions, 1 mm and the axes "
+                "of LPS are assumed: check the spacing, left and right"
             )
     notes += _told(factors)
     return Correction(factors, tuple(notes))
@@ -141,15 +153,17 @@ def _metaimage(fields: Mapping[str, str]) -> Correction:
     spacing, size = fields.get("elementspacing"), fields.get("elementsize")
     if spacing is None and size is None:
         notes.append(
-            "the MetaImage gives no voxel sizes (ElementSpacing); 1 mm is assumed: check the "
-            "spacing"
+            "geometry: the MetaImage gives no voxel sizes (ElementSpacing), 1 mm is assumed: check "
+            "the spacing"
         )
     elif spacing is None:
-        notes.append("the MetaImage gives no ElementSpacing; its ElementSize is used as spacing")
+        notes.append(
+            "geometry: the MetaImage gives no ElementSpacing, its ElementSize is used as spacing"
+        )
     elif size is not None and _differ(spacing, size):
         notes.append(
-            f"ElementSpacing ({spacing}) and ElementSize ({size}) of the MetaImage differ; "
-            "ElementSpacing is used"
+            f"geometry: ElementSpacing ({spacing}) and ElementSize ({size}) of the MetaImage "
+            "differ, ElementSpacing is used"
         )
     notes += _odd_sizes(spacing or size or "", "ElementSpacing")
     anatomy = fields.get("anatomicalorientation", "").upper()
@@ -157,8 +171,8 @@ def _metaimage(fields: Mapping[str, str]) -> Correction:
     # MetaImage names where the axes come from: RAI is what others call LPS.
     if not turned and anatomy not in ("", "???", "RAI"):
         notes.append(
-            f"the MetaImage gives no TransformMatrix, and its AnatomicalOrientation {anatomy} is "
-            "not used; the axes of LPS are assumed: check left and right"
+            "geometry: the MetaImage gives no TransformMatrix, and its AnatomicalOrientation "
+            f"{anatomy} is not used, the axes of LPS are assumed: check left and right"
         )
     factors = _factors([fields.get("distanceunits", "")] * 3)
     return Correction(factors, (*notes, *_told(factors)))
@@ -173,7 +187,7 @@ def _odd_sizes(text: str, field: str) -> list[str]:
     if not all(np.isfinite(sizes)) or 0.0 in sizes:
         raise ImageError(f"its {field} ({text}) gives no voxel size; mend the header")
     if any(size < 0 for size in sizes):
-        return [f"{field} ({text}) is negative; such an axis is taken as flipped"]
+        return [f"geometry: {field} ({text}) is negative, such an axis is taken as flipped"]
     return []
 
 

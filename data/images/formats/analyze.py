@@ -11,10 +11,10 @@ import numpy as np
 from nibabel.fileholders import FileHolder
 from numpy.typing import NDArray
 
-from ..errors import ImageError
-from ..geometry.affines import Affine, spacing
-from .compression import opened, read_to_end
-from .names import case_id, header_of, voxels_of
+from ...errors import ImageError
+from ...geometry.affines import Affine, spacing
+from ..compression import opened, read_to_end
+from ..names import case_id, header_of, voxels_of
 
 _PLANES = {1: "coronal", 2: "sagittal", 3: "axial, flipped", 4: "coronal, flipped"}
 _PLANES[5] = "sagittal, flipped"
@@ -89,6 +89,6 @@ def _notes(path: Path, header: Any, affine: Affine) -> tuple[str, ...]:
     if not (np.isfinite(affine).all() and (spacing(affine) > 0).all()):
         raise ImageError("an Analyze pair without voxel sizes; convert it to NIfTI from its source")
     return (
-        "an Analyze pair, a format that does not tell left from right; x to the left, y to the "
-        "front, z up is assumed, as SPM does: check left and right",
+        "geometry: an Analyze pair, a format that does not tell left from right, x to the left, y "
+        "to the front, z up is assumed, as SPM does: check left and right",
     )

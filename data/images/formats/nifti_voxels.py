@@ -18,13 +18,13 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from ..errors import ImageError
-from .compression import opened, read_array, read_to_end
-from .names import HEADER_SUFFIXES, NIFTI_SUFFIXES, VOXEL_SUFFIXES, header_of, voxels_of
+from ...errors import ImageError
+from ..compression import opened, read_array, read_to_end
+from ..names import HEADER_SUFFIXES, IMG_SUFFIXES, NIFTI_SUFFIXES, header_of, voxels_of
 from .nifti_affine import AffineChoice, choose_affine, mend_qform
 
 # nibabel logs what it mends in a header to stderr; ours goes into the notes.
-_SILENT = logging.getLogger("gridgate.data.images.nifti_voxels.header_check")
+_SILENT = logging.getLogger("gridgate.data.images.formats.nifti_voxels.header_check")
 _SILENT.setLevel(logging.CRITICAL + 1)
 
 _EXTENDER = 4  # bytes behind the header of a single file; the first says whether extensions follow
@@ -71,7 +71,7 @@ def read_header(path: Path) -> nib.Nifti1Header:
 def nifti_header(path: Path) -> nib.Nifti1Header | None:
     """As `read_header`; None for a file of another format, as its name tells."""
     name = path.name.lower()
-    pair = name.endswith(HEADER_SUFFIXES + VOXEL_SUFFIXES)
+    pair = name.endswith(HEADER_SUFFIXES + IMG_SUFFIXES)
     if name.endswith(NIFTI_SUFFIXES) or (pair and is_nifti_pair(path)):
         return read_header(path)
     return None
@@ -180,7 +180,7 @@ def _begin_in_file(header: nib.Nifti1Header, stream: BinaryIO, count: int, notes
     if sound and (not extended or end is None or end <= said):
         return int(said)
     stream.seek(size)
-    total = size + _count_to_end(stream)
+    total = size + read_to_end(stream)
     places = {size, least, end or least} | ({int(said)} if sound else set())
     fits = sorted(place for place in places if place + count == total)
     if sound and int(said) in fits:
@@ -202,7 +202,7 @@ def _begin_in_pair(header: nib.Nifti1Header, stream: BinaryIO, count: int, notes
     said = float(header["vox_offset"])
     if said == 0:
         return 0
-    total = _count_to_end(stream)
+    total = read_to_end(stream)
     if np.isfinite(said) and said > 0 and int(said) + count <= total:
         return int(said)
     if total == count:
@@ -234,13 +234,6 @@ def _end_of_extensions(header: nib.Nifti1Header, stream: BinaryIO, begin: int) -
         if len(start) < 8 or size < 16 or size % 16 or not 0 <= code <= 1000:
             return end if end > begin else None
         end += size
-
-
-def _count_to_end(stream: BinaryIO) -> int:
-    total = 0
-    while piece := stream.read(1 << 20):
-        total += len(piece)
-    return total
 
 
 def _header_size(start: bytes) -> int:

@@ -9,8 +9,8 @@ import numpy as np
 from nibabel.fileholders import FileHolder
 from numpy.typing import NDArray
 
-from ..geometry.affines import Affine
-from .compression import opened, read_to_end
+from ...geometry.affines import Affine
+from ..compression import opened, read_to_end
 
 # Bytes 28 and 29 of the header, big endian: whether it holds a place and a direction.
 _GOOD_RAS = slice(28, 30)
@@ -50,6 +50,6 @@ def _notes(start: bytes) -> tuple[str, ...]:
     if any(start[_GOOD_RAS]):
         return ()
     return (
-        "the header gives no orientation; FreeSurfer's default (coronal, 1 mm, LIA) is used: check "
-        "left and right, and the spacing",
+        "geometry: the header gives no orientation, FreeSurfer's default (coronal, 1 mm, LIA) is "
+        "used: check left and right, and the spacing",
     )

@@ -1,0 +1,1 @@
+"""One reader per file format; `gridgate.data.images.reading` chooses between them."""
