@@ -15,6 +15,7 @@ from monai.engines import SupervisedEvaluator
 from torch.utils.data import DataLoader, Dataset
 
 from ...data.errors import ConfigError, GridgateError, OutputError
+from ...data.walk import PassedOver
 from ...transforms.postprocessing import Postprocessing
 from ...transforms.region import region_file
 from ..models.devices import choose_devices
@@ -97,7 +98,7 @@ class CaseEvaluator(SupervisedEvaluator):
             are several cases, several devices, or a time limit.
         time_limit: seconds a case may take; None is no limit. Needs worker processes.
         expected: see quality.Expected.
-        passed_over: inputs that are no case, (source, note) each; they get a row too.
+        passed_over: inputs that are no case; they get a row too.
         region: see transforms.region.Regiond; a mask that has changed means that the case is not
             done.
         **options: those of SupervisedEvaluator but for metrics; `postprocessing` as for
@@ -118,7 +119,7 @@ class CaseEvaluator(SupervisedEvaluator):
         isolate: bool | None = None,
         time_limit: float | None = None,
         expected: Expectations | None = None,
-        passed_over: Sequence[tuple[str, str]] = (),
+        passed_over: Sequence[PassedOver] = (),
         region: Any = None,
         **options: Any,
     ) -> None:
@@ -137,7 +138,7 @@ class CaseEvaluator(SupervisedEvaluator):
         self.isolate = isolate
         self.time_limit = time_limit
         self.expected = dict(expected or {})
-        self.passed_over = list(passed_over)
+        self.passed_over = [(one.source, one.note) for one in passed_over]
         self.region = region
         check_expectations(self.expected, table.labels)
 

@@ -12,6 +12,7 @@ from ignite.engine import Events
 from monai.engines import IterationEvents
 
 from gridgate.data.errors import ConfigError
+from gridgate.data.walk import PassedOver
 from gridgate.pipeline.batch import results
 from gridgate.pipeline.batch.case import Case
 from gridgate.pipeline.batch.evaluator import CasesFailedError
@@ -75,7 +76,7 @@ def test_many_inputs_that_are_passed_over_cost_one_write(
 ) -> None:
     synced: list[int] = []
     monkeypatch.setattr(results.os, "fsync", synced.append)
-    passed = [(f"/scans/localizer {number}", "a localizer") for number in range(300)]
+    passed = [PassedOver(f"/scans/localizer {n}", "a localizer") for n in range(300)]
     run(items, tmp_path / "out", passed_over=passed)
     assert len(synced) < 20
     text = (tmp_path / "out" / "cases.csv").read_text()
