@@ -93,8 +93,6 @@ class Plan:
 
     def __post_init__(self) -> None:
         _check(self)
-        if self.output_channels is None:
-            object.__setattr__(self, "output_channels", len(self.labels))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Plan:
@@ -129,7 +127,7 @@ class Plan:
 
     def weight_values(self) -> dict[str, Any]:
         """The values of WEIGHT_FIELDS, so written that equal numbers are equal text."""
-        return {name: _canonical(getattr(self, name)) for name in WEIGHT_FIELDS}
+        return _weight_values(self.to_dict())
 
 
 def plan_differences(made_for: Mapping[str, Any], now: Plan) -> list[str]:
@@ -138,10 +136,7 @@ def plan_differences(made_for: Mapping[str, Any], now: Plan) -> list[str]:
     Args:
         made_for: the settings of the plan that the weights were trained with.
     """
-    before, after = (
-        {name: _canonical(made_for.get(name)) for name in WEIGHT_FIELDS},
-        now.weight_values(),
-    )
+    before, after = _weight_values(made_for), now.weight_values()
     changed = [name for name in WEIGHT_FIELDS if before[name] != after[name]]
     return [f"{name} {_shown(before[name])} (now {_shown(after[name])})" for name in changed]
 
@@ -160,6 +155,13 @@ def example_plan() -> dict[str, Any]:
 
 def _is_required(one: dataclasses.Field[Any]) -> bool:
     return one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
+
+
+def _weight_values(settings: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: _canonical(settings.get(name)) for name in WEIGHT_FIELDS}
+    if found["output_channels"] is None:
+        found["output_channels"] = float(len(settings.get("labels") or []))
+    return found
 
 
 def _canonical(value: Any) -> Any:

@@ -277,7 +277,7 @@ def test_a_2d_bundle_trains_and_segments_a_folder(phantom_dataset: Path, tmp_pat
     assert (
         main(["train", str(folder), str(phantom_dataset), str(tmp_path / "training"), *short]) == 0
     )
-    checkpoint = tmp_path / "training" / "model.pt"
+    checkpoint = tmp_path / "training" / "models" / "model.pt"
     # what is saved is the 2D network's own state dict
     options = {key: value for key, value in plan(folder)["network"].items() if key != "name"}
     own = build("unet_plus_plus", in_channels=1, out_channels=len(plan_labels(folder)), **options)

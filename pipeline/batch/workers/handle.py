@@ -140,5 +140,5 @@ class Worker:
         if code >= 0:
             return f"its process ended with code {code}"
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        why = ": probably by the system, for lack of memory" if -code == signal.SIGKILL else ""
+        why = ": probably by the system, for lack of memory" if name == "SIGKILL" else ""
         return f"its process was killed by {name}{why}"

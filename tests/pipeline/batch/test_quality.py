@@ -93,7 +93,7 @@ def test_unsure_and_disagreeing() -> None:
 def test_the_bundles_expectations_are_sound_and_hold_for_phantoms() -> None:
     plans = {path.stem: read_plan(path) for path in PLANS.glob("*.yaml")}
     for plan in plans.values():
-        check_expectations(plan["expected"], plan["labels"])
+        check_expectations(plan.expected or {}, plan.labels)
     expected, names = plans["phantom_attention_unet"]["expected"], list(PHANTOM_LABELS)
     for seed in (102, 103):
         phantom = make_phantom(seed)
@@ -112,7 +112,7 @@ def test_the_bundles_expectations_are_sound_and_hold_for_phantoms() -> None:
 def test_a_real_label_map_that_is_wrong_is_found(shared_data: Path) -> None:
     """Of 110 clinical label maps one calls 422 ml spinal cord; the hints put it among the first."""
     plan = read_plan(PLANS / "head_neck_attention_unet.yaml")
-    names, rows = plan["labels"], []
+    names, rows = plan.labels, []
     for path in sorted((shared_data / "openkbp_head_neck" / "labelsTr").glob("*.nii.gz")):
         image = nib.load(path)
         labels = np.asarray(image.dataobj).astype(np.uint8)
@@ -122,7 +122,7 @@ def test_a_real_label_map_that_is_wrong_is_found(shared_data: Path) -> None:
             affine=image.affine,
             names=names,
             volumes=volumes,
-            expected=plan["expected"],
+            expected=plan.expected or {},
             margin=0.9,
         )
         cord = next(volume.ml for volume in volumes if volume.name == "spinal_cord")

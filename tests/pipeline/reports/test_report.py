@@ -5,11 +5,13 @@ import io
 import json
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import yaml
 from matplotlib.image import imread
 
 from gridgate import networks
@@ -187,12 +189,15 @@ def test_attention_is_the_networks_own(trained: tuple[Path, Path, Path]) -> None
     np.testing.assert_allclose(found.affine, stored.affine, atol=1e-3)
 
 
+def with_architecture(bundle: Path, architecture: dict[str, Any]) -> None:
+    path = bundle / "configs" / "inference.yaml"
+    config = yaml.safe_load(path.read_text()) | {"architecture": architecture}
+    path.write_text(yaml.safe_dump(config))
+
+
 def test_network_without_gates_has_no_attention(trained: tuple[Path, Path, Path]) -> None:
     bundle, checkpoint, scan = trained
-    path = bundle / "configs" / "metadata.json"
-    content = json.loads(path.read_text())
-    content["plan"]["network"] = {"name": "unet", "feature_scale": 8}
-    path.write_text(json.dumps(content))
+    with_architecture(bundle, {"name": "unet", "feature_scale": 8})
     assert attention_of(bundle, checkpoint, scan) is None
 
 
@@ -200,10 +205,8 @@ def test_attention_over_channels_is_not_shown(
     trained: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     bundle, _, scan = trained
-    path = bundle / "configs" / "metadata.json"
-    content = json.loads(path.read_text())
-    content["plan"]["network"] = {"name": "uctransnet", "width": 2, "layers": 1, "img_size": 16}
-    path.write_text(json.dumps(content))
-    network = networks.build(**content["plan"]["network"], in_channels=1, out_channels=7)
+    architecture = {"name": "uctransnet", "width": 2, "layers": 1, "img_size": 16}
+    with_architecture(bundle, architecture)
+    network = networks.build(**architecture, in_channels=1, out_channels=7)
     torch.save(network.state_dict(), tmp_path / "model.pt")
     assert attention_of(bundle, tmp_path / "model.pt", scan) is None

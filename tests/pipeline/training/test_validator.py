@@ -13,8 +13,8 @@ from monai.networks.utils import one_hot
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gridgate.data.errors import ConfigError
-from gridgate.pipeline.inference.ensemble import Ensemble
 from gridgate.pipeline.inference.sliding_window import SlidingWindow
+from gridgate.pipeline.models.ensemble import Ensemble
 from gridgate.pipeline.training.label_dice import MEAN_DICE, LabelDice, dice_name, labels_of
 from gridgate.pipeline.training.losses import build_loss
 
