@@ -94,7 +94,7 @@ def test_the_bundles_expectations_are_sound_and_hold_for_phantoms() -> None:
     plans = {path.stem: read_plan(path) for path in PLANS.glob("*.yaml")}
     for plan in plans.values():
         check_expectations(plan.expected or {}, plan.labels)
-    expected, names = plans["phantom_attention_unet"]["expected"], list(PHANTOM_LABELS)
+    expected, names = plans["phantom_attention_unet"].expected or {}, list(PHANTOM_LABELS)
     for seed in (102, 103):
         phantom = make_phantom(seed)
         affine = phantom.grid.affine
