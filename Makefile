@@ -3,7 +3,7 @@
 PYTHON := python3
 VENV := .venv
 ROOMS := gridgate data transforms networks pipeline bundles
-# A worker a core, four at most (each holds torch and MONAI), of one thread; a file's tests stay in one worker, so that
+# A worker per core, four at most (each holds torch and MONAI), of one thread; a file's tests stay in one worker, so that
 # what they share is made once.
 TEST_FLAGS := -n auto --maxprocesses 4 --dist loadfile
 STAMP := $(VENV)/.set-up

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -22,7 +22,7 @@ from monai.utils import ensure_tuple
 from ..data.errors import ConfigError, user_error
 from .config.identity import META, identity, refers_to_metadata
 from .config.ids import check_ids, config_files, default_of, files_of, known_ids, unknown_id
-from .config.values import SEP, as_data, override_value, settle
+from .config.values import CODE, SEP, as_data, is_path, override_value, quoted, settle
 
 STOPPED = "stopped; start the same command again to go on"
 
@@ -162,6 +162,13 @@ def _check_call(workflow: ConfigWorkflow, call: _MonaiCall) -> None:
             workflow.parser[name] = None
         except (KeyError, IndexError, ValueError, TypeError) as error:
             raise unknown_id(name.replace("#", SEP), known, known, others) from error
+    typed = _typed_paths(sys.argv) if _is_monai_command() else {}
+    for name, path in {**call.paths, **typed}.items():
+        if not path.startswith(CODE):  # else it is meant as an expression, as MONAI has it
+            workflow.parser[name] = quoted(path)
+    if config.get("bundle_root") == "." and folder.name == "configs":
+        # so that a bundle finds its weights from any folder
+        workflow.parser["bundle_root"] = quoted(str(folder.resolve().parent))
     _check(workflow, known, others)
     workflow.parser.ref_resolver.reset()  # what was parsed before the nulls came
 
@@ -176,6 +183,7 @@ class _MonaiCall(NamedTuple):
     workflow: BundleWorkflow | None
     config_files: list[Path]
     nulls: list[str]  # ids that were given as None
+    paths: dict[str, str]  # paths whose `#` MONAI has made `::` of
 
 
 def _monai_call() -> _MonaiCall:
@@ -190,12 +198,13 @@ def _monai_call() -> _MonaiCall:
     while frame is not None and not isinstance(frame.f_locals.get("self"), BundleWorkflow):
         frame = frame.f_back
     if frame is None:
-        return _MonaiCall(None, [], [])
+        return _MonaiCall(None, [], [], {})
     workflow = frame.f_locals["self"]
     while frame is not None and frame.f_locals.get("self") is workflow:
         frame = frame.f_back
     files: list[Path] = []
     nulls: list[str] = []
+    paths: dict[str, str] = {}
     of_monai = inspect.signature(ConfigWorkflow.__init__).parameters
     while frame is not None and frame.f_globals.get("__name__") == _MONAI_SCRIPTS:
         named = frame.f_locals.get("config_file")
@@ -206,8 +215,24 @@ def _monai_call() -> _MonaiCall:
             for name, value in given.items()
             if value is None and name not in of_monai and name not in nulls
         ]
+        paths |= {
+            name: value
+            for name, value in given.items()
+            if isinstance(value, str) and "#" in value and is_path(name.replace("#", SEP))
+        }
         frame = frame.f_back
-    return _MonaiCall(workflow, files, nulls)
+    return _MonaiCall(workflow, files, nulls, paths)
+
+
+def _typed_paths(words: Sequence[str]) -> dict[str, str]:
+    """Paths with a `#` on MONAI's command line, of which its parser (fire) leaves the start."""
+    found = {}
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.removeprefix("--").partition("=")
+        value = value if equals else after
+        if word.startswith("--") and "#" in value and is_path(name.replace("#", SEP)):
+            found[name] = value
+    return found
 
 
 def _is_monai_command() -> bool:

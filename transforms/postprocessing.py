@@ -82,6 +82,8 @@ def postprocessing(
         >>> [type(transform).__name__ for transform in after.transforms]
         ['RestoreLabelsd', 'LargestComponentd']
     """
+    if isinstance(probabilities, str):
+        probabilities = [probabilities]
     unknown = [name for name in probabilities if name not in labels]
     if unknown:
         raise ConfigError(

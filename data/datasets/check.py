@@ -29,7 +29,7 @@ def check_dataset(
         part: see `data.datasets.parts.dataset_cases`, and so for the others.
         fold: 0-based.
         folds: how many there are.
-        split_seed: of the deal.
+        split_seed: of the split.
 
     Raises:
         DatasetError: no such folder, no such fold, no case in the part, images of other channels

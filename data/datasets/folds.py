@@ -16,15 +16,15 @@ Split = dict[str, list[str]]
 
 
 def make_folds(case_ids: Iterable[str], *, folds: int = 5, seed: int = 0) -> list[Split]:
-    """Deal cases into folds; each case validates exactly once.
+    """Split cases into folds; each case validates exactly once.
 
-    The order of dealing is that of a hash of seed and id, so it depends neither on the order of the
+    The order is that of a hash of seed and id, so it depends neither on the order of the
     ids nor on the version of any library.
 
     Args:
         case_ids: unique.
         folds: from 2 up to the number of cases; their sizes differ by one at most.
-        seed: another seed, another deal.
+        seed: another seed, another split.
 
     Raises:
         DatasetError: an id twice, fewer than two folds, or more folds than cases.
@@ -35,10 +35,10 @@ def make_folds(case_ids: Iterable[str], *, folds: int = 5, seed: int = 0) -> lis
         raise DatasetError(f"the case id {twice[0]} is there twice; ids must be unique")
     if not 2 <= folds <= len(ids):
         raise DatasetError(
-            f"{len(ids)} cases cannot be dealt into {folds} folds; choose 2 to {len(ids)}"
+            f"{len(ids)} cases cannot be split into {folds} folds; choose 2 to {len(ids)}"
         )
-    dealt = sorted(ids, key=lambda case: hashlib.sha256(f"{seed}:{case}".encode()).digest())
-    validation = [sorted(dealt[fold::folds]) for fold in range(folds)]
+    ordered = sorted(ids, key=lambda case: hashlib.sha256(f"{seed}:{case}".encode()).digest())
+    validation = [sorted(ordered[fold::folds]) for fold in range(folds)]
     return [{"train": sorted(set(ids) - set(held)), "validation": held} for held in validation]
 
 
@@ -51,7 +51,7 @@ def load_or_make_splits(
         dataset: its root may hold splits.json, ours or nnU-Net's ("train" and "val"); then folds
             and seed do not count.
         folds: how many to make.
-        seed: of the deal.
+        seed: of the split.
         path: where to keep a copy of what is returned; an equal file may be there already.
 
     Raises:

@@ -31,7 +31,7 @@ def dataset_cases(
             cases.
         fold: 0-based, of `folds`.
         folds: how many there are.
-        split_seed: of the deal.
+        split_seed: of the split.
         rank: which process this is, of a run on several GPUs.
         world_size: how many processes there are; each gets every world_size-th case from its
             rank-th on.

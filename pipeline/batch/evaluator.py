@@ -5,25 +5,25 @@ from __future__ import annotations
 import os
 import pickle
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
-from torch.utils.data import DataLoader, Dataset
 
 from ...data.errors import ConfigError, GridgateError, OutputError
 from ...data.walk import PassedOver
 from ...transforms.postprocessing import Postprocessing
 from ...transforms.region import region_file
 from ..models.devices import choose_devices
-from ..models.run_weights import Checkpoint, fingerprint, with_weights
+from ..models.run_weights import Checkpoint, weights_fingerprint, with_weights
 from ..plans.plan import Plan
 from .case import DONE, FAILED, Case, CaseResult
+from .case_dataset import CaseDataset
 from .pipelined import CasePipeline, Report
-from .processor import CaseProcessor, in_two_parts, read_item
+from .processor import CaseProcessor, in_two_parts
 from .progress import CaseProgress
 from .quality import Expectations, check_expectations, look_first
 from .results import CaseTable
@@ -45,38 +45,6 @@ class CasesFailedError(GridgateError):
     """Some cases could not be done; raised at the very end, when all others are."""
 
 
-class CaseDataset(Dataset[dict[Any, Any]]):
-    """Cases, and the transforms that read and preprocess them.
-
-    Args:
-        data: items {"id", "image"}, and "label" when evaluating.
-        transform: preprocessing; it reads the files.
-    """
-
-    def __init__(self, data: Sequence[Mapping[str, Any]], transform: Callable[[Any], Any]) -> None:
-        self.data = [dict(item) for item in data]
-        self.transform = transform
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, index: int) -> dict[Any, Any]:
-        return read_item(Case.of(self.data[index]), self.transform)
-
-
-def case_loader(dataset: CaseDataset, *, num_workers: int = 0) -> DataLoader[dict[str, Any]]:
-    """A loader that hands the cases on as they are, one at a time, as their grids differ.
-
-    For tools that want MONAI's; CaseEvaluator reads ahead by itself.
-
-    Args:
-        num_workers: threads that read ahead in CaseEvaluator, 0 counts as 1.
-    """
-    loader: DataLoader[dict[str, Any]] = DataLoader(dataset, batch_size=None, collate_fn=_as_it_is)
-    loader.readers = max(1, num_workers)
-    return loader
-
-
 class CaseEvaluator(SupervisedEvaluator):
     """MONAI's SupervisedEvaluator over single cases: overlapped, resumable, with cases.csv.
 
@@ -88,7 +56,7 @@ class CaseEvaluator(SupervisedEvaluator):
 
     Args:
         device: one, or several ("cuda:0,cuda:1", "cuda" for the first, "all" for every GPU): cases
-            are dealt to them.
+            are shared between them.
         table: where each case's outcome is written.
         checkpoint: weights to load when the run starts, several for an ensemble; None leaves the
             network as it is.
@@ -159,7 +127,7 @@ class CaseEvaluator(SupervisedEvaluator):
         cases = [Case.of(item) for item in dataset.data]
         self._refuse_overwriting_inputs(cases)
         network = with_weights(self.network, self.checkpoint, self.plan)
-        self.table.checkpoint = fingerprint(self.checkpoint)
+        self.table.checkpoint = weights_fingerprint(self.checkpoint)
         with self.table.output:
             todo = self._todo(cases)
             if todo:
@@ -341,7 +309,3 @@ class CaseEvaluator(SupervisedEvaluator):
                 raise ConfigError(
                     f"{mask}: the mask would overwrite this file; give another --output_dir"
                 )
-
-
-def _as_it_is(item: Any) -> Any:
-    return item

@@ -97,9 +97,9 @@ class CaseProcessor:
             return
         # Twice at most, and the second time outside of the `except` block, whose traceback keeps
         # the first try's tensors.
-        if not self._try(work, progress, stitch=None) and work.error is None:
+        if not self._try(work, progress, accumulate_on=None) and work.error is None:
             torch.cuda.empty_cache()
-            self._try(work, progress, stitch="cpu")
+            self._try(work, progress, accumulate_on="cpu")
 
     def finish(self, work: CaseInProgress) -> CaseResult:
         """Post-process, measure and write."""
@@ -120,18 +120,20 @@ class CaseProcessor:
             result.status, result.reason = FAILED, work.error
         return result
 
-    def _try(self, work: CaseInProgress, progress: Progress | None, stitch: str | None) -> bool:
+    def _try(
+        self, work: CaseInProgress, progress: Progress | None, accumulate_on: str | None
+    ) -> bool:
         """Segment; False where a GPU's memory ran out and a try with more of the machine's is left.
 
         Args:
-            stitch: device to accumulate scores on; None: where there is room.
+            accumulate_on: device to accumulate scores on; None: where there is room.
         """
         try:
             with torch.inference_mode():
                 if isinstance(self.postprocessing, Postprocessing) and hasattr(
                     self.inferer, "slabs"
                 ):
-                    self._restore_slabs(work, self.postprocessing.restore, progress, stitch)
+                    self._restore_slabs(work, self.postprocessing.restore, progress, accumulate_on)
                 else:
                     self._whole_scores(work)
             return True
@@ -139,7 +141,7 @@ class CaseProcessor:
             raise
         except Exception as error:
             if is_out_of_memory(error):
-                if self.device != "cpu" and stitch is None:
+                if self.device != "cpu" and accumulate_on is None:
                     return False
             elif _breaks_the_process(error):
                 raise
@@ -151,7 +153,7 @@ class CaseProcessor:
         work: CaseInProgress,
         restore: RestoreLabelsd,
         progress: Progress | None,
-        stitch: str | None,
+        accumulate_on: str | None,
     ) -> None:
         data = work.data
         image: MetaTensor = data["image"]
@@ -160,7 +162,7 @@ class CaseProcessor:
             self.network,
             region=data["region"][0] if "region" in data else None,
             progress=progress,
-            stitch=stitch,
+            accumulate_on=accumulate_on,
         )
         restoration = restore.begin(slabs, image)
         seconds = {"forward": 0.0, "restore": 0.0}

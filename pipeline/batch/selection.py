@@ -11,6 +11,8 @@ from ...data.inputs.lists import LIST_SUFFIXES
 from ...data.walk import PassedOver
 from .table_file import is_output_folder
 
+_OF_A_DATASET = ("imagesTr", "labelsTr", "imagesTs", "labelsTs")
+
 
 def folder_inputs(
     input_dir: str | Path,
@@ -53,7 +55,8 @@ def check_folder(input_dir: str | Path, output_dir: str | Path) -> None:
     """Before inferring: the input is there, and the masks will not lie among the images.
 
     Raises:
-        ConfigError: no such file or folder, or output_dir is the folder of the images.
+        ConfigError: no such file or folder, or output_dir is the folder of the images, or one of a
+            dataset's own.
     """
     path = Path(input_dir)
     if not path.exists():
@@ -61,6 +64,12 @@ def check_folder(input_dir: str | Path, output_dir: str | Path) -> None:
             f"{input_dir}: there is no such file or folder; give --input_dir FOLDER with CTs"
         )
     _refuse_same_folder(path, output_dir)
+    folder = Path(output_dir).resolve()
+    if folder.name in _OF_A_DATASET and (folder.parent / "dataset.json").is_file():
+        raise ConfigError(
+            f"{output_dir}: this is a folder of the dataset {folder.parent}; masks there would be "
+            "taken for its files; give another --output_dir"
+        )
 
 
 def _output_folders(path: Path) -> list[Path]:

@@ -24,8 +24,8 @@ _META_REFERENCE = re.compile(rf"@{META}(?:{_SEP}\w+)*")
 IGNORED = {
     "output_dir": "where results are written",
     "bundle_root": "where the bundle lies; a copy of it gives the same results",
-    "input_dir": "an input path; each input file counts by its content",
-    "dataset_dir": "an input path; each case counts by its files' content",
+    "input_dir": "an input path; each input file counts by its size and time",
+    "dataset_dir": "an input path; each case counts by its files",
     "checkpoint": "an input path; weights count by their content",
     "recursive": "which inputs are found, not what becomes of each",
     "overwrite": "whether results are made again",

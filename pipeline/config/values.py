@@ -43,9 +43,11 @@ _NULLABLE = frozenset(
         "expected",
         "foreground",
         "isolate",
+        "merge_labels",
         "pretrained",
         "pretrained_encoders",
         "region",
+        "spacing",
         "sw_batch_size",
         "time_limit",
     }
@@ -249,6 +251,11 @@ def _refuse(id_: str, value: Any, default: Any) -> None:
         )
     if wrong:
         raise ConfigError(f"--{id_} {'null' if value is None else value}: write True or False")
-    number = isinstance(default, int | float) and not isinstance(default, bool)
-    if value is None and number and id_.split(SEP)[-1] not in _NULLABLE:
+    if value is not None or id_.split(SEP)[-1] in _NULLABLE:
+        return
+    if isinstance(default, int | float) and not isinstance(default, bool):
         raise ConfigError(f"--{id_} null: a number is needed here, such as {default}")
+    if isinstance(default, list):
+        raise ConfigError(f"--{id_} null: a list is needed here")
+    if id_ == "device":
+        raise ConfigError("--device null: a device is needed here")

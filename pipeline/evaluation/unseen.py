@@ -26,7 +26,7 @@ def check_unseen_cases(
         part: only "validation" is looked at; who asks for "train" or "all" knows.
         fold: 0-based.
         folds: how many there are.
-        split_seed: of the deal.
+        split_seed: of the split.
 
     Raises:
         ConfigError: there are such cases; the text tells the fold to evaluate.

@@ -37,7 +37,7 @@ class SlidingWindow(SlidingWindowInferer):
             GPU, fewer with very many classes. Halved when memory runs out.
         mirror_axes: test-time augmentation: the logits' mean over all flips along these spatial
             axes; never name an axis across which left and right are different labels.
-        amp: see `precision.autocast_dtype`; in 16 bits slabs have 16 bits too (float16), and large
+        amp: see `devices.autocast_dtype`; in 16 bits slabs have 16 bits too (float16), and large
             sums.
         probabilities: hand on the probabilities (softmax, or the sigmoid of one channel) of the
             blended logits, not the logits: what the model zoo's chain brings back to the scan's
@@ -153,7 +153,7 @@ class SlidingWindow(SlidingWindowInferer):
         *args: Any,
         region: torch.Tensor | None = None,
         progress: Progress | None = None,
-        stitch: str | torch.device | None = None,
+        accumulate_on: str | torch.device | None = None,
         **kwargs: Any,
     ) -> ScoreSlabs:
         """The scores of one image, computed as they are asked for.
@@ -167,7 +167,7 @@ class SlidingWindow(SlidingWindowInferer):
                 covers gets the background's score. None runs all.
             progress: called with (windows run, windows to run) after each batch; what it raises
                 ends the run.
-            stitch: device to accumulate on; None: `device`, or else where there is room.
+            accumulate_on: device to accumulate on; None: `device`, or else where there is room.
 
         Raises:
             torch.OutOfMemoryError: not even one window fits into the device's memory.
@@ -187,7 +187,7 @@ class SlidingWindow(SlidingWindowInferer):
         )
         mode = str(getattr(self.mode, "value", self.mode))
         importance = grid.importance(mode=mode, sigma_scale=self.sigma_scale, device=device)
-        stitch = self.device if stitch is None else stitch
+        accumulate_on = self.device if accumulate_on is None else accumulate_on
         facts = ForwardFacts(windows=count, windows_skipped=count - len(starts))
         run = WindowRun(
             grid,
@@ -197,7 +197,7 @@ class SlidingWindow(SlidingWindowInferer):
             padding_value=self.padding_value,
             importance=importance,
             device=device,
-            accumulate_on=None if stitch is None else torch.device(stitch),
+            accumulate_on=None if accumulate_on is None else torch.device(accumulate_on),
             adapts=self.chosen_batch_size is None,
             normalise=self.probabilities,
             progress=progress,

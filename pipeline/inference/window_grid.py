@@ -35,7 +35,7 @@ class WindowGrid:
     Args:
         shape: spatial sizes of the volume.
         roi_size: of a window; an axis of 0 or less takes the volume's size, as in MONAI.
-        overlap: share of a window that its neighbour covers again, one number an axis.
+        overlap: share of a window that its neighbour covers again, one number per axis.
         box: lay the windows over this part of the volume, as over a volume of its size; None: over
             all of it. Where a window is larger than the box it holds what lies beside it.
     """

@@ -41,7 +41,7 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
 def choose_devices(
     names: str | torch.device | Sequence[str | torch.device] = "auto",
 ) -> list[torch.device]:
-    """The devices to deal cases to.
+    """The devices to share cases between.
 
     Args:
         names: as for `choose_device`; or several, "cuda:0,cuda:1" or a list; or "all" for every GPU

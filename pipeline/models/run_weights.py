@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from ...data.errors import CheckpointError
 from ..plans.plan import Plan
 from .checkpoints import load_weights, weights_file
 from .ensemble import Ensemble
+
+logger = logging.getLogger(__name__)
 
 Checkpoint = str | Path | Sequence[str | Path] | None
 
@@ -36,7 +40,24 @@ def with_weights(
     return Ensemble(load_weights(copy.deepcopy(network), path, plan) for path in checkpoint)
 
 
-def fingerprint(checkpoint: Checkpoint) -> str:
+def chosen_checkpoint(checkpoint: Checkpoint, *, load_pretrain: bool) -> Checkpoint:
+    """The checkpoint of a run; None only where untrained weights were asked for.
+
+    Raises:
+        CheckpointError: there is none, and nobody said that the weights shall be untrained.
+    """
+    if not load_pretrain:
+        logger.warning("the network runs with untrained weights, as --load_pretrain is False")
+        return None
+    if checkpoint is None or (not isinstance(checkpoint, str | Path) and not len(checkpoint)):
+        raise CheckpointError(
+            "--checkpoint null: give a checkpoint, or, to run with untrained weights, "
+            "--load_pretrain False"
+        )
+    return checkpoint
+
+
+def weights_fingerprint(checkpoint: Checkpoint) -> str:
     """First 12 digits of a checkpoint file's SHA-256, joined by + for several; or "untrained"."""
     if checkpoint is None:
         return "untrained"

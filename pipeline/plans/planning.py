@@ -77,7 +77,7 @@ def new_plan_settings(
         ConfigError: a name that is not there (the text lists those there are), or a file that is no
             mapping.
     """
-    facts = network_facts(network)
+    facts = network_settings(network)
     if size not in SIZES:
         raise ConfigError(f"size {size!r} is not one of {', '.join(SIZES)}")
     if spatial_dims not in (2, 3):
@@ -120,7 +120,7 @@ def complete(plan: dict[str, Any]) -> dict[str, Any]:
     axes = plan["network"].get("spatial_dims", 3)
     data, facts = (
         _of_axes(dataset_facts(plan["dataset"]), axes),
-        network_facts(plan["network"].get("name")),
+        network_settings(plan["network"].get("name")),
     )
     title = f"{data['title']}, {facts['title']}"
     result = (
@@ -187,7 +187,7 @@ def dataset_facts(name: str) -> dict[str, Any]:
     return facts
 
 
-def network_facts(name: Any) -> dict[str, Any]:
+def network_settings(name: Any) -> dict[str, Any]:
     """What a network says of itself (networks.facts.NetworkFacts), but for what it leaves out.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Several GPUs by torchrun: a process a GPU, PyTorch's DistributedDataParallel."""
+"""Several GPUs by torchrun: one process per GPU, PyTorch's DistributedDataParallel."""
 
 from __future__ import annotations
 

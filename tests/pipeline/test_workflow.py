@@ -274,11 +274,29 @@ def test_null_through_monais_run_and_its_command(tmp_path: Path) -> None:
         assert "[None]" in done.stdout.splitlines(), done.stderr
 
 
+def test_monais_run_finds_the_bundles_own_weights_and_keeps_a_hash_in_a_path(
+    tmp_path: Path,
+) -> None:
+    probe = tmp_path / "probe.yaml"
+    files = [str(CONFIGS / INFERENCE), str(probe)]
+    probe.write_text("inferring: ['$print([str(@checkpoint), str(@output_dir)])']\n")
+    command = [sys.executable, "-m", "monai.bundle", "run", "inferring", "--config_file"]
+    words = [*command, str(files), "--output_dir", "out#1"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    wanted = str([str(CONFIGS.parent / "models" / "model.pt"), "out#1"])
+    assert wanted in done.stdout.splitlines(), done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(
     ("config", "name", "word", "text"),
     [
         (TRAIN, "epochs", "null", "--epochs null: a number is needed here, such as 9"),
         (INFERENCE, "overwrite", "~", "--overwrite null: write True or False"),
+        (INFERENCE, "labels", "null", "--labels null: a list is needed here"),
+        (INFERENCE, "roi_size", "None", "--roi_size null: a list is needed here"),
+        (INFERENCE, "mirror_axes", "null", "--mirror_axes null: a list is needed here"),
+        (INFERENCE, "probabilities", "null", "--probabilities null: a list is needed here"),
+        (INFERENCE, "device", "null", "--device null: a device is needed here"),
         (INFERENCE, "isolate", "yes", "--isolate yes: write True or False"),
         (INFERENCE, "postprocessing::fill_holes", "false", None),
         (INFERENCE, "keep_largest", "[liver]", None),

@@ -17,7 +17,7 @@ class StructureLoss(nn.Module):
     a mask m (0 or 1), a voxel weighs ``w = 1 + boundary * |mean of m around it - m|``; with p the
     probability the two terms are ``sum(w * BCE) / sum(w)`` and ``1 - (sum(w p m) + 1) / (sum(w (p +
     m)) - sum(w p m) + 1)``, sums over one case's voxels, the loss their mean over cases and
-    classes. The mean is over a cube of ``kernel`` voxels an axis; what lies outside the window
+    classes. The mean is over a cube of ``kernel`` voxels per axis; what lies outside the window
     counts as 0.
 
     With one channel of logits this is, in 2D, the loss of Zhang et al. 2021, TransFuse (arXiv

@@ -55,7 +55,7 @@ class WindowDataset(CachedCases):
 
 
 class WindowSampler(DistributedSampler[int]):
-    """The keys of an epoch's windows, dealt to the processes of a multi-GPU run.
+    """The keys of an epoch's windows, shared between the processes of a multi-GPU run.
 
     A DistributedSampler in name only: MONAI's workflow calls `set_epoch` on those at the start of
     each epoch.

@@ -155,13 +155,13 @@ def test_pytorch_s_own_error_on_a_cpu_is_recognised() -> None:
 
 
 def test_the_second_try_is_free_of_the_first(items: list[dict[str, Any]]) -> None:
-    """On a device whose memory runs out, stitched in the machine's memory."""
+    """On a device whose memory runs out, accumulated in the machine's memory."""
     first: list[weakref.ref[torch.Tensor]] = []
     alive: list[bool] = []
 
     class Inferer(SlidingWindow):
         def slabs(self, image: Any, network: Any, *args: Any, **options: Any) -> ScoreSlabs:
-            if options.get("stitch") is not None:
+            if options.get("accumulate_on") is not None:
                 alive.append(first[0]() is not None)
                 return super().slabs(image, network, *args, **options)
 

@@ -18,7 +18,7 @@ from gridgate.pipeline.models.checkpoints import (
     training_folder,
     weights_file,
 )
-from gridgate.pipeline.models.run_weights import fingerprint
+from gridgate.pipeline.models.run_weights import weights_fingerprint
 from gridgate.pipeline.plans.plan import Plan, example_plan
 
 PLAN = Plan.from_dict({**example_plan(), "spacing": [1.5, 1.5, 3.0], "orientation": "RAS"})
@@ -134,7 +134,7 @@ def test_the_plan_in_another_tools_holder_is_compared_as_well(trained: Path) -> 
 def test_a_folder_means_its_best_weights(trained: Path) -> None:
     assert weights_file(trained) == trained / "models" / "model.pt"
     assert same(load_weights(other(), str(trained)), network())
-    assert fingerprint(trained) == fingerprint(trained / "models" / "model.pt")
+    assert weights_fingerprint(trained) == weights_fingerprint(trained / "models" / "model.pt")
     (trained / "models" / "model.pt").rename(trained / "model.pt")  # as older trainings wrote it
     assert weights_file(trained) == trained / "model.pt"
     assert same(load_weights(other(), trained), network())
