@@ -4,7 +4,10 @@ ITK's world is LPS (x to the left, y to the back), ours RAS. Errors are `ImageEr
 file's name, which `gridgate.data.images.reading` puts in front.
 """
 
+import locale
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +43,21 @@ def lps_affine(origin: ArrayLike, spacing: ArrayLike, direction: ArrayLike) -> A
     return LPS_TO_RAS @ affine
 
 
+@contextmanager
+def kept_locale() -> Iterator[None]:
+    """Put the process's locale back: ITK's VTK reader leaves it at "C".
+
+    Text files and the output of other programs would be read as ASCII from then on.
+    """
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        if locale.setlocale(locale.LC_ALL) != before:
+            locale.setlocale(locale.LC_ALL, before)
+
+
+@kept_locale()
 def read_itk_header(path: Path) -> tuple[tuple[int, int, int], Affine, tuple[str, ...]]:
     """Shape (X, Y, Z), affine (RAS+ mm) and notes of a file, without its voxels.
 
@@ -49,6 +67,7 @@ def read_itk_header(path: Path) -> tuple[tuple[int, int, int], Affine, tuple[str
     return _geometry(path, _information(path))
 
 
+@kept_locale()
 def read_itk_voxels(path: Path) -> tuple[NDArray[np.generic], Affine, tuple[str, ...]]:
     """Array (X, Y, Z), or (X, Y, Z, C) with C components, affine (RAS+ mm) and notes of a file.
 

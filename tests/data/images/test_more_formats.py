@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import locale
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -352,3 +353,13 @@ def test_other_things_of_that_suffix_are_no_images(
     assert [file.name for file in find_images(tmp_path)] == ["a.nii.gz"]
     with pytest.raises(ConfigError, match=name):
         find_cases(tmp_path / name)
+
+
+def test_reading_leaves_the_processs_locale_alone(tmp_path: Path) -> None:
+    # ITK's VTK reader sets "C", and Python would read text as ASCII from then on
+    path = tmp_path / "a.vtk"
+    sitk.WriteImage(sitk.Image(3, 4, 5, sitk.sitkInt16), str(path))
+    before = locale.setlocale(locale.LC_ALL), locale.getpreferredencoding(False)
+    read_grid(path)
+    read_image(path)
+    assert (locale.setlocale(locale.LC_ALL), locale.getpreferredencoding(False)) == before
