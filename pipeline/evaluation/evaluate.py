@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from ...data.errors import ConfigError, GridgateError
 from ..batch.case import DONE
-from ..batch.evaluator import CaseDataset, CaseEvaluator, CasesFailedError
+from ..batch.case_dataset import CaseDataset
+from ..batch.evaluator import CaseEvaluator, CasesFailedError
 from ..batch.reasons import reason
 from .measure import CheckedLabels, check_label, measure_files
 from .metrics import LabelMetrics

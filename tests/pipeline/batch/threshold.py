@@ -10,7 +10,8 @@ import torch
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 
-from gridgate.pipeline.batch.evaluator import CaseDataset, CaseEvaluator, case_loader
+from gridgate.pipeline.batch.case_dataset import CaseDataset, case_loader
+from gridgate.pipeline.batch.evaluator import CaseEvaluator
 from gridgate.pipeline.batch.results import CaseTable
 from gridgate.pipeline.batch.table_file import read_case_table
 from gridgate.pipeline.inference.sliding_window import SlidingWindow
