@@ -1,0 +1,74 @@
+"""Steps whose gradients or losses are not finite: passed over, or the training's end."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from gridgate.data.errors import user_error
+from gridgate.pipeline.training.losses import build_loss
+from gridgate.pipeline.training.trainer import SegmentationTrainer, TrainingError
+
+from ...small_bundle import train
+
+
+class SometimesNaN(torch.nn.Module):
+    """A network whose gradients are NaN at the given forward passes."""
+
+    def __init__(self, at: Callable[[int], bool]) -> None:
+        super().__init__()
+        self.convolution, self.at, self.passes = torch.nn.Conv3d(1, 2, 1), at, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.convolution(x)
+        if self.at(self.passes):
+            y.register_hook(lambda gradient: gradient * float("nan"))
+        self.passes += 1
+        return y
+
+
+def trainer(network: torch.nn.Module, steps: int) -> SegmentationTrainer:
+    windows = [
+        {"image": torch.rand(1, 1, 8, 8, 8), "label": torch.ones(1, 1, 8, 8, 8)}
+        for _ in range(steps)
+    ]
+    return SegmentationTrainer(
+        device=torch.device("cpu"),
+        max_epochs=1,
+        train_data_loader=windows,
+        network=network,
+        optimizer=torch.optim.SGD(network.parameters(), lr=0.1),
+        loss_function=build_loss("dice_ce"),
+        amp=False,
+    )
+
+
+def test_steps_with_nan_gradients_are_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    network = SometimesNaN(lambda step: step in (1, 3))
+    before = network.convolution.bias.detach().clone()
+    trainer(network, 6).run()
+    assert torch.isfinite(network.convolution.bias).all() and not torch.equal(
+        network.convolution.bias, before
+    )
+    assert caplog.text.count("a step is passed over") == 2
+
+
+def test_nothing_but_nan_gradients_ends_the_training() -> None:
+    network = SometimesNaN(lambda step: step >= 2)
+    with pytest.raises(TrainingError, match="--amp False"):
+        trainer(network, 30).run()
+    assert network.passes == 12 and torch.isfinite(network.convolution.bias).all()
+
+
+def test_a_training_that_diverges_ends_with_a_reason(phantom_dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r".") as caught:
+        train(
+            phantom_dataset,
+            tmp_path,
+            learning_rate=1e30,
+            warmup_iterations=0,
+            iterations_per_epoch=9,
+        )
+    assert "learning_rate" in str(user_error(caught.value))
