@@ -22,9 +22,14 @@ def resolved_plan(*, bundle_root: str | Path, **numbers: Any) -> Plan:
     Raises:
         ConfigError: a number is impossible.
     """
-    return Plan.from_dict(
-        {"name": Path(bundle_root).resolve().name, **bundle_plan(bundle_root), **numbers}
-    )
+    settings = {"name": Path(bundle_root).resolve().name, **bundle_plan(bundle_root)}
+    if "labels" in numbers and "expected" not in numbers:
+        # what the bundle expects of labels that were overridden away is of no use
+        expected = settings.get("expected") or {}
+        settings["expected"] = {
+            name: what for name, what in expected.items() if name in numbers["labels"]
+        }
+    return Plan.from_dict({**settings, **numbers})
 
 
 def bundle_plan(bundle_root: str | Path) -> dict[str, Any]:

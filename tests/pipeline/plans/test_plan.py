@@ -98,6 +98,21 @@ def test_a_config_alone_gives_the_plan_and_overrides_are_in_it(tmp_path: Path) -
     assert parser.get_parsed_content("plan").fingerprint != alone.fingerprint
 
 
+def test_what_is_expected_of_labels_that_were_overridden_away_is_dropped() -> None:
+    source = bundle_path("phantom_attention_unet")
+    settings = bundle_plan(source)
+    numbers = {key: settings[key] for key in ("spacing", "roi_size", "intensity", "network")}
+    plan = resolved_plan(bundle_root=source, **numbers, labels=["background", "liver", "lesion"])
+    assert plan.expected == {"liver": settings["expected"]["liver"]}
+    with pytest.raises(ConfigError, match="speaks of aorta"):
+        resolved_plan(
+            bundle_root=source,
+            **numbers,
+            labels=["background", "liver"],
+            expected={"aorta": {"ml": [1, 2]}},
+        )
+
+
 def test_a_bundle_written_from_a_resolved_plan_has_its_numbers(tmp_path: Path) -> None:
     source = bundle_path("phantom_attention_unet")
     settings = bundle_plan(source)
