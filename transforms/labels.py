@@ -1,30 +1,32 @@
 """Label maps ready for training: checked, on the image's grid, in the network's channels."""
 
 from collections.abc import Hashable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, SpatialResample
+from monai.transforms import MapTransform
 
 from ..data.datasets.label_map import map_values
 from ..data.datasets.placement import misplaced
 from ..data.errors import DatasetError
 from ..data.geometry.grids import same_grid
+from ..data.geometry.label_grids import nearest_labels
 from ..data.geometry.placement import why_elsewhere
-from .resample import grid_of, nearest_axes, parallel_axes, placed_on
+from .resample import grid_of, placed_on
 
 
 class AlignLabeld(MapTransform):
     """Bring label maps onto the grid of `data[reference]` by nearest neighbour.
 
     The two affines say where; outside the label it is 0. Both are MetaTensors (C, x, y, z). A label
-    already on that grid (0.01 mm) is left as it is; another one is looked up straight in its own
-    grid, whatever its orientation, and becomes float32. The label keeps its meta. MONAI's
-    ResampleToMatchd would overwrite the label's meta by the image's and smear labels beyond their
-    border.
+    already on that grid (0.01 mm) is left as it is. Another one is looked up straight in its own
+    grid, whatever its orientation, by the `nearest_labels` that evaluation measures with, and
+    becomes float32. The label keeps its meta. MONAI's ResampleToMatchd would overwrite the label's
+    meta by the image's, smear labels beyond their border, and lose every second row of a label
+    that lies half a voxel off.
     """
 
     def __init__(
@@ -36,7 +38,6 @@ class AlignLabeld(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.reference = reference
-        self.general = SpatialResample(mode="nearest", padding_mode="zeros", align_corners=False)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A new dict with the keys transformed; `data` and its tensors are left as they are."""
@@ -50,13 +51,11 @@ class AlignLabeld(MapTransform):
         source, wanted = grid_of(labels), grid_of(image)
         if same_grid(source, wanted):
             return labels
-        axes = parallel_axes(source, wanted)
-        if axes is None:
-            return cast(
-                MetaTensor,
-                self.general(labels, dst_affine=image.affine, spatial_size=image.shape[1:]),
-            )
-        return placed_on(nearest_axes(labels.as_tensor(), axes).float(), wanted, like=labels)
+        channels = [
+            nearest_labels(np.asarray(one), source, wanted) for one in labels.as_tensor().cpu()
+        ]
+        moved = np.ascontiguousarray(np.stack(channels), dtype=np.float32)
+        return placed_on(torch.from_numpy(moved), wanted, like=labels)
 
 
 class CheckPlacementd(MapTransform):

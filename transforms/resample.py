@@ -192,35 +192,6 @@ def interpolate_axes(volume: torch.Tensor, axes: tuple[Axis, Axis, Axis]) -> tor
     return result
 
 
-def nearest_axes(volume: torch.Tensor, axes: tuple[Axis, Axis, Axis]) -> torch.Tensor:
-    """The nearest voxel's value, of the volume's type, contiguous; outside the volume it is 0.
-
-    Args:
-        volume: (C, X, Y, Z), any memory order.
-        axes: of `parallel_axes`, for X, Y, Z.
-    """
-    result, views = _planes(volume, axes, volume.dtype)
-    for planes, target, sorted_axes in views:
-        nearest = [np.rint(axis.at).astype(np.int64) for axis in sorted_axes]
-        inside = [
-            np.flatnonzero((at >= 0) & (at < axis.size))
-            for at, axis in zip(nearest, sorted_axes, strict=True)
-        ]
-        if not all(map(len, inside)):
-            continue
-        # What is inside is one range on each axis, as the coordinates go one way.
-        box = [slice(int(found[0]), int(found[-1]) + 1) for found in inside]
-        rows, columns = (
-            torch.from_numpy(at[part]) for at, part in zip(nearest[1:], box[1:], strict=True)
-        )
-        for k, row in zip(
-            range(box[0].start, box[0].stop), nearest[0][box[0]].tolist(), strict=True
-        ):
-            plane = planes[row].index_select(0, rows).index_select(1, columns)
-            target[k, box[1], box[2]].copy_(plane)
-    return result
-
-
 def _planes(
     volume: torch.Tensor, axes: tuple[Axis, Axis, Axis], dtype: torch.dtype
 ) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor, list[Axis]]]]:
