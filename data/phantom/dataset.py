@@ -5,16 +5,20 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import sys
+import shutil
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
+from tqdm import tqdm
 
 from ..datasets.dataset import write_dataset_json
 from ..errors import DatasetError
 from ..files import write_atomically
 from ..geometry.grids import Grid
+from ..output_folder import PRIVATE, OutputFolder
 from .phantom import PHANTOM_LABELS, make_phantom
 
 # Goes up when the phantom's look changes, so that an older dataset is not taken for this one.
@@ -75,31 +79,30 @@ def write_phantom_dataset(
         licence="CC0 (synthetic)",
         phantom=made_by,
     )
+    shutil.rmtree(root / PRIVATE, ignore_errors=True)  # a dataset that is whole is not continued
     return root
 
 
 def _write_cases(root: Path, cases: int, test_cases: int, seed: int, progress: bool) -> None:
-    for folder in ("imagesTr", "labelsTr", "imagesTs"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
+    names = [f"phantom_{number:03d}.nii.gz" for number in range(cases + test_cases)]
+    images = [
+        f"{'imagesTr' if number < cases else 'imagesTs'}/{name}"
+        for number, name in enumerate(names)
+    ]
+    labels = [f"labelsTr/{name}" for name in names[:cases]]
+    with OutputFolder(root) as output:
         # Left by a run that was stopped, perhaps with other arguments: not to be taken for cases of
-        # this one.
-        for stale in (root / folder).glob("phantom_[0-9][0-9][0-9]*.nii.gz"):
-            stale.unlink()
-    for number in range(cases + test_cases):
-        if progress:
-            print(
-                f"\rphantom {number + 1}/{cases + test_cases}", end="", file=sys.stderr, flush=True
-            )
-        phantom = make_phantom(seed + number)
-        name = f"phantom_{number:03d}.nii.gz"
-        training = number < cases
-        _write_ct(
-            root / ("imagesTr" if training else "imagesTs") / name, phantom.image, phantom.grid
-        )
-        if training:
-            _write_nifti(root / "labelsTr" / name, phantom.labels, phantom.grid)
-    if progress:
-        print(file=sys.stderr)
+        # this one. Files that somebody else put there stay.
+        for folder in ("imagesTr", "labelsTr", "imagesTs"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            for stale in (root / folder).glob("phantom_[0-9][0-9][0-9]*.nii.gz"):
+                output.remove(f"{folder}/{stale.name}")
+        output.refuse_foreign([*images, *labels])
+        for number, image in enumerate(tqdm(images, "phantoms", disable=not progress)):
+            phantom = make_phantom(seed + number)
+            output.write(image, partial(_put, _ct(phantom.image, phantom.grid)))
+            if number < cases:
+                output.write(labels[number], partial(_put, _nifti(phantom.labels, phantom.grid)))
 
 
 def write_phantom_scans(
@@ -121,11 +124,12 @@ def write_phantom_scans(
         phantom = make_phantom(
             seed + number, orientation=_SCAN_ORIENTATIONS[kind], oblique_degrees=_SCAN_TILTS[kind]
         )
-        _write_ct(path, phantom.image, phantom.grid)
+        write_atomically(path, partial(_put, _ct(phantom.image, phantom.grid)))
     path = folder / "broken_scan.nii.gz"
     if broken and not path.exists():
         phantom = make_phantom(seed + cases)
-        _write_ct(path, phantom.image, phantom.grid, keep=0.6)
+        content = _ct(phantom.image, phantom.grid)
+        write_atomically(path, partial(_put, content[: int(len(content) * 0.6)]))
     return folder
 
 
@@ -138,17 +142,20 @@ def _made_by(listing: Path) -> object:
     return content.get("phantom") if isinstance(content, dict) else None
 
 
-def _write_ct(path: Path, image: np.ndarray, grid: Grid, *, keep: float = 1.0) -> None:
-    """Write HU as the whole numbers that scanners give."""
-    _write_nifti(path, np.rint(image).clip(-1024, 3071).astype(np.int16), grid, keep=keep)
+def _ct(image: np.ndarray, grid: Grid) -> bytes:
+    """A CT file of HU as the whole numbers that scanners give."""
+    return _nifti(np.rint(image).clip(-1024, 3071).astype(np.int16), grid)
 
 
-def _write_nifti(path: Path, array: np.ndarray, grid: Grid, *, keep: float = 1.0) -> None:
-    """Write a .nii.gz with sform and qform, or the first `keep` of its bytes."""
+def _nifti(array: np.ndarray, grid: Grid) -> bytes:
+    """The bytes of a .nii.gz with sform and qform."""
     nifti = nib.Nifti1Image(array, grid.affine)
     nifti.set_sform(grid.affine, code=1)
     nifti.set_qform(grid.affine, code=1)
     nifti.header.set_xyzt_units("mm")
     # No time stamp: the same phantom is the same file.
-    content = gzip.compress(nifti.to_bytes(), compresslevel=1, mtime=0)
-    write_atomically(path, lambda stream: stream.write(content[: int(len(content) * keep)]))
+    return gzip.compress(nifti.to_bytes(), compresslevel=1, mtime=0)
+
+
+def _put(content: bytes, stream: BinaryIO) -> None:
+    stream.write(content)

@@ -79,7 +79,7 @@ class Case:
         told: list[Any] = []
         for image in (*self.images, *more):
             if isinstance(image, DicomSeries):
-                told.append(image.files)
+                told.append(_inside(image))
                 paths: Sequence[str | Path] = [image.archive] if image.archive else image.files
             else:
                 paths = files_of(image)
@@ -90,6 +90,13 @@ class Case:
                 except OSError:
                     told.append("absent")
         return hashlib.sha256(repr(told).encode(errors="surrogateescape")).hexdigest()[:12]
+
+
+def _inside(series: DicomSeries) -> list[str]:
+    """The series' files as they are named in its folder or zip, wherever that lies."""
+    if series.archive is not None:
+        return list(series.files)
+    return [os.path.relpath(file, series.folder) for file in series.files]
 
 
 @dataclass(eq=False)

@@ -50,7 +50,8 @@ class CaseTable:
     reason, hints at what looks wrong and their number, notes, why a DICOM SEG is missing,
     fingerprints of checkpoint and settings, seconds of each stage and in total, windows, and for
     each foreground label its voxels, millilitres and mean HU. An earlier run's rows are kept for
-    cases that are done and are replaced for those that are tried again, so no case is in it twice.
+    cases that are done, with columns that somebody has added, and are replaced for those that are
+    tried again, so no case is in it twice.
     A case is done when its mask is there, of the same weights and settings, and of an image whose
     files have not changed since (see `Case.stamp`).
 
@@ -76,6 +77,7 @@ class CaseTable:
         self.settings = hashlib.sha256(text.encode()).hexdigest()[:12]
         self.path = self.folder / NAME
         self.rows: list[dict[str, Any]] = []
+        self._others_columns: list[str] = []
         self._stamps: dict[str, str] = {}
         self._earlier: dict[str, str] = {}  # case -> mask of an earlier run
         self._began_ns = 0  # by the clock of the folder's file system
@@ -86,6 +88,7 @@ class CaseTable:
         return [
             *_FIXED,
             *(f"{name}_{unit}" for name in self.labels[1:] for unit in ("voxels", "ml", "hu")),
+            *self._others_columns,
         ]
 
     @property
@@ -116,6 +119,9 @@ class CaseTable:
                 is off.
         """
         before = read_case_table(self.path)
+        own = set(self.columns)
+        found = dict.fromkeys(name for row in before for name in row)
+        self._others_columns = [name for name in found if name not in own]
         if before and self.output.is_new:
             self._adopt(before)
         done = []
@@ -202,7 +208,6 @@ class CaseTable:
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, self.columns, restval="")
         if header:
-            writer.extrasaction = "ignore"  # an earlier version's columns
             writer.writeheader()
         writer.writerows(rows)
         return text.getvalue().encode(CSV_OPTIONS["encoding"], CSV_OPTIONS["errors"])

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...data.errors import OutputError
 
+_FIRST = ["case", "input", "output", "status"]  # columns of every table of ours
 # a file's name may hold bytes that are not UTF-8
 CSV_OPTIONS: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
 
@@ -34,8 +35,8 @@ def read_case_table(path: str | Path) -> list[dict[str, str]]:
         for row in csv.DictReader(io.StringIO(whole_lines, newline=""), delimiter=delimiter)
         if None not in row.values() and None not in row
     ]
-    columns = set(header.strip().replace('"', "").split(delimiter))
-    if text and not {"case", "status"} <= columns:
+    columns = header.strip().replace('"', "").split(delimiter)
+    if text and columns[: len(_FIRST)] != _FIRST:
         raise OutputError(
             f"{path}: this is no table of cases; move it away, or give another --output_dir"
         )
@@ -47,8 +48,6 @@ def is_output_folder(folder: Path) -> bool:
     """Whether an inference or evaluation has written there: its masks are no scans."""
     try:
         with open(folder / "cases.csv", "rb") as file:
-            return (
-                file.read(64).removeprefix(b"\xef\xbb\xbf").startswith(b"case,input,output,status")
-            )
+            return file.read(64).removeprefix(b"\xef\xbb\xbf").startswith(",".join(_FIRST).encode())
     except OSError:
         return False

@@ -44,6 +44,8 @@ _NULLABLE = frozenset(
         "foreground",
         "isolate",
         "merge_labels",
+        "modality",
+        "output_channels",
         "pretrained",
         "pretrained_encoders",
         "region",

@@ -9,12 +9,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ...data.errors import ConfigError, GridgateError
+from ...data.errors import ConfigError, GridgateError, OutputError
 from ..batch.case import DONE
 from ..batch.case_dataset import CaseDataset
 from ..batch.evaluator import CaseEvaluator, CasesFailedError
 from ..batch.reasons import reason
-from .measure import CheckedLabels, check_label, measure_files
+from .measure import CheckedLabels, check_label_placement, measure_files
 from .metrics import LabelMetrics
 from .results import METRICS_FILE, SUMMARY_FILE, write_results
 
@@ -104,15 +104,21 @@ def _measure(
 ) -> list[tuple[str, LabelMetrics]]:
     """Metrics of the cases that have a mask; why one cannot be measured is added to `failed`."""
     labels = list(evaluator.table.labels)
-    masks = {
-        row["case"]: evaluator.table.folder / row["output"]
+    outputs = {
+        row["case"]: row["output"]
         for row in evaluator.table.rows
         if row["status"] == DONE and row["case"] in items
     }
     rows: list[tuple[str, LabelMetrics]] = []
-    for case, mask in tqdm(sorted(masks.items()), desc="measuring", unit="case"):
+    for case, name in tqdm(sorted(outputs.items()), desc="measuring", unit="case"):
+        mask = evaluator.table.folder / name
         try:
-            check_label(items[case], labels, label_map)
+            if not evaluator.table.output.owns(name):
+                raise OutputError(
+                    f"{mask}: was changed since Gridgate wrote it, so it is not what these weights "
+                    "give; move it away and start again, or give another --output_dir"
+                )
+            check_label_placement(items[case])
             measured = measure_files(
                 mask, items[case]["label"], labels, label_map=label_map, case=case
             )

@@ -86,9 +86,7 @@ def check_label(
         DatasetError: the label lies elsewhere than the image, or holds values that nobody named.
         ImageError: a file cannot be read.
     """
-    images = item["image"] if isinstance(item["image"], list | tuple) else [item["image"]]
-    for image in images:
-        check_placement(item["id"], Path(image), Path(item["label"]))
+    check_label_placement(item)
     reference = read_labels(item["label"], lowest=min(label_map or (0,)))
     check_values(
         reference.array,
@@ -97,6 +95,21 @@ def check_label(
         source=str(item["label"]),
         channels=len(labels),
     )
+
+
+def check_label_placement(item: Mapping[str, Any]) -> None:
+    """Refuse a case whose label file lies elsewhere than its image, by their headers.
+
+    Args:
+        item: {"id", "image", "label"}; paths, the image perhaps one per channel.
+
+    Raises:
+        DatasetError: it does.
+        ImageError: a header cannot be read.
+    """
+    images = item["image"] if isinstance(item["image"], list | tuple) else [item["image"]]
+    for image in images:
+        check_placement(item["id"], Path(image), Path(item["label"]))
 
 
 @dataclass(frozen=True)

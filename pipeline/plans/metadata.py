@@ -27,6 +27,7 @@ _PACKAGES = {
 
 def metadata(plan: Plan) -> dict[str, Any]:
     """The content of metadata.json; under "plan" the plan, but for its results."""
+    modality = plan.modality or "any modality"
     labels = ", ".join(f"{value} {name}" for value, name in enumerate(plan.labels))
     return {
         "schema": _SCHEMA,
@@ -42,7 +43,7 @@ def metadata(plan: Plan) -> dict[str, Any]:
         "copyright": "Copyright (c) the Gridgate authors",
         "data_source": plan.data_source,
         "data_type": "nibabel",
-        "image_classes": f"{plan.modality}, {plan.intensity['mode']} normalised",
+        "image_classes": f"{modality}, {plan.intensity['mode']} normalised",
         "label_classes": f"a label map: {labels}",
         "pred_classes": f"logits of {len(plan.labels)} channels: {', '.join(plan.labels)}",
         "eval_metrics": {},
@@ -60,7 +61,7 @@ def _network_data_format(plan: Plan) -> dict[str, Any]:
     image = {
         "type": "image",
         "format": "hounsfield" if plan.modality == "CT" else "magnitude",
-        "modality": plan.modality,
+        "modality": plan.modality or "any",
         "num_channels": plan.channels,
         **window,
         "value_range": plan.value_range,

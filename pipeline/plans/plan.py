@@ -32,6 +32,7 @@ class Plan:
     """A bundle's plan, complete; the only place where its numbers are said by hand.
 
     Args:
+        modality: of the images; None is any.
         labels: names of the network's output channels in order, the background first.
         channels: of the input image.
         output_channels: of the network: one per label, or 1 for a single foreground label, whose
@@ -76,7 +77,7 @@ class Plan:
     data_source: str = ""
     dataset: str = ""
     references: list[str] = field(default_factory=list)
-    modality: str = "CT"
+    modality: str | None = "CT"
     value_range: list[float] = field(default_factory=lambda: [0, 1])
     channels: int = 1
     output_channels: int | None = None

@@ -12,6 +12,7 @@ from monai.engines import Workflow
 from ...data.datasets.check import check_dataset
 from ..plans.plan import Plan
 from ..plans.training_numbers import check_training
+from ..plans.writing import bundle_files
 from .run_folder import open_run_folder, run_in_folder
 from .seeding import seed_draws
 from .windows.cases import CachedCases
@@ -31,6 +32,7 @@ def begin_training(*, seed: int, cudnn_benchmark: bool) -> None:
 def prepare_training(
     plan: Plan,
     *,
+    bundle_root: str | Path,
     dataset_dir: str | Path,
     output_dir: str | Path,
     fold: int,
@@ -38,12 +40,15 @@ def prepare_training(
     split_seed: int,
     resume: bool,
     rank: int,
+    world_size: int,
     settings: Mapping[str, Any],
 ) -> None:
     """Check numbers and dataset, and take the output folder, before anything large is made.
 
     Args:
+        bundle_root: folder of the bundle that is trained.
         settings: what identifies the run, see workflow.run_settings.
+        world_size: number of processes; part of the run's identity, as they share its windows.
         rank: of this process; all but the first only check.
 
     Raises:
@@ -56,6 +61,7 @@ def prepare_training(
     check_dataset(
         dataset_dir, channels=plan.channels, fold=fold, folds=folds, split_seed=split_seed
     )
+    in_place = Path(output_dir).resolve() == Path(bundle_root).resolve()
     open_run_folder(
         output_dir,
         dataset_dir=dataset_dir,
@@ -63,7 +69,8 @@ def prepare_training(
         folds=folds,
         split_seed=split_seed,
         resume=resume,
-        settings=settings,
+        settings={**settings, "world_size": world_size},
+        more_results=() if in_place else bundle_files(plan, trained=True),
         rank=rank,
     )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,13 +63,18 @@ class _Held:
         self._mine: set[str] = set()
 
     def write(self, relative: str, write: Callable[[BinaryIO], object]) -> None:
+        if relative in self._mine:
+            self.output.record(relative)  # whoever has changed it while the training runs
         self.output.write(relative, write)
-        self.adopt(relative)
+        self._mine.add(relative)
 
     def adopt(self, relative: str) -> None:
-        """The file may be replaced from now on, whoever changes it while the training runs."""
+        """The file may be replaced from now on, until the training ends.
+
+        The table of metrics grows, and stays Gridgate's with whatever is in it.
+        """
         if relative not in self._mine:
-            self.output.record(relative, any_content=True)
+            self.output.record(relative, any_content=relative == METRICS)
             self._mine.add(relative)
 
     def release(self) -> None:
@@ -87,6 +93,7 @@ def open_run_folder(
     split_seed: int = 0,
     resume: bool = False,
     settings: Mapping[str, Any] | None = None,
+    more_results: Iterable[str] = (),
     rank: int = 0,
 ) -> None:
     """Take the output folder for this training, and write down what identifies it.
@@ -98,6 +105,7 @@ def open_run_folder(
         fold, folds, split_seed: of the split.
         resume: go on with the training that is there.
         settings: see RunRecord; `workflow.run_settings()` of the running config.
+        more_results: other files that the training will write there.
         rank: of this process; all but the first only check.
 
     Raises:
@@ -118,7 +126,7 @@ def open_run_folder(
         if resume and (folder / LAST).exists():
             _adopt(held, folder)
         else:
-            held.output.refuse_foreign(name for name in RESULTS if name != SPLITS)
+            held.output.refuse_foreign(name for name in (*RESULTS, *more_results) if name != SPLITS)
         content = {"format": 2, "settings": run.settings, "dataset": run.dataset}
         held.write(SETTINGS, lambda stream: stream.write(json.dumps(content, indent=1).encode()))
         load_or_make_splits(dataset, folds=folds, seed=split_seed, path=folder / SPLITS)
@@ -163,6 +171,13 @@ def write_result(
         held.write(relative, write)
     else:  # handlers of ours in a training of someone else's
         OutputFolder(output_dir).write(relative, write)
+
+
+def is_free(output_dir: str | Path, relative: str) -> bool:
+    """Whether a result may be written there: no file is, or one that is Gridgate's, unchanged."""
+    held = _held.get(Path(output_dir).resolve())
+    output = OutputFolder(output_dir) if held is None else held.output
+    return not os.path.lexists(output.path(relative)) or output.owns(relative)
 
 
 def read_run(folder: str | Path) -> RunRecord | None:
@@ -274,8 +289,9 @@ def _changed_dataset(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[
     if not before:
         return []
     changed = []
-    if before.get("labels") != now["labels"]:
-        changed.append(f"the dataset's labels were {before.get('labels')} and are {now['labels']}")
+    for name in ("labels", "ignore", "channels"):
+        if name in before and before[name] != now[name]:
+            changed.append(f"the dataset's {name} were {before[name]} and are {now[name]}")
     earlier, current = before.get("cases", {}), now["cases"]
     for id_ in sorted({*earlier, *current}):
         if id_ not in current:
@@ -297,7 +313,12 @@ def _contents(dataset: Dataset) -> dict[str, Any]:
         cases[case.id] = [
             sum(part.stat().st_size for part in files_of(path) if part.exists()) for path in files
         ]
-    return {"labels": dict(dataset.labels), "cases": cases}
+    return {
+        "labels": dict(dataset.labels),
+        "ignore": dataset.ignore,
+        "channels": list(dataset.channel_names),
+        "cases": cases,
+    }
 
 
 @atexit.register

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sized
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,9 @@ from monai.engines import Evaluator
 from ..plans.plan import Plan
 from ..plans.writing import bundle_files
 from .label_dice import dice_name
-from .run_folder import write_result
+from .run_folder import is_free, write_result
+
+logger = logging.getLogger(__name__)
 
 
 class TrainedBundle:
@@ -101,6 +104,9 @@ class TrainedBundle:
             return
         files = bundle_files(self.plan.replace(results=results), trained=True)
         for name, text in files.items():
+            if not is_free(self.folder, name):
+                logger.warning("%s was changed by somebody, and stays as it is", self.folder / name)
+                continue
             write_result(self.folder, name, partial(_write, text))
 
 

@@ -170,6 +170,8 @@ class WorkerPool:
         if self.time_limit is None:
             return
         for index, worker in enumerate(self.workers):
+            for kind, name, more in worker.messages():  # one may be done, and only not yet heard of
+                self._take(worker, kind, name, more)
             late = [
                 assigned for assigned in worker.cases.values() if assigned.seconds > self.time_limit
             ]

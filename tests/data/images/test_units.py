@@ -153,3 +153,22 @@ def test_voxels_of_a_metre_are_doubted() -> None:
     choice = choose_affine(header)
     np.testing.assert_allclose(choice.affine[:3], AFFINE[:3] * 1000, rtol=1e-5)
     assert "voxels 2500 mm long: check its unit" in choice.why
+
+
+@pytest.mark.parametrize(
+    ("space", "told"),
+    [
+        ("left-posterior-superior", False),
+        ("right-anterior-superior", False),
+        ("3D-left-handed", True),
+        ("3D-right-handed", True),
+        ("scanner-xyz", True),
+    ],
+)
+def test_an_nrrd_space_that_names_no_patients_axes_is_told(
+    space: str, told: bool, tmp_path: Path
+) -> None:
+    # "left" of a left-handed space is no side of a patient
+    _, directions, origin = geometry(1)
+    notes = read_image(nrrd(tmp_path / "a.nrrd", f"space: {space}", directions, origin)).notes
+    assert any(note.startswith("geometry: ") for note in notes) is told

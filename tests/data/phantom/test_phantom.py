@@ -11,7 +11,8 @@ import SimpleITK as sitk
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
-from gridgate.data.errors import ConfigError, DatasetError
+from gridgate.data.errors import ConfigError, DatasetError, OutputError
+from gridgate.data.output_folder import OutputFolder
 from gridgate.data.phantom.dataset import write_phantom_dataset, write_phantom_scans
 from gridgate.data.phantom.phantom import PHANTOM_LABELS, Phantom, make_phantom
 
@@ -261,10 +262,8 @@ def assert_same_for_simpleitk(path: Path) -> None:
 
 
 def test_a_stopped_run_is_done_again(tmp_path: Path) -> None:
-    (tmp_path / "imagesTr").mkdir()
-    (tmp_path / "imagesTr" / "phantom_017.nii.gz").write_bytes(
-        b"from a longer run that was stopped"
-    )
+    with OutputFolder(tmp_path) as output:  # a longer run that was stopped
+        output.write("imagesTr/phantom_017.nii.gz", lambda stream: stream.write(b"a phantom"))
     write_phantom_dataset(tmp_path, cases=1, progress=False)
     assert [p.name for p in (tmp_path / "imagesTr").iterdir()] == ["phantom_000.nii.gz"]
 
@@ -299,3 +298,19 @@ def test_scans_to_run_on(tmp_path: Path) -> None:
     with pytest.raises(Exception):  # noqa: B017 - whatever nibabel raises for it, but not a volume
         np.asarray(nib.load(paths[0]).dataobj)
     assert not list(write_phantom_scans(tmp_path / "none", cases=0, broken=False).iterdir())
+
+
+def test_files_of_somebody_else_stay_when_phantoms_are_written(tmp_path: Path) -> None:
+    folder = tmp_path / "imagesTr"
+    folder.mkdir()
+    theirs = folder / "phantom_001_ours.nii.gz"
+    theirs.write_bytes(b"a scan")
+    write_phantom_dataset(tmp_path, cases=2, progress=False)
+    assert theirs.read_bytes() == b"a scan"
+    other = tmp_path / "other" / "labelsTr"
+    other.mkdir(parents=True)
+    (other / "phantom_000.nii.gz").write_bytes(b"a label")
+    with pytest.raises(OutputError, match="not written by Gridgate"):
+        write_phantom_dataset(tmp_path / "other", cases=2, progress=False)
+    assert (other / "phantom_000.nii.gz").read_bytes() == b"a label"
+    assert not list((tmp_path / "other" / "imagesTr").iterdir())

@@ -163,3 +163,17 @@ def test_each_of_several_channels_counts(tmp_path: Path) -> None:
     os.utime(files[1], (5, 5))
     assert case.stamp() != before
     assert case.source == f"{files[0]};{files[1]}"
+
+
+def test_a_series_that_was_only_moved_keeps_its_stamp(tmp_path: Path) -> None:
+    def stamp(folder: Path) -> str:
+        files = tuple(str(folder / "sub" / f"{number}.dcm") for number in range(3))
+        series = DicomSeries("1.2", "CT", "", folder, files)
+        return Case.of({"id": "a", "image": series}).stamp()
+
+    (tmp_path / "before" / "sub").mkdir(parents=True)
+    for number in range(3):
+        (tmp_path / "before" / "sub" / f"{number}.dcm").write_bytes(b"slice")
+    before = stamp(tmp_path / "before")
+    (tmp_path / "before").rename(tmp_path / "after")
+    assert stamp(tmp_path / "after") == before

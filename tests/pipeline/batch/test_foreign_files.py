@@ -204,3 +204,25 @@ def test_masks_are_what_the_network_says(items: list[dict[str, Any]], tmp_path: 
     truth = write_scan(tmp_path / "scans" / "a.nii.gz", seed=0)
     run(items, tmp_path / "out", network=Threshold())
     np.testing.assert_array_equal(mask(tmp_path / "out" / "a.nii.gz"), truth)
+
+
+def test_a_table_of_somebody_else_with_the_same_columns_is_not_ours(
+    items: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    theirs = "case,status,radiologist\np1,reviewed,Dr X: wrong side\n"
+    (out / "cases.csv").write_text(theirs)
+    with pytest.raises(OutputError, match="no table of cases"):
+        run(items, out)
+    assert (out / "cases.csv").read_text() == theirs
+
+
+def test_a_column_that_somebody_added_stays(items: list[dict[str, Any]], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(items, out)
+    header, *lines = (out / "cases.csv").read_text().splitlines()
+    text = [f"{header},comment", *(f"{line},look again" for line in lines)]
+    (out / "cases.csv").write_text("\n".join(text) + "\n")
+    run(items, out)
+    assert {row["comment"] for row in table(out).values()} == {"look again"}

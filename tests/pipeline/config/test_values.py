@@ -12,6 +12,7 @@ from gridgate.pipeline.config.values import (
     override_value,
     quoted,
     read_value,
+    settle,
     unquoted,
 )
 
@@ -108,7 +109,7 @@ def test_what_cannot_be_read_is_an_error(text: str) -> None:
         ("spacing", "12", [1, 1, 1], 12),
         ("spacing", "@roi_size", [1, 1, 1], "@roi_size"),
         ("device", "$torch.device('cpu')", "$x()", "$torch.device('cpu')"),
-        ("modality", "null", "CT", "null"),
+        ("orientation", "null", "RAS", "null"),
         ("foreground", "null", "body", None),
         ("foreground", "None", None, None),
         ("output_dir", "null", "@x", "null"),
@@ -164,3 +165,11 @@ def test_code_of_other_settings_is_left_alone() -> None:
     assert unquoted("$'a' + 'b'") == "$'a' + 'b'"
     parser = ConfigParser({"labels": as_data("labels", ["a#1", "$1 + 1", {"b": "c#d"}])})
     assert parser.get_parsed_content("labels") == ["a#1", 2, {"b": "c#d"}]
+
+
+@pytest.mark.parametrize("name", ["modality", "output_channels", "spacing", "merge_labels"])
+def test_what_a_plan_may_leave_open_can_be_null(name: str) -> None:
+    known = {"modality": "CT", "output_channels": 1, "spacing": [1.0, 1.0, 1.0], "merge_labels": {}}
+    given = {**known, name: "null"}
+    settle(given, known)
+    assert given[name] is None

@@ -205,3 +205,19 @@ def test_masks_never_go_over_the_datasets_own_files(
         evaluate(dataset, dataset / part, load_pretrain=False)
     assert "overwrite" in str(user_error(caught.value))
     assert {path.name: path.read_bytes() for path in (dataset / part).iterdir()} == before
+
+
+def test_a_mask_that_a_person_has_corrected_is_not_measured_as_the_networks(
+    finished: Path, phantom_dataset: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)  # with times
+    case = sorted(folder.glob("phantom_*.nii.gz"))[0]
+    truth = phantom_dataset / "labelsTr" / case.name
+    case.write_bytes(truth.read_bytes())
+    with pytest.raises(Exception, match=r".") as caught:
+        evaluate(phantom_dataset, folder, load_pretrain=False)
+    assert "changed since Gridgate wrote it" in str(user_error(caught.value))
+    measured = {row["case"] for row in metrics(folder)}
+    assert case.name.split(".")[0] not in measured and len(measured) == 1
+    assert case.read_bytes() == truth.read_bytes()

@@ -14,10 +14,13 @@ import numpy as np
 import pytest
 
 from gridgate.data.errors import ConfigError, DatasetError, OutputError
+from gridgate.pipeline.plans.plan import Plan, example_plan
+from gridgate.pipeline.training.run import prepare_training
 from gridgate.pipeline.training.run_folder import (
     CHANGEABLE,
     check_unseen,
     close_run_folder,
+    is_free,
     open_run_folder,
     read_run,
     run_in_folder,
@@ -312,3 +315,59 @@ def test_cases_that_were_trained_on_are_told_with_their_fold(trained: Path) -> N
     with pytest.raises(ConfigError, match=r"were trained on.*--fold 0 --folds 3"):
         check_unseen(trained, splits[0]["train"][:2])
     check_unseen(trained / "nowhere", ["c1"])
+
+
+def test_what_a_person_changed_after_the_training_is_theirs(trained: Path, dataset: Path) -> None:
+    path = trained / "configs" / "inference.yaml"
+    begin(trained, dataset, resume=True)
+    write_result(trained, "configs/inference.yaml", lambda stream: stream.write(b"ours"))
+    write_result(trained, "configs/inference.yaml", lambda stream: stream.write(b"ours again"))
+    assert is_free(trained, "configs/inference.yaml")
+    close_run_folder(trained)
+    path.write_text("a person's own")
+    begin(trained, dataset, resume=True)
+    assert not is_free(trained, "configs/inference.yaml")
+    with pytest.raises(OutputError, match="changed since"):
+        write_result(trained, "configs/inference.yaml", lambda stream: stream.write(b"ours"))
+    close_run_folder(trained)
+    assert path.read_text() == "a person's own"
+
+
+def test_files_that_the_training_will_write_are_looked_at_first(
+    tmp_path: Path, dataset: Path
+) -> None:
+    folder = tmp_path / "mine"
+    (folder / "docs").mkdir(parents=True)
+    (folder / "docs" / "README.md").write_text("mine")
+    with pytest.raises(OutputError, match="README"):
+        begin(folder, dataset, more_results=["configs/train.yaml", "docs/README.md"])
+    assert names(folder) == ["docs/README.md"]
+
+
+@pytest.mark.parametrize(("name", "now"), [("ignore", 9), ("channels", ["MR"])])
+def test_what_else_dataset_json_says_counts(
+    name: str, now: object, trained: Path, dataset: Path
+) -> None:
+    content = json.loads((dataset / "dataset.json").read_text())
+    if name == "ignore":
+        content["labels"]["ignore"] = now
+    else:
+        content["channel_names"] = {"0": "MR"}
+    (dataset / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match=f"dataset's {name} were"):
+        begin(trained, dataset, resume=True)
+
+
+def test_the_number_of_processes_counts(trained: Path, dataset: Path) -> None:
+    # they share an epoch's windows, so that another number draws others
+    plan = Plan.from_dict(example_plan() | {"labels": ["background", "organ"]})
+    folder = trained.parent / "several"
+    options: dict[str, Any] = {"dataset_dir": dataset, "output_dir": folder, "bundle_root": folder}
+    options |= {"fold": 0, "folds": 3, "split_seed": 0, "rank": 0, "settings": CONFIG}
+    prepare_training(plan, **options, world_size=2, resume=False)
+    write_result(folder, "last.pt", lambda stream: stream.write(b"content"))
+    close_run_folder(folder)
+    with pytest.raises(ConfigError, match="world_size was 2 and is now 4"):
+        prepare_training(plan, **options, world_size=4, resume=True)
+    prepare_training(plan, **options, world_size=2, resume=True)
+    close_run_folder(folder)
