@@ -9,48 +9,32 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from monai.engines import Workflow
 
-from ...data.datasets.dataset import Dataset, load_dataset
+from ...data.datasets.dataset import load_dataset
 from ...data.datasets.folds import load_or_make_splits
 from ...data.errors import ConfigError
-from ...data.images.parts import files_of
 from ...data.output_folder import OutputFolder
 from ..models.checkpoints import BEST, LAST
+from .run_record import (
+    SETTINGS,
+    RunRecord,
+    changed_dataset,
+    changed_settings,
+    dataset_contents,
+    read_run,
+)
 
-SETTINGS, SPLITS, METRICS = "settings.json", "splits.json", "metrics_train.csv"
+SPLITS, METRICS = "splits.json", "metrics_train.csv"
 WEIGHTS = f"models/{BEST}"
 RESULTS = (WEIGHTS, LAST, SETTINGS, SPLITS, METRICS)
 """What a training writes, TensorBoard's events aside."""
 
-CHANGEABLE = {
-    "epochs": "how long the training goes on",
-    "patience": "when it ends by itself",
-    "cudnn_benchmark": "how cuDNN chooses between kernels that differ in rounding alone",
-}
-"""Ids that a run may be resumed with other values of, beside those of `run_settings`, and why."""
-
 _OLDER_PARTS = re.compile(r"\.((model|last)\.pt\.\d+|metrics_train\.csv)\.part")
-_SPLIT = {"fold", "folds", "split_seed"}
 _MOST_NAMED = 12
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """What settings.json holds.
-
-    Args:
-        settings: flat id -> value of the resolved config, see workflow.run_settings.
-        dataset: what was trained on: "labels", and "cases": id -> sizes in bytes of its images and
-            its label map. Empty for trainings of earlier versions.
-    """
-
-    settings: dict[str, Any]
-    dataset: dict[str, Any]
 
 
 class _Held:
@@ -116,7 +100,7 @@ def open_run_folder(
     folder = Path(output_dir)
     dataset = load_dataset(dataset_dir)
     split = {"fold": fold, "folds": folds, "split_seed": split_seed}
-    run = RunRecord({**split, **(settings or {})}, _contents(dataset))
+    run = RunRecord({**split, **(settings or {})}, dataset_contents(dataset))
     _check(folder, run, resume=resume)
     if rank > 0:
         return
@@ -180,26 +164,6 @@ def is_free(output_dir: str | Path, relative: str) -> bool:
     return not os.path.lexists(output.path(relative)) or output.owns(relative)
 
 
-def read_run(folder: str | Path) -> RunRecord | None:
-    """What a training's settings.json holds; None without one.
-
-    Raises:
-        ConfigError: it cannot be read.
-    """
-    path = Path(folder) / SETTINGS
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if "format" not in content:  # of an earlier version
-            return RunRecord(dict(content), {})
-        return RunRecord(dict(content["settings"]), dict(content["dataset"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({error}); restore it, or train into another --output_dir"
-        ) from error
-
-
 def check_unseen(folder: str | Path, cases: list[str]) -> None:
     """Refuse validation cases that the training in a folder trained on, where it left its splits.
 
@@ -256,7 +220,7 @@ def _check(folder: Path, run: RunRecord, *, resume: bool) -> None:
     before = read_run(folder)
     if before is None or not (folder / LAST).exists():
         return
-    changed = _changed_settings(before, run) + _changed_dataset(before.dataset, run.dataset)
+    changed = changed_settings(before, run) + changed_dataset(before.dataset, run.dataset)
     if changed:
         more = len(changed) - _MOST_NAMED
         shown = changed[:_MOST_NAMED] + ([f"and {more} more"] if more > 0 else [])
@@ -265,60 +229,6 @@ def _check(folder: Path, run: RunRecord, *, resume: bool) -> None:
             f"{'; '.join(shown)}. Give the settings it had (--epochs and --patience may change), "
             "or another --output_dir"
         )
-
-
-def _changed_settings(before: RunRecord, now: RunRecord) -> list[str]:
-    earlier, current = before.settings, now.settings
-    names = [*earlier, *(name for name in current if name not in earlier)]
-    # earlier versions, and tools that parse a config themselves, write few of them down
-    if not before.dataset or not set(earlier) - _SPLIT or not set(current) - _SPLIT:
-        names = [name for name in earlier if name in current]
-    shown = [(name, _shown(earlier, name), _shown(current, name)) for name in names]
-    return [
-        f"{name} was {before_} and is now {now_}"
-        for name, before_, now_ in shown
-        if before_ != now_ and name not in CHANGEABLE
-    ]
-
-
-def _shown(settings: Mapping[str, Any], name: str) -> str:
-    return json.dumps(settings[name], sort_keys=True) if name in settings else "not set"
-
-
-def _changed_dataset(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    if not before:
-        return []
-    changed = []
-    for name in ("labels", "ignore", "channels"):
-        if name in before and before[name] != now[name]:
-            changed.append(f"the dataset's {name} were {before[name]} and are {now[name]}")
-    earlier, current = before.get("cases", {}), now["cases"]
-    for id_ in sorted({*earlier, *current}):
-        if id_ not in current:
-            changed.append(f"case {id_} is gone from the dataset")
-        elif id_ not in earlier:
-            changed.append(f"case {id_} is new in the dataset")
-        elif earlier[id_] != current[id_]:
-            changed.append(
-                f"case {id_} has other files (bytes were {earlier[id_]}, are {current[id_]})"
-            )
-    return changed
-
-
-def _contents(dataset: Dataset) -> dict[str, Any]:
-    """The labelled cases with their files' sizes: what cannot change without changing the run."""
-    cases = {}
-    for case in dataset.cases:
-        files = [*case.images, *([case.label] if case.label is not None else [])]
-        cases[case.id] = [
-            sum(part.stat().st_size for part in files_of(path) if part.exists()) for path in files
-        ]
-    return {
-        "labels": dict(dataset.labels),
-        "ignore": dataset.ignore,
-        "channels": list(dataset.channel_names),
-        "cases": cases,
-    }
 
 
 @atexit.register

@@ -11,9 +11,9 @@ from monai.data import MetaTensor
 
 from ...data.geometry.grids import Grid, voxel_map
 from ...data.images.reading import smallest_unsigned
+from .blocks import axis_permutation, cube_blocks, plane_blocks
 from .cells import (
     MIXED,
-    TOLERANCE,
     Block,
     axis_coordinates,
     block_coordinates,
@@ -104,7 +104,7 @@ class Restoration:
         self.matrix = matrix[[*slabs.order, 3]][:, [2, 1, 0, 3]].contiguous()
         self.sizes = [slabs.shape[axis] for axis in slabs.order]
         self.shape = target.shape[::-1]
-        self.perm = _axis_permutation(self.matrix)
+        self.perm = axis_permutation(self.matrix)
         self.wanted = list(probabilities)
         self._labels: np.ndarray | None = None
         self._probabilities = [np.zeros(self.shape, dtype=np.uint8) for _ in self.wanted]
@@ -205,7 +205,7 @@ class Restoration:
         """The parts of the target that cells first..first + cells - 1 of the slabs' axis reach."""
         voxels = max(1, int(self.max_bytes / 2 / _BYTES_PER_VOXEL))
         if self.perm is None:
-            for block in _cubes(self.shape, voxels):
+            for block in cube_blocks(self.shape, voxels):
                 low, high = self._reach(block)
                 if low < first + cells and high >= first:
                     yield block
@@ -217,7 +217,7 @@ class Restoration:
         if len(rows):
             extents = [slice(0, size) for size in self.shape]
             extents[axis] = slice(int(rows[0]), int(rows[-1]) + 1)
-            yield from _planes(extents, voxels)
+            yield from plane_blocks(extents, voxels)
 
     def _reach(self, block: Block) -> tuple[int, int]:
         """Lowest and highest cell along the slabs' axis of a block's voxels."""
@@ -307,34 +307,3 @@ def _put(target: np.ndarray, found: torch.Tensor, inside: torch.Tensor | None) -
         target[...] = values
     else:
         np.copyto(target, values, where=inside.cpu().numpy())
-
-
-def _axis_permutation(matrix: torch.Tensor) -> tuple[int, ...] | None:
-    """For each target axis the source axis that follows it; None where axes are not parallel."""
-    linear = matrix[:3, :3].abs().cpu().numpy()
-    perm = linear.argmax(0)
-    off_axis = linear.copy()
-    off_axis[perm, range(3)] = 0
-    # What is off the axes moves a voxel by less than the tolerance over any scan's some thousand
-    # voxels.
-    if sorted(perm) != [0, 1, 2] or off_axis.max() > TOLERANCE / 4096:
-        return None
-    return tuple(int(axis) for axis in perm)
-
-
-def _planes(extents: Sequence[slice], voxels: int) -> Iterator[Block]:
-    """Blocks of at most `voxels` voxels (at least one row): whole planes where they fit."""
-    x, y, z = extents
-    rows = max(1, voxels // (z.stop - z.start))
-    height = min(rows, y.stop - y.start)
-    depth = max(1, rows // (y.stop - y.start))
-    for i, j in product(range(x.start, x.stop, depth), range(y.start, y.stop, height)):
-        yield slice(i, min(i + depth, x.stop)), slice(j, min(j + height, y.stop)), z
-
-
-def _cubes(shape: Sequence[int], voxels: int) -> Iterator[Block]:
-    """Blocks of at most `voxels` voxels, short along each axis so that few slabs touch each."""
-    edge = max(1, min(64, int(voxels ** (1 / 3))))
-    for starts in product(*(range(0, size, edge) for size in shape)):
-        x, y, z = (slice(i, min(i + edge, size)) for i, size in zip(starts, shape, strict=True))
-        yield x, y, z

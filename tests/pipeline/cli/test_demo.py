@@ -95,7 +95,9 @@ def test_demo_ends_with_an_error_when_a_step_does(
 
 
 def test_demo_ends_with_an_error_when_another_case_failed(tmp_path: Path) -> None:
-    (tmp_path / "cases.csv").write_text("case,status,output\nbroken_scan,failed,\nscan_1,failed,\n")
+    (tmp_path / "cases.csv").write_text(
+        "case,input,output,status\nbroken_scan,a,,failed\nscan_1,b,,failed\n"
+    )
     with pytest.raises(DemoError, match=r"broken_scan, scan_1"):
         demo._check_predictions(tmp_path, code=1, scans=1)
 

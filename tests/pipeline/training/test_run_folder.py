@@ -17,15 +17,14 @@ from gridgate.data.errors import ConfigError, DatasetError, OutputError
 from gridgate.pipeline.plans.plan import Plan, example_plan
 from gridgate.pipeline.training.run import prepare_training
 from gridgate.pipeline.training.run_folder import (
-    CHANGEABLE,
     check_unseen,
     close_run_folder,
     is_free,
     open_run_folder,
-    read_run,
     run_in_folder,
     write_result,
 )
+from gridgate.pipeline.training.run_record import CHANGEABLE, read_run
 
 CONFIG: dict[str, Any] = {
     "learning_rate": 0.001,
