@@ -106,8 +106,6 @@ def write_dataset_json(
     labels: Mapping[str, int],
     channel_names: Sequence[str],
     cases: Sequence[DatasetCase] | int,
-    *,
-    file_ending: str = ".nii.gz",
     **more: str | int | float,
 ) -> Path:
     """Write the dataset.json of a folder that is filled already; the form without a list of cases.
@@ -118,7 +116,6 @@ def write_dataset_json(
         labels: name -> value, "background" 0 included.
         channel_names: in the order of the channels.
         cases: the training cases, or how many they are.
-        file_ending: of all images and label maps.
         more: further entries, such as description or licence.
 
     Returns:
@@ -133,7 +130,7 @@ def write_dataset_json(
         "channel_names": {str(number): channel for number, channel in enumerate(channel_names)},
         "labels": {label: int(value) for label, value in labels.items()},
         "numTraining": cases if isinstance(cases, int) else len(cases),
-        "file_ending": file_ending,
+        "file_ending": ".nii.gz",
     }
     path = Path(root) / "dataset.json"
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"

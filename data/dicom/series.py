@@ -20,7 +20,7 @@ _MANY = 500  # files from which on a progress bar is worth its line
 
 
 def find_series(
-    path: str | Path, *, modality: str | None = "CT", progress: bool = False
+    path: str | Path, *, modality: str | None = "CT"
 ) -> tuple[list[DicomSeries], list[PassedOver]]:
     """The image series in a folder (recursively) or a zip, or the one that a file belongs to.
 
@@ -30,7 +30,6 @@ def find_series(
     Args:
         path: a folder, a .zip, or one DICOM file, which means its series among the files beside it.
         modality: only series of it; None takes every modality that is images.
-        progress: a bar on stderr when there are hundreds of files.
 
     Returns:
         The series, and what was passed over: localizers, other modalities, segmentations, reports
@@ -51,7 +50,7 @@ def find_series(
                 broken.append(unlisted(file, error))
             else:
                 files.append(file)
-        series, passed = series_of_files(files, modality=modality, progress=progress)
+        series, passed = series_of_files(files, modality=modality)
         return series + broken, passed
     if not path.exists():
         raise ImageError(f"{path}: there is no such file or folder; check the path")
@@ -60,7 +59,7 @@ def find_series(
     beside = [file for file, error in walk_files(path.parent, recursive=False) if error is None]
     if path not in beside:  # a hidden file that was asked for
         beside.append(path)
-    series, passed = series_of_files(beside, modality=modality, progress=progress)
+    series, passed = series_of_files(beside, modality=modality)
     return [one for one in series if str(path) in one.files], passed
 
 

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+_STEPS = 3  # of a smooth tube, between two points of its path
+
 
 @dataclass(frozen=True)
 class Waves:
@@ -242,13 +244,13 @@ class Warp:
         return (box[0] - bound) * stretch, (box[1] + bound) * stretch
 
 
-def smooth_tube(points: np.ndarray, radii: np.ndarray, *, between: int = 3) -> Tube:
+def smooth_tube(points: np.ndarray, radii: np.ndarray) -> Tube:
     """A tube through a path's points on a Catmull-Rom curve, so that it bends smoothly."""
     padded = np.vstack([2 * points[0] - points[1], points, 2 * points[-1] - points[-2]])
     path, thickness = [], []
     for i in range(1, len(points)):
         a, b, c, d = padded[i - 1 : i + 3]
-        for t in np.arange(between) / between:
+        for t in np.arange(_STEPS) / _STEPS:
             path.append(
                 0.5
                 * (

@@ -61,7 +61,6 @@ class Checkpoints:
         resume: go on from output_dir/last.pt where there is one.
         optimizer, lr_scheduler: restored too.
         validator: its best metric decides about model.pt.
-        save_interval: epochs between two last.pt.
         writes: False on all but the first process of a multi-GPU run.
         plan: travels inside model.pt, see `carry_plan`; None: it carries none.
     """
@@ -73,7 +72,6 @@ class Checkpoints:
         validator: Evaluator,
         lr_scheduler: Any,
         resume: bool = False,
-        save_interval: int = 1,
         writes: bool = True,
         plan: Any = None,
     ) -> None:
@@ -81,7 +79,6 @@ class Checkpoints:
         self.validator = validator
         self.lr_scheduler = lr_scheduler
         self.resume = resume
-        self.save_interval = save_interval
         self.writes = writes
         self.plan = plan
         self._first: Any = None  # the scheduler's state before the first step
@@ -99,8 +96,7 @@ class Checkpoints:
         # a run that ends without any validation still leaves a model
         if best == epoch or (ended and best < 1):
             self._write(WEIGHTS, carry_plan(_best_weights(engine), self.plan))
-        if ended or epoch % self.save_interval == 0:
-            self._write(LAST, self._everything(engine))
+        self._write(LAST, self._everything(engine))
 
     def _write(self, name: str, content: Any) -> None:
         write_result(self.folder, name, lambda stream: save_checkpoint(content, stream))

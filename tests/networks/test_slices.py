@@ -144,7 +144,8 @@ def test_pruned_is_the_pruned_network_slice_by_slice() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["attention_unet", "unet_plus_plus", "uctransnet", "transfuse", "transunet", "unetr"]
+    "name",
+    ["attention_unet", "uctransnet"],  # a plain one, and one with positions
 )
 def test_torchscript_and_torch_export(name: str) -> None:
     volumes = both(name)[1].eval()

@@ -1,6 +1,5 @@
 """TransFuse as users run it: sizes, options, training, dropout, half precision, export, errors."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -187,21 +186,6 @@ def test_bfloat16_is_finite_and_near(spatial_dims: int) -> None:
         with torch.autocast("cpu", torch.bfloat16):
             half = net(x)
     assert (half.float() - plain).abs().max() < 0.05 * plain.abs().max()
-
-
-def test_exports_and_runs_in_onnxruntime(tmp_path: Path) -> None:
-    runtime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    net = tiny()
-    x = torch.randn(1, 1, 32, 16, 48)  # another window than the one of the position embedding
-    program = torch.export.export(net, (x,))
-    with torch.no_grad():
-        expected = net(x)
-    torch.testing.assert_close(program.module()(x), expected)
-    torch.onnx.export(program, (), tmp_path / "net.onnx", dynamo=True, verbose=False)
-    session = runtime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
-    found = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
-    assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
 def test_scripts() -> None:

@@ -1,11 +1,14 @@
 """What a label's name is called in SNOMED CT; other names get a private code."""
 
+from __future__ import annotations
+
 import re
 import zlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pydicom.sr.codedict import codes
-from pydicom.sr.coding import Code
+if TYPE_CHECKING:
+    from pydicom.sr.coding import Code
 
 PRIVATE_SCHEME = "99GRIDGATE"
 
@@ -113,6 +116,10 @@ def property_of(name: str) -> Property:
     Args:
         name: a label's name; case, underscores and the place of the side do not count.
     """
+    # its dictionary takes longer to import than all of numpy: not at each start
+    from pydicom.sr.codedict import codes
+    from pydicom.sr.coding import Code
+
     words = re.findall(r"[a-z0-9]+", name.lower())
     sides = [_SIDES[word] for word in words if word in _SIDES]
     side = getattr(codes.SCT, sides[0]) if len(sides) == 1 else None

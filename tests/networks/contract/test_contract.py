@@ -15,6 +15,8 @@ from gridgate.pipeline.training.small_maps import SmallMapsInFloat32
 
 from .tiny_networks import CLASSES, TINY, every_network, heads, noise, stirred, tiny
 
+SLOW_IN_HALF = {"SwinUNETR", "VNet", "wide_unet"}
+
 
 @every_network
 def test_shapes_heads_and_gradients(name: str) -> None:
@@ -57,6 +59,8 @@ def test_eval_is_one_tensor_deterministic_and_for_any_window(name: str) -> None:
 
 @every_network
 def test_bfloat16_forward_and_backward_are_finite(name: str) -> None:
+    if name in SLOW_IN_HALF and not cpu_has_bfloat16():
+        pytest.skip("10 to 27 s on a CPU without bfloat16")
     net, x = tiny(name), noise(name, batch=TINY[name].cases)
     # as the trainer does; CPUs without bfloat16 have only oneDNN's reference loops, which take
     # minutes
@@ -65,16 +69,14 @@ def test_bfloat16_forward_and_backward_are_finite(name: str) -> None:
             outputs = heads(net, x)
         loss = sum(output.float().square().mean() for output in outputs)
         loss.backward()
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            half = net.eval()(x[:1])
     assert loss.isfinite()
     assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        half = net.eval()(x)
     assert half.dtype == torch.bfloat16 and half.float().isfinite().all()
 
 
-@pytest.mark.parametrize(
-    "name", sorted(set(TINY) - {"SwinUNETR", "VNet", "wide_unet"})
-)  # those take 10 to 27 s
+@pytest.mark.parametrize("name", sorted(set(TINY) - SLOW_IN_HALF))
 def test_float16_logits_are_those_of_float32_within_its_precision(name: str) -> None:
     net, x = tiny(name).eval(), noise(name, batch=1)
     with torch.no_grad():
@@ -99,7 +101,7 @@ def phantom_batch(window: tuple[int, ...]) -> tuple[Tensor, Tensor]:
 
 
 @every_network
-def test_thirty_steps_on_a_phantom_lower_the_loss(name: str) -> None:
+def test_at_most_thirty_steps_on_a_phantom_lower_the_loss(name: str) -> None:
     net, tried = tiny(name).train(), TINY[name]
     x, labels = phantom_batch(tried.window)
     assert labels.unique().tolist() == [0, 1, 2]
@@ -109,12 +111,12 @@ def test_thirty_steps_on_a_phantom_lower_the_loss(name: str) -> None:
     optimizer = torch.optim.AdamW(
         [p for p in net.parameters() if p.requires_grad], lr=5e-3, fused=True
     )
-    losses = []
-    for _ in range(30):
+    losses: list[float] = []
+    while len(losses) < 6 or np.mean(losses[-3:]) >= 0.9 * np.mean(losses[:3]):
+        assert len(losses) < 30, losses
         loss = loss_of(net(x), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert np.isfinite(losses).all()
-    assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3]), losses
+        assert np.isfinite(losses[-1]), losses

@@ -22,6 +22,8 @@ from gridgate.data.phantom.phantom import make_phantom
 
 from ..small_bundle import CONFIGS, NETWORK
 
+# a worker's start takes as long as the command's own; what a test does not need it for runs without
+IN_PROCESS = ("--isolate", "False")
 GOOD = [f"good_{number:02d}" for number in range(14)]
 BAD = {
     "bad_cut_off": "cut off",
@@ -169,7 +171,7 @@ def test_killed_half_way_and_started_again(scans: Path, watched: Path, tmp_path:
     early = {path.name: path.stat().st_mtime_ns for path in watched.glob("*.nii.gz")}
     done = {row["output"] for row in rows(watched) if row["status"] == "ok"}
     assert 0 < len(done) < len(GOOD)
-    process = start(command(scans, watched), tmp_path)
+    process = start(command(scans, watched, *IN_PROCESS), tmp_path)
     assert process.wait(timeout=120) == 1, (tmp_path / "log").read_text()
     check_all_there(scans, watched)
     again = {
@@ -193,7 +195,7 @@ def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(
         path.name for path in watched.glob("*.nii.gz")
     }
     assert not [path for path in watched.rglob("*") if is_temporary(path.name)]
-    process = start(command(scans, watched), tmp_path)
+    process = start(command(scans, watched, *IN_PROCESS), tmp_path)
     assert process.wait(timeout=120) == 1
     check_all_there(scans, watched)
 
@@ -223,7 +225,7 @@ def read_only_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_ends_the_run_with_its_reason(
     scans: Path, small_disk: Path, tmp_path: Path
 ) -> None:
-    process = start(command(scans, small_disk / "masks"), tmp_path)
+    process = start(command(scans, small_disk / "masks", *IN_PROCESS), tmp_path)
     assert process.wait(timeout=120) == 1
     log = (tmp_path / "log").read_text()
     assert "No space left on device" in log and "Traceback" not in log, log
@@ -236,7 +238,7 @@ def test_a_full_disk_ends_the_run_with_its_reason(
         GOOD
     )
     subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
-    process = start(command(scans, small_disk / "masks"), tmp_path)
+    process = start(command(scans, small_disk / "masks", *IN_PROCESS), tmp_path)
     assert process.wait(timeout=120) == 1
     check_all_there(scans, small_disk / "masks")
 
@@ -244,7 +246,7 @@ def test_a_full_disk_ends_the_run_with_its_reason(
 def test_a_read_only_folder_is_refused_at_once(
     scans: Path, read_only_disk: Path, tmp_path: Path
 ) -> None:
-    process = start(command(scans, read_only_disk), tmp_path)
+    process = start(command(scans, read_only_disk, *IN_PROCESS), tmp_path)
     assert process.wait(timeout=60) == 1
     log = (tmp_path / "log").read_text()
     assert (
@@ -254,10 +256,10 @@ def test_a_read_only_folder_is_refused_at_once(
 
 
 def test_two_runs_do_not_write_into_one_folder(scans: Path, tmp_path: Path) -> None:
-    first = start(command(scans, tmp_path / "masks"), tmp_path)
+    first = start(command(scans, tmp_path / "masks", *IN_PROCESS), tmp_path)
     wait_for(1, tmp_path / "masks", first)
     (tmp_path / "second").mkdir()
-    second = start(command(scans, tmp_path / "masks"), tmp_path / "second")
+    second = start(command(scans, tmp_path / "masks", *IN_PROCESS), tmp_path / "second")
     code = second.wait(timeout=60)
     if first.poll() is not None:
         pytest.skip("the first run ended before the second began")
