@@ -143,10 +143,7 @@ def deflating(raw: BinaryIO) -> Iterator[BinaryIO]:
 
 def zlib_deflated(pieces: Iterable[bytes]) -> bytes:
     """The zlib stream of pieces of bytes."""
-    if _HAS_ISAL:
-        deflate = isal_zlib.compressobj(_ISAL_LEVEL)
-    else:
-        deflate = zlib.compressobj(_ZLIB_LEVEL)
+    deflate = isal_zlib.compressobj(_ISAL_LEVEL) if _HAS_ISAL else zlib.compressobj(_ZLIB_LEVEL)
     return b"".join([*map(deflate.compress, pieces), deflate.flush()])
 
 
