@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from gridgate.data.dicom.seg import codes as dicom_codes
 from gridgate.data.dicom.seg import write_dicom_seg
-from gridgate.data.dicom.seg.codes import PRIVATE_SCHEME, property_of
 from gridgate.data.dicom.series import DicomSeries, find_series
 from gridgate.data.dicom.volume import read_series
 from gridgate.data.errors import ImageError, OutputError
@@ -243,36 +241,3 @@ def test_nothing_half_written_stays(tmp_path: Path, write_dicom: SeriesWriter) -
             names=NAMES,
             algorithm="x",
         )
-
-
-@pytest.mark.parametrize(
-    ("name", "meaning", "side"),
-    [
-        ("Spleen", "Spleen", None),
-        ("kidney_right", "Kidney", "Right"),
-        ("Left kidney", "Kidney", "Left"),
-        ("parotid (L)", "Parotid gland", "Left"),
-        ("adrenal_gland_right", "Adrenal gland", "Right"),
-        ("inferior_vena_cava", "Inferior vena cava", None),
-        ("lungs", "Lung", None),
-        ("pancreatic tumour", "pancreatic tumour", None),
-        ("tumour", "Neoplasm", None),
-        ("left and right kidney", "left and right kidney", None),
-    ],
-)
-def test_names_and_codes(name: str, meaning: str, side: str | None) -> None:
-    shown = property_of(name)
-    assert shown.kind.meaning in (meaning, meaning.replace("Neoplasm", "Tumor"))
-    assert (shown.side.meaning if shown.side else None) == side
-
-
-def test_every_name_of_the_table_has_a_code() -> None:
-    for name, keyword in {**dicom_codes._ANATOMY, **dicom_codes._ABNORMAL}.items():
-        assert property_of(name).kind == getattr(codes.SCT, keyword)
-
-
-def test_private_codes_are_short_and_differ() -> None:
-    values = [
-        property_of(f"a rather long name of a label, number {k}").kind.value for k in range(50)
-    ]
-    assert len(set(values)) == 50 and max(len(value) for value in values) <= 16
