@@ -94,7 +94,9 @@ def write_labels(
     elif name.endswith((".nii", ".nii.gz")):
         _write(path, array, like, table=table, save=save)
     else:
-        raise OutputError(f"{path}: masks are written as {', '.join(MASK_SUFFIXES)} only")
+        raise OutputError(
+            f"{path}: masks are written as {', '.join(MASK_SUFFIXES[2:])}, .nii.gz or .nii only"
+        )
 
 
 def write_image(path: str | Path, array: ArrayLike, *, like: Image) -> None:

@@ -14,7 +14,8 @@ from pydicom.sr.codedict import codes
 from gridgate.data.dicom.seg import write_dicom_seg
 from gridgate.data.dicom.series import DicomSeries, find_series
 from gridgate.data.dicom.volume import read_series
-from gridgate.data.errors import ImageError, OutputError
+from gridgate.data.errors import ConfigError, ImageError, OutputError
+from gridgate.data.label_tables.colors import color_of
 
 SeriesWriter = Callable[..., list[Path]]
 NAMES = {1: "liver", 3: "kidney_left", 7: "something odd"}
@@ -124,8 +125,59 @@ def test_patient_and_study_are_the_scan_s(tmp_path: Path, write_dicom: SeriesWri
     assert kidney.SegmentedPropertyTypeCodeSequence[0].CodeValue == "64033007"
     side = kidney.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence[0]
     assert (side.CodeValue, side.CodeMeaning) == ("7771000", "Left")
-    assert odd.SegmentedPropertyTypeCodeSequence[0].CodingSchemeDesignator == PRIVATE_SCHEME
+    assert odd.SegmentedPropertyTypeCodeSequence[0].CodingSchemeDesignator == "99GRIDGATE"
     assert liver.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName == "my bundle"
+
+
+def test_codes_of_the_plan_and_colours(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+    """As highdicom reads them; what the plan says goes before what the name says."""
+    write_dicom(tmp_path / "ct")
+    write_dicom_seg(
+        tmp_path / "seg.dcm",
+        random_labels((7, 5, 6)),
+        series=only(tmp_path / "ct"),
+        names={1: "liver", 3: "kidney tumor left", 7: "something odd"},
+        algorithm="my bundle",
+        terminology={
+            "something odd": {
+                "category": ["SCT", 49755003, "Morphologically Abnormal Structure"],
+                "type": ["SCT", "4147007", "Mass"],
+                "region": ["SCT", "23451007", "Adrenal gland"],
+                "modifier": ["SCT", "24028007", "Right"],
+            }
+        },
+    )
+    seg = hd.seg.segread(tmp_path / "seg.dcm")
+    liver, tumor, odd = (seg.get_segment_description(number) for number in (1, 2, 3))
+    assert liver.segmented_property_type == codes.SCT.Liver
+    assert liver.segmented_property_category == codes.SCT.AnatomicalStructure
+    assert "AnatomicRegionSequence" not in liver
+    for one, what, organ, side in (
+        (tumor, codes.SCT.Neoplasm, codes.SCT.Kidney, codes.SCT.Left),
+        (odd, codes.SCT.Mass, codes.SCT.AdrenalGland, codes.SCT.Right),
+    ):
+        assert one.segmented_property_category == codes.SCT.MorphologicallyAbnormalStructure
+        assert one.segmented_property_type == what and one.anatomic_regions == [organ]
+        (modifier,) = one.AnatomicRegionSequence[0].AnatomicRegionModifierSequence
+        assert (modifier.CodeValue, modifier.CodeMeaning) == (side.value, side.meaning)
+    for one in (liver, tumor, odd):
+        lab = tuple(one.RecommendedDisplayCIELabValue)
+        red, green, blue = hd.color.CIELabColor.from_dicom_value(lab).to_rgb()
+        assert (red, green, blue) == pytest.approx(color_of(one.segment_label), abs=1)
+
+
+def test_a_plan_without_sense_is_refused(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+    write_dicom(tmp_path / "ct")
+    with pytest.raises(ConfigError, match="spleen, which is no foreground label"):
+        write_dicom_seg(
+            tmp_path / "seg.dcm",
+            random_labels((7, 5, 6)),
+            series=only(tmp_path / "ct"),
+            names=NAMES,
+            algorithm="x",
+            terminology={"spleen": {"type": ["SCT", "78961009", "Spleen"]}},
+        )
+    assert not (tmp_path / "seg.dcm").exists()
 
 
 def test_duplicates_are_left_out(tmp_path: Path, write_dicom: SeriesWriter) -> None:
