@@ -14,9 +14,7 @@ from gridgate.data.inputs.find import find_cases
 from gridgate.data.output_folder import OutputFolder
 
 from .test_foreign_files import Failing, Never
-from .threshold import evaluator, run, table, write_scan
-
-TABLES = ["labels.ctbl", "labels.json", "labels.label"]
+from .threshold import TABLES, evaluator, run, table, write_scan
 
 
 def items(folder: Path, names: str = "ab") -> list[dict[str, Any]]:
