@@ -107,14 +107,8 @@ def postprocessing(
         >>> [type(transform).__name__ for transform in after.transforms]
         ['RestoreLabelsd', 'LargestComponentd']
     """
-    if isinstance(probabilities, str):
-        probabilities = [probabilities]
-    unknown = [name for name in probabilities if name not in labels]
-    if unknown:
-        raise ConfigError(
-            f"probabilities: {unknown[0]!r} is no label; there are {', '.join(labels)}"
-        )
-    channels = {name: list(labels).index(name) for name in probabilities}
+    probabilities = [probabilities] if isinstance(probabilities, str) else list(probabilities)
+    channels = _channels(probabilities, list(labels))
     after: list[Callable[[Any], Any]] = []
     for wanted, transform in ((keep_largest, LargestComponentd), (fill_holes, FillHolesd)):
         if wanted is True:
@@ -122,25 +116,22 @@ def postprocessing(
         elif wanted:
             after.append(transform("pred", labels=list(wanted)))
     if output_dir is not None:
+        named: dict[str, Any] = dict(labels=labels, terminology=terminology, output_dir=output_dir)
+        mask = WriteLabelsd("pred", postfix=postfix, output_ext=output_ext, **named)
         if probabilities:
-            after.append(
-                WriteProbabilitiesd("pred", output_dir=output_dir, labels=list(probabilities))
-            )
+            after.append(WriteProbabilitiesd("pred", output_dir=output_dir, labels=probabilities))
         if dicom_seg:
-            after.append(
-                WriteDicomSegd(
-                    "pred", output_dir=output_dir, labels=labels, terminology=terminology
-                )
-            )
-        after.append(
-            WriteLabelsd(
-                "pred",
-                output_dir=output_dir,
-                postfix=postfix,
-                output_ext=output_ext,
-                labels=labels,
-                terminology=terminology,
-            )
-        )
+            after.append(WriteDicomSegd("pred", **named))
+        after.append(mask)
     restore = RestoreLabelsd("pred", probabilities=channels, max_slab_bytes=max_slab_bytes)
     return Postprocessing(restore, after)
+
+
+def _channels(probabilities: list[str], labels: list[str]) -> dict[str, int]:
+    """Label -> channel of those whose probability is asked for."""
+    unknown = [name for name in probabilities if name not in labels]
+    if unknown:
+        raise ConfigError(
+            f"probabilities: {unknown[0]!r} is no label; there are {', '.join(labels)}"
+        )
+    return {name: labels.index(name) for name in probabilities}
