@@ -106,12 +106,15 @@ def _extents(array: NDArray[np.unsignedinteger], labels: int) -> list[Extent]:
     """The box of each label 1, 2, ...: first and last index along each axis."""
     from scipy import ndimage  # only those who write segmentations wait for it
 
+    turned = array.flags.f_contiguous  # looked through as it lies in memory
     extents: list[Extent] = []
-    for box in ndimage.find_objects(array, max_label=labels):
+    for box in ndimage.find_objects(array.T if turned else array, max_label=labels):
         if box is None:
             extents.append(_EMPTY)
         else:
-            x, y, z = ((int(one.start), int(one.stop) - 1) for one in box)
+            x, y, z = (
+                (int(one.start), int(one.stop) - 1) for one in (box[::-1] if turned else box)
+            )
             extents.append((*x, *y, *z))
     return extents
 

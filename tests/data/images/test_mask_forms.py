@@ -2,6 +2,7 @@
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -96,11 +97,12 @@ def test_masks_are_small_and_the_same_each_time(suffix: str, tmp_path: Path) -> 
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image).T, labels[::-1])
 
 
-def test_the_segments_of_slicer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_segments_of_slicer(order: Any, tmp_path: Path) -> None:
     """Keys as slicer.readthedocs.io's page on .seg.nrrd has them."""
     names = ["background", "left kidney", "foie & <é>", "a\\b\nc", "liver tumor"]
     table = LabelTable.of(names, {"foie & <é>": {"type": ["SCT", "10200004", "Liver"]}})
-    labels = np.zeros(SHAPE, np.uint8)
+    labels = np.zeros(SHAPE, np.uint8, order=order)
     labels[1:3, 2, 3:6] = 1
     labels[4, 5, 6] = 4
     write_labels(tmp_path / "m.seg.nrrd", labels, like=scan("turned"), table=table)
