@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from monai.transforms import Compose
@@ -40,11 +41,31 @@ class Postprocessing(Compose):
         Raises:
             OutputError: there is one.
         """
-        for transform in self.after.transforms:
-            if hasattr(transform, "files"):  # one that writes
-                transform.output.refuse_foreign(
-                    [file for case_id, image in cases for file in transform.files(case_id, image)]
-                )
+        for transform in self._writers:
+            transform.output.refuse_foreign(
+                [file for case_id, image in cases for file in transform.files(case_id, image)]
+            )
+
+    def files(self, case_id: str, image: Any = None) -> list[Path]:
+        """The files that a case's results are written to.
+
+        Args:
+            image: a path or a DicomSeries.
+        """
+        return [
+            Path(transform.output.folder) / file
+            for transform in self._writers
+            for file in transform.files(case_id, image)
+        ]
+
+    @property
+    def mask_writer(self) -> WriteLabelsd | None:
+        """What writes the masks; None where nothing does."""
+        return next((one for one in self._writers if isinstance(one, WriteLabelsd)), None)
+
+    @property
+    def _writers(self) -> list[Any]:
+        return [transform for transform in self.after.transforms if hasattr(transform, "files")]
 
 
 def postprocessing(
@@ -56,6 +77,8 @@ def postprocessing(
     probabilities: Sequence[str] = (),
     dicom_seg: bool = False,
     postfix: str = "",
+    output_ext: str = ".nii.gz",
+    terminology: Mapping[str, Any] | None = None,
     max_slab_bytes: float = 256e6,
 ) -> Postprocessing:
     """Transforms from {"pred": scores, "image": MetaTensor} to {"pred": label map (1, X, Y, Z)}.
@@ -65,31 +88,27 @@ def postprocessing(
     done when it is there.
 
     Args:
-        output_dir: where <case id><postfix>.nii.gz is written; None writes nothing.
-        labels: names of the channels, the background first; needed for probabilities and DICOM SEG.
+        output_dir: where <case id><postfix><output_ext> is written; None writes nothing.
+        labels: names of the channels, the background first, which masks carry; needed for
+            probabilities and DICOM SEG.
         keep_largest, fill_holes: True for each label, or the labels (channel indices) this is done
             to.
         probabilities: labels whose probability is written too.
         dicom_seg: write DICOM SEG too where the case is a DICOM series.
-        postfix: see WriteLabelsd.
+        postfix, output_ext, terminology: see WriteLabelsd.
         max_slab_bytes: bound on the temporary arrays, see restore_labels.
 
     Raises:
-        ConfigError: a probability of no label is asked for.
+        ConfigError: a probability of no label is asked for, masks of a suffix that there is not, or
+            the terminology is not as it should be.
 
     Example:
         >>> after = postprocessing(keep_largest=[1])
         >>> [type(transform).__name__ for transform in after.transforms]
         ['RestoreLabelsd', 'LargestComponentd']
     """
-    if isinstance(probabilities, str):
-        probabilities = [probabilities]
-    unknown = [name for name in probabilities if name not in labels]
-    if unknown:
-        raise ConfigError(
-            f"probabilities: {unknown[0]!r} is no label; there are {', '.join(labels)}"
-        )
-    channels = {name: list(labels).index(name) for name in probabilities}
+    probabilities = [probabilities] if isinstance(probabilities, str) else list(probabilities)
+    channels = _channels(probabilities, list(labels))
     after: list[Callable[[Any], Any]] = []
     for wanted, transform in ((keep_largest, LargestComponentd), (fill_holes, FillHolesd)):
         if wanted is True:
@@ -97,12 +116,22 @@ def postprocessing(
         elif wanted:
             after.append(transform("pred", labels=list(wanted)))
     if output_dir is not None:
+        named: dict[str, Any] = dict(labels=labels, terminology=terminology, output_dir=output_dir)
+        mask = WriteLabelsd("pred", postfix=postfix, output_ext=output_ext, **named)
         if probabilities:
-            after.append(
-                WriteProbabilitiesd("pred", output_dir=output_dir, labels=list(probabilities))
-            )
+            after.append(WriteProbabilitiesd("pred", output_dir=output_dir, labels=probabilities))
         if dicom_seg:
-            after.append(WriteDicomSegd("pred", output_dir=output_dir, labels=labels))
-        after.append(WriteLabelsd("pred", output_dir=output_dir, postfix=postfix))
+            after.append(WriteDicomSegd("pred", **named))
+        after.append(mask)
     restore = RestoreLabelsd("pred", probabilities=channels, max_slab_bytes=max_slab_bytes)
     return Postprocessing(restore, after)
+
+
+def _channels(probabilities: list[str], labels: list[str]) -> dict[str, int]:
+    """Label -> channel of those whose probability is asked for."""
+    unknown = [name for name in probabilities if name not in labels]
+    if unknown:
+        raise ConfigError(
+            f"probabilities: {unknown[0]!r} is no label; there are {', '.join(labels)}"
+        )
+    return {name: labels.index(name) for name in probabilities}

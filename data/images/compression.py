@@ -12,7 +12,7 @@ import gzip
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -139,6 +139,12 @@ def deflating(raw: BinaryIO) -> Iterator[BinaryIO]:
     else:
         with igzip.IGzipFile("", "wb", _ISAL_LEVEL, raw, mtime=0) as stream:
             yield cast(BinaryIO, stream)
+
+
+def zlib_deflated(pieces: Iterable[bytes]) -> bytes:
+    """The zlib stream of pieces of bytes."""
+    deflate = isal_zlib.compressobj(_ISAL_LEVEL) if _HAS_ISAL else zlib.compressobj(_ZLIB_LEVEL)
+    return b"".join([*map(deflate.compress, pieces), deflate.flush()])
 
 
 def read_array(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> NDArray[np.generic]:

@@ -1,4 +1,4 @@
-"""Predictions on disk: NIfTI files in the scan's own grid that appear complete or not at all."""
+"""Predictions on disk: files in the scan's own grid that appear complete or not at all."""
 
 import sys
 from collections.abc import Callable
@@ -13,11 +13,16 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from ..errors import OutputError
 from ..files import write_atomically
 from ..geometry.affines import is_orthonormal
+from ..label_tables.caret import CARET, caret_extension
+from ..label_tables.table import LabelTable
 from .compression import deflating
 from .image import Image
+from .itk_writing import write_metaimage, write_nrrd, write_segmentation
 
 Save = Callable[[Path, Callable[[BinaryIO], object]], object]
 """As write_atomically: given a path, and what writes the content to a binary stream."""
+MASK_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".seg.nrrd", ".mha")
+"""Suffixes of the files that masks are written to."""
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 
 
@@ -34,24 +39,32 @@ def smallest_unsigned(maximum: int) -> np.dtype:
 
 
 def write_labels(
-    path: str | Path, labels: ArrayLike, *, like: Image, save: Save = write_atomically
+    path: str | Path,
+    labels: ArrayLike,
+    *,
+    like: Image,
+    table: LabelTable | None = None,
+    save: Save = write_atomically,
 ) -> None:
     """Write a label map in the grid of the scan it belongs to.
 
-    The file has the scan's sform, qform, both codes and xyzt_units, bit for bit, where the scan is
-    a NIfTI file, else its affine in both forms with code 1 (scanner) in mm. It replaces an older
-    file only once it is complete.
+    A NIfTI file has the scan's sform, qform, both codes and xyzt_units, bit for bit, where the scan
+    is a NIfTI file, else its affine in both forms with code 1 (scanner) in mm; NRRD and MetaImage
+    have its affine. It replaces an older file only once it is complete.
 
     Args:
-        path: ends in .nii.gz or .nii; folders on the way are made.
+        path: ends in one of MASK_SUFFIXES; folders on the way are made.
         labels: (X, Y, Z), integers or booleans from 0 up; stored as the smallest unsigned type that
             holds the largest.
         like: the scan, as `read_image` gave it.
+        table: names and colours of the values. NIfTI holds them in a header extension, .seg.nrrd
+            as 3D Slicer's segments (numbered ones without a table), the others not at all.
         save: writes the file's content; of an OutputFolder where it is to be in its manifest.
 
     Raises:
-        OutputError: another shape than the scan's, labels that are not whole or are negative,
-            another suffix, disk full, folder not writable. No half-written file stays behind.
+        OutputError: another shape than the scan's, labels that are not whole, are negative or not
+            in the table, another suffix, disk full, folder not writable. No half-written file stays
+            behind.
 
     Example:
         >>> scan = read_image("ct.nii.gz")  # doctest: +SKIP
@@ -66,7 +79,24 @@ def write_labels(
     _check_shape(path, array, like)
     if int(array.min()) < 0:
         raise OutputError(f"{path}: labels hold the negative value {int(array.min())}")
-    _write(path, array.astype(smallest_unsigned(int(array.max())), copy=False), like, save=save)
+    largest = int(array.max())
+    if table is not None and largest >= len(table.labels):
+        raise OutputError(f"{path}: the labels hold the value {largest}, which has no name")
+    array = array.astype(smallest_unsigned(largest), copy=False)
+    name, affine = path.name.lower(), like.grid.affine
+    if name.endswith(".seg.nrrd"):
+        shown = table or LabelTable.of(["background", *map(str, range(1, largest + 1))])
+        save(path, lambda stream: write_segmentation(stream, array, affine, shown))
+    elif name.endswith(".nrrd"):
+        save(path, lambda stream: write_nrrd(stream, array, affine))
+    elif name.endswith(".mha"):
+        save(path, lambda stream: write_metaimage(stream, array, affine))
+    elif name.endswith((".nii", ".nii.gz")):
+        _write(path, array, like, table=table, save=save)
+    else:
+        raise OutputError(
+            f"{path}: masks are written as {', '.join(MASK_SUFFIXES[2:])}, .nii.gz or .nii only"
+        )
 
 
 def write_image(path: str | Path, array: ArrayLike, *, like: Image) -> None:
@@ -120,12 +150,15 @@ def _write(
     like: Image,
     *,
     slope: float | None = None,
+    table: LabelTable | None = None,
     save: Save = write_atomically,
 ) -> None:
     name = path.name.lower()
     if not name.endswith((".nii", ".nii.gz")):
         raise OutputError(f"{path}: results are written as .nii.gz or .nii only")
     header = _header(like, array.shape, array.dtype)
+    if table is not None:
+        header.extensions.append(nib.nifti1.Nifti1Extension(CARET, caret_extension(table)))
     image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     # Without an affine nibabel leaves the header's forms alone; with one it would recompute them.
     image = image_class(array, None, header)

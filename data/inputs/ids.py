@@ -13,7 +13,7 @@ _LONGEST = (
 # trip over.
 _UNSAFE = re.compile(r'[<>:"|?*\\\x00-\x1f\x7f\ud800-\udfff]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-_MASK_LIKE = re.compile(r"\.(?=(nii|nii\.gz|dcm)$)", re.IGNORECASE)
+_MASK_LIKE = re.compile(r"\.(?=(nii|nii\.gz|nrrd|mha|dcm)$)", re.IGNORECASE)
 
 
 def safe_id(name: str, *, flat: bool = False) -> str:

@@ -15,7 +15,7 @@ from ..walk import PassedOver
 
 # Files of these are neither scans nor looked into for DICOM, and nobody would miss them.
 _OTHERS = re.compile(
-    r"\.(avi|bak|bat|bvec|bval|cfg|conf|csv|docx?|exe|html|ini|ipynb|js|jsonl?|label|log|m|md|mp4|"
+    r"\.(avi|bak|bat|bvec|bval|cfg|conf|csv|ctbl|docx?|exe|html|ini|ipynb|js|jsonl?|label|log|m|md|mp4|"
     r"obj|ods|onnx|parquet|pdf|pkl|ply|pptx?|pt|pth|py|sh|stl|svg|toml|tsv|txt|vtp|xlsx?|xml|ya?ml)",
     re.IGNORECASE,
 )

@@ -22,6 +22,7 @@ from ..models.run_weights import Checkpoint, weights_fingerprint, with_weights
 from ..plans.plan import Plan
 from .case import DONE, FAILED, Case, CaseResult
 from .case_dataset import CaseDataset
+from .label_files import LabelFiles
 from .pipelined import CasePipeline, Report
 from .processor import CaseProcessor, in_two_parts
 from .progress import CaseProgress
@@ -130,6 +131,7 @@ class CaseEvaluator(SupervisedEvaluator):
         self.table.checkpoint = weights_fingerprint(self.checkpoint)
         with self.table.output:
             todo = self._todo(cases)
+            self._label_files().write()
             if todo:
                 self._run(todo, self._processor(dataset, network))
         self._close(len(cases))
@@ -139,6 +141,7 @@ class CaseEvaluator(SupervisedEvaluator):
 
         def check(done: set[str]) -> None:
             self._refuse_foreign([case for case in cases if case.id not in done])
+            self._label_files().refuse_foreign()
 
         done = self.table.start(
             {case.id: (case.source, self._stamp(case)) for case in cases},
@@ -304,8 +307,17 @@ class CaseEvaluator(SupervisedEvaluator):
     def _refuse_overwriting_inputs(self, cases: Sequence[Case]) -> None:
         inputs = {path.resolve() for case in cases for path in case.files}
         for case in cases:
-            mask = self.table.folder / f"{case.id}.nii.gz"
-            if mask.resolve() in inputs:
-                raise ConfigError(
-                    f"{mask}: the mask would overwrite this file; give another --output_dir"
-                )
+            for file in self._files(case):
+                if file.resolve() in inputs:
+                    raise ConfigError(
+                        f"{file}: the mask would overwrite this file; give another --output_dir"
+                    )
+
+    def _files(self, case: Case) -> list[Path]:
+        """The files that a case's results are written to."""
+        if isinstance(self.case_postprocessing, Postprocessing):
+            return self.case_postprocessing.files(case.id, case.images[0])
+        return [self.table.folder / f"{case.id}.nii.gz"]
+
+    def _label_files(self) -> LabelFiles:
+        return LabelFiles.beside_masks(self.case_postprocessing, self.table, self.plan)

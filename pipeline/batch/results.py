@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.errors import ConfigError, OutputError
+from ...data.images.writing import MASK_SUFFIXES
 from ...data.output_folder import OutputFolder
 from ...transforms.write.probabilities import FOLDER as PROBABILITIES
 from .case import DONE, FAILED, PASSED_OVER, STAGES
@@ -80,6 +81,7 @@ class CaseTable:
         self._others_columns: list[str] = []
         self._stamps: dict[str, str] = {}
         self._earlier: dict[str, str] = {}  # case -> mask of an earlier run
+        self._case_of: dict[str, str] = {}  # mask, of this run too -> case
         self._began_ns = 0  # by the clock of the folder's file system
 
     @property
@@ -134,6 +136,7 @@ class CaseTable:
             check(names)
         self._stamps = {name: stamp for name, (_, stamp) in cases.items()}
         self._earlier = {row["case"]: row["output"] for row in before if row.get("output")}
+        self._case_of = {mask: case for case, mask in self._earlier.items()}
         for row in done:
             row["input"] = cases[row["case"]][0]  # where it is now
         others = [
@@ -157,6 +160,7 @@ class CaseTable:
             OutputError: the disk is full or the folder is read-only.
         """
         stamp = self._stamps.get(row["case"], "")
+        self._case_of[str(row.get("output") or "")] = row["case"]
         full = {"stamp": stamp, "checkpoint": self.checkpoint, "settings": self.settings, **row}
         line = self._lines([full])
         try:
@@ -192,7 +196,10 @@ class CaseTable:
         Raises:
             OutputError: it cannot be removed.
         """
-        stale = {f"{case}.nii.gz", f"{case}.seg.dcm", self._earlier.get(case, "")} - {mask, ""}
+        stale = {f"{case}{suffix}" for suffix in (*MASK_SUFFIXES, ".seg.dcm")}
+        stale |= {self._earlier.get(case, "")}
+        # a.seg.nrrd may be the mask of another case, a.seg
+        stale = {one for one in stale - {mask, ""} if self._case_of.get(one, case) == case}
         name = glob.escape(mask)
         stale |= {
             path.relative_to(self.folder).as_posix()

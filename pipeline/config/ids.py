@@ -26,6 +26,7 @@ _CHECKED_LATER = (
     "intensity",
     "merge_labels",
     "pretrained_encoders",
+    "terminology",
 )
 
 

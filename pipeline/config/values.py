@@ -51,6 +51,7 @@ _NULLABLE = frozenset(
         "region",
         "spacing",
         "sw_batch_size",
+        "terminology",
         "time_limit",
     }
 )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...data.errors import ConfigError
+from ...data.label_tables.terminology import check_terminology
 
 WEIGHT_FIELDS = (
     "channels",
@@ -48,6 +49,9 @@ class Plan:
         body_threshold: HU; windows without anything denser are not run; None runs all.
         expected: label -> what is plausible, for the hints.
         merge_labels: dataset's label -> the label of ours that it is counted as.
+        terminology: label -> {"category", "type", "modifier", "region"}, each [scheme, value,
+            meaning], which DICOM SEG and 3D Slicer's segments carry; labels that are left out, and
+            None, have the codes of their names. Weights do not depend on it.
         network: its name in networks.registry, under "name", and its options.
         training: settings of the training configuration.
         results: what was measured, in Markdown.
@@ -89,6 +93,7 @@ class Plan:
     body_threshold: float | None = None
     expected: dict[str, Any] | None = None
     merge_labels: dict[str, str] = field(default_factory=dict)
+    terminology: dict[str, Any] | None = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     results: str = "Not measured yet."
 
@@ -222,6 +227,10 @@ def _check(plan: Plan) -> None:
             f"plan {plan.name}: expected speaks of {', '.join(strangers)}, which are not among the "
             "labels"
         )
+    try:
+        check_terminology(plan.terminology, labels)
+    except ConfigError as error:
+        raise ConfigError(f"plan {plan.name}: {error}") from error
 
 
 def _numbers(values: Any, count: int) -> bool:

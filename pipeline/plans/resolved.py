@@ -23,12 +23,14 @@ def resolved_plan(*, bundle_root: str | Path, **numbers: Any) -> Plan:
         ConfigError: a number is impossible.
     """
     settings = {"name": Path(bundle_root).resolve().name, **bundle_plan(bundle_root)}
-    if "labels" in numbers and "expected" not in numbers:
-        # what the bundle expects of labels that were overridden away is of no use
-        expected = settings.get("expected") or {}
-        settings["expected"] = {
-            name: what for name, what in expected.items() if name in numbers["labels"]
-        }
+    if "labels" in numbers:
+        # what the bundle says of labels that were overridden away is of no use
+        for said in ("expected", "terminology"):
+            settings[said] = {
+                name: what
+                for name, what in (settings.get(said) or {}).items()
+                if name in numbers["labels"]
+            }
     return Plan.from_dict({**settings, **numbers})
 
 

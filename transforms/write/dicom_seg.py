@@ -15,6 +15,7 @@ from monai.transforms import Transform
 from ...data.dicom.seg import write_dicom_seg
 from ...data.dicom.series import DicomSeries
 from ...data.errors import GridgateError, OutputError
+from ...data.label_tables.terminology import check_terminology
 from ...data.output_folder import OutputFolder
 from ..timing import stage
 
@@ -34,8 +35,10 @@ class WriteDicomSegd(Transform):
 
     Args:
         labels: names of the values 0, 1, ...; the background first.
+        terminology: label -> its codes, see label_tables.terminology.planned_terminology.
 
     Raises:
+        ConfigError: the terminology is not as it should be.
         OutputError: the disk is full or cannot be written.
     """
 
@@ -45,10 +48,13 @@ class WriteDicomSegd(Transform):
         *,
         output_dir: str | PathLike[str],
         labels: Sequence[str],
+        terminology: Mapping[str, Any] | None = None,
         id_key: str = "id",
     ) -> None:
         self.key, self.id_key = key, id_key
         self.output = OutputFolder(Path(output_dir))
+        check_terminology(terminology, labels)
+        self.terminology = terminology
         self.names = {value: name for value, name in enumerate(labels) if value}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -69,6 +75,7 @@ class WriteDicomSegd(Transform):
                     series=series,
                     names=self.names,
                     algorithm="Gridgate",
+                    terminology=self.terminology,
                     save=lambda write: self.output.write(relative, write),
                 )
             except Exception as error:

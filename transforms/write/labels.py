@@ -1,6 +1,6 @@
 """Writing label maps beside the scan's own header."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,11 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from ...data.errors import ConfigError
 from ...data.images.formats.nifti_voxels import nifti_header
 from ...data.images.reading import Image, case_id, write_labels
+from ...data.images.writing import MASK_SUFFIXES
+from ...data.label_tables.table import LabelTable
 from ...data.output_folder import OutputFolder
 from ..load import is_series
 from ..restore.transform import original_grid
@@ -21,7 +24,7 @@ from ..timing import stage
 
 
 class WriteLabelsd(MapTransform):
-    """Write label maps (1, X, Y, Z) in the scan's own grid as <output_dir>/<case id>.nii.gz.
+    """Write label maps (1, X, Y, Z) in the scan's own grid as <output_dir>/<case id><output_ext>.
 
     The case id is data[id_key] if the item has one, else the scan's file name without its suffix
     (of a DICOM series in data["files"]["image"]: its folder's); "sub/dir/name" is written into
@@ -33,8 +36,13 @@ class WriteLabelsd(MapTransform):
     Args:
         output_dir: made if it does not exist; see OutputFolder for which files may be replaced.
         postfix: put between the case id and the suffix, e.g. "_seg".
+        output_ext: one of images.writing.MASK_SUFFIXES, which the file's form follows.
+        labels: names of the values 0, 1, ..., the background first; they are written into the mask
+            where its form holds names. None are not.
+        terminology: label -> its codes, see label_tables.terminology.planned_terminology.
 
     Raises:
+        ConfigError: there is no such output_ext, or the terminology is not as it should be.
         OutputError: the file cannot be written, is in the place of one that Gridgate did not write,
             the map is not in the scan's grid, or the id leads out of the folder.
         ImageError: the scan's header is not in the meta, and cannot be read from its file.
@@ -46,10 +54,17 @@ class WriteLabelsd(MapTransform):
         *,
         output_dir: str | PathLike[str],
         postfix: str = "",
+        output_ext: str = ".nii.gz",
+        labels: Sequence[str] = (),
+        terminology: Mapping[str, Any] | None = None,
         id_key: str = "id",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
+        if output_ext not in MASK_SUFFIXES:
+            raise ConfigError(f"output_ext {output_ext!r} is not one of {', '.join(MASK_SUFFIXES)}")
+        self.output_ext = output_ext
+        self.table = LabelTable.of(labels, terminology) if labels else None
         self.output = OutputFolder(output_dir)
         self.postfix = postfix
         self.id_key = id_key
@@ -69,6 +84,7 @@ class WriteLabelsd(MapTransform):
                     path,
                     np.asarray(torch.as_tensor(labels).cpu())[0],
                     like=like,
+                    table=self.table,
                     save=self.output.saver(relative),
                 )
                 result[f"{key}_path"] = str(path)
@@ -76,7 +92,7 @@ class WriteLabelsd(MapTransform):
 
     def files(self, case_id: str, image: Any = None) -> list[str]:
         """The file of a case, as a path in the output folder."""
-        return [f"{case_id}{self.postfix}.nii.gz"]
+        return [f"{case_id}{self.postfix}{self.output_ext}"]
 
 
 def scan_of(item: Mapping[Hashable, Any], labels: MetaTensor) -> Image:

@@ -15,12 +15,14 @@ from pydicom.valuerep import DSfloat
 
 from ...errors import OutputError
 from ...files import write_atomically
+from ...label_tables.colors import cielab
+from ...label_tables.table import Label, LabelTable
+from ...label_tables.terminology import Code
 from ..layout import Layout, lay_out
 from ..series import DicomSeries, local_files
 from ..slices import SliceHeader
 from ..uneven import UnevenError
 from ..volume import headers_of, named_errors, read_headers
-from .codes import property_of
 from .source import UTF8, Study
 
 
@@ -31,12 +33,13 @@ def write_dicom_seg(
     series: DicomSeries,
     names: Mapping[int, str],
     algorithm: str,
+    terminology: Mapping[str, Any] | None = None,
     save: Callable[[Callable[[BinaryIO], object]], object] | None = None,
 ) -> None:
     """Write a label map as DICOM SEG: one binary segment per label, on the source slices.
 
-    Segments are numbered from 1 in the order of the values; each has its name, a SNOMED code where
-    the name is known and a private one elsewhere, and the algorithm. Slices that were interpolated
+    Segments are numbered from 1 in the order of the values; each has its name, its codes, its
+    colour, and the algorithm. Slices that were interpolated
     because they were missing are left out, as are frames without any voxel of the segment. Patient
     and study are the series', their texts in UTF-8; values that DICOM does not allow are mended or
     left empty. Where de-identification has emptied a UID that DICOM SEG must refer to, one is
@@ -48,6 +51,8 @@ def write_dicom_seg(
         series: the scan.
         names: value -> name of the label; the background is left out.
         algorithm: name of the bundle or network.
+        terminology: name -> its codes, see label_tables.terminology.planned_terminology; names that
+            it leaves out get a SNOMED code where they are known, and a private one elsewhere.
         save: writes the file, in the place of `write_atomically`; it is given a function that
             writes the content to a binary stream.
 
@@ -56,15 +61,15 @@ def write_dicom_seg(
             not writable, slices that are not evenly spaced, or a series whose attributes cannot
             stand in a DICOM SEG.
         ImageError: the series cannot be read.
+        ConfigError: the terminology is not as it should be.
     """
     path = Path(path)
     study, headers, layout = _read(path, series)
     values = sorted(names)
     stack, used = _frames(path, np.asarray(labels), layout, values)
+    shown = LabelTable.of(["", *(names[value] for value in values)], terminology).foreground
     try:
-        segmentation = _build(
-            study, headers, layout, used, stack, [names[value] for value in values], algorithm
-        )
+        segmentation = _build(study, headers, layout, used, stack, shown, algorithm)
         _refer_to_series(segmentation, study, headers, used)
     except Exception as error:
         # What highdicom or pydicom finds wrong with the source's attributes, in their words and
@@ -138,7 +143,7 @@ def _build(
     layout: Layout,
     used: Sequence[int],
     stack: NDArray[np.unsignedinteger],
-    names: Sequence[str],
+    shown: Sequence[Label],
     algorithm: str,
 ) -> Any:
     import highdicom as hd  # takes a second, which only those who write DICOM SEG should wait for
@@ -165,7 +170,7 @@ def _build(
             pixel_array=stack,
             plane_positions=positions,
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=_descriptions(names, algorithm),
+            segment_descriptions=_descriptions(shown, algorithm),
             series_instance_uid=hd.UID(),
             series_number=1000 + study.number,
             sop_instance_uid=hd.UID(),
@@ -197,8 +202,8 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _descriptions(names: Sequence[str], algorithm: str) -> list[Any]:
-    """One segment per label: its name, what it shows and what made it."""
+def _descriptions(shown: Sequence[Label], algorithm: str) -> list[Any]:
+    """One segment per label: its name, what it shows, its colour and what made it."""
     import highdicom as hd
 
     identification = hd.AlgorithmIdentificationSequence(
@@ -207,23 +212,34 @@ def _descriptions(names: Sequence[str], algorithm: str) -> list[Any]:
         version=_version(),
     )
     descriptions = []
-    for number, name in enumerate(names, start=1):
-        shown = property_of(name)
+    for number, label in enumerate(shown, start=1):
+        terms = label.terminology
         description = hd.seg.SegmentDescription(
             segment_number=number,
-            segment_label=name[:64],
-            segmented_property_category=shown.category,
-            segmented_property_type=shown.kind,
+            segment_label=label.name[:64],
+            segmented_property_category=_concept(terms.category),
+            segmented_property_type=_concept(terms.type),
             algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
             algorithm_identification=identification,
+            anatomic_regions=None if terms.region is None else [_concept(terms.region)],
         )
-        if shown.side is not None:
-            side = hd.sr.CodedConcept(*shown.side[:3])
-            description.SegmentedPropertyTypeCodeSequence[
-                0
-            ].SegmentedPropertyTypeModifierCodeSequence = [side]
+        description.RecommendedDisplayCIELabValue = list(cielab(label.color))
+        if terms.modifier is not None:
+            modifier = [_concept(terms.modifier)]
+            if terms.region is None:
+                shows = description.SegmentedPropertyTypeCodeSequence[0]
+                shows.SegmentedPropertyTypeModifierCodeSequence = modifier
+            else:
+                region = description.AnatomicRegionSequence[0]
+                region.AnatomicRegionModifierSequence = modifier
         descriptions.append(description)
     return descriptions
+
+
+def _concept(code: Code) -> Any:
+    import highdicom as hd
+
+    return hd.sr.CodedConcept(code.value, code.scheme, code.meaning)
 
 
 def _refer_to_series(

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from gridgate.data.dicom.seg import codes as dicom_codes
 from gridgate.data.dicom.seg import write_dicom_seg
-from gridgate.data.dicom.seg.codes import PRIVATE_SCHEME, property_of
 from gridgate.data.dicom.series import DicomSeries, find_series
 from gridgate.data.dicom.volume import read_series
-from gridgate.data.errors import ImageError, OutputError
+from gridgate.data.errors import ConfigError, ImageError, OutputError
+from gridgate.data.label_tables.colors import color_of
 
 SeriesWriter = Callable[..., list[Path]]
 NAMES = {1: "liver", 3: "kidney_left", 7: "something odd"}
@@ -126,8 +125,59 @@ def test_patient_and_study_are_the_scan_s(tmp_path: Path, write_dicom: SeriesWri
     assert kidney.SegmentedPropertyTypeCodeSequence[0].CodeValue == "64033007"
     side = kidney.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence[0]
     assert (side.CodeValue, side.CodeMeaning) == ("7771000", "Left")
-    assert odd.SegmentedPropertyTypeCodeSequence[0].CodingSchemeDesignator == PRIVATE_SCHEME
+    assert odd.SegmentedPropertyTypeCodeSequence[0].CodingSchemeDesignator == "99GRIDGATE"
     assert liver.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName == "my bundle"
+
+
+def test_codes_of_the_plan_and_colours(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+    """As highdicom reads them; what the plan says goes before what the name says."""
+    write_dicom(tmp_path / "ct")
+    write_dicom_seg(
+        tmp_path / "seg.dcm",
+        random_labels((7, 5, 6)),
+        series=only(tmp_path / "ct"),
+        names={1: "liver", 3: "kidney tumor left", 7: "something odd"},
+        algorithm="my bundle",
+        terminology={
+            "something odd": {
+                "category": ["SCT", 49755003, "Morphologically Abnormal Structure"],
+                "type": ["SCT", "4147007", "Mass"],
+                "region": ["SCT", "23451007", "Adrenal gland"],
+                "modifier": ["SCT", "24028007", "Right"],
+            }
+        },
+    )
+    seg = hd.seg.segread(tmp_path / "seg.dcm")
+    liver, tumor, odd = (seg.get_segment_description(number) for number in (1, 2, 3))
+    assert liver.segmented_property_type == codes.SCT.Liver
+    assert liver.segmented_property_category == codes.SCT.AnatomicalStructure
+    assert "AnatomicRegionSequence" not in liver
+    for one, what, organ, side in (
+        (tumor, codes.SCT.Neoplasm, codes.SCT.Kidney, codes.SCT.Left),
+        (odd, codes.SCT.Mass, codes.SCT.AdrenalGland, codes.SCT.Right),
+    ):
+        assert one.segmented_property_category == codes.SCT.MorphologicallyAbnormalStructure
+        assert one.segmented_property_type == what and one.anatomic_regions == [organ]
+        (modifier,) = one.AnatomicRegionSequence[0].AnatomicRegionModifierSequence
+        assert (modifier.CodeValue, modifier.CodeMeaning) == (side.value, side.meaning)
+    for one in (liver, tumor, odd):
+        lab = tuple(one.RecommendedDisplayCIELabValue)
+        red, green, blue = hd.color.CIELabColor.from_dicom_value(lab).to_rgb()
+        assert (red, green, blue) == pytest.approx(color_of(one.segment_label), abs=1)
+
+
+def test_a_plan_without_sense_is_refused(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+    write_dicom(tmp_path / "ct")
+    with pytest.raises(ConfigError, match="spleen, which is no foreground label"):
+        write_dicom_seg(
+            tmp_path / "seg.dcm",
+            random_labels((7, 5, 6)),
+            series=only(tmp_path / "ct"),
+            names=NAMES,
+            algorithm="x",
+            terminology={"spleen": {"type": ["SCT", "78961009", "Spleen"]}},
+        )
+    assert not (tmp_path / "seg.dcm").exists()
 
 
 def test_duplicates_are_left_out(tmp_path: Path, write_dicom: SeriesWriter) -> None:
@@ -243,36 +293,3 @@ def test_nothing_half_written_stays(tmp_path: Path, write_dicom: SeriesWriter) -
             names=NAMES,
             algorithm="x",
         )
-
-
-@pytest.mark.parametrize(
-    ("name", "meaning", "side"),
-    [
-        ("Spleen", "Spleen", None),
-        ("kidney_right", "Kidney", "Right"),
-        ("Left kidney", "Kidney", "Left"),
-        ("parotid (L)", "Parotid gland", "Left"),
-        ("adrenal_gland_right", "Adrenal gland", "Right"),
-        ("inferior_vena_cava", "Inferior vena cava", None),
-        ("lungs", "Lung", None),
-        ("pancreatic tumour", "pancreatic tumour", None),
-        ("tumour", "Neoplasm", None),
-        ("left and right kidney", "left and right kidney", None),
-    ],
-)
-def test_names_and_codes(name: str, meaning: str, side: str | None) -> None:
-    shown = property_of(name)
-    assert shown.kind.meaning in (meaning, meaning.replace("Neoplasm", "Tumor"))
-    assert (shown.side.meaning if shown.side else None) == side
-
-
-def test_every_name_of_the_table_has_a_code() -> None:
-    for name, keyword in {**dicom_codes._ANATOMY, **dicom_codes._ABNORMAL}.items():
-        assert property_of(name).kind == getattr(codes.SCT, keyword)
-
-
-def test_private_codes_are_short_and_differ() -> None:
-    values = [
-        property_of(f"a rather long name of a label, number {k}").kind.value for k in range(50)
-    ]
-    assert len(set(values)) == 50 and max(len(value) for value in values) <= 16

@@ -47,7 +47,7 @@ def test_what_is_no_label_map_of_the_scan_is_refused(
     assert [path.name for path in tmp_path.iterdir()] == ["scan.nii.gz"]
 
 
-@pytest.mark.parametrize("name", ["out.nrrd", "out", "out.gz"])
+@pytest.mark.parametrize("name", ["out.mhd", "out", "out.gz"])
 def test_another_suffix_is_refused(name: str, tmp_path: Path) -> None:
     like = scan(tmp_path / "scan.nii.gz")
     with pytest.raises(OutputError, match=r"\.nii\.gz or \.nii"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridgate.data.images.writing import MASK_SUFFIXES
 from gridgate.data.inputs.find import find_cases
 from gridgate.data.inputs.ids import safe_id, unique_ids, why_unsafe
 
@@ -19,6 +20,8 @@ PARTS = st.text(st.characters(exclude_characters="/", codec=None), max_size=12) 
         " ",
         "con",
         "a.nii.gz",
+        "b.seg.nrrd",
+        "c.mha",
         "A",
         "a",
         "ä",
@@ -44,9 +47,7 @@ def test_ids_are_safe(name: str, flat: bool) -> None:
         assert part not in ("", ".", "..") and len(part.encode()) <= 180
         assert not part.startswith(".") and not part.endswith((".", " "))
         assert not set(part) & set('<>:"\\|?*\0\n')
-    assert not any(
-        part.lower().endswith((".nii.gz", ".nii", ".dcm")) for part in made.split("/")[:-1]
-    )
+    assert not any(part.lower().endswith((*MASK_SUFFIXES, ".dcm")) for part in made.split("/")[:-1])
 
 
 @given(

@@ -38,6 +38,11 @@ def items(tmp_path: Path) -> list[dict[str, Any]]:
     [
         ("b.nii.gz", {}),
         ("b_seg.nii.gz", {"postfix": "_seg"}),
+        ("b.seg.nrrd", {"output_ext": ".seg.nrrd"}),
+        ("b.mha", {"output_ext": ".mha"}),
+        ("labels.json", {}),
+        ("labels.ctbl", {}),
+        ("labels.label", {}),
         ("probabilities/dense/a.nii.gz", {"probabilities": ["dense"]}),
     ],
 )

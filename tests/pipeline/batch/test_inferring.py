@@ -21,6 +21,7 @@ from gridgate.pipeline.batch.evaluator import CasesFailedError
 from gridgate.transforms.restore.slabs import ScoreSlabs
 
 from ..small_bundle import CONFIGS, NETWORK, infer
+from .threshold import TABLES
 
 ORGANS = ["liver", "spleen", "right_kidney", "left_kidney", "pancreas", "aorta"]
 GOOD = ["scan_1000", "scan_1001", "scan_1002"]
@@ -90,7 +91,7 @@ def test_every_file_has_a_row_and_each_reason_names_its_file(finished: Path, sca
         assert name in row["reason"] and "unexpected" not in row["reason"], row["reason"]
         assert row["output"] == ""
     assert sorted(path.name for path in finished.iterdir()) == sorted(
-        [".gridgate", "cases.csv", *(f"{n}.nii.gz" for n in GOOD)]
+        [".gridgate", "cases.csv", *TABLES, *(f"{n}.nii.gz" for n in GOOD)]
     )
 
 

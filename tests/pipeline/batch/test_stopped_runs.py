@@ -21,6 +21,7 @@ from gridgate.data.files import is_temporary
 from gridgate.data.phantom.phantom import make_phantom
 
 from ..small_bundle import CONFIGS, NETWORK
+from .threshold import TABLES
 
 # a worker's start takes as long as the command's own; what a test does not need it for runs without
 IN_PROCESS = ("--isolate", "False")
@@ -159,7 +160,7 @@ def check_all_there(scans: Path, output: Path) -> None:
             scan, mask = nib.load(scans / f"{row['case']}.nii.gz"), nib.load(output / row["output"])
             assert mask.shape == scan.shape and np.array_equal(mask.affine, scan.affine)
     left = sorted(path.name for path in output.iterdir())
-    assert left == sorted([".gridgate", "cases.csv", *(f"{name}.nii.gz" for name in GOOD)])
+    assert left == sorted([".gridgate", "cases.csv", *TABLES, *(f"{name}.nii.gz" for name in GOOD)])
 
 
 @pytest.mark.slow
@@ -213,7 +214,7 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    yield from mounted(tmp_path / "small", "size=24k")
+    yield from mounted(tmp_path / "small", "size=36k")
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from gridgate.pipeline.inference.sliding_window import SlidingWindow
 from gridgate.transforms import LoadCased, postprocessing
 
 LABELS = ["background", "dense"]
+TABLES = ["labels.ctbl", "labels.json", "labels.label"]
+"""What lies beside the masks of a run."""
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 
 

@@ -76,6 +76,11 @@ def test_what_only_inference_decides_is_not_in_it(plan: Plan) -> None:
         ({"network": {}}, "a network's name"),
         ({"intensity": {}}, "lacks 'mode'"),
         ({"expected": {"spleen": {}}}, "speaks of spleen"),
+        (
+            {"terminology": {"spleen": {"type": ["SCT", "1", "x"]}}},
+            "spleen, which is no foreground",
+        ),
+        ({"terminology": {"liver": ["SCT", "1", "x"]}}, "plan example: terminology of liver"),
         ({"spaceing": [1, 1, 1]}, "'spaceing' is no setting"),
     ],
 )
@@ -111,6 +116,31 @@ def test_what_is_expected_of_labels_that_were_overridden_away_is_dropped() -> No
             labels=["background", "liver"],
             expected={"aorta": {"ml": [1, 2]}},
         )
+
+
+def test_codes_of_labels_are_the_plans_and_no_matter_of_the_weights(
+    plan: Plan, tmp_path: Path
+) -> None:
+    codes = {"liver": {"type": ["SCT", "10200004", "Liver"]}}
+    told = plan.replace(terminology=codes)
+    assert told.fingerprint == plan.fingerprint
+    assert plan_differences(plan.to_dict(), told) == []
+    settings = bundle_plan(bundle_path("phantom_attention_unet"))
+    whole = Plan.from_dict({**settings, "terminology": codes})
+    written = write_bundle(whole, tmp_path / "out")
+    for name in ("evaluate", "inference"):
+        config = yaml.safe_load((written / "configs" / f"{name}.yaml").read_text())
+        assert config["terminology"] == codes
+        assert config["postprocessing"]["terminology"] == "@terminology"
+    numbers = {key: settings[key] for key in ("spacing", "roi_size", "intensity", "network")}
+    again = resolved_plan(bundle_root=written, **numbers, labels=settings["labels"])
+    assert again.terminology == codes
+    fewer = resolved_plan(bundle_root=written, **numbers, labels=["background", "aorta"])
+    assert fewer.terminology == {}
+    for nothing in ({}, None):
+        assert write_bundle(whole.replace(terminology=nothing), tmp_path / str(nothing))
+        text = (tmp_path / str(nothing) / "configs" / "inference.yaml").read_text()
+        assert yaml.safe_load(text)["terminology"] == {}
 
 
 def test_a_bundle_written_from_a_resolved_plan_has_its_numbers(tmp_path: Path) -> None:
