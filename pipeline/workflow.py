@@ -81,9 +81,17 @@ class BundleRun(ConfigWorkflow):
             known = self._known
             raise unknown_id(id_, known, known, self._others) from error
 
+    def check(self) -> None:
+        """Refuse overrides that no setting takes, before anything is made.
+
+        Raises:
+            ConfigError: an id is unknown, or a value impossible.
+        """
+        _check(self, self._known, self._others)
+
     def initialize(self) -> Any:
         """Check the overrides, then run the config's `initialize`."""
-        _check(self, self._known, self._others)
+        self.check()
         with self._running():
             return super().initialize()
 

@@ -339,4 +339,4 @@ class CaseEvaluator(SupervisedEvaluator):
 
 def _first_hints(hints: str) -> str:
     first, rest = hints.split("; ")[:_HINTS_SAID], hints.split("; ")[_HINTS_SAID:]
-    return "; ".join(first) + (f"; and {len(rest)} more in cases.csv" if rest else "")
+    return "; ".join(first) + (f"; and {len(rest)} more" if rest else "")
