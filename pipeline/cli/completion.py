@@ -45,6 +45,8 @@ def add_settings(command: argparse.ArgumentParser) -> None:
     if not isinstance(command, Parser) or config is None:
         return
     command.takes_settings = False
+    for action in command._get_positional_actions():
+        action.nargs = None  # or all that are missing would count as given before an option
     for setting in settings_of(config):
         option = command.add_argument(f"--{setting.name}", help=setting.meaning)
         choices = _values(setting.name, setting.default)

@@ -27,7 +27,7 @@ def add(subparsers: Any) -> None:
         "a mask for each scan of a folder",
         config="inference.yaml",
         source=about,
-        output="folder for the masks and cases.csv; or, for one scan, the mask's file (.nii.gz, ...)",
+        output="folder for the masks and cases.csv; or, for one scan, a file (.nii.gz, ...)",
         examples=EXAMPLES,
     )
 
