@@ -17,18 +17,17 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from datetime import datetime, timezone
-from pathlib import PurePath
 from typing import Any, Literal, TextIO
 
 from tqdm import tqdm
 
 from ...data.events import listening
 from ...data.progress import without_bars
+from ..process_settings import calm_warnings
 
 Style = Literal["plain", "quiet", "json"]
 OURS = "gridgate"
 _TOLD_AS_EVENTS = ("gridgate.progress", "gridgate.failed")
-_NOISE = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 _style: Style = "plain"
 _writer: JsonLines | None = None
 
@@ -110,10 +109,7 @@ def console(options: argparse.Namespace, words: Sequence[str]) -> Iterator[None]
     before = _style, _writer
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
-        if not sys.warnoptions:
-            for noise in _NOISE:
-                warnings.simplefilter("ignore", noise)
-        warnings.showwarning = _log_warning
+        calm_warnings()
         stack.enter_context(_logging(logging.ERROR if style == "quiet" else logging.INFO))
         _style, _writer = style, None
         if style != "plain":
@@ -170,19 +166,6 @@ def _logging(level: int) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         root.setLevel(before)
-
-
-def _log_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    where = "/".join(PurePath(filename).parts[-2:])
-    text = " ".join(str(message).split())
-    logging.getLogger("py.warnings").warning(f"{text} ({category.__name__}, {where}:{lineno})")
 
 
 def _plain(value: Any) -> Any:
