@@ -47,7 +47,10 @@ class Parser(argparse.ArgumentParser):
         namespace = argparse.Namespace() if namespace is None else namespace
         options, self._beside, settings = self._split(list(args))
         namespace.settings = settings
-        return super().parse_known_args([*options, "--", *self._beside], namespace)
+        found, rest = super().parse_known_args([*options, "--", *self._beside], namespace)
+        if rest:  # here, so that the command's own usage is shown
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
 
     def format_help(self) -> str:
         """The help, with what `more_help` adds."""
