@@ -47,7 +47,7 @@ def write_phantom_dataset(
             `make_phantom(seed + i)`, so seeds closer than that give datasets that share patients.
         seed: of the first case.
         test_cases: how many more go to imagesTs, without labels.
-        progress: show a line on stderr.
+        progress: show how far it is, on stderr.
 
     Raises:
         DatasetError: `root` holds another dataset, or a number of cases cannot be.
