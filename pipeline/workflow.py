@@ -7,6 +7,7 @@ from then on (`run_settings`).
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -55,11 +56,13 @@ class BundleRun(ConfigWorkflow):
         file = Path(folder) / "configs" / config
         if not file.is_file():
             raise ConfigError(f"{file}: there is no such file; {folder} is no whole bundle")
-        super().__init__(
-            config_file=str(file),
-            run_id=run_id,
-            workflow_type="train" if run_id == "training" else "infer",
-        )
+        with _silent(logging.getLogger("monai.bundle.workflows")):  # says that logging is ours
+            super().__init__(
+                config_file=str(file),
+                run_id=run_id,
+                workflow_type="train" if run_id == "training" else "infer",
+                logging_file=False,
+            )
         self._known = known_ids([file], self.meta_file or {})
         self._others = [path for path in config_files(file.parent) if path != file]
         for name, text in {"bundle_root": str(folder), **words}.items():
@@ -78,9 +81,17 @@ class BundleRun(ConfigWorkflow):
             known = self._known
             raise unknown_id(id_, known, known, self._others) from error
 
+    def check(self) -> None:
+        """Refuse overrides that no setting takes, before anything is made.
+
+        Raises:
+            ConfigError: an id is unknown, or a value impossible.
+        """
+        _check(self, self._known, self._others)
+
     def initialize(self) -> Any:
         """Check the overrides, then run the config's `initialize`."""
-        _check(self, self._known, self._others)
+        self.check()
         with self._running():
             return super().initialize()
 
@@ -146,6 +157,15 @@ def run_settings(*, without: Iterable[str] = ()) -> dict[str, Any]:
         for id_, value in found.items()
         if id_ not in dropped and not id_.startswith(inside)
     }
+
+
+@contextmanager
+def _silent(logger: logging.Logger) -> Iterator[None]:
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _check_call(workflow: ConfigWorkflow, call: _MonaiCall) -> None:

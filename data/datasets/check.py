@@ -1,11 +1,16 @@
 """Before a run: the dataset is there, fits the bundle, and its labels lie on their images."""
 
+import logging
 from pathlib import Path
+from typing import Any
 
 from ..errors import DatasetError
-from .dataset import load_dataset
+from .dataset import Dataset, load_dataset
+from .folds import left_out, load_or_make_splits, splits_file
 from .parts import Part, part_cases
 from .placement import check_placements
+
+logger = logging.getLogger("gridgate.datasets")
 
 
 def check_dataset(
@@ -16,6 +21,7 @@ def check_dataset(
     fold: int = 0,
     folds: int = 5,
     split_seed: int = 0,
+    splits: str | Path | None = None,
 ) -> None:
     """Refuse a dataset that a bundle cannot be trained or evaluated on.
 
@@ -30,6 +36,7 @@ def check_dataset(
         fold: 0-based.
         folds: how many there are.
         split_seed: of the split.
+        splits: a file of folds.
 
     Raises:
         DatasetError: no such folder, no such fold, no case in the part, images of other channels
@@ -47,11 +54,29 @@ def check_dataset(
             f"{dataset.root}/dataset.json: images of {len(dataset.channel_names)} channels, the "
             f"bundle wants {channels}"
         )
-    cases = part_cases(dataset_dir, part=part, fold=fold, folds=folds, split_seed=split_seed)
+    split: dict[str, Any] = {
+        "fold": fold,
+        "folds": folds,
+        "split_seed": split_seed,
+        "splits": splits,
+    }
+    cases = part_cases(dataset_dir, part=part, **split)
     if not cases:
         raise DatasetError(f"{dataset.root}: no {part} case in it")
+    if part in ("train", "validation"):
+        _tell_left_out(dataset, fold, splits)
     if part == "train":
-        validation = part_cases(
-            dataset_dir, part="validation", fold=fold, folds=folds, split_seed=split_seed
-        )
+        validation = part_cases(dataset_dir, part="validation", **split)
         check_placements([*cases, *validation])
+
+
+def _tell_left_out(dataset: Dataset, fold: int, splits: str | Path | None) -> None:
+    source = splits_file(dataset, splits)
+    if source is None:
+        return
+    names = left_out(dataset, load_or_make_splits(dataset, splits=source)[fold])
+    if names:
+        logger.warning(
+            f"{source}: fold {fold} leaves out {len(names)} of {len(dataset.cases)} cases, such as "
+            f"{names[0]}"
+        )

@@ -1,4 +1,8 @@
-"""Cross-validation folds: which cases train and which validate; kept in splits.json."""
+"""Cross-validation folds: which cases train and which validate; kept in splits.json.
+
+nnU-Net's splits_final.json is read too, of both its versions: a list with {"train": [ids],
+"val": [ids]} per fold.
+"""
 
 import hashlib
 import json
@@ -13,6 +17,10 @@ from .dataset import Dataset, DatasetCase
 
 Split = dict[str, list[str]]
 """One fold: {"train": case ids, "validation": case ids}, both sorted."""
+
+
+FILES = ("splits.json", "splits_final.json")
+"""Files of a dataset folder that have its folds."""
 
 
 def make_folds(case_ids: Iterable[str], *, folds: int = 5, seed: int = 0) -> list[Split]:
@@ -43,38 +51,75 @@ def make_folds(case_ids: Iterable[str], *, folds: int = 5, seed: int = 0) -> lis
 
 
 def load_or_make_splits(
-    dataset: Dataset, *, folds: int = 5, seed: int = 0, path: str | Path | None = None
+    dataset: Dataset,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    splits: str | Path | None = None,
+    path: str | Path | None = None,
 ) -> list[Split]:
-    """The folds of a dataset: those of its splits.json where it has one, else new ones.
+    """The folds of a dataset: those of a file where there is one, else new ones.
 
     Args:
-        dataset: its root may hold splits.json, ours or nnU-Net's ("train" and "val"); then folds
-            and seed do not count.
+        dataset: its root may hold splits.json or splits_final.json, ours or nnU-Net's ("train" and
+            "val"); then folds and seed do not count.
         folds: how many to make.
         seed: of the split.
+        splits: a file to take instead, such as nnU-Net's
+            nnUNet_preprocessed/<dataset>/splits_final.json.
         path: where to keep a copy of what is returned; an equal file may be there already.
 
     Raises:
         DatasetError: a file that is no list of folds, names an unknown case, or has a case in both
-            halves of a fold; a file at `path` that differs.
+            halves of a fold; two files in the dataset that differ; a file at `path` that differs.
         OutputError: `path` cannot be written.
     """
-    source = dataset.root / "splits.json"
     ids = [case.id for case in dataset.cases]
-    splits = _read(source, set(ids)) if source.exists() else make_folds(ids, folds=folds, seed=seed)
+    source = splits_file(dataset, splits)
+    found = make_folds(ids, folds=folds, seed=seed) if source is None else _read(source, set(ids))
     if path is not None:
-        _keep(Path(path), splits, set(ids))
-    return splits
+        _keep(Path(path), found, set(ids))
+    return found
+
+
+def splits_file(dataset: Dataset, splits: str | Path | None = None) -> Path | None:
+    """The file that has the folds of a dataset; None where there is none.
+
+    Args:
+        splits: a file that was asked for.
+
+    Raises:
+        DatasetError: that file is not there, or is nnU-Net's old pickle; the dataset holds two
+            files that differ.
+    """
+    if splits is None:
+        return _own_file(dataset)
+    path = Path(splits)
+    if path.suffix == ".pkl":
+        raise DatasetError(
+            f"{path}: a pickle may run code and is not read; write it as JSON: a list with "
+            '{"train": [ids], "val": [ids]} per fold'
+        )
+    if not path.is_file():
+        raise DatasetError(f"{path}: there is no such file; give --splits FILE, or null")
+    return path
+
+
+def left_out(dataset: Dataset, split: Split) -> list[str]:
+    """Ids of the labelled cases that neither train nor validate in a fold."""
+    used = {*split["train"], *split["validation"]}
+    return [case.id for case in dataset.cases if case.id not in used]
 
 
 def select_fold(
-    dataset: Dataset, splits: Sequence[Split], fold: int
+    dataset: Dataset, splits: Sequence[Split], fold: int, *, source: Path | None = None
 ) -> tuple[list[DatasetCase], list[DatasetCase]]:
     """The training and the validation cases of one fold.
 
     Args:
         splits: of `load_or_make_splits`.
         fold: from 0 to len(splits) - 1.
+        source: the file that they stand in, for the error's text.
 
     Returns:
         (train_cases, validation_cases), in the order of the split.
@@ -83,7 +128,8 @@ def select_fold(
         DatasetError: no such fold, or a case that the dataset does not have.
     """
     if not 0 <= fold < len(splits):
-        raise DatasetError(f"there is no fold {fold}; choose 0 to {len(splits) - 1}")
+        where = "" if source is None else f"{source}: "
+        raise DatasetError(f"{where}there is no fold {fold}; choose 0 to {len(splits) - 1}")
     cases = {case.id: case for case in dataset.cases}
     try:
         train, validation = (
@@ -96,12 +142,24 @@ def select_fold(
     return train, validation
 
 
+def _own_file(dataset: Dataset) -> Path | None:
+    there = [dataset.root / name for name in FILES if (dataset.root / name).exists()]
+    if len(there) > 1:
+        ids = {case.id for case in dataset.cases}
+        if _read(there[0], ids) != _read(there[1], ids):
+            raise DatasetError(
+                f"{there[0]} and {there[1].name} hold different folds; remove one, or choose it by "
+                "--splits FILE"
+            )
+    return there[0] if there else None
+
+
 def _keep(path: Path, splits: list[Split], ids: set[str]) -> None:
     if path.exists():
         if _read(path, ids) != splits:
             raise DatasetError(
-                f"{path}: holds other folds than this run's; remove it, or choose another output "
-                "folder"
+                f"{path}: holds other folds than this run's; give those it had (--splits {path}), "
+                "or another output folder"
             )
         return
     text = json.dumps(splits, indent=2, ensure_ascii=False) + "\n"

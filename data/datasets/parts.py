@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from ..errors import ConfigError
 from .dataset import DatasetCase, load_dataset
-from .folds import load_or_make_splits, select_fold
+from .folds import load_or_make_splits, select_fold, splits_file
 
 Part = Literal["train", "validation", "all", "test"]
 
@@ -17,6 +17,7 @@ def dataset_cases(
     fold: int = 0,
     folds: int = 5,
     split_seed: int = 0,
+    splits: str | Path | None = None,
     rank: int = 0,
     world_size: int = 1,
 ) -> list[dict[str, Any]]:
@@ -32,6 +33,8 @@ def dataset_cases(
         fold: 0-based, of `folds`.
         folds: how many there are.
         split_seed: of the split.
+        splits: a file of folds, see `load_or_make_splits`; `folds` and `split_seed` do not count
+            then.
         rank: which process this is, of a run on several GPUs.
         world_size: how many processes there are; each gets every world_size-th case from its
             rank-th on.
@@ -45,14 +48,22 @@ def dataset_cases(
     """
     if not Path(dataset_dir).is_dir():
         return []
-    cases = part_cases(dataset_dir, part=part, fold=fold, folds=folds, split_seed=split_seed)
+    cases = part_cases(
+        dataset_dir, part=part, fold=fold, folds=folds, split_seed=split_seed, splits=splits
+    )
     # too few for all processes: each takes them all, which leaves the mean over processes as it is
     share = cases[rank::world_size] if len(cases) >= world_size else cases
     return [_item(case) for case in share]
 
 
 def part_cases(
-    dataset_dir: str | Path, *, part: Part, fold: int = 0, folds: int = 5, split_seed: int = 0
+    dataset_dir: str | Path,
+    *,
+    part: Part,
+    fold: int = 0,
+    folds: int = 5,
+    split_seed: int = 0,
+    splits: str | Path | None = None,
 ) -> tuple[DatasetCase, ...]:
     """The cases of one part of a dataset; see `dataset_cases`.
 
@@ -62,8 +73,9 @@ def part_cases(
     """
     dataset = load_dataset(dataset_dir)
     if part in ("train", "validation"):
-        splits = load_or_make_splits(dataset, folds=folds, seed=split_seed)
-        train, validation = select_fold(dataset, splits, fold)
+        found = load_or_make_splits(dataset, folds=folds, seed=split_seed, splits=splits)
+        source = splits_file(dataset, splits)
+        train, validation = select_fold(dataset, found, fold, source=source)
         return tuple(train if part == "train" else validation)
     if part in ("all", "test"):
         return dataset.cases if part == "all" else dataset.test_cases

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..errors import DatasetError
 from ..geometry.placement import why_elsewhere
 from ..images.reading import read_grid
+from ..progress import progressed
 from .dataset import DatasetCase
 
 _NAMED = 10  # cases that an error lists
@@ -42,7 +41,7 @@ def check_placements(cases: Sequence[DatasetCase]) -> None:
     """
     first: DatasetError | None = None
     others: list[str] = []
-    for case in tqdm(cases, desc="checking where the labels lie", unit="case", delay=1):
+    for case in progressed(cases, len(cases), "checking where the labels lie", delay=1):
         if case.label is None:
             continue
         try:

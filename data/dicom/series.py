@@ -5,9 +5,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..errors import ImageError
+from ..progress import progressed
 from ..walk import PassedOver, walk_files
 from .listing.archive import look_into_archive, unpacked
 from .listing.grouping import group_series
@@ -70,10 +69,10 @@ def series_of_files(
     files = [Path(os.path.abspath(file)) for file in files]
     found: list[Found] = []
     damaged: list[Damaged] = []
-    hidden = (
-        None if progress and len(files) >= _MANY else True
-    )  # None: only where stderr is a terminal
-    for file in tqdm(files, desc="looking for DICOM", unit="file", disable=hidden, leave=False):
+    shown = progress and len(files) >= _MANY
+    for file in progressed(
+        files, len(files), "looking for DICOM", unit="files", leave=False, shown=shown
+    ):
         one = look_at_file(file)
         if isinstance(one, Found):
             found.append(one)

@@ -12,13 +12,13 @@ from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
-from tqdm import tqdm
 
 from ..datasets.dataset import write_dataset_json
 from ..errors import DatasetError
 from ..files import write_atomically
 from ..geometry.grids import Grid
 from ..output_folder import PRIVATE, OutputFolder
+from ..progress import progressed
 from .phantom import PHANTOM_LABELS, make_phantom
 
 # Goes up when the phantom's look changes, so that an older dataset is not taken for this one.
@@ -47,7 +47,7 @@ def write_phantom_dataset(
             `make_phantom(seed + i)`, so seeds closer than that give datasets that share patients.
         seed: of the first case.
         test_cases: how many more go to imagesTs, without labels.
-        progress: show a line on stderr.
+        progress: show how far it is, on stderr.
 
     Raises:
         DatasetError: `root` holds another dataset, or a number of cases cannot be.
@@ -98,7 +98,7 @@ def _write_cases(root: Path, cases: int, test_cases: int, seed: int, progress: b
             for stale in (root / folder).glob("phantom_[0-9][0-9][0-9]*.nii.gz"):
                 output.remove(f"{folder}/{stale.name}")
         output.refuse_foreign([*images, *labels])
-        for number, image in enumerate(tqdm(images, "phantoms", disable=not progress)):
+        for number, image in enumerate(progressed(images, len(images), "phantoms", shown=progress)):
             phantom = make_phantom(seed + number)
             output.write(image, partial(_put, _ct(phantom.image, phantom.grid)))
             if number < cases:

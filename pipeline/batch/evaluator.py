@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import threading
@@ -14,6 +15,7 @@ from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
 
 from ...data.errors import ConfigError, GridgateError, OutputError
+from ...data.events import emit
 from ...data.walk import PassedOver
 from ...transforms.postprocessing import Postprocessing
 from ...transforms.region import region_file
@@ -32,6 +34,8 @@ from .workers.pool import WorkerPool
 from .workers.process import stopped_by_sigterm, usable_cores
 from .workers.scratch import scratch_folder
 
+logger = logging.getLogger("gridgate.cases")
+
 _FIRED = (
     Events.STARTED,
     Events.EPOCH_STARTED,
@@ -40,6 +44,9 @@ _FIRED = (
     Events.COMPLETED,
     Events.EXCEPTION_RAISED,
 )
+
+
+_HINTS_SAID = 3
 
 
 class CasesFailedError(GridgateError):
@@ -129,6 +136,7 @@ class CaseEvaluator(SupervisedEvaluator):
         self._refuse_overwriting_inputs(cases)
         network = with_weights(self.network, self.checkpoint, self.plan)
         self.table.checkpoint = weights_fingerprint(self.checkpoint)
+        self.state.iteration = 0
         with self.table.output:
             todo = self._todo(cases)
             self._label_files().write()
@@ -150,11 +158,11 @@ class CaseEvaluator(SupervisedEvaluator):
             check=check,
         )
         if done:
-            self.logger.info(f"{len(done)} of {len(cases)} cases were done before")
+            logger.info(f"{len(done)} of {len(cases)} cases were done before")
         return [case for case in cases if case.id not in done]
 
     def _run(self, todo: Sequence[Case], processor: CaseProcessor) -> None:
-        self.state.epoch, self.state.iteration = 1, 0
+        self.state.epoch = 1
         self.fire_event(Events.STARTED)
         self.fire_event(Events.EPOCH_STARTED)
         try:
@@ -253,7 +261,7 @@ class CaseEvaluator(SupervisedEvaluator):
         if why is not None and (self.isolate or needed):
             raise ConfigError(why)
         if why is not None:
-            self.logger.warning(f"computing in this process: {why}")
+            logger.warning(f"computing in this process: {why}")
         return why is None
 
     def _record(self, result: CaseResult) -> None:
@@ -264,6 +272,14 @@ class CaseEvaluator(SupervisedEvaluator):
             result.notes = "; ".join(filter(None, (result.notes, kept)))
         row = result.row()
         self.table.add(row)
+        if result.status == FAILED:
+            logging.getLogger("gridgate.failed").error(f"{result.case}: {result.reason}")
+        emit(
+            "case",
+            **{name: row[name] for name in ("case", "input", "output", "status", "reason")},
+            hints=list(result.hints),
+            seconds=float(row["total_s"]),
+        )
         self.state.output, self.state.iteration = row, self.state.iteration + 1
         self.fire_event(Events.ITERATION_COMPLETED)
         if result.stops_the_run:
@@ -271,9 +287,19 @@ class CaseEvaluator(SupervisedEvaluator):
 
     def _close(self, count: int) -> None:
         """The end of a run in words: what to look at, and what failed."""
-        done = [row for row in self.table.rows if row["status"] == "ok"]
+        done = [row for row in self.table.rows if row["status"] == DONE]
         for row in look_first(done):
-            self.logger.info(f"look at {row['case']} first: {row['hints']}")
+            logger.info(f"look at {row['case']} first: {_first_hints(row['hints'])}")
+        emit(
+            "cases",
+            cases=count,
+            ok=len(done),
+            failed=len(self.table.failed),
+            before=count - self.state.iteration,
+            passed_over=len(self.passed_over),
+            output=str(self.table.folder),
+            table=str(self.table.path),
+        )
         if self.table.failed:
             first = self.table.failed[0]
             raise CasesFailedError(
@@ -321,3 +347,8 @@ class CaseEvaluator(SupervisedEvaluator):
 
     def _label_files(self) -> LabelFiles:
         return LabelFiles.beside_masks(self.case_postprocessing, self.table, self.plan)
+
+
+def _first_hints(hints: str) -> str:
+    first, rest = hints.split("; ")[:_HINTS_SAID], hints.split("; ")[_HINTS_SAID:]
+    return "; ".join(first) + (f"; and {len(rest)} more" if rest else "")

@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...data.errors import ConfigError
 from ..config.values import override_value
+
+More = Callable[[Sequence[str]], str]
+"""What a command's help says more, told of the words beside which --help stands."""
 
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that leaves settings of a config to `settings`, wherever they stand.
 
     With `takes_settings`, `--ID VALUE` and `--ID=VALUE` that are none of its own options go to the
-    namespace's `settings`, as they were written; argparse sees what is left. argparse alone would
-    take the value for a positional argument.
+    namespace's `settings`, as they were written; argparse sees what is left, its options first.
+    argparse alone would take the value for a positional argument.
+
+    Args:
+        more_help: is printed after the help.
     """
 
-    def __init__(self, *words: Any, takes_settings: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        *words: Any,
+        takes_settings: bool = False,
+        more_help: More | None = None,
+        **options: Any,
+    ) -> None:
         options.setdefault("allow_abbrev", False)
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(*words, **options)
         self.takes_settings = takes_settings
+        self.more_help = more_help
+        self._beside: list[str] = []
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -30,26 +45,40 @@ class Parser(argparse.ArgumentParser):
         if args is None or not self.takes_settings:
             return super().parse_known_args(args, namespace)
         namespace = argparse.Namespace() if namespace is None else namespace
-        rest, settings = self._split(list(args))
+        options, self._beside, settings = self._split(list(args))
         namespace.settings = settings
-        return super().parse_known_args(rest, namespace)
+        found, rest = super().parse_known_args([*options, "--", *self._beside], namespace)
+        if rest:  # here, so that the command's own usage is shown
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
 
-    def _split(self, words: list[str]) -> tuple[list[str], list[str]]:
-        """Words of argparse, and those of settings."""
+    def format_help(self) -> str:
+        """The help, with what `more_help` adds."""
+        text = super().format_help()
+        return text if self.more_help is None else f"{text}\n{self.more_help(self._beside)}"
+
+    def _split(self, words: list[str]) -> tuple[list[str], list[str], list[str]]:
+        """Argparse's own options, positional words, and those of settings."""
         own: list[str] = []
+        positional: list[str] = []
         settings: list[str] = []
         while words:
             word = words.pop(0)
             if word == "--":
-                return [*own, word, *words], settings
+                return own, [*positional, *words], settings
             name, equals, _ = word.partition("=")
-            if not word.startswith("--") or name in self._option_string_actions:
+            option = self._option_string_actions.get(name)
+            if option is None and not word.startswith("--"):
+                (own if word.startswith("-") and word != "-" else positional).append(word)
+            elif option is not None:
                 own.append(word)
-                continue
-            settings.append(word)
-            if not equals and words and not words[0].startswith("--"):
-                settings.append(words.pop(0))
-        return own, settings
+                if option.nargs is None and not equals and words:
+                    own.append(words.pop(0))
+            else:
+                settings.append(word)
+                if not equals and words and not words[0].startswith("--"):
+                    settings.append(words.pop(0))
+        return own, positional, settings
 
 
 def read_settings(words: Sequence[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import select
 import sys
@@ -13,6 +14,8 @@ from ...data.errors import user_error
 from ..process_settings import set_up_process
 from .arguments import Parser
 from .commands import bundles, demo, evaluate, export, infer, networks, new_bundle, phantom, train
+from .completion import complete
+from .console import console, say_end, say_error
 
 COMMANDS: dict[str, ModuleType] = {
     "train": train,
@@ -59,11 +62,21 @@ def parser() -> Parser:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    made = parser()
+    complete(made)
+    options = made.parse_args(words)
+    with console(options, words):
+        code = _run_command(options)
+        say_end(code)
+    return code
+
+
+def _run_command(options: argparse.Namespace) -> int:
     try:
         COMMANDS[options.command].run(options)
     except KeyboardInterrupt:
-        print("stopped; start the same command again to go on", file=sys.stderr)
+        say_error("stopped; start the same command again to go on", kind="")
         return _STOPPED
     except BrokenPipeError:
         raise
@@ -71,7 +84,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         ours = user_error(error)
         if ours is None:
             raise
-        print(f"error: {ours}", file=sys.stderr)
+        say_error(str(ours))
         return _FAILED
     return 0
 

@@ -26,6 +26,7 @@ IGNORED = {
     "bundle_root": "where the bundle lies; a copy of it gives the same results",
     "input_dir": "an input path; each input file counts by its size and time",
     "dataset_dir": "an input path; each case counts by its files",
+    "splits": "an input path; folds count by their content, which the training keeps",
     "checkpoint": "an input path; weights count by their content",
     "recursive": "which inputs are found, not what becomes of each",
     "overwrite": "whether results are made again",

@@ -33,6 +33,7 @@ _PATHS = frozenset(
         "pretrained",
         "pretrained_encoders",
         "region",
+        "splits",
     }
 )
 # May be null whatever stands in the bundle's files; null is one of the values it is made for.
@@ -50,6 +51,7 @@ _NULLABLE = frozenset(
         "pretrained_encoders",
         "region",
         "spacing",
+        "splits",
         "sw_batch_size",
         "terminology",
         "time_limit",

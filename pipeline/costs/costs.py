@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm import tqdm
 
 from ...data.errors import ConfigError
 from ...data.files import write_atomically
+from ...data.progress import Progress
 from ...networks import NETWORKS, build, network_options
 from ..models.devices import choose_device
 from ..process_settings import set_up_process
@@ -132,12 +132,13 @@ def network_costs(
         f"\n{'network':{width}s}  {'parameters':>12s}  {'GFLOPs':>9s}  {'forward s':>9s}  "
         f"{'training GiB':>12s}"
     )
-    with tqdm(chosen, unit="network", disable=not settings.measured) as bar:
-        for name in bar:
-            bar.set_postfix_str(name)
+    with Progress(len(chosen), "networks", shown=settings.measured) as progress:
+        for name in chosen:
+            progress.move(progress.done, note=name)
             row = _costs(name, settings)
             rows.append(row)
-            bar.write(_line(row, width))
+            progress.print(_line(row, width))
+            progress.advance()
             if table is not None:
                 write_costs(table, rows)
     return rows

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from ...data.errors import ConfigError, GridgateError, OutputError
+from ...data.events import emit
+from ...data.progress import progressed
 from ..batch.case import DONE
 from ..batch.case_dataset import CaseDataset
 from ..batch.evaluator import CaseEvaluator, CasesFailedError
@@ -59,6 +59,13 @@ def evaluate(
         failed = {row["case"]: row["reason"] for row in evaluator.table.failed}
         rows = _measure(evaluator, items, label_map, failed)
         result = write_results(output, rows, failed=failed, checkpoint=evaluator.table.checkpoint)
+    emit(
+        "evaluated",
+        cases=result["cases"],
+        failed=len(failed),
+        mean=result["mean"],
+        output=str(evaluator.table.folder),
+    )
     if failure is None and failed:
         case, why = next(iter(failed.items()))
         failure = CasesFailedError(
@@ -110,7 +117,7 @@ def _measure(
         if row["status"] == DONE and row["case"] in items
     }
     rows: list[tuple[str, LabelMetrics]] = []
-    for case, name in tqdm(sorted(outputs.items()), desc="measuring", unit="case"):
+    for case, name in progressed(sorted(outputs.items()), len(outputs), "measuring"):
         mask = evaluator.table.folder / name
         try:
             if not evaluator.table.output.owns(name):

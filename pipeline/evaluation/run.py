@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ...data.datasets.check import check_dataset
 from ...data.datasets.parts import Part
@@ -22,21 +23,20 @@ def prepare_evaluation(
     fold: int,
     folds: int,
     split_seed: int,
+    splits: str | Path | None = None,
 ) -> None:
     """Refuse a dataset that does not fit the bundle, and cases that the weights were trained on.
 
     Args:
         channels: of the bundle's images.
         checkpoint: one, or several of an ensemble; None for untrained weights.
-        part, fold, folds, split_seed: see data.datasets.parts.dataset_cases.
+        part, fold, folds, split_seed, splits: see data.datasets.parts.dataset_cases.
 
     Raises:
         DatasetError: see check_dataset.
         ConfigError: validation cases that a checkpoint was trained on.
     """
-    check_dataset(
-        dataset_dir, channels=channels, part=part, fold=fold, folds=folds, split_seed=split_seed
-    )
-    check_unseen_cases(
-        checkpoint, dataset_dir, part=part, fold=fold, folds=folds, split_seed=split_seed
-    )
+    split: dict[str, Any] = {"fold": fold, "folds": folds, "split_seed": split_seed}
+    split |= {"part": part, "splits": splits}
+    check_dataset(dataset_dir, channels=channels, **split)
+    check_unseen_cases(checkpoint, dataset_dir, **split)

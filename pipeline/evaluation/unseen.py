@@ -16,6 +16,7 @@ def check_unseen_cases(
     fold: int = 0,
     folds: int = 5,
     split_seed: int = 0,
+    splits: str | Path | None = None,
 ) -> None:
     """Refuse an evaluation of validation cases that a checkpoint was trained on.
 
@@ -27,13 +28,16 @@ def check_unseen_cases(
         fold: 0-based.
         folds: how many there are.
         split_seed: of the split.
+        splits: a file of folds.
 
     Raises:
         ConfigError: there are such cases; the text tells the fold to evaluate.
     """
     if checkpoint is None or part != "validation":
         return
-    items = dataset_cases(dataset_dir, part=part, fold=fold, folds=folds, split_seed=split_seed)
+    items = dataset_cases(
+        dataset_dir, part=part, fold=fold, folds=folds, split_seed=split_seed, splits=splits
+    )
     cases = [str(item["id"]) for item in items]
     for path in [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint:
         check_unseen(training_folder(path), cases)

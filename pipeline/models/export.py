@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,22 @@ from monai.bundle import ConfigParser, ckpt_export
 
 from ...data.errors import ConfigError, OutputError
 from ...networks.slices import network_of_slices
+from ..config.values import SEP
+from ..plans.metadata import metadata
+from ..workflow import BundleRun
 from .checkpoints import load_weights
 
+CONFIG = "inference.yaml"
 SUFFIXES = (".ts", ".pt2", ".onnx")
 
 
 def export_bundle(
-    bundle: str | Path, checkpoint: str | Path, output: str | Path, *, depth: int | None = None
+    bundle: str | Path,
+    checkpoint: str | Path,
+    output: str | Path,
+    *,
+    depth: int | None = None,
+    words: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a bundle's network with a checkpoint's weights, in eval mode, whole or not at all.
 
@@ -29,11 +39,13 @@ def export_bundle(
 
     Args:
         depth: prune UNet++ to this depth: the nodes beyond are not in the file.
+        words: settings of the bundle's inference.yaml, id -> text, as the training had them; a
+            trained bundle needs none.
 
     Raises:
         ConfigError: another suffix; a network that the format cannot hold, or that cannot be
-            pruned; onnx is missing.
-        CheckpointError: see load_weights.
+            pruned; onnx is missing; an unknown setting.
+        CheckpointError: see load_weights; the weights were trained with other settings.
         OutputError: the file cannot be written.
     """
     bundle, output = Path(bundle), Path(output)
@@ -42,21 +54,39 @@ def export_bundle(
         raise ConfigError(
             f"{output}: the name's end chooses the format, one of {', '.join(SUFFIXES)}"
         )
-    parser = ConfigParser()
-    parser.read_config(str(bundle / "configs" / "inference.yaml"))
-    parser.read_meta(str(bundle / "configs" / "metadata.json"))
-    network = load_weights(parser.get_parsed_content("network_def"), checkpoint)
+    run = BundleRun(bundle, CONFIG, "inferring", words or {})
+    run.check()
+    parser = run.parser
+    plan = parser.get_parsed_content("plan")
+    network = load_weights(parser.get_parsed_content("network_def"), checkpoint, plan)
     if depth is not None:
         network = _pruned(network, depth)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as work:
             beside = Path(work) / output.name
-            write(network.eval(), parser, bundle, beside, depth)
+            configs = bundle / "configs"
+            if words:
+                configs = _with_settings(configs / CONFIG, parser, words, Path(work))
+            write(network.eval(), parser, configs, beside, depth)
             os.replace(beside, output)
     except OSError as error:
         raise OutputError(f"{output}: cannot be written ({error})") from error
     return output
+
+
+def _with_settings(
+    file: Path, parser: ConfigParser, words: Mapping[str, str], folder: Path
+) -> Path:
+    """The bundle's config and metadata as the settings make them, for the file to carry."""
+    config = ConfigParser(ConfigParser.load_config_file(str(file)))
+    for name in words:
+        id_ = name.replace("#", SEP)
+        config[id_] = parser[id_]
+    (folder / CONFIG).write_text(json.dumps(config.get()), encoding="utf-8")
+    facts = metadata(parser.get_parsed_content("plan"))
+    (folder / "metadata.json").write_text(json.dumps(facts), encoding="utf-8")
+    return folder
 
 
 def _pruned(network: torch.nn.Module, depth: int) -> torch.nn.Module:
@@ -72,7 +102,7 @@ def _pruned(network: torch.nn.Module, depth: int) -> torch.nn.Module:
 
 
 def _torchscript(
-    network: torch.nn.Module, parser: ConfigParser, bundle: Path, path: Path, depth: int | None
+    network: torch.nn.Module, parser: ConfigParser, configs: Path, path: Path, depth: int | None
 ) -> None:
     weights = path.with_suffix(".pt")
     torch.save(network.state_dict(), weights)
@@ -82,8 +112,8 @@ def _torchscript(
             net_id="network_def",
             filepath=str(path),
             ckpt_file=str(weights),
-            meta_file=str(bundle / "configs" / "metadata.json"),
-            config_file=str(bundle / "configs" / "inference.yaml"),
+            meta_file=str(configs / "metadata.json"),
+            config_file=str(configs / CONFIG),
             **overrides,
         )
     except (RuntimeError, torch.jit.frontend.NotSupportedError) as error:
@@ -94,14 +124,14 @@ def _torchscript(
 
 
 def _program(
-    network: torch.nn.Module, parser: ConfigParser, bundle: Path, path: Path, depth: int | None
+    network: torch.nn.Module, parser: ConfigParser, configs: Path, path: Path, depth: int | None
 ) -> None:
     with torch.no_grad():
         torch.export.save(torch.export.export(network, (_window(parser),)), path)
 
 
 def _onnx(
-    network: torch.nn.Module, parser: ConfigParser, bundle: Path, path: Path, depth: int | None
+    network: torch.nn.Module, parser: ConfigParser, configs: Path, path: Path, depth: int | None
 ) -> None:
     try:
         import onnxscript  # noqa: F401

@@ -15,8 +15,9 @@ from monai.engines import Evaluator
 from monai.utils.enums import CommonKeys as Keys
 from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
+from ...data.events import emit
+from ...data.progress import Progress
 from .label_dice import MEAN_DICE, dice_name
 from .run_folder import METRICS, write_result
 from .trainer import at_end
@@ -25,11 +26,11 @@ logger = logging.getLogger(__name__)
 
 
 class ProgressBar:
-    """One bar over all iterations of the run, with its loss and the best mean Dice so far."""
+    """How far the run is, over all its iterations, with its loss and the best mean Dice."""
 
     def __init__(self, validator: Evaluator) -> None:
         self.validator = validator
-        self._bar: tqdm[Any] | None = None
+        self._progress: Progress | None = None
 
     def attach(self, engine: Engine) -> None:
         """Register on the trainer."""
@@ -38,28 +39,24 @@ class ProgressBar:
         at_end(engine, self._close)
 
     def _open(self, engine: Engine) -> None:
-        if self._bar is None:
+        if self._progress is None:
             total = (engine.state.max_epochs or 0) * (engine.state.epoch_length or 0)
-            self._bar = tqdm(
-                total=total,
-                initial=engine.state.iteration,
-                desc="training",
-                unit="it",
-                mininterval=1,
+            self._progress = Progress(
+                total, "training", unit="iterations", initial=engine.state.iteration
             )
 
     def _step(self, engine: Engine) -> None:
-        assert self._bar is not None
-        shown = {"epoch": engine.state.epoch, "loss": f"{_loss(engine):.3f}"}
-        if self.validator.state.best_metric_epoch > 0:
-            shown["best Dice"] = f"{self.validator.state.best_metric:.3f}"
-        self._bar.set_postfix(shown, refresh=False)
-        self._bar.update()
+        assert self._progress is not None
+        state = self.validator.state
+        shown = f"epoch {engine.state.epoch}, loss {_loss(engine):.3f}"
+        if state.best_metric_epoch > 0:
+            shown += f", best Dice {state.best_metric:.3f} after epoch {state.best_metric_epoch}"
+        self._progress.advance(note=shown)
 
     def _close(self, engine: Engine) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        if self._progress is not None:
+            self._progress.close()
+            self._progress = None
 
 
 class TrainingRecord:
@@ -157,10 +154,22 @@ class TrainingRecord:
         losses.clear()
         self._rows.append(row)
         self._write_table()
+        self._tell(row)
         assert self._writer is not None
         for column in self.columns[5:]:
             self._writer.add_scalar(f"validation/{column}", row[column], engine.state.iteration)
         self._writer.flush()
+
+    def _tell(self, row: dict[str, Any]) -> None:
+        best = self.validator.state.best_metric_epoch
+        emit(
+            "epoch",
+            **{name: row[name] for name in ("epoch", "iteration", "seconds", "loss", "dice_mean")},
+            learning_rate=self._learning_rate,
+            dice={name: row[f"dice_{name}"] for name in self.labels},
+            best_epoch=best if best > 0 else None,
+            best_dice=round(float(self.validator.state.best_metric), 5) if best > 0 else None,
+        )
 
     def _write_table(self) -> None:
         text = io.StringIO(newline="")
@@ -223,7 +232,5 @@ class EarlyStop:
     def _check(self, engine: Engine) -> None:
         best = self.validator.state.best_metric_epoch
         if self.patience and best > 0 and engine.state.epoch - best >= self.patience:
-            engine.logger.info(
-                f"no better Dice for {self.patience} epochs, since epoch {best}: stopping"
-            )
+            logger.info(f"no better Dice for {self.patience} epochs, since epoch {best}: stopping")
             engine.terminate()

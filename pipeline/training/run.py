@@ -10,6 +10,7 @@ import torch
 from monai.engines import Workflow
 
 from ...data.datasets.check import check_dataset
+from ...data.events import emit
 from ..plans.plan import Plan
 from ..plans.training_numbers import check_training
 from ..plans.writing import bundle_files
@@ -38,6 +39,7 @@ def prepare_training(
     fold: int,
     folds: int,
     split_seed: int,
+    splits: str | Path | None = None,
     resume: bool,
     rank: int,
     world_size: int,
@@ -47,6 +49,7 @@ def prepare_training(
 
     Args:
         bundle_root: folder of the bundle that is trained.
+        fold, folds, split_seed, splits: see data.datasets.parts.dataset_cases.
         settings: what identifies the run, see workflow.run_settings.
         world_size: number of processes; part of the run's identity, as they share its windows.
         rank: of this process; all but the first only check.
@@ -58,20 +61,18 @@ def prepare_training(
         OutputError: the folder cannot be written.
     """
     check_training(plan.training)
-    check_dataset(
-        dataset_dir, channels=plan.channels, fold=fold, folds=folds, split_seed=split_seed
-    )
+    split: dict[str, Any] = {"fold": fold, "folds": folds, "split_seed": split_seed}
+    split |= {"splits": splits}
+    check_dataset(dataset_dir, channels=plan.channels, **split)
     in_place = Path(output_dir).resolve() == Path(bundle_root).resolve()
     open_run_folder(
         output_dir,
         dataset_dir=dataset_dir,
-        fold=fold,
-        folds=folds,
-        split_seed=split_seed,
         resume=resume,
         settings={**settings, "world_size": world_size},
         more_results=() if in_place else bundle_files(plan, trained=True),
         rank=rank,
+        **split,
     )
 
 
@@ -82,3 +83,5 @@ def run_training(
     for dataset in datasets:
         dataset.load()
     run_in_folder(trainer, output_dir)
+    state = trainer.state
+    emit("trained", epoch=state.epoch, iteration=state.iteration, output=str(output_dir))

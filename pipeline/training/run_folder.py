@@ -75,6 +75,7 @@ def open_run_folder(
     fold: int = 0,
     folds: int = 5,
     split_seed: int = 0,
+    splits: str | Path | None = None,
     resume: bool = False,
     settings: Mapping[str, Any] | None = None,
     more_results: Iterable[str] = (),
@@ -87,6 +88,7 @@ def open_run_folder(
 
     Args:
         fold, folds, split_seed: of the split.
+        splits: a file of folds. What it holds counts, not its place.
         resume: go on with the training that is there.
         settings: see RunRecord; `workflow.run_settings()` of the running config.
         more_results: other files that the training will write there.
@@ -113,7 +115,9 @@ def open_run_folder(
             held.output.refuse_foreign(name for name in (*RESULTS, *more_results) if name != SPLITS)
         content = {"format": 2, "settings": run.settings, "dataset": run.dataset}
         held.write(SETTINGS, lambda stream: stream.write(json.dumps(content, indent=1).encode()))
-        load_or_make_splits(dataset, folds=folds, seed=split_seed, path=folder / SPLITS)
+        load_or_make_splits(
+            dataset, folds=folds, seed=split_seed, splits=splits, path=folder / SPLITS
+        )
         held.adopt(SPLITS)
     except BaseException:
         close_run_folder(folder)
@@ -179,9 +183,8 @@ def check_unseen(folder: str | Path, cases: list[str]) -> None:
     if seen:
         raise ConfigError(
             f"{folder}: {len(seen)} of these {len(cases)} validation cases were trained on, such "
-            f"as {seen[0]}; evaluate with --fold {settings['fold']} --folds {settings['folds']} "
-            f"--split_seed {settings['split_seed']}, or say what you measure by --part train or "
-            "--part all"
+            f"as {seen[0]}; evaluate with --splits {path} --fold {settings['fold']}, or say what "
+            "you measure by --part train or --part all"
         )
 
 

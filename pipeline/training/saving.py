@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +16,8 @@ from ..models.checkpoints import LAST, carry_plan, load_checkpoint
 from .run_folder import WEIGHTS, write_result
 from .scheduler_state import plain_state, restored_state
 from .trainer import SegmentationTrainer, unwrapped
+
+logger = logging.getLogger(__name__)
 
 _FORMAT = 2
 
@@ -147,7 +150,7 @@ class Checkpoints:
         engine.state.unwritten_losses = list(saved.get("unwritten_losses", []))
         self.validator.state.best_metric = saved["best_metric"]
         self.validator.state.best_metric_epoch = saved["best_metric_epoch"]
-        engine.logger.info(f"resumed from {path} after epoch {saved['epoch']}")
+        logger.info(f"resumed from {path} after epoch {saved['epoch']}")
 
 
 def _best_weights(engine: SegmentationTrainer) -> OrderedDict[str, torch.Tensor]:

@@ -31,7 +31,7 @@ class TrainedBundle:
         plan: as resolved, overrides included.
         bundle_root: folder of the bundle that is trained.
         validator: its best metric and the labels' Dice are told.
-        dataset_dir, fold, folds, split_seed: what it was trained on.
+        dataset_dir, fold, folds, split_seed, splits: what it was trained on.
         train_dataset, validation_dataset: their lengths are told.
         writes: False on all but the first process of a multi-GPU run.
     """
@@ -49,6 +49,7 @@ class TrainedBundle:
         fold: int = 0,
         folds: int = 5,
         split_seed: int = 0,
+        splits: str | Path | None = None,
         writes: bool = True,
     ) -> None:
         self.folder = Path(output_dir)
@@ -56,7 +57,9 @@ class TrainedBundle:
         self.validator = validator
         self.dataset = Path(dataset_dir).resolve().name
         self.train_dataset, self.validation_dataset = train_dataset, validation_dataset
-        self.fold, self.folds, self.split_seed = fold, folds, split_seed
+        self.split = f"fold {fold} of {folds} (split seed {split_seed})"
+        if splits is not None:
+            self.split = f"fold {fold} of `{Path(splits).name}`"
         self.writes = writes and self.folder.resolve() != Path(bundle_root).resolve()
         self._best: dict[str, float] = {}
 
@@ -95,8 +98,8 @@ class TrainedBundle:
     def _trained_on(self) -> str:
         train, validation = len(self.train_dataset), len(self.validation_dataset)
         return (
-            f"Trained on `{self.dataset}`, fold {self.fold} of {self.folds} (split seed "
-            f"{self.split_seed}): {train} cases to train on, {validation} to validate on."
+            f"Trained on `{self.dataset}`, {self.split}: {train} cases to train on, {validation} "
+            "to validate on."
         )
 
     def _write(self, results: str) -> None:

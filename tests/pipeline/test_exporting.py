@@ -1,5 +1,6 @@
 """A trained network as one file, read by what would read it, gives the network's output."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,10 @@ import torch
 
 from gridgate.networks import build
 from gridgate.pipeline.cli.main import main
+from gridgate.pipeline.models.checkpoints import carry_plan
 from gridgate.pipeline.plans.new_bundle import new_bundle
+from gridgate.pipeline.plans.plan import Plan
+from gridgate.pipeline.plans.resolved import bundle_plan
 
 OPTIONS = {"form": "later", "filters": [4, 6, 8], "deep_supervision": True}
 
@@ -107,3 +111,42 @@ def test_networks_without_pruning_or_torchscript_say_so(
     assert main(words) == 1
     assert "write a .pt2 or .onnx" in capsys.readouterr().err
     assert not (tmp_path / "model.ts").exists()
+
+
+def test_settings_of_the_training_are_taken_and_carried(
+    bundle: Path, capsys: pytest.CaptureFixture
+) -> None:
+    other = {**OPTIONS, "filters": [4, 6, 10]}
+    network = build("unet_plus_plus", out_channels=3, **other).eval()
+    torch.save(network.state_dict(), bundle / "other.pt")
+    words = ["export", str(bundle / "bundle"), str(bundle / "other.pt"), str(bundle / "m.ts")]
+    assert main(words) == 1
+    assert "other.pt: made for another network" in capsys.readouterr().err
+    settings = ["--architecture::filters", "[4, 6, 10]", "--spacing", "[2, 2, 3]"]
+    assert main([*words, *settings]) == 0
+    files = {"inference.json": "", "metadata.json": ""}
+    found = torch.jit.load(bundle / "m.ts", _extra_files=files)
+    window = torch.rand(1, 1, 16, 16, 24)
+    with torch.no_grad():
+        torch.testing.assert_close(found(window), network(window), rtol=1e-4, atol=1e-5)
+    config, facts = (json.loads(files[name]) for name in files)
+    assert config["architecture"]["filters"] == [4, 6, 10] and config["spacing"] == [2, 2, 3]
+    assert facts["plan"]["spacing"] == [2, 2, 3]
+    assert facts["plan"]["network"]["filters"] == [4, 6, 10]
+    assert main([*words, "--epochs", "3"]) == 1
+    assert "--epochs is no setting of this workflow" in capsys.readouterr().err
+
+
+def test_weights_of_other_settings_are_refused_and_a_bundle_brings_its_own(
+    bundle: Path, capsys: pytest.CaptureFixture
+) -> None:
+    network = build("unet_plus_plus", out_channels=3, **OPTIONS)
+    plan = Plan.from_dict(bundle_plan(bundle / "bundle"))
+    (bundle / "bundle" / "models").mkdir()
+    torch.save(carry_plan(network.state_dict(), plan), bundle / "bundle" / "models" / "model.pt")
+    words = ["export", str(bundle / "bundle"), str(bundle / "m.pt2")]
+    assert main([*words, "--spacing", "[2, 2, 3]"]) == 1
+    assert "trained with another plan: spacing" in capsys.readouterr().err
+    assert not (bundle / "m.pt2").exists()
+    assert main(words) == 0
+    assert (bundle / "m.pt2").is_file()

@@ -8,14 +8,31 @@ killing for lack of memory must take one case with it and no more.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
+
+from ...process_settings import calm_warnings
+
+
+class _Forwarding(logging.Handler):
+    """Hands log records, from warnings on, to the parent, which says them as its own."""
+
+    def __init__(self, report: Callable[[str, str, Any], None]) -> None:
+        super().__init__(logging.WARNING)
+        self.report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):  # the parent is gone
+            self.report("log", record.name, (record.levelno, self.format(record)))
 
 
 def main(descriptor: int) -> None:
@@ -33,6 +50,8 @@ def main(descriptor: int) -> None:
         with lock:
             connection.send((kind, name, more))
 
+    calm_warnings()
+    logging.getLogger().addHandler(_Forwarding(report))
     try:
         settings = pickle.loads(connection.recv_bytes())  # from our own parent
         device = connection.recv()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import subprocess
 import time
@@ -128,6 +129,10 @@ class WorkerPool:
             return
         if kind == "broken":
             self.broken[worker.device] = str(more)
+            return
+        if kind == "log":
+            level, text = more
+            logging.getLogger(name).log(level, text)
             return
         if kind == "end" or name not in worker.cases:
             return

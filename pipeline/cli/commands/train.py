@@ -5,15 +5,46 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..bundle_run import add_bundle_run, run_bundle
+from ....data.events import listening
+from ..bundle_run import add_bundle_run, given_words, run_bundle
+from ..console import say_last
+
+EXAMPLES = (
+    "gridgate train phantom_attention_unet dataset trained",
+    "gridgate train phantom_attention_unet -i dataset -o trained --fold 1 --device cuda",
+    "gridgate train phantom_attention_unet dataset trained --splits splits_final.json",
+    "gridgate train phantom_attention_unet dataset trained --resume True --epochs 200",
+    "gridgate train phantom_attention_unet dataset trained --train::optimizer::lr 0.001",
+)
 
 
 def add(subparsers: Any) -> None:
     """Describe the command."""
-    about = ("DATASET", "folder with dataset.json, imagesTr, labelsTr")
-    add_bundle_run(subparsers, "train", "train a bundle on a dataset folder", source=about)
+    add_bundle_run(
+        subparsers,
+        "train",
+        "train a bundle's network on a dataset",
+        config="train.yaml",
+        source=("DATASET", "the dataset folder"),
+        output="folder for the training; it is a bundle too, with the weights",
+        examples=EXAMPLES,
+    )
 
 
 def run(options: argparse.Namespace) -> None:
     """Train."""
-    run_bundle(options, "train.yaml", "training", "dataset_dir")
+    with listening(_LastLine()):
+        run_bundle(options, "training", given_words(options, "dataset_dir"))
+
+
+class _LastLine:
+    """Keeps the last epoch's facts, for the line at the end."""
+
+    def __init__(self) -> None:
+        self.best = ""
+
+    def __call__(self, event: str, facts: dict[str, Any]) -> None:
+        if event == "epoch" and facts["best_epoch"] is not None:
+            self.best = f", mean Dice {facts['best_dice']:.3f} after epoch {facts['best_epoch']}"
+        elif event == "trained":
+            say_last(f"{facts['output']}: trained for {facts['epoch']} epochs{self.best}")

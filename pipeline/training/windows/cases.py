@@ -9,9 +9,9 @@ from typing import Any
 from monai.data import CacheDataset
 from monai.transforms import Compose
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from ....data.errors import DatasetError
+from ....data.progress import progressed
 from .loading import readable_in_parent
 
 
@@ -82,7 +82,7 @@ class _JoinedCache(CacheDataset):
         with ThreadPoolExecutor(self.num_workers) as pool:
             try:
                 cases = pool.map(self._load_cache_item, chosen)
-                return list(tqdm(cases, total=len(chosen), desc="Loading dataset"))
+                return list(progressed(cases, len(chosen), "reading cases"))
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise

@@ -128,3 +128,15 @@ def test_a_bundle_of_several_channels_groups_the_files_of_its_input_folder(tmp_p
     folder = touch(tmp_path / "in", "a_0000.nii", "a_0001.nii")
     found = folder_inputs(folder, output_dir=tmp_path / "out", channels=2)
     assert images(found, folder) == {"a": ["a_0000.nii", "a_0001.nii"]}
+
+
+def test_a_name_with_and_without_its_number_are_two_cases(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "both", "case.nii.gz", "case_0000.nii.gz")
+    assert images(find_cases(folder), folder) == {
+        "case": "case.nii.gz",
+        "case_0000": "case_0000.nii.gz",
+    }
+    alone = touch(tmp_path / "alone", "scan_0001.nii.gz")
+    assert images(find_cases(alone), alone) == {"scan_0001": "scan_0001.nii.gz"}
+    tests = touch(tmp_path / "imagesTs", "BRATS_486_0000.nii.gz", "dataset.json")
+    assert images(find_cases(tests), tests) == {"BRATS_486": "BRATS_486_0000.nii.gz"}

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -209,8 +210,9 @@ def test_impossible_grids_are_refused(seed: int, options: dict, said: str) -> No
 
 
 def test_dataset_is_decathlon_and_idempotent(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # a bar is for a terminal
     root = write_phantom_dataset(tmp_path / "phantom", cases=2, seed=40, test_cases=1)
     assert "3/3" in capsys.readouterr().err
     listing = json.loads((root / "dataset.json").read_text())

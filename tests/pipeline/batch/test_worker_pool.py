@@ -17,7 +17,7 @@ from gridgate.pipeline.batch.workers.pool import WorkerError, WorkerPool
 
 STEPS = '''
 """Steps that do what their case says, and write down that they tried."""
-import ctypes, os, signal, time
+import ctypes, logging, os, signal, time, warnings
 from dataclasses import dataclass
 from gridgate.pipeline.batch.case import CaseInProgress, CaseResult
 
@@ -43,6 +43,11 @@ class Steps:
             os._exit(3)
         elif what == "hang":
             time.sleep(1000)
+        elif what == "warn":
+            warnings.warn("odd\\n header")
+            warnings.warn("soon gone", FutureWarning)
+            logging.getLogger("gridgate.x").info("not told")
+            logging.getLogger("gridgate.x").warning("guessed")
         elif what == "error":
             raise ValueError("as the test wants it")
         elif what:
@@ -224,3 +229,15 @@ def _alive(pid: str) -> bool:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (ProcessLookupError, FileNotFoundError):
         return False
+
+
+def test_what_workers_log_is_the_parents_to_say(
+    steps: Any, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = compute(steps, [{"id": "a", "read": "warn"}])
+    assert rows["a"].status == "ok"
+    told = [(record.name, record.levelname, record.getMessage()) for record in caplog.records]
+    assert told[0][:2] == ("py.warnings", "WARNING")
+    assert told[0][2].startswith("odd header (UserWarning, ")
+    assert told[1:] == [("gridgate.x", "WARNING", "guessed")]
+    assert capfd.readouterr().err == ""

@@ -117,6 +117,47 @@ def test_workflows_get_their_words_wherever_they_stand(
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["-i", "in", "-o", "out", NAMES[0], "--amp", "False"],
+        [NAMES[0], "-o", "out", "--amp=False", "--input", "in"],
+        ["--amp", "False", "-oout", "-iin", NAMES[0]],
+        [NAMES[0], "in", "--amp", "False", "--output=out"],
+        ["-i", "in", "--amp", "False", NAMES[0], "out"],
+        ["--quiet", NAMES[0], "--amp", "False", "in", "out"],
+    ],
+)
+def test_input_and_output_by_name_or_by_place(
+    words: list[str], asked: list[dict[str, Any]]
+) -> None:
+    assert main(["infer", *words]) == 0
+    (call,) = asked
+    assert call["folder"].resolve() == FOLDER / NAMES[0]
+    wanted = {"input_dir": "in", "output_dir": "out", "amp": "False"}
+    assert {name: call[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["B"], "missing: what to read (-i), OUTPUT (-o)"),
+        (["B", "-o", "O"], "missing: what to read (-i)"),
+        (["-i", "S", "-o", "O"], "missing: BUNDLE"),
+        (["B", "S", "-i", "S", "-o", "O"], "one word too many: S"),
+        (["B", "S", "O", "more"], "unrecognized arguments: more"),
+    ],
+)
+def test_words_missing_or_too_many_are_told_with_the_usage(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str], asked: list[dict[str, Any]]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", *words])
+    assert ended.value.code == 2 and asked == []
+    error = capsys.readouterr().err
+    assert told in error and error.startswith("usage: gridgate evaluate BUNDLE DATASET OUTPUT")
+
+
+@pytest.mark.parametrize(
     ("words", "text"),
     [
         (["infer", "B", "S", "O", "--output_dir", "x"], "--output_dir is decided by"),

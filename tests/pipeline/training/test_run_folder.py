@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from gridgate.data.datasets.dataset import load_dataset
 from gridgate.data.errors import ConfigError, DatasetError, OutputError
 from gridgate.pipeline.plans.plan import Plan, example_plan
 from gridgate.pipeline.training.run import prepare_training
@@ -311,7 +312,7 @@ def test_unreadable_settings_are_named(trained: Path, dataset: Path) -> None:
 def test_cases_that_were_trained_on_are_told_with_their_fold(trained: Path) -> None:
     splits = json.loads((trained / "splits.json").read_text())
     check_unseen(trained, splits[0]["validation" if "validation" in splits[0] else "val"])
-    with pytest.raises(ConfigError, match=r"were trained on.*--fold 0 --folds 3"):
+    with pytest.raises(ConfigError, match=r"were trained on.*--splits .*splits\.json --fold 0"):
         check_unseen(trained, splits[0]["train"][:2])
     check_unseen(trained / "nowhere", ["c1"])
 
@@ -370,3 +371,22 @@ def test_the_number_of_processes_counts(trained: Path, dataset: Path) -> None:
         prepare_training(plan, **options, world_size=4, resume=True)
     prepare_training(plan, **options, world_size=2, resume=True)
     close_run_folder(folder)
+
+
+def test_folds_of_a_file_count_by_what_it_holds(dataset: Path, tmp_path: Path) -> None:
+    ids = [case.id for case in load_dataset(dataset).cases]
+    chosen, folder = tmp_path / "splits_final.json", tmp_path / "O"
+    chosen.write_text(json.dumps([{"train": ids[:-1], "val": ids[-1:]}]))
+    begin(folder, dataset, fold=0, splits=chosen)
+    (folder / "last.pt").write_bytes(b"")
+    close_run_folder(folder)
+    moved = chosen.rename(tmp_path / "moved.json")
+    begin(folder, dataset, fold=0, splits=moved, resume=True)  # the same, elsewhere
+    close_run_folder(folder)
+    begin(folder, dataset, fold=0, splits=folder / "splits.json", resume=True)  # as it was kept
+    close_run_folder(folder)
+    moved.write_text(json.dumps([{"train": ids[1:], "val": ids[:1]}]))
+    with pytest.raises(DatasetError, match="holds other folds than this run's"):
+        begin(folder, dataset, fold=0, splits=moved, resume=True)
+    with pytest.raises(DatasetError, match="holds other folds"):
+        begin(folder, dataset, fold=0, resume=True)
