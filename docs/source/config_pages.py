@@ -117,7 +117,7 @@ def plan_ids(config: str) -> set[str]:
 
 def _is_setting(line: Line) -> bool:
     """Whether a user gives it a value of its own; a device is made, but is given as a word."""
-    return line.id == "device" or not line.target and line.id not in _STEPS
+    return line.id == "device" or (not line.target and line.id not in _STEPS)
 
 
 def _template(config: str) -> str:
@@ -151,8 +151,15 @@ def _walk(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 # mappings that are values, whatever stands in them
-_DATA = ("architecture", "augmentation", "expected", "intensity", "merge_labels", "plan::training",
-    "terminology")
+_DATA = (
+    "architecture",
+    "augmentation",
+    "expected",
+    "intensity",
+    "merge_labels",
+    "plan::training",
+    "terminology",
+)
 
 
 def _head(config: str) -> str:
@@ -174,10 +181,7 @@ def _first_line(target: str) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, Mapping) and "_target_" in value:
         return ""
-    if isinstance(value, str):
-        text = value
-    else:
-        text = json.dumps(value)
+    text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
 
 

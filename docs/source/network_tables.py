@@ -65,7 +65,9 @@ def costs_table() -> str:
         "|---|---|--:|--:|--:|--:|",
     ]
     for name in NETWORKS:
-        cells = [f"{number:,d} | {flops:,.1f}" for number, flops in map(partial(costs, name), (3, 2))]
+        cells = [
+            f"{number:,d} | {flops:,.1f}" for number, flops in map(partial(costs, name), (3, 2))
+        ]
         rows.append(f"| {network_facts(name).title} | `{name}` | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 

@@ -21,11 +21,15 @@ DOCUMENTS = sorted(
 USER_PAGES = [
     path
     for path in DOCUMENTS
-    if path.parts[0] == "docs" or path.name in ("README.md", "CONTRIBUTING.md")
-    if "results" not in path.parts  # records of what was measured, with the commands of their time
+    if path.parts[0] == "docs"
+    or path.as_posix()
+    in ("README.md", "CONTRIBUTING.md", "bundles/phantom_attention_unet/docs/README.md")
 ]
+"""What users read; all bundles' pages are made by one template."""
 
-_FENCE = re.compile(r"^(?P<mark>```+)(?P<language>\w*)[^\n]*\n(?P<code>.*?)^(?P=mark)\s*$", re.M | re.S)
+_FENCE = re.compile(
+    r"^(?P<mark>```+)(?P<language>\w*)[^\n]*\n(?P<code>.*?)^(?P=mark)\s*$", re.M | re.S
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def command_lines(text: str) -> Iterator[str]:
     for block in blocks(text):
         if block.language in ("", "sh", "bash", "shell"):
             for line in block.code.replace("\\\n", " ").splitlines():
-                for part in re.split(r"\s&&\s|;\s", line):
+                for part in re.split(r"\s&&\s|;\s", re.sub(r"\s#\s.*", "", line)):
                     if _calls(part):
                         yield part.strip()
     for code in inline_code(text):

@@ -30,7 +30,9 @@ def test_the_configs_pages_are_current_and_whole(config: str) -> None:
     assert page == config_pages.page(config), AGAIN
     example = REPOSITORY / "bundles" / "phantom_attention_unet" / "configs" / f"{config}.yaml"
     for id_, value in yaml.safe_load(example.read_text()).items():
-        of_group = isinstance(value, dict) and "_target_" not in value and id_ in ("train", "validate")
+        of_group = (
+            isinstance(value, dict) and "_target_" not in value and id_ in ("train", "validate")
+        )
         assert f"| `{id_}::" in page if of_group else f"| `{id_}` |" in page, id_
     rows = [line.split("|") for line in page.splitlines() if line.startswith("| `")]
     assert all(row[-2].strip() for row in rows)

@@ -28,9 +28,7 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize(
-    "document", [one for one in DOCUMENTS if one.parts[0] == "docs"], ids=str
-)
+@pytest.mark.parametrize("document", [one for one in DOCUMENTS if one.parts[0] == "docs"], ids=str)
 def test_pages_of_the_site_link_within_it(document: Path) -> None:
     """What is outside docs/ is not on the site; its files are named, not linked."""
     outside = [
@@ -81,7 +79,9 @@ def test_every_picture_is_shown_has_words_and_is_small() -> None:
 
 def test_no_page_loads_anything_from_elsewhere() -> None:
     for document in DOCUMENTS:
-        pictures = re.findall(r"!\[[^\]]*\]\((\S+?)\)|<(?:img|script|link)\b[^>]*>", text_of(document))
+        pictures = re.findall(
+            r"!\[[^\]]*\]\((\S+?)\)|<(?:img|script|link)\b[^>]*>", text_of(document)
+        )
         assert not [one for one in pictures if "://" in one], document
 
 
