@@ -72,7 +72,7 @@ def page(config: str) -> str:
         _head(config) + "\n",
         "## Settings\n\nThe values are those of the bundle `phantom_attention_unet`. Those that "
         "data and network decide differ in each bundle; *plan* marks them.\n",
-        _table(values, config),
+        _tables(values, config),
         "\n## What is made of them\n\nEach line names a class or function; its arguments are set "
         "on the command line by `--ID::ARGUMENT VALUE`.\n",
         _made_table(made),
@@ -91,7 +91,9 @@ def config_lines(config: str) -> Iterator[Line]:
     for id_, value in _walk(content, ""):
         target = value.get("_target_", "") if isinstance(value, Mapping) else ""
         words = comments.get(id_) or more.get(f"{config}::{id_}") or more.get(id_)
-        yield Line(id_, _shown(value), target, words or _first_line(target))
+        yield Line(
+            id_, "auto" if id_ == "device" else _shown(value), target, words or _first_line(target)
+        )
 
 
 def template_comments(config: str) -> dict[str, str]:
@@ -107,6 +109,20 @@ def template_comments(config: str) -> dict[str, str]:
         above.append((indent, match["key"]))
         if match["words"]:
             found["::".join(key for _, key in above)] = match["words"].strip()
+    return found
+
+
+def template_groups(config: str) -> dict[str, str]:
+    """Id -> its group: a comment `# -- group` begins one, an empty line ends it."""
+    found: dict[str, str] = {}
+    group = ""
+    for line in _template(config).splitlines():
+        if line.startswith("# -- "):
+            group = line.removeprefix("# -- ").strip()
+        elif not line:
+            group = ""
+        elif group and (match := re.match(r"(\w+):", line)):
+            found[match[1]] = group
     return found
 
 
@@ -183,6 +199,19 @@ def _shown(value: Any) -> str:
         return ""
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
+
+
+def _tables(lines: list[Line], config: str) -> str:
+    """A table for each group of settings, those without one first."""
+    groups = template_groups(config)
+    of_group: dict[str, list[Line]] = {"": []}
+    for line in lines:
+        of_group.setdefault(groups.get(line.id, ""), []).append(line)
+    parts = []
+    for group, inside in of_group.items():
+        title = f"### {group[:1].upper()}{group[1:].partition(':')[0]}\n\n" if group else ""
+        parts.append(title + _table(inside, config))
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def _table(lines: list[Line], config: str) -> str:
