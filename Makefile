@@ -1,4 +1,4 @@
-# make demo, make test, make lint: each sets up .venv first, once, and again when what it is made from has changed.
+# make demo, make test, make lint, make docs: each sets up .venv first, once, and again when what it is made from has changed.
 
 PYTHON := python3
 VENV := .venv
@@ -8,7 +8,7 @@ ROOMS := gridgate data transforms networks pipeline bundles
 TEST_FLAGS := -n auto --maxprocesses 4 --dist loadfile
 STAMP := $(VENV)/.set-up
 
-.PHONY: set-up compiled demo test lint format clean
+.PHONY: set-up compiled demo test lint format docs clean
 .DEFAULT_GOAL := set-up
 
 set-up: $(STAMP)
@@ -42,6 +42,12 @@ format: $(STAMP)
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
+# Warnings are errors, as mkdocs.yml says. The generated pages are committed; docs/source/write.py writes them.
+docs: $(STAMP)
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+	$(VENV)/bin/mkdocs build --quiet
+	@echo "Open site/index.html"
+
 clean:
-	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist demo site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find $(ROOMS) tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -52,7 +52,7 @@ class LoadCased(MapTransform):
     Raises:
         ConfigError: non_finite or uneven is neither.
         ImageError: a file cannot be read or is not usable; the files of a list are on different
-        grids, or not `channels`.
+            grids, or not `channels`.
     """
 
     def __init__(

@@ -1,0 +1,78 @@
+"""The tables of columns and of error texts are those of the code."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from gridgate.data import errors
+from gridgate.pipeline.batch.case import DONE, FAILED, PASSED_OVER
+from gridgate.pipeline.batch.results import CaseTable
+from gridgate.pipeline.evaluation.metrics import METRICS
+
+from .documents import REPOSITORY, inline_code, text_of
+
+FILES, REFUSED = Path("docs/files.md"), Path("docs/refused.md")
+ROOMS = ("data", "transforms", "networks", "pipeline")
+
+
+def section(title: str) -> str:
+    return text_of(FILES).partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def first_cells(table: str) -> set[str]:
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    return {code for row in rows for code in re.findall(r"`([^`]+)`", row)}
+
+
+def test_columns_of_cases_csv(tmp_path: Path) -> None:
+    columns = CaseTable(tmp_path, labels=["background", "<label>"]).columns
+    assert first_cells(section("cases.csv")) == set(columns)
+    row = next(line for line in section("cases.csv").splitlines() if line.startswith("| `status`"))
+    assert all(f"`{status}`" in row for status in (DONE, FAILED, PASSED_OVER))
+
+
+def test_columns_of_metrics_csv() -> None:
+    assert first_cells(section("metrics.csv")) == {"case", "label", "value", *METRICS}
+
+
+def test_columns_of_metrics_train_csv() -> None:
+    (row,) = [line for line in text_of(FILES).splitlines() if line.startswith("| `metrics_train")]
+    named = set(inline_code(row)) - {"metrics_train.csv"}
+    source = (REPOSITORY / "pipeline/training/handlers.py").read_text()
+    fixed = ast.literal_eval(re.search(r"fixed = (\[.*?\])", source)[1])  # type: ignore[index]
+    assert named == {*fixed, "dice_<label>"}
+
+
+def texts_of_the_code() -> str:
+    """All text in the rooms' sources, with {} for what is put in, a line per string."""
+    found = []
+    for room in ROOMS:
+        for path in (REPOSITORY / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.JoinedStr):
+                    parts = [
+                        part.value if isinstance(part, ast.Constant) else "{}"
+                        for part in node.values
+                    ]
+                    found.append("".join(map(str, parts)))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found.append(node.value)
+    return "\n".join(found)
+
+
+def test_the_texts_of_errors_are_those_of_the_code() -> None:
+    code = texts_of_the_code()
+    quoted = [
+        line.split("|")[1].strip().strip("`")
+        for line in text_of(REFUSED).splitlines()
+        if line.startswith("| `") and "Error`" not in line
+    ]
+    assert len(quoted) > 40
+    assert [text for text in quoted if text not in code] == []
+
+
+@pytest.mark.parametrize("name", [n for n in vars(errors) if n.endswith("Error")])
+def test_the_page_names_every_type_of_error(name: str) -> None:
+    assert f"`{name}`" in text_of(REFUSED)
