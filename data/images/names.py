@@ -35,6 +35,8 @@ IMAGE_SUFFIXES = (
 
 The .img, .BRIK or .REC file of a pair can be given in place of its header.
 """
+MASK_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha")
+"""Forms that masks are written in, longer ends first."""
 _VOXELS_OF = {".hdr": ".img", ".head": ".brik", ".par": ".rec"}
 _HEADER_OF = {voxels: header for header, voxels in _VOXELS_OF.items()}
 # Suffixes that other things have as well: meshes, tables, arrays; and what an image has near its

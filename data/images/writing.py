@@ -18,11 +18,10 @@ from ..label_tables.table import LabelTable
 from .compression import deflating
 from .image import Image
 from .itk_writing import write_metaimage, write_nrrd, write_segmentation
+from .names import MASK_SUFFIXES
 
 Save = Callable[[Path, Callable[[BinaryIO], object]], object]
 """As write_atomically: given a path, and what writes the content to a binary stream."""
-MASK_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".seg.nrrd", ".mha")
-"""Suffixes of the files that masks are written to."""
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 
 
@@ -94,9 +93,7 @@ def write_labels(
     elif name.endswith((".nii", ".nii.gz")):
         _write(path, array, like, table=table, save=save)
     else:
-        raise OutputError(
-            f"{path}: masks are written as {', '.join(MASK_SUFFIXES[2:])}, .nii.gz or .nii only"
-        )
+        raise OutputError(f"{path}: masks are written as {', '.join(MASK_SUFFIXES)} only")
 
 
 def write_image(path: str | Path, array: ArrayLike, *, like: Image) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.errors import ConfigError, OutputError
-from ...data.images.writing import MASK_SUFFIXES
+from ...data.images.names import MASK_SUFFIXES
 from ...data.output_folder import OutputFolder
 from ...transforms.write.probabilities import FOLDER as PROBABILITIES
 from .case import DONE, FAILED, PASSED_OVER, STAGES

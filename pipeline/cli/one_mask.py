@@ -11,13 +11,10 @@ from typing import Any
 
 from ...data.errors import ConfigError, OutputError
 from ...data.files import write_atomically
-from ...data.images.names import IMAGE_SUFFIXES
+from ...data.images.names import IMAGE_SUFFIXES, MASK_SUFFIXES
 from ..config.values import override_value
 from .bundle_run import bundle_workflow
 from .console import say_last
-
-ENDINGS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha")
-"""Ends of names that a mask may be written under, longer ones first."""
 
 _IN_A_FOLDER = ("probabilities", "dicom_seg")
 
@@ -35,11 +32,13 @@ def mask_ending(output: str) -> str | None:
     name = Path(output).name.lower()
     if Path(output).is_dir():
         return None
-    for ending in ENDINGS:
+    for ending in MASK_SUFFIXES:
         if name.endswith(ending) and len(name) > len(ending):
             return ending
     if name.endswith((*IMAGE_SUFFIXES, ".dcm")):
-        raise ConfigError(f"{output}: masks are written as {', '.join(ENDINGS)}, or into a folder")
+        raise ConfigError(
+            f"{output}: masks are written as {', '.join(MASK_SUFFIXES)}, or into a folder"
+        )
     return None
 
 

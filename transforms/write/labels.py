@@ -14,8 +14,8 @@ from monai.transforms import MapTransform
 
 from ...data.errors import ConfigError
 from ...data.images.formats.nifti_voxels import nifti_header
+from ...data.images.names import MASK_SUFFIXES
 from ...data.images.reading import Image, case_id, write_labels
-from ...data.images.writing import MASK_SUFFIXES
 from ...data.label_tables.table import LabelTable
 from ...data.output_folder import OutputFolder
 from ..load import is_series
@@ -36,7 +36,7 @@ class WriteLabelsd(MapTransform):
     Args:
         output_dir: made if it does not exist; see OutputFolder for which files may be replaced.
         postfix: put between the case id and the suffix, e.g. "_seg".
-        output_ext: one of images.writing.MASK_SUFFIXES, which the file's form follows.
+        output_ext: one of images.names.MASK_SUFFIXES, which the file's form follows.
         labels: names of the values 0, 1, ..., the background first; they are written into the mask
             where its form holds names. None are not.
         terminology: label -> its codes, see label_tables.terminology.planned_terminology.

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from gridgate.data.errors import OutputError
 from gridgate.data.geometry.grids import Grid
+from gridgate.data.images.names import MASK_SUFFIXES
 from gridgate.data.images.reading import Image, read_image, read_labels
-from gridgate.data.images.writing import MASK_SUFFIXES, write_labels
+from gridgate.data.images.writing import write_labels
 from gridgate.data.label_tables.table import LabelTable
 
 SHAPE = (5, 6, 7)

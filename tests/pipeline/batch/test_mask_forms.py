@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from gridgate.data.errors import ConfigError, OutputError
-from gridgate.data.images.writing import MASK_SUFFIXES
+from gridgate.data.images.names import MASK_SUFFIXES
 from gridgate.data.inputs.find import find_cases
 from gridgate.data.output_folder import OutputFolder
 
