@@ -54,11 +54,11 @@ class Progress:
         shown: bool = True,
     ) -> None:
         self.total, self.doing, self.unit = total, doing, unit
-        self.initial = initial
         self.done: float = initial
         self.note = ""
         self.shown = shown
         self._began = self._told = _now()
+        self._first: tuple[float, float] | None = None  # when work was first done, and how much
         self._bar: tqdm[Any] | None = None
         if shown and _bars and sys.stderr.isatty():
             self._bar = tqdm(
@@ -90,6 +90,8 @@ class Progress:
     def move(self, to: float, *, note: str | None = None) -> None:
         """So much is done in all."""
         self.done = to
+        if self._first is None:
+            self._first = _now(), to  # the start of what does the work does not count
         self.note = self.note if note is None else note
         if self._bar is not None:
             self._bar.set_postfix_str(self.note, refresh=False)
@@ -112,9 +114,12 @@ class Progress:
         emit("progress", doing=self.doing, done=self.done, total=self.total, note=self.note)
         if self._bar is not None:
             return
+        since, before = self._first or (self._began, self.done)
+        left = ""
+        if self.done > before:
+            seconds = (_now() - since) / (self.done - before) * (self.total - self.done)
+            left = f", {_clock(seconds)} left"
         spent = _now() - self._began
-        share = (self.done - self.initial) / max(self.total - self.initial, 1)
-        left = f", {_clock(spent / share - spent)} left" if share > 0 else ""
         unit, note = self.unit and f" {self.unit}", self.note and f"; {self.note}"
         done = f"{self.done:.1f}".removesuffix(".0")
         _LOG.info(f"{self.doing}: {done} of {self.total}{unit} in {_clock(spent)}{left}{note}")

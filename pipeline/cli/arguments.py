@@ -32,7 +32,6 @@ class Parser(argparse.ArgumentParser):
         **options: Any,
     ) -> None:
         options.setdefault("allow_abbrev", False)
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(*words, **options)
         self.takes_settings = takes_settings
         self.more_help = more_help

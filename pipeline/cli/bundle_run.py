@@ -43,6 +43,7 @@ def add_bundle_run(
         f"       gridgate {name} BUNDLE -i {source[0]} -o OUTPUT [--SETTING VALUE ...]",
         description=text[0].upper() + text[1:] + ".",
         epilog="examples:\n" + "\n".join(f"  {line}" for line in examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         takes_settings=True,
         more_help=lambda words: settings_help(config, words),
     )

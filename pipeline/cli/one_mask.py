@@ -15,6 +15,7 @@ from ...data.images.names import IMAGE_SUFFIXES, MASK_SUFFIXES
 from ..config.values import override_value
 from .bundle_run import bundle_workflow
 from .console import say_last
+from .settings import settings_of
 
 _IN_A_FOLDER = ("probabilities", "dicom_seg")
 
@@ -59,7 +60,8 @@ def infer_one(options: argparse.Namespace, words: dict[str, str], ending: str) -
     _check_settings(words, ending)
     overwrite = override_value("overwrite", words.get("overwrite", "false"), False) is True
     _refuse_existing(target, overwrite)
-    if ending != ".nii.gz":
+    known = {setting.name for setting in settings_of(options.config, options.bundle)}
+    if "output_ext" in known or ending != ".nii.gz":
         words = {**words, "output_ext": ending}
     with tempfile.TemporaryDirectory(prefix="gridgate-mask-") as folder:
         workflow = bundle_workflow(options, "inferring", {**words, "output_dir": folder})

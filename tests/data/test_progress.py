@@ -61,9 +61,11 @@ def test_short_work_leaves_no_line_and_what_was_done_before_is_not_counted_as_fa
         progress.advance(9)
     assert lines(caplog) == []
     with Progress(100, "training", unit="iterations", initial=90) as progress:
-        clock.now += 60
-        progress.advance()  # one of ten in a minute: nine are left
-    assert lines(caplog) == ["training: 91 of 100 iterations in 1:00, 9:00 left"]
+        clock.now += 20  # until workers have started, and the first is done
+        progress.advance()
+        clock.now += 40
+        progress.advance(2)  # twenty seconds each: seven are left
+    assert lines(caplog) == ["training: 93 of 100 iterations in 1:00, 2:20 left"]
 
 
 def test_items_come_as_they_are_and_errors_go_through(

@@ -28,6 +28,7 @@ def add(subparsers: Any) -> None:
         "wrote takes the settings that the training took.",
         usage="gridgate export BUNDLE [CHECKPOINT] OUTPUT [--depth D] [--SETTING VALUE ...]",
         epilog="examples:\n" + "\n".join(f"  {line}" for line in EXAMPLES),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         takes_settings=True,
         more_help=lambda words: settings_help(_CONFIG, words),
     )

@@ -1,11 +1,13 @@
 """Training, inference and evaluation in folders whose names MONAI's parser would take for code."""
 
+import json
 import sys
 from pathlib import Path
 
 import nibabel as nib
 import pytest
 
+from gridgate.data.phantom.phantom import PHANTOM_LABELS
 from gridgate.pipeline.cli.main import main
 
 SMALL = {
@@ -33,7 +35,21 @@ def test_a_bundle_from_training_to_masks_in_hard_paths(
     assert main(["phantom", data, "--cases", "2"]) == 0
     words = [word for name, text in SMALL.items() for word in (f"--{name}", text)]
     few = ["--folds", "2", "--device", "cpu"]
-    assert main(["train", *few, "phantom_attention_unet", data, *words, trained]) == 0
+    capsys.readouterr()
+    assert main(["train", "--json-log", *few, "phantom_attention_unet", data, *words, trained]) == 0
+    told = capsys.readouterr()
+    assert told.err == "", "nothing of MONAI's or Ignite's"
+    start, epoch, ended, end = [json.loads(line) for line in told.out.splitlines()]
+    assert [one["event"] for one in (start, epoch, ended, end)] == [
+        "start",
+        "epoch",
+        "trained",
+        "end",
+    ]
+    keys = {"time", "event", "epoch", "iteration", "seconds", "loss", "learning_rate", "dice_mean"}
+    assert set(epoch) == keys | {"dice", "best_epoch", "best_dice"}
+    assert set(epoch["dice"]) == set(PHANTOM_LABELS) - {"background"}
+    assert (ended["epoch"], ended["iteration"], ended["output"]) == (1, 1, trained)
     assert Path(trained, "models", "model.pt").is_file()
 
     # what was trained is a bundle: its spacing and its weights need no words
@@ -44,7 +60,9 @@ def test_a_bundle_from_training_to_masks_in_hard_paths(
     assert [path.name for path in written] == ["phantom_000.nii.gz", "phantom_001.nii.gz"]
     scan = nib.load(Path(scans, written[0].name))
     assert nib.load(written[0]).shape == scan.shape
+    capsys.readouterr()
     assert main(["evaluate", trained, data, scores, *few, "--checkpoint", trained]) == 0
+    assert capsys.readouterr().out.startswith(f"{scores}: 1 cases measured")
     assert Path(scores, "summary.json").is_file()
     ours = {data, trained, masks, scores}
     assert {path.name for path in folder.iterdir()} == ours
