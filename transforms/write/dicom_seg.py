@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Transform
 
 from ...data.dicom.seg import write_dicom_seg
 from ...data.dicom.series import DicomSeries
 from ...data.errors import GridgateError, OutputError
 from ...data.output_folder import OutputFolder
 from ..timing import stage
+from .writer import Writerd
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
-class WriteDicomSegd(Transform):
+class WriteDicomSegd(Writerd):
     """Write a label map (1, X, Y, Z) as <output_dir>/<case id>.seg.dcm, of a DICOM series.
 
     Other cases are left alone. The series is found in data["files"]["image"]. A DICOM SEG that
@@ -47,6 +47,7 @@ class WriteDicomSegd(Transform):
         labels: Sequence[str],
         id_key: str = "id",
     ) -> None:
+        super().__init__(key)
         self.key, self.id_key = key, id_key
         self.output = OutputFolder(Path(output_dir))
         self.names = {value: name for value, name in enumerate(labels) if value}
