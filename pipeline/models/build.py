@@ -13,6 +13,7 @@ from ...data.errors import CheckpointError, ConfigError
 from ...networks import build_for_volumes
 from ...networks.pretrained import load_resnet, load_vit
 from ...networks.slices import network_of_slices
+from ..config.twins import check_twins
 from .checkpoints import load_checkpoint, load_weights
 from .devices import choose_device
 
@@ -20,17 +21,25 @@ logger = logging.getLogger(__name__)
 
 
 def build_network(
-    architecture: Mapping[str, Any], *, in_channels: int, out_channels: int
+    architecture: Mapping[str, Any],
+    *,
+    in_channels: int,
+    out_channels: int,
+    bundle_root: str | Path | None = None,
 ) -> torch.nn.Module:
     """The network that a plan names, with initial weights.
 
     Args:
         architecture: its "name" in networks.registry, and options of it; "spatial_dims" 2 for a 2D
             network, slice by slice.
+        bundle_root: folder of the bundle that asks for it: its YAML and JSON configs must agree,
+            see config.twins. This stands here because every tool makes the network.
 
     Raises:
         ConfigError: no mapping with a name; no such network or option, or a value that it refuses.
     """
+    if bundle_root is not None:
+        check_twins(bundle_root)
     if not isinstance(architecture, Mapping) or "name" not in architecture:
         raise ConfigError(
             f"architecture {architecture}: a mapping with a network's name is wanted, as "

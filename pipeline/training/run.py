@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from ..plans.writing import bundle_files
 from .run_folder import open_run_folder, run_in_folder
 from .seeding import seed_draws
 from .windows.cases import CachedCases
+
+logger = logging.getLogger(__name__)
 
 
 def begin_training(*, seed: int, cudnn_benchmark: bool) -> None:
@@ -33,7 +36,7 @@ def prepare_training(
     plan: Plan,
     *,
     bundle_root: str | Path,
-    dataset_dir: str | Path,
+    dataset_dir: str | Path | None,
     output_dir: str | Path,
     fold: int,
     folds: int,
@@ -47,6 +50,7 @@ def prepare_training(
 
     Args:
         bundle_root: folder of the bundle that is trained.
+        dataset_dir: None where a tool gives the cases itself: each is checked when it is read.
         settings: what identifies the run, see workflow.run_settings.
         world_size: number of processes; part of the run's identity, as they share its windows.
         rank: of this process; all but the first only check.
@@ -58,9 +62,10 @@ def prepare_training(
         OutputError: the folder cannot be written.
     """
     check_training(plan.training)
-    check_dataset(
-        dataset_dir, channels=plan.channels, fold=fold, folds=folds, split_seed=split_seed
-    )
+    if dataset_dir is not None:
+        check_dataset(
+            dataset_dir, channels=plan.channels, fold=fold, folds=folds, split_seed=split_seed
+        )
     in_place = Path(output_dir).resolve() == Path(bundle_root).resolve()
     open_run_folder(
         output_dir,
@@ -71,14 +76,34 @@ def prepare_training(
         resume=resume,
         settings={**settings, "world_size": world_size},
         more_results=() if in_place else bundle_files(plan, trained=True),
+        in_place=in_place,
         rank=rank,
     )
 
 
 def run_training(
-    trainer: Workflow, *, datasets: Sequence[CachedCases], output_dir: str | Path
+    trainer: Workflow,
+    *,
+    datasets: Sequence[CachedCases],
+    output_dir: str | Path,
+    dataset_dir: str | Path | None = None,
 ) -> None:
-    """Read the cases into memory and train, in the folder that `prepare_training` took."""
+    """Read the cases into memory and train, in the folder that `prepare_training` took.
+
+    Args:
+        datasets: of the training and of its validation.
+        dataset_dir: None where a tool gives the cases itself. It may give none to validate on, as
+            while there is one label: then those that are trained on are.
+
+    Raises:
+        DatasetError: there is no case, or a label map holds values that no label has.
+    """
+    train, *others = datasets
+    if dataset_dir is None and train.data:
+        for dataset in others:
+            if not dataset.data:
+                dataset.data = list(train.data)
+                logger.warning("no case to validate on: the training's own are taken")
     for dataset in datasets:
         dataset.load()
     run_in_folder(trainer, output_dir)

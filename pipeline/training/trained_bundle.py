@@ -43,7 +43,7 @@ class TrainedBundle:
         plan: Plan,
         bundle_root: str | Path,
         validator: Evaluator,
-        dataset_dir: str | Path,
+        dataset_dir: str | Path | None,
         train_dataset: Sized,
         validation_dataset: Sized,
         fold: int = 0,
@@ -54,7 +54,7 @@ class TrainedBundle:
         self.folder = Path(output_dir)
         self.plan = plan.replace(name=self.folder.resolve().name)
         self.validator = validator
-        self.dataset = Path(dataset_dir).resolve().name
+        self.dataset = "a tool's cases" if dataset_dir is None else Path(dataset_dir).resolve().name
         self.train_dataset, self.validation_dataset = train_dataset, validation_dataset
         self.fold, self.folds, self.split_seed = fold, folds, split_seed
         self.writes = writes and self.folder.resolve() != Path(bundle_root).resolve()
