@@ -107,8 +107,7 @@ def test_two_rounds_of_fine_tuning_improve_dice(
         )
         for n, weights in enumerate([before, *(one["weights"] for one in found["rounds"])])
     ]
-    print(dice)
-    assert dice[0] < dice[1] < dice[2] and dice[2] > 0.5
+    assert dice[1] > dice[0] + 0.1 and dice[2] > dice[1] + 0.1
     # the weights that were there before are kept, once: the second round replaces the first
     kept = [path.relative_to(bundle).as_posix() for path in bundle.glob("before_*/models/*")]
     assert kept == ["before_fine_tuning/models/model.pt"]

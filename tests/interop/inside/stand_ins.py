@@ -12,14 +12,24 @@ class StandIn:
         self.arguments = (args, options)
 
 
+def _any_name(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return StandIn
+
+
 def stand_in(name: str, **content: Any) -> None:
-    """Put a module in the place of a package that is not there, and its parents."""
+    """Put a module in the place of a package that is not there, and its parents.
+
+    What it is asked for and does not hold is a StandIn.
+    """
     parts = name.split(".")
     for end in range(1, len(parts) + 1):
         path = ".".join(parts[:end])
         if path not in sys.modules:
             module = ModuleType(path)
             module.__path__ = []
+            module.__getattr__ = _any_name  # type: ignore[method-assign]
             sys.modules[path] = module
             if end > 1:
                 setattr(sys.modules[".".join(parts[: end - 1])], parts[end - 1], module)
@@ -28,7 +38,7 @@ def stand_in(name: str, **content: Any) -> None:
 
 def stand_in_for_torchvision() -> None:
     """MONAI Label saves pictures for debugging with it."""
-    stand_in("torchvision.utils", make_grid=None, save_image=None)
+    stand_in("torchvision.utils")
 
 
 def stand_in_for_holoscan() -> None:
@@ -51,10 +61,9 @@ def stand_in_for_holoscan() -> None:
         MESSAGE_AVAILABLE = "message available"
 
     stand_in("holoscan.core", **classes, ConditionType=ConditionType)
-    stand_in("holoscan.conditions", CountCondition=StandIn)
-    for name in ("resources", "executors", "logger", "graphs", "flow_graphs"):
+    stand_in("holoscan.conditions")
+    for name in ("resources", "executors", "logger", "flow_graphs"):
         stand_in(f"holoscan.{name}")
-    operators = ("PingRxOp", "PingTxOp", "VideoStreamRecorderOp", "VideoStreamReplayerOp")
-    stand_in("holoscan.operators", **dict.fromkeys(operators, StandIn))
+    stand_in("holoscan.operators")
     stand_in("tritonclient.http")
-    stand_in("tritonclient.grpc.model_config_pb2", DataType=StandIn, ModelConfig=StandIn)
+    stand_in("tritonclient.grpc.model_config_pb2")
