@@ -21,7 +21,7 @@ from ..data.errors import ConfigError
 from .intensity import intensity_transforms
 from .labels import AlignLabeld, CheckPlacementd, MapLabelsd
 from .load import LoadCased
-from .region import Box, RegionInMetad, Regiond
+from .region import Box, Regiond, RegionInMetad
 from .resample import ToNetworkGridd
 
 _AXIS_LABELS = (("L", "R"), ("P", "A"), ("I", "S"))

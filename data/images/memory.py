@@ -96,9 +96,7 @@ def _channels_first(
     )
 
 
-def _grid(
-    stored: NDArray[np.generic], affine: NDArray[Any] | None
-) -> tuple[Grid, tuple[str, ...]]:
+def _grid(stored: NDArray[np.generic], affine: NDArray[Any] | None) -> tuple[Grid, tuple[str, ...]]:
     if stored.size == 0:
         raise ImageError(f"the image in memory has no voxel: its axes are {stored.shape}")
     x, y, z = stored.shape[-3:]

@@ -46,9 +46,12 @@ def build_network(
             "'{name: unet, feature_scale: 8}'"
         )
     try:
-        return build_for_volumes(**architecture, in_channels=in_channels, out_channels=out_channels)
+        network = build_for_volumes(
+            **architecture, in_channels=in_channels, out_channels=out_channels
+        )
     except (TypeError, ValueError) as error:
         raise ConfigError(f"architecture {dict(architecture)}: {error}") from error
+    return _channels_innermost(network)
 
 
 def head_weights(network: torch.nn.Module) -> list[float] | None:
@@ -123,9 +126,18 @@ def to_device(
         load_encoders(network, encoders)
     if weights is not None:
         load_weights(network, weights)
+    return _channels_innermost(network).to(choose_device(device))
+
+
+def _channels_innermost(network: torch.nn.Module) -> torch.nn.Module:
+    """The network itself, its kernels laid out so.
+
+    Already when it is made, as oneDNN rounds otherwise in another layout: tools that put it on its
+    device themselves get the same labels, to the last voxel.
+    """
     is_3d = any(parameter.ndim == 5 for parameter in network.parameters())
     for parameter in network.parameters():
         if parameter.ndim == (5 if is_3d else 4):
             layout = torch.channels_last_3d if is_3d else torch.channels_last
             parameter.data = parameter.data.contiguous(memory_format=layout)
-    return network.to(choose_device(device))
+    return network

@@ -1,5 +1,6 @@
 """MONAI Deploy's operators run our bundles, as a folder and as TorchScript: DICOM to DICOM SEG."""
 
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,11 @@ def labels_of(seg: Path, instances: list[str]) -> np.ndarray:
 def test_dicom_in_dicom_seg_out_agrees_with_gridgate_infer(
     form: str, make_bundle: Any, shared_data: Path, tmp_path: Path
 ) -> None:
-    series = shared_data / "dicom" / "abdomen_20_slices"
-    bundle = make_bundle("abdomen", spacing=[3.0, 3.0, 2.0])
+    # the SDK's own reader passes over abdomen_20_slices, whose UIDs are not of the standard's form
+    with tarfile.open(shared_data / "dicom" / "crlm_ct_1004.tar.gz") as archive:
+        archive.extractall(tmp_path / "dicom", filter="data")
+    series = tmp_path / "dicom"
+    bundle = make_bundle("abdomen", spacing=[4.0, 4.0, 5.0])
     given = bundle
     if form == "torchscript":
         given = export_bundle(bundle, bundle, tmp_path / "abdomen.ts")
@@ -52,9 +56,9 @@ def test_dicom_in_dicom_seg_out_agrees_with_gridgate_infer(
         for path in sorted(series.rglob("*"))
         if path.is_file() and pydicom.misc.is_dicom(path)
     ]
-    assert len(uids) == 20
+    assert len(uids) == 41
     a, b = labels_of(ours, uids), labels_of(Path(found["seg"]), uids)
-    assert set(np.unique(a)) == {0, 1, 2}
+    assert len(np.unique(a)) > 1  # or the comparison says little
     np.testing.assert_array_equal(a, b)
     assert found["left"] == []  # nothing is written for an image in memory
     assert found["steps"][0] == "LoadCased"

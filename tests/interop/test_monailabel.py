@@ -74,7 +74,9 @@ def hippocampus(shared_data: Path, *numbers: int) -> list[dict[str, str]]:
 def mean_dice(mask: np.ndarray, label: Path) -> float:
     truth = np.asarray(nib.load(label).dataobj)
     dice = [
-        2 * ((mask == value) & (truth == value)).sum() / ((mask == value).sum() + (truth == value).sum())
+        2
+        * ((mask == value) & (truth == value)).sum()
+        / ((mask == value).sum() + (truth == value).sum())
         for value in (1, 2)
     ]
     return float(np.mean(dice))

@@ -147,9 +147,7 @@ def test_the_region_in_the_meta_is_cropped_with_the_image(tmp_path: Path) -> Non
 def test_an_image_that_was_moved_since_runs_everywhere() -> None:
     image = MetaTensor(torch.rand(1, 1, 12, 12, 12), meta={"region": torch.zeros(1, 9, 9, 9)})
     inferer = SlidingWindow((8, 8, 8), overlap=0.25, amp=False)
-    np.testing.assert_array_equal(
-        inferer(image, Bands()), inferer(image.as_tensor(), Bands())
-    )
+    np.testing.assert_array_equal(inferer(image, Bands()), inferer(image.as_tensor(), Bands()))
 
 
 def test_what_writes_is_a_saveimaged_that_tools_take_out(tmp_path: Path) -> None:
@@ -158,4 +156,6 @@ def test_what_writes_is_a_saveimaged_that_tools_take_out(tmp_path: Path) -> None
     )
     writers = [one for one in after.transforms if hasattr(one, "files")]
     assert len(writers) == 3 and all(isinstance(one, SaveImaged) for one in writers)
-    assert not [one for one in after.transforms if isinstance(one, SaveImaged) and one not in writers]
+    assert not [
+        one for one in after.transforms if isinstance(one, SaveImaged) and one not in writers
+    ]

@@ -25,10 +25,11 @@ class WriteLabelsd(Writerd):
 
     The case id is data[id_key] if the item has one, else the scan's file name without its suffix
     (of a DICOM series in data["files"]["image"]: its folder's); "sub/dir/name" is written into
-    folders. Without either, as of an image that came in memory, nothing is written. Of a NIfTI scan sform, qform, both codes and units are kept: those of `nifti_header` in
-    the meta, or of the file where another reader than LoadCased has not left it there. Others give
-    their affine. The path is left in data[f"{key}_path"]; seconds are
-    added to data["timings"]["write"] if that dict is present.
+    folders. Without either, as of an image that came in memory, nothing is written. Of a NIfTI scan
+    sform, qform, both codes and units are kept: those of `nifti_header` in the meta, or of the file
+    where another reader than LoadCased has not left it there. Others give their affine. The path is
+    left in data[f"{key}_path"]; seconds are added to data["timings"]["write"] if that dict is
+    present.
 
     Args:
         output_dir: made if it does not exist; see OutputFolder for which files may be replaced.

@@ -4,7 +4,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-
 from ...data.images.writing import write_probabilities
 from ...data.output_folder import OutputFolder
 from ..timing import stage

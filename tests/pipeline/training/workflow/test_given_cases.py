@@ -1,4 +1,4 @@
-"""Trainings as MONAI Label starts them: lists of cases, no dataset folder, weights in the bundle."""
+"""Trainings as MONAI Label starts them: lists of cases, no dataset, weights in the bundle."""
 
 import shutil
 from pathlib import Path
@@ -86,7 +86,7 @@ def test_elsewhere_a_strangers_weights_end_the_run(
     other = tmp_path / "other" / "models" / "model.pt"
     other.parent.mkdir(parents=True)
     other.write_bytes(b"somebody's")
-    with pytest.raises(Exception) as raised:  # noqa: PT011  # MONAI's, of ours
+    with pytest.raises(Exception) as raised:  # MONAI's, of ours
         train(bundle, cases(phantom_dataset, 0), output_dir=str(tmp_path / "other"))
     assert isinstance(cause(raised.value), OutputError)
     assert other.read_bytes() == b"somebody's"
@@ -100,7 +100,7 @@ def test_values_that_no_label_has_are_named(
     values = np.asarray(label.dataobj).copy()
     values[:2, 0, 0] = 99
     nib.save(nib.Nifti1Image(values, label.affine), tmp_path / "odd.nii.gz")
-    with pytest.raises(Exception) as raised:  # noqa: PT011  # MONAI's, of ours
+    with pytest.raises(Exception) as raised:  # MONAI's, of ours
         train(bundle, [{**case, "label": str(tmp_path / "odd.nii.gz")}])
     error = cause(raised.value)
     assert isinstance(error, DatasetError)
@@ -109,7 +109,7 @@ def test_values_that_no_label_has_are_named(
 
 
 def test_no_case_at_all_is_an_error(bundle: Path) -> None:
-    with pytest.raises(Exception) as raised:  # noqa: PT011  # MONAI's, of ours
+    with pytest.raises(Exception) as raised:  # MONAI's, of ours
         train(bundle, [])
     assert isinstance(cause(raised.value), DatasetError)
 
