@@ -8,7 +8,7 @@ ROOMS := gridgate data transforms networks pipeline bundles
 TEST_FLAGS := -n auto --maxprocesses 4 --dist loadfile
 STAMP := $(VENV)/.set-up
 
-.PHONY: set-up compiled demo test lint format docs clean
+.PHONY: set-up compiled demo test interop lint format docs clean
 .DEFAULT_GOAL := set-up
 
 set-up: $(STAMP)
@@ -31,6 +31,11 @@ demo: compiled
 
 test: compiled
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest $(TEST_FLAGS)
+
+# other tools of the field, each in an environment of its own that is made once
+interop: $(STAMP)
+	tests/interop/make_environments
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests/interop
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff format --check .

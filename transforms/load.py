@@ -1,4 +1,4 @@
-"""From paths to MetaTensors in the files' own grids."""
+"""From paths, or images in memory, to MetaTensors in their own grids."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +15,7 @@ from monai.utils import SpaceKeys
 
 from ..data.errors import ConfigError, ImageError
 from ..data.geometry.grids import same_grid
+from ..data.images.memory import memory_image, memory_labels
 from ..data.images.reading import Image, read_image, read_labels
 from ..data.images.values import why_not_hu
 from .timing import stage
@@ -24,6 +25,13 @@ Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 class LoadCased(MapTransform):
     """Read a case: a path, a list of paths (one per channel) or a DicomSeries to a MetaTensor.
+
+    An image that is in memory already is taken too, as tools hand one over that read images
+    themselves (MONAI Label, MONAI Deploy): a MetaTensor, tensor or array, (X, Y, Z), channels
+    first, or with its channels where meta["original_channel_dim"] says. Its grid is that of its
+    own affine and shape; of an array in data["image_meta_dict"]["affine"], or else voxels of 1 mm.
+    `filename_or_obj` is "" then, so that nothing is written for it. For that reason this is no
+    LoadImaged, which such tools replace by one of theirs.
 
     float32, (C, X, Y, Z). Affines are voxel index to RAS+ mm. The meta holds `affine`,
     `original_affine` (4, 4) float64, `spatial_shape` (3,) of the file, `filename_or_obj` (str: the
@@ -90,25 +98,41 @@ class LoadCased(MapTransform):
         with stage(result, "read"):
             scan: np.ndarray | None = None
             for key in self.key_iterator(result):
-                if key in self.label_keys:
-                    images = [
-                        read_labels(path, lowest=self.lowest_label)
-                        for path in _as_paths(result[key])
-                    ]
-                else:
-                    images = self._read_image(result[key])
-                    if self.check_hu and not is_series(result[key]):  # whose reader has done so
-                        images = [_with_doubts(image) for image in images]
+                images = self._images(result, key)
                 array = _stacked(images)
                 if scan is None and key not in self.label_keys:
                     scan = array
                 if not self.keep_integers:
                     array = np.asarray(array, dtype=np.float32)
-                source = result[key] if is_series(result[key]) else images[0].path
-                result[key] = _to_tensor(array, images, str(source))
+                result[key] = _to_tensor(array, images, _source(result[key], images))
             if self.keep_scan and scan is not None:
                 result["scan"] = scan[0] if len(scan) == 1 else scan
         return result
+
+    def _images(self, data: Mapping[Hashable, Any], key: Hashable) -> list[Image]:
+        value, is_label = data[key], key in self.label_keys
+        if isinstance(value, np.ndarray | torch.Tensor):
+            images = [self._from_memory(value, data.get(f"{key}_meta_dict"), is_label)]
+        elif is_label:
+            images = [read_labels(path, lowest=self.lowest_label) for path in _as_paths(value)]
+        else:
+            images = self._read_image(value)
+        if self.check_hu and not is_label and not is_series(value):  # whose reader has done so
+            images = [_with_doubts(image) for image in images]
+        return images
+
+    def _from_memory(self, value: Any, meta: Any, is_label: bool) -> Image:
+        array, affine, axis = _held(value, meta)
+        if is_label:
+            return memory_labels(array, affine=affine, channel_axis=axis, lowest=self.lowest_label)
+        return memory_image(
+            array,
+            affine=affine,
+            channel_axis=axis,
+            channels=self.channels,
+            non_finite=self.non_finite,
+            keep_integers=self.keep_integers or self.keep_scan,
+        )
 
     def _read_image(self, value: Any) -> list[Image]:
         whole = self.keep_integers or self.keep_scan
@@ -142,11 +166,34 @@ class LoadCased(MapTransform):
 
 def is_series(value: Any) -> bool:
     """Whether a value is a DicomSeries; a path is told from one without DICOM's readers."""
-    if value is None or isinstance(value, str | PathLike | Sequence):
+    if value is None or isinstance(value, str | PathLike | Sequence | np.ndarray | torch.Tensor):
         return False
     from ..data.dicom.series import DicomSeries
 
     return isinstance(value, DicomSeries)
+
+
+def _held(value: Any, meta: Any) -> tuple[np.ndarray, np.ndarray | None, int | None]:
+    """Array, affine and axis of the channels, where they are told, of an image in memory."""
+    meta = dict(meta or {})
+    affine = meta.get("affine", meta.get("original_affine"))
+    if isinstance(value, MetaTensor):
+        meta, affine = value.meta, value.affine
+    if isinstance(value, torch.Tensor):
+        tensor = value.as_tensor() if isinstance(value, MetaTensor) else value
+        tensor = tensor.detach().cpu()
+        value = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    try:
+        axis = int(meta["original_channel_dim"])
+    except (KeyError, TypeError, ValueError):  # "no_channel", NaN
+        axis = None
+    return value, None if affine is None else np.asarray(affine, dtype=np.float64), axis
+
+
+def _source(value: Any, images: Sequence[Image]) -> str:
+    if isinstance(value, np.ndarray | torch.Tensor):
+        return ""
+    return str(value if is_series(value) else images[0].path)
 
 
 def _with_doubts(image: Image) -> Image:

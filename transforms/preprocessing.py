@@ -4,7 +4,7 @@ The order: LoadCased (integers stay integers), CheckPlacementd and MapLabelsd (l
 image, and each of its values is named), ToNetworkGridd (image: orientation and spacing in one step,
 trilinear, border values beyond the edge), AlignLabeld (label, nearest neighbour, straight from its
 own grid: resampled once, and always of the image's shape), Regiond, intensity, CropForegroundd,
-EnsureTyped. `affine` of the result is true for flipped, permuted, oblique and
+EnsureTyped, RegionInMetad. `affine` of the result is true for flipped, permuted, oblique and
 sheared scans: the grid for a sheared one (gantry tilt) is orthonormal, as in MONAI's Spacing, and
 the resampling goes by both affines. Without a spacing nothing is resampled but a label that is on
 another grid, and a shear stays.
@@ -21,7 +21,7 @@ from ..data.errors import ConfigError
 from .intensity import intensity_transforms
 from .labels import AlignLabeld, CheckPlacementd, MapLabelsd
 from .load import LoadCased
-from .region import Box, Regiond
+from .region import Box, Regiond, RegionInMetad
 from .resample import ToNetworkGridd
 
 _AXIS_LABELS = (("L", "R"), ("P", "A"), ("I", "S"))
@@ -46,6 +46,7 @@ def preprocessing(
 ) -> Compose:
     """Transforms from {"image": path, "label": path} to MetaTensors on the network's grid.
 
+    Images in memory are taken in the place of paths, see LoadCased.
     They are float32 (C, x, y, z) with true affines; see the module for the steps.
 
     Args:
@@ -55,7 +56,8 @@ def preprocessing(
         foreground: crop to the box of image > foreground, in units after `intensity`, or None.
         channels: of the image.
         label_map: each label value -> network's channel; None: channels, below `label_count`.
-        body_threshold, region: where windows are to run, left in data["region"]; see Regiond.
+        body_threshold, region: where windows are to run, left in data["region"] and in the image's
+            meta["region"]; see Regiond.
         modality, non_finite, uneven: "CT" for notes on doubtful HU; what is done with NaN, and with
             DICOM slices that are not evenly spaced ("refuse" or "resample"); see LoadCased.
         keep_scan: leave the image as it was read in data["scan"]; see LoadCased.
@@ -85,8 +87,8 @@ def preprocessing(
         on_scan += _checks_of_labels(label_map, label_count)
         on_grid.append(AlignLabeld("label", reference="image"))
     on_grid += [*_region(body_threshold, region), *intensity_transforms(intensity, keys="image")]
-    last = EnsureTyped(keys, dtype=torch.float32, track_meta=True)
-    return Compose([*on_scan, *on_grid, *_crop(keys, foreground), last])
+    last = [EnsureTyped(keys, dtype=torch.float32, track_meta=True), RegionInMetad("image")]
+    return Compose([*on_scan, *on_grid, *_crop(keys, foreground), *last])
 
 
 def _checks_of_labels(label_map: Mapping[int, int] | None, count: int | None) -> list[Callable]:

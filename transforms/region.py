@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from ..data.errors import ConfigError, ImageError
 from ..data.geometry.grids import Grid
-from ..data.images.reading import IMAGE_SUFFIXES
+from ..data.images.reading import IMAGE_SUFFIXES, case_id
 from .labels import AlignLabeld
 from .load import LoadCased
 from .resample import grid_of
@@ -146,12 +146,35 @@ class Regiond(Transform):
 
     def _mask_of(self, item: Mapping[Hashable, Any]) -> Path:
         assert self.masks is not None
-        found = region_file(self.masks, str(item.get(self.id_key)))
+        name = item.get(self.id_key) or case_id(item[self.key].meta.get("filename_or_obj", ""))
+        found = region_file(self.masks, str(name))
         if found is not None:
             return found
-        raise ImageError(
-            f"{self.masks}: holds no mask {item.get(self.id_key)}.nii.gz for this case; add it"
-        )
+        raise ImageError(f"{self.masks}: holds no mask {name}.nii.gz for this case; add it")
+
+
+class RegionInMetad(Transform):
+    """Put data["region"] into the image's meta too; nothing where there is no region.
+
+    Tools that call a bundle's preprocessing, inferer and postprocessing one after another (MONAI
+    Label) hand the inferer the image alone; SlidingWindow finds the region in its meta. This stands
+    last, as the meta's region is not cropped with the image.
+    """
+
+    def __init__(self, key: str = "image") -> None:
+        self.key = key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """A new dict; the image shares its memory with that of `data`."""
+        result = dict(data)
+        if "region" in result:
+            image: MetaTensor = result[self.key]
+            result[self.key] = MetaTensor(
+                image.as_tensor(),
+                meta={**image.meta, "region": result["region"]},
+                applied_operations=image.applied_operations,
+            )
+        return result
 
 
 def region_file(region: Path, case: str) -> Path | None:

@@ -19,7 +19,7 @@ _PIECE = 2**22  # voxels
 
 
 def label_map(
-    dataset_dir: str | Path,
+    dataset_dir: str | Path | None,
     *,
     labels: Sequence[str],
     merge_labels: Mapping[str | int, str] | None = None,
@@ -30,7 +30,8 @@ def label_map(
     dataset.json calls "ignore" gets IGNORE in the place of a channel.
 
     Args:
-        dataset_dir: the dataset folder; one that is not there gives an empty map.
+        dataset_dir: the dataset folder; None, or one that is not there, gives an empty map: the
+            values are channels already, which MapLabelsd checks.
         labels: names of the bundle's channels in order, the background first. Case, spaces and
             dashes do not count.
         merge_labels: a label of the dataset by its name, or any value of its label maps, named in
@@ -41,7 +42,7 @@ def label_map(
         DatasetError: the dataset has a label that the bundle has not, lacks one of the bundle's, or
             a label is merged into one that the bundle has not.
     """
-    if not Path(dataset_dir).is_dir():
+    if dataset_dir is None or not Path(dataset_dir).is_dir():
         return {}
     dataset = load_dataset(dataset_dir)
     merged = {
@@ -198,7 +199,7 @@ def _unnamed(
     if channels is not None:
         return DatasetError(
             f"{source}: case {case} holds the label values {told}{more}; the network's channels "
-            f"are 0 to {channels - 1}: map the values before training"
+            f"are 0 to {channels - 1}: correct the label map, or map its values before training"
         )
     return DatasetError(
         f"{source}: case {case} holds label values that dataset.json does not name: {told}{more}. "

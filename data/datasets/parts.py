@@ -11,7 +11,7 @@ Part = Literal["train", "validation", "all", "test"]
 
 
 def dataset_cases(
-    dataset_dir: str | Path,
+    dataset_dir: str | Path | None,
     *,
     part: Part = "validation",
     fold: int = 0,
@@ -27,7 +27,7 @@ def dataset_cases(
     data; `check_dataset` refuses it when the run starts.
 
     Args:
-        dataset_dir: the dataset folder.
+        dataset_dir: the dataset folder; None gives no items.
         part: "train" or "validation" of the fold, "all" labelled cases, or the unlabelled "test"
             cases.
         fold: 0-based, of `folds`.
@@ -46,7 +46,7 @@ def dataset_cases(
         ConfigError: no such part.
         DatasetError: the dataset is not sound, or the fold is out of range.
     """
-    if not Path(dataset_dir).is_dir():
+    if dataset_dir is None or not Path(dataset_dir).is_dir():
         return []
     cases = part_cases(
         dataset_dir, part=part, fold=fold, folds=folds, split_seed=split_seed, splits=splits

@@ -141,19 +141,28 @@ def read_labels(path: str | Path, *, lowest: int = 0) -> Image:
         stored = channels_first(raw.stored, 1)
         if stored.dtype.kind == "f" or raw.slope != 1.0 or raw.inter != 0.0:
             stored = whole_numbers(stored.astype(np.float64) * raw.slope + raw.inter)
-        least, highest = int(stored.min()), int(stored.max())
-        if least < min(lowest, 0):
-            count = int(np.less(stored, min(lowest, 0)).sum())
-            raise ImageError(
-                f"it holds the negative value {least} ({count} of {stored.size} voxels are "
-                "negative), so it is not a label map; if the value means something, say what it "
-                f'counts as: --merge_labels "{{{least}: background}}"'
-            )
-        dtype = smallest_unsigned(highest)
-        if least < 0:
-            dtype = np.promote_types(np.min_scalar_type(least), np.min_scalar_type(-highest - 1))
-        array = np.array(stored, dtype=dtype, order="K")
+        array = label_values(stored, lowest=lowest)
         return Image(array, Grid(_shape3(array), raw.affine), path, raw.header, raw.notes)
+
+
+def label_values(stored: NDArray[np.generic], *, lowest: int = 0) -> NDArray[np.generic]:
+    """Whole numbers as a copy of the smallest integer type that holds them, see `read_labels`.
+
+    Raises:
+        ImageError: a value is too low.
+    """
+    least, highest = int(stored.min()), int(stored.max())
+    if least < min(lowest, 0):
+        count = int(np.less(stored, min(lowest, 0)).sum())
+        raise ImageError(
+            f"it holds the negative value {least} ({count} of {stored.size} voxels are "
+            "negative), so it is not a label map; if the value means something, say what it "
+            f'counts as: --merge_labels "{{{least}: background}}"'
+        )
+    dtype = smallest_unsigned(highest)
+    if least < 0:
+        dtype = np.promote_types(np.min_scalar_type(least), np.min_scalar_type(-highest - 1))
+    return np.array(stored, dtype=dtype, order="K")
 
 
 def read_axes(path: str | Path) -> tuple[int, ...]:

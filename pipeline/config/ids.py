@@ -13,6 +13,7 @@ from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 
 from ...data.errors import ConfigError
+from .twins import is_twin
 from .values import MISSING, SEP
 
 _ANY = "**"
@@ -31,9 +32,11 @@ _CHECKED_LATER = (
 
 
 def config_files(folder: Path) -> list[Path]:
-    """Every config file of a bundle's `configs`, but for the metadata."""
+    """Every config file of a bundle's `configs`, but for the metadata and the YAML files' twins."""
     return sorted(
-        path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.stem != "metadata"
+        path
+        for path in folder.iterdir()
+        if path.suffix in _SUFFIXES and path.stem != "metadata" and not is_twin(path)
     )
 
 

@@ -117,11 +117,14 @@ class SlidingWindow(SlidingWindowInferer):
         """Scores (B, C, *spatial) float32 for an image (B, C_in, *spatial).
 
         Args:
-            region: (B, 1, *spatial) or (*spatial), see `slabs`.
+            region: (B, 1, *spatial) or (*spatial), see `slabs`; None: the inputs' meta["region"]
+                where preprocessing has left one, see transforms.region.RegionInMetad.
             args, kwargs: handed to the network.
         """
         # plain tensors: MetaTensor copies its metadata at each of the hundreds of operations
         plain = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
+        told = region is not None
+        region = region if told else _region_in_meta(inputs)
         result: torch.Tensor | None = None
         try:
             for index, image in enumerate(plain):
@@ -138,7 +141,7 @@ class SlidingWindow(SlidingWindowInferer):
                     ]
                     rows.copy_(slab.scores.movedim(-1, 1))
         except OtherOutputError:
-            if self.mirror_axes or region is not None:
+            if self.mirror_axes or told:
                 raise
             # several outputs, or one of another size: MONAI knows how to stitch those
             with torch.no_grad():
@@ -233,6 +236,19 @@ class SlidingWindow(SlidingWindowInferer):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_compiled": None}
+
+
+def _region_in_meta(inputs: torch.Tensor) -> torch.Tensor | None:
+    """(B, 1, *spatial) or (*spatial); None where the meta has none, or one of another grid."""
+    meta = getattr(inputs, "meta", None)
+    region = meta.get("region") if isinstance(meta, dict) else None
+    if not isinstance(region, torch.Tensor):
+        return None
+    batch, spatial = inputs.shape[0], inputs.shape[2:]
+    count = region.numel() // spatial.numel()
+    if region.shape[-len(spatial) :] != spatial or count not in (1, batch):
+        return None  # the image was moved since: all windows run
+    return region.reshape(spatial) if count == 1 else region.reshape(batch, 1, *spatial)
 
 
 def default_batch_size(device: torch.device, dtype: torch.dtype | None) -> int:

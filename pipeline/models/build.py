@@ -13,6 +13,7 @@ from ...data.errors import CheckpointError, ConfigError
 from ...networks import build_for_volumes
 from ...networks.pretrained import load_resnet, load_vit
 from ...networks.slices import network_of_slices
+from ..config.twins import check_twins
 from .checkpoints import load_checkpoint, load_weights
 from .devices import choose_device
 
@@ -20,26 +21,37 @@ logger = logging.getLogger(__name__)
 
 
 def build_network(
-    architecture: Mapping[str, Any], *, in_channels: int, out_channels: int
+    architecture: Mapping[str, Any],
+    *,
+    in_channels: int,
+    out_channels: int,
+    bundle_root: str | Path | None = None,
 ) -> torch.nn.Module:
     """The network that a plan names, with initial weights.
 
     Args:
         architecture: its "name" in networks.registry, and options of it; "spatial_dims" 2 for a 2D
             network, slice by slice.
+        bundle_root: folder of the bundle that asks for it: its YAML and JSON configs must agree,
+            see config.twins. This stands here because every tool makes the network.
 
     Raises:
         ConfigError: no mapping with a name; no such network or option, or a value that it refuses.
     """
+    if bundle_root is not None:
+        check_twins(bundle_root)
     if not isinstance(architecture, Mapping) or "name" not in architecture:
         raise ConfigError(
             f"architecture {architecture}: a mapping with a network's name is wanted, as "
             "'{name: unet, feature_scale: 8}'"
         )
     try:
-        return build_for_volumes(**architecture, in_channels=in_channels, out_channels=out_channels)
+        network = build_for_volumes(
+            **architecture, in_channels=in_channels, out_channels=out_channels
+        )
     except (TypeError, ValueError) as error:
         raise ConfigError(f"architecture {dict(architecture)}: {error}") from error
+    return _channels_innermost(network)
 
 
 def head_weights(network: torch.nn.Module) -> list[float] | None:
@@ -114,9 +126,18 @@ def to_device(
         load_encoders(network, encoders)
     if weights is not None:
         load_weights(network, weights)
+    return _channels_innermost(network).to(choose_device(device))
+
+
+def _channels_innermost(network: torch.nn.Module) -> torch.nn.Module:
+    """The network itself, its kernels laid out so.
+
+    Already when it is made, as oneDNN rounds otherwise in another layout: tools that put it on its
+    device themselves get the same labels, to the last voxel.
+    """
     is_3d = any(parameter.ndim == 5 for parameter in network.parameters())
     for parameter in network.parameters():
         if parameter.ndim == (5 if is_3d else 4):
             layout = torch.channels_last_3d if is_3d else torch.channels_last
             parameter.data = parameter.data.contiguous(memory_format=layout)
-    return network.to(choose_device(device))
+    return network

@@ -23,6 +23,8 @@ _PACKAGES = {
     "tqdm": "4.70.1",
 }
 """The versions in constraints.txt, with which the bundles are tested."""
+_APPS = {"monailabel": "0.8.5", "monai-deploy-app-sdk": "4.0.0"}
+"""Tools that run the bundles as they are, in the versions that tests/interop runs them in."""
 
 
 def metadata(plan: Plan) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def metadata(plan: Plan) -> dict[str, Any]:
         "changelog": plan.changelog or {plan.version: "first version"},
         **_VERSIONS,
         "required_packages_version": {"gridgate": __version__, **_PACKAGES},
-        "supported_apps": {},
+        "supported_apps": dict(_APPS),
         "name": plan.title or plan.name,
         "task": plan.task,
         "description": plan.description,

@@ -14,6 +14,7 @@ from jinja2.exceptions import UndefinedError
 
 from ...data.errors import ConfigError
 from ...data.files import write_atomically
+from ..config.twins import twin_text
 from .bundle_folders import bundles_folder
 from .metadata import metadata
 from .plan import Plan
@@ -51,6 +52,8 @@ def bundle_files(plan: Plan, *, trained: bool = False) -> dict[str, str]:
             except UndefinedError as error:
                 missing = str(error).partition("attribute ")[2] or str(error)
                 raise ConfigError(f"plan {plan.name}: lacks {missing}") from error
+    for name in [name for name in files if name.endswith(".yaml")]:
+        files[name.removesuffix(".yaml") + ".json"] = twin_text(files[name])
     files["LICENSE"] = (TEMPLATE / "LICENSE").read_text(encoding="utf-8")
     return files
 

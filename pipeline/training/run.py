@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from ..plans.writing import bundle_files
 from .run_folder import open_run_folder, run_in_folder
 from .seeding import seed_draws
 from .windows.cases import CachedCases
+
+logger = logging.getLogger(__name__)
 
 
 def begin_training(*, seed: int, cudnn_benchmark: bool) -> None:
@@ -34,7 +37,7 @@ def prepare_training(
     plan: Plan,
     *,
     bundle_root: str | Path,
-    dataset_dir: str | Path,
+    dataset_dir: str | Path | None,
     output_dir: str | Path,
     fold: int,
     folds: int,
@@ -49,6 +52,7 @@ def prepare_training(
 
     Args:
         bundle_root: folder of the bundle that is trained.
+        dataset_dir: None where a tool gives the cases itself: each is checked when it is read.
         fold, folds, split_seed, splits: see data.datasets.parts.dataset_cases.
         settings: what identifies the run, see workflow.run_settings.
         world_size: number of processes; part of the run's identity, as they share its windows.
@@ -63,7 +67,8 @@ def prepare_training(
     check_training(plan.training)
     split: dict[str, Any] = {"fold": fold, "folds": folds, "split_seed": split_seed}
     split |= {"splits": splits}
-    check_dataset(dataset_dir, channels=plan.channels, **split)
+    if dataset_dir is not None:
+        check_dataset(dataset_dir, channels=plan.channels, **split)
     in_place = Path(output_dir).resolve() == Path(bundle_root).resolve()
     open_run_folder(
         output_dir,
@@ -71,15 +76,35 @@ def prepare_training(
         resume=resume,
         settings={**settings, "world_size": world_size},
         more_results=() if in_place else bundle_files(plan, trained=True),
+        in_place=in_place,
         rank=rank,
         **split,
     )
 
 
 def run_training(
-    trainer: Workflow, *, datasets: Sequence[CachedCases], output_dir: str | Path
+    trainer: Workflow,
+    *,
+    datasets: Sequence[CachedCases],
+    output_dir: str | Path,
+    dataset_dir: str | Path | None = None,
 ) -> None:
-    """Read the cases into memory and train, in the folder that `prepare_training` took."""
+    """Read the cases into memory and train, in the folder that `prepare_training` took.
+
+    Args:
+        datasets: of the training and of its validation.
+        dataset_dir: None where a tool gives the cases itself. It may give none to validate on, as
+            while there is one label: then those that are trained on are.
+
+    Raises:
+        DatasetError: there is no case, or a label map holds values that no label has.
+    """
+    train, *others = datasets
+    if dataset_dir is None and train.data:
+        for dataset in others:
+            if not dataset.data:
+                dataset.data = list(train.data)
+                logger.warning("no case to validate on: the training's own are taken")
     for dataset in datasets:
         dataset.load()
     run_in_folder(trainer, output_dir)

@@ -19,7 +19,9 @@ from ...data.datasets.folds import load_or_make_splits
 from ...data.errors import ConfigError
 from ...data.output_folder import OutputFolder
 from ..models.checkpoints import BEST, LAST
+from .earlier import keep_earlier
 from .run_record import (
+    GIVEN,
     SETTINGS,
     RunRecord,
     changed_dataset,
@@ -71,7 +73,7 @@ _held: dict[Path, _Held] = {}
 def open_run_folder(
     output_dir: str | Path,
     *,
-    dataset_dir: str | Path,
+    dataset_dir: str | Path | None,
     fold: int = 0,
     folds: int = 5,
     split_seed: int = 0,
@@ -79,6 +81,7 @@ def open_run_folder(
     resume: bool = False,
     settings: Mapping[str, Any] | None = None,
     more_results: Iterable[str] = (),
+    in_place: bool = False,
     rank: int = 0,
 ) -> None:
     """Take the output folder for this training, and write down what identifies it.
@@ -87,11 +90,15 @@ def open_run_folder(
     folder is this process's until `close_run_folder`, or until the process ends.
 
     Args:
+        dataset_dir: None where a tool gives the cases itself; there is no splits.json then.
         fold, folds, split_seed: of the split.
         splits: a file of folds. What it holds counts, not its place.
         resume: go on with the training that is there.
         settings: see RunRecord; `workflow.run_settings()` of the running config.
         more_results: other files that the training will write there.
+        in_place: the folder is the bundle that is trained. With a tool's own cases each training
+            there begins anew from the weights that are there, and replaces the one before; the
+            weights and results of others are kept, see `earlier`.
         rank: of this process; all but the first only check.
 
     Raises:
@@ -100,25 +107,32 @@ def open_run_folder(
         OutputError: the folder cannot be written, or holds files of others in the results' places.
     """
     folder = Path(output_dir)
-    dataset = load_dataset(dataset_dir)
-    split = {"fold": fold, "folds": folds, "split_seed": split_seed}
-    run = RunRecord({**split, **(settings or {})}, dataset_contents(dataset))
-    _check(folder, run, resume=resume)
+    dataset = None if dataset_dir is None else load_dataset(dataset_dir)
+    split = {} if dataset is None else {"fold": fold, "folds": folds, "split_seed": split_seed}
+    contents = dict(GIVEN) if dataset is None else dataset_contents(dataset)
+    run = RunRecord({**split, **(settings or {})}, contents)
+    round_ = in_place and dataset is None and not resume
+    if not round_:
+        _check(folder, run, resume=resume)
     if rank > 0:
         return
     held = _take(folder)
     try:
-        _check(folder, run, resume=resume)  # another run may have ended between the two
+        if round_:
+            _keep_earlier(held.output)
+        else:
+            _check(folder, run, resume=resume)  # another run may have ended between the two
         if resume and (folder / LAST).exists():
             _adopt(held, folder)
         else:
             held.output.refuse_foreign(name for name in (*RESULTS, *more_results) if name != SPLITS)
         content = {"format": 2, "settings": run.settings, "dataset": run.dataset}
         held.write(SETTINGS, lambda stream: stream.write(json.dumps(content, indent=1).encode()))
-        load_or_make_splits(
-            dataset, folds=folds, seed=split_seed, splits=splits, path=folder / SPLITS
-        )
-        held.adopt(SPLITS)
+        if dataset is not None:
+            load_or_make_splits(
+                dataset, folds=folds, seed=split_seed, splits=splits, path=folder / SPLITS
+            )
+            held.adopt(SPLITS)
     except BaseException:
         close_run_folder(folder)
         raise
@@ -199,6 +213,16 @@ def _take(folder: Path) -> _Held:
             with suppress(OSError):
                 path.unlink()
     return held
+
+
+def _keep_earlier(output: OutputFolder) -> None:
+    """Keep all but what an earlier round with a tool's own cases wrote there, unchanged since."""
+    before = read_run(output.folder)
+    own_round = before is not None and before.dataset == GIVEN
+    names = [name for name in RESULTS if not (own_round and output.owns(name))]
+    keep_earlier(output, names, weights=WEIGHTS)
+    if own_round:  # or the table would go on with the rows of the round before
+        output.remove(METRICS)
 
 
 def _adopt(held: _Held, folder: Path) -> None:

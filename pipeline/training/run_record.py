@@ -20,6 +20,8 @@ CHANGEABLE = {
 }
 """Ids that a run may be resumed with other values of, beside those of `run_settings`, and why."""
 
+GIVEN = {"given": True}
+"""In the place of a dataset's contents, where a tool gave the cases: settings name them."""
 _SPLIT = {"fold", "folds", "split_seed"}
 
 
@@ -78,8 +80,10 @@ def _shown(settings: Mapping[str, Any], name: str) -> str:
 
 def changed_dataset(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What a dataset had otherwise, by two `dataset_contents`, a text per difference."""
-    if not before:
+    if not before or before == now:
         return []
+    if GIVEN in (before, now):
+        return ["its cases came from a dataset folder, or come from one now"]
     changed = []
     for name in ("labels", "ignore", "channels"):
         if name in before and before[name] != now[name]:

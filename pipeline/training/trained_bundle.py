@@ -43,7 +43,7 @@ class TrainedBundle:
         plan: Plan,
         bundle_root: str | Path,
         validator: Evaluator,
-        dataset_dir: str | Path,
+        dataset_dir: str | Path | None,
         train_dataset: Sized,
         validation_dataset: Sized,
         fold: int = 0,
@@ -55,7 +55,7 @@ class TrainedBundle:
         self.folder = Path(output_dir)
         self.plan = plan.replace(name=self.folder.resolve().name)
         self.validator = validator
-        self.dataset = Path(dataset_dir).resolve().name
+        self.dataset = "a tool's cases" if dataset_dir is None else Path(dataset_dir).resolve().name
         self.train_dataset, self.validation_dataset = train_dataset, validation_dataset
         self.split = f"fold {fold} of {folds} (split seed {split_seed})"
         if splits is not None:

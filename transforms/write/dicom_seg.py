@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Transform
 
 from ...data.dicom.seg import write_dicom_seg
 from ...data.dicom.series import DicomSeries
@@ -18,6 +17,7 @@ from ...data.errors import GridgateError, OutputError
 from ...data.label_tables.terminology import check_terminology
 from ...data.output_folder import OutputFolder
 from ..timing import stage
+from .writer import Writerd
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
-class WriteDicomSegd(Transform):
+class WriteDicomSegd(Writerd):
     """Write a label map (1, X, Y, Z) as <output_dir>/<case id>.seg.dcm, of a DICOM series.
 
     Other cases are left alone. The series is found in data["files"]["image"]. A DICOM SEG that
@@ -51,6 +51,7 @@ class WriteDicomSegd(Transform):
         terminology: Mapping[str, Any] | None = None,
         id_key: str = "id",
     ) -> None:
+        super().__init__(key)
         self.key, self.id_key = key, id_key
         self.output = OutputFolder(Path(output_dir))
         check_terminology(terminology, labels)

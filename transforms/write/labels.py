@@ -10,28 +10,29 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
 
 from ...data.errors import ConfigError
 from ...data.images.formats.nifti_voxels import nifti_header
 from ...data.images.names import MASK_SUFFIXES
-from ...data.images.reading import Image, case_id, write_labels
+from ...data.images.reading import Image, write_labels
 from ...data.label_tables.table import LabelTable
 from ...data.output_folder import OutputFolder
 from ..load import is_series
 from ..restore.transform import original_grid
 from ..timing import stage
+from .writer import Writerd, case_name
 
 
-class WriteLabelsd(MapTransform):
+class WriteLabelsd(Writerd):
     """Write label maps (1, X, Y, Z) in the scan's own grid as <output_dir>/<case id><output_ext>.
 
     The case id is data[id_key] if the item has one, else the scan's file name without its suffix
     (of a DICOM series in data["files"]["image"]: its folder's); "sub/dir/name" is written into
-    folders. Of a NIfTI scan sform, qform, both codes and units are kept: those of `nifti_header` in
-    the meta, or of the file where another reader than LoadCased has not left it there. Others give
-    their affine. The path is left in data[f"{key}_path"]; seconds are
-    added to data["timings"]["write"] if that dict is present.
+    folders. Without either, as of an image that came in memory, nothing is written. Of a NIfTI scan
+    sform, qform, both codes and units are kept: those of `nifti_header` in the meta, or of the file
+    where another reader than LoadCased has not left it there. Others give their affine. The path is
+    left in data[f"{key}_path"]; seconds are added to data["timings"]["write"] if that dict is
+    present.
 
     Args:
         output_dir: made if it does not exist; see OutputFolder for which files may be replaced.
@@ -76,8 +77,8 @@ class WriteLabelsd(MapTransform):
             for key in self.key_iterator(result):
                 labels = result[key]
                 like = scan_of(result, labels)
-                name = result.get(self.id_key)
-                name = name if isinstance(name, str) and name else case_id(like.path)
+                if not (name := case_name(result, self.id_key, like.path)):
+                    continue
                 relative = self.files(name)[0]
                 path = self.output.path(relative)
                 write_labels(

@@ -4,18 +4,17 @@ from collections.abc import Hashable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-from monai.transforms import Transform
-
 from ...data.images.writing import write_probabilities
 from ...data.output_folder import OutputFolder
 from ..timing import stage
 from .labels import scan_of
+from .writer import Writerd, case_name
 
 FOLDER = "probabilities"
 """The folder below the masks."""
 
 
-class WriteProbabilitiesd(Transform):
+class WriteProbabilitiesd(Writerd):
     """Write data[f"{key}_probabilities"] (label -> (X, Y, Z) uint8) in the scan's own grid.
 
     As <output_dir>/probabilities/<label>/<case id>.nii.gz, uint8 with the slope 1/255: any reader
@@ -39,6 +38,7 @@ class WriteProbabilitiesd(Transform):
         labels: Sequence[str] = (),
         id_key: str = "id",
     ) -> None:
+        super().__init__(key)
         self.key, self.id_key = key, id_key
         self.output = OutputFolder(output_dir)
         self.labels = list(labels)
@@ -48,8 +48,10 @@ class WriteProbabilitiesd(Transform):
         result = dict(data)
         with stage(result, "write"):
             like = scan_of(result, result[self.key])
-            for label, array in result.get(f"{self.key}_probabilities", {}).items():
-                relative = _file(label, result[self.id_key])
+            name = case_name(result, self.id_key, like.path)
+            found = result.get(f"{self.key}_probabilities", {}) if name else {}
+            for label, array in found.items():
+                relative = _file(label, name)
                 write_probabilities(
                     self.output.path(relative),
                     array,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from os import PathLike
 from typing import Any
 
 from monai.data import CacheDataset
@@ -11,6 +12,7 @@ from monai.transforms import Compose
 from torch.utils.data import Dataset
 
 from ....data.errors import DatasetError
+from ....data.images.names import case_id
 from ....data.progress import progressed
 from .loading import readable_in_parent
 
@@ -19,7 +21,8 @@ class CachedCases(Dataset[dict[str, Any]]):
     """Preprocessed cases in memory, read when the run starts and not when the config is parsed.
 
     Args:
-        data: items with "image" and "label" paths; may be empty until the run starts.
+        data: items with "image" and "label" paths, and an "id", which is the image's name where
+            there is none; may be empty until the run starts.
         transform: deterministic preprocessing, run once per case.
         cache_rate: share of the cases kept in memory (MONAI's CacheDataset), 0 to 1; the rest is
             read again each time.
@@ -34,7 +37,7 @@ class CachedCases(Dataset[dict[str, Any]]):
         cache_rate: float = 1.0,
         num_workers: int = 2,
     ) -> None:
-        self.data = list(data)
+        self.data = [{"id": _name(item), **item} for item in data]
         self.transform = transform
         self.cache_rate = cache_rate
         self.num_workers = num_workers
@@ -47,7 +50,10 @@ class CachedCases(Dataset[dict[str, Any]]):
             DatasetError: there is no case.
         """
         if not self.data:
-            raise DatasetError("this part of the dataset has no case: see --dataset_dir and --fold")
+            raise DatasetError(
+                "this part of the dataset has no case: see --dataset_dir and --fold, or give cases "
+                "with an image and a label"
+            )
         if self._cases is None:
             self._cases = _JoinedCache(
                 self.data,
@@ -66,6 +72,13 @@ class CachedCases(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         with readable_in_parent():
             return dict(self.load()[index])
+
+
+def _name(item: dict[str, Any]) -> str:
+    """The id of an item that has none: its image's name."""
+    image = item.get("image")
+    first = image[0] if isinstance(image, list | tuple) and image else image
+    return case_id(first) if isinstance(first, str | PathLike) else "without an id"
 
 
 class _JoinedCache(CacheDataset):
