@@ -76,3 +76,24 @@ def test_the_texts_of_errors_are_those_of_the_code() -> None:
 @pytest.mark.parametrize("name", [n for n in vars(errors) if n.endswith("Error")])
 def test_the_page_names_every_type_of_error(name: str) -> None:
     assert f"`{name}`" in text_of(REFUSED)
+
+
+@pytest.mark.parametrize("page", sorted((REPOSITORY / "docs").rglob("*.md")), ids=lambda p: p.name)
+def test_measured_numbers_are_those_of_their_source(page: Path) -> None:
+    """A section that names a page of benchmarks/results has no numbers in its tables but of there.
+
+    A number there may have more digits behind it, such as a standard deviation.
+    """
+    for part in re.split(r"^## ", page.read_text(), flags=re.MULTILINE):
+        names = re.findall(r"`(benchmarks/results/\w+\.(?:md|csv))`", part)
+        if not names or "<!--" in part:
+            continue
+        known = {
+            number
+            for name in names
+            for number in re.findall(r"\d[\d,.]*\d", (REPOSITORY / name).read_text())
+        }
+        rows = [line for line in part.splitlines() if line.startswith("|")]
+        shown = [number for row in rows for number in re.findall(r"\d[\d,.]*\d", row)]
+        assert shown, f"{page}: {names} is named, and nothing of it shown"
+        assert [number for number in shown if number not in known] == []

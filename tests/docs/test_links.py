@@ -1,5 +1,6 @@
 """Links, anchors and pictures of the documents lead somewhere; no page is left out of the site."""
 
+import configparser
 import re
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,17 @@ def test_no_page_loads_anything_from_elsewhere() -> None:
             r"!\[[^\]]*\]\((\S+?)\)|<(?:img|script|link)\b[^>]*>", text_of(document)
         )
         assert not [one for one in pictures if "://" in one], document
+
+
+def test_extras_that_are_named_exist() -> None:
+    """`pip install ".[docs]"`, in the Makefile and in the pages."""
+    setup = configparser.ConfigParser()
+    setup.read(REPOSITORY / "setup.cfg")
+    texts = [(REPOSITORY / "Makefile").read_text(), *map(text_of, DOCUMENTS)]
+    named = {extra for text in texts for extra in re.findall(r'"\.\[([\w,]+)\]"', text)}
+    assert {one for extras in named for one in extras.split(",")} <= set(
+        setup["options.extras_require"]
+    )
 
 
 def test_ci_ends_with_the_tests_as_everyone_runs_them() -> None:
