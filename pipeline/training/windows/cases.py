@@ -78,7 +78,7 @@ def _name(item: dict[str, Any]) -> str:
     """The id of an item that has none: its image's name."""
     image = item.get("image")
     first = image[0] if isinstance(image, list | tuple) and image else image
-    return case_id(first) if isinstance(first, str | PathLike) else "without an id"
+    return case_id(str(first)) if isinstance(first, str | PathLike) else "without an id"
 
 
 class _JoinedCache(CacheDataset):
