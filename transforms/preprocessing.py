@@ -46,8 +46,7 @@ def preprocessing(
 ) -> Compose:
     """Transforms from {"image": path, "label": path} to MetaTensors on the network's grid.
 
-    Images in memory are taken in the place of paths, see LoadCased.
-    They are float32 (C, x, y, z) with true affines; see the module for the steps.
+    They are float32 (C, x, y, z) with true affines; see the module. Images may be in memory.
 
     Args:
         keys: ("image",) or ("image", "label").
@@ -56,8 +55,7 @@ def preprocessing(
         foreground: crop to the box of image > foreground, in units after `intensity`, or None.
         channels: of the image.
         label_map: each label value -> network's channel; None: channels, below `label_count`.
-        body_threshold, region: where windows are to run, left in data["region"] and in the image's
-            meta["region"]; see Regiond.
+        body_threshold, region: where windows run, left in data["region"] and the image's meta.
         modality, non_finite, uneven: "CT" for notes on doubtful HU; what is done with NaN, and with
             DICOM slices that are not evenly spaced ("refuse" or "resample"); see LoadCased.
         keep_scan: leave the image as it was read in data["scan"]; see LoadCased.

@@ -90,15 +90,13 @@ def open_run_folder(
     folder is this process's until `close_run_folder`, or until the process ends.
 
     Args:
-        dataset_dir: None where a tool gives the cases itself; there is no splits.json then.
-        fold, folds, split_seed: of the split.
+        dataset_dir, fold, folds, split_seed: of the split; None where a tool gives the cases.
         splits: a file of folds. What it holds counts, not its place.
         resume: go on with the training that is there.
         settings: see RunRecord; `workflow.run_settings()` of the running config.
         more_results: other files that the training will write there.
-        in_place: the folder is the bundle that is trained. With a tool's own cases each training
-            there begins anew from the weights that are there, and replaces the one before; the
-            weights and results of others are kept, see `earlier`.
+        in_place: the folder is the bundle that is trained. With a tool's own cases a training there
+            replaces the tool's one before; weights and results of others are kept, see `earlier`.
         rank: of this process; all but the first only check.
 
     Raises:
@@ -114,7 +112,7 @@ def open_run_folder(
     round_ = in_place and dataset is None and not resume
     if not round_:
         _check(folder, run, resume=resume)
-    if rank > 0:
+    if rank:
         return
     held = _take(folder)
     try:
@@ -126,8 +124,7 @@ def open_run_folder(
             _adopt(held, folder)
         else:
             held.output.refuse_foreign(name for name in (*RESULTS, *more_results) if name != SPLITS)
-        content = {"format": 2, "settings": run.settings, "dataset": run.dataset}
-        held.write(SETTINGS, lambda stream: stream.write(json.dumps(content, indent=1).encode()))
+        _write_settings(held, run)
         if dataset is not None:
             load_or_make_splits(
                 dataset, folds=folds, seed=split_seed, splits=splits, path=folder / SPLITS
@@ -213,6 +210,11 @@ def _take(folder: Path) -> _Held:
             with suppress(OSError):
                 path.unlink()
     return held
+
+
+def _write_settings(held: _Held, run: RunRecord) -> None:
+    content = {"format": 2, "settings": run.settings, "dataset": run.dataset}
+    held.write(SETTINGS, lambda stream: stream.write(json.dumps(content, indent=1).encode()))
 
 
 def _keep_earlier(output: OutputFolder) -> None:
