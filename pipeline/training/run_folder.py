@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from monai.engines import Workflow
 
-from ...data.datasets.dataset import load_dataset
+from ...data.datasets.dataset import Dataset, load_dataset
 from ...data.datasets.folds import load_or_make_splits
 from ...data.errors import ConfigError
 from ...data.output_folder import OutputFolder
@@ -90,8 +90,8 @@ def open_run_folder(
     folder is this process's until `close_run_folder`, or until the process ends.
 
     Args:
-        dataset_dir, fold, folds, split_seed: of the split; None where a tool gives the cases.
-        splits: a file of folds. What it holds counts, not its place.
+        dataset_dir, fold, folds, split_seed, splits: of the split, whose content counts; a
+            dataset_dir of None: a tool gives the cases.
         resume: go on with the training that is there.
         settings: see RunRecord; `workflow.run_settings()` of the running config.
         more_results: other files that the training will write there.
@@ -107,8 +107,7 @@ def open_run_folder(
     folder = Path(output_dir)
     dataset = None if dataset_dir is None else load_dataset(dataset_dir)
     split = {} if dataset is None else {"fold": fold, "folds": folds, "split_seed": split_seed}
-    contents = dict(GIVEN) if dataset is None else dataset_contents(dataset)
-    run = RunRecord({**split, **(settings or {})}, contents)
+    run = RunRecord({**split, **(settings or {})}, _contents(dataset))
     round_ = in_place and dataset is None and not resume
     if not round_:
         _check(folder, run, resume=resume)
@@ -120,11 +119,7 @@ def open_run_folder(
             _keep_earlier(held.output)
         else:
             _check(folder, run, resume=resume)  # another run may have ended between the two
-        if resume and (folder / LAST).exists():
-            _adopt(held, folder)
-        else:
-            held.output.refuse_foreign(name for name in (*RESULTS, *more_results) if name != SPLITS)
-        _write_settings(held, run)
+        _begin(held, run, resume=resume, more_results=more_results)
         if dataset is not None:
             load_or_make_splits(
                 dataset, folds=folds, seed=split_seed, splits=splits, path=folder / SPLITS
@@ -212,7 +207,16 @@ def _take(folder: Path) -> _Held:
     return held
 
 
-def _write_settings(held: _Held, run: RunRecord) -> None:
+def _contents(dataset: Dataset | None) -> dict[str, Any]:
+    return dict(GIVEN) if dataset is None else dataset_contents(dataset)
+
+
+def _begin(held: _Held, run: RunRecord, *, resume: bool, more_results: Iterable[str]) -> None:
+    """Go on with what is there, or refuse to write in the place of others' files; settings.json."""
+    if resume and (held.output.folder / LAST).exists():
+        _adopt(held, held.output.folder)
+    else:
+        held.output.refuse_foreign(name for name in (*RESULTS, *more_results) if name != SPLITS)
     content = {"format": 2, "settings": run.settings, "dataset": run.dataset}
     held.write(SETTINGS, lambda stream: stream.write(json.dumps(content, indent=1).encode()))
 
