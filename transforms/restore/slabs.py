@@ -70,11 +70,6 @@ class ScoreSlabs:
 
     @classmethod
     def of(cls, scores: torch.Tensor, *, probabilities: bool = False) -> ScoreSlabs:
-        """A whole volume (C, *shape) as one slab, along the axis that SlidingWindow's slabs have.
-
-        Scores are interpolated along that axis last: with another one near ties round otherwise.
-        """
-        shape = tuple(scores.shape[1:])
-        axis = max(range(len(shape)), key=shape.__getitem__)
-        whole = Slab(0, scores.movedim(0, -1).movedim(axis, 0).contiguous())
-        return cls(shape, axis, lambda: iter([whole]), probabilities)
+        """A whole volume (C, *shape) as one slab."""
+        whole = Slab(0, scores.movedim(0, -1).contiguous())
+        return cls(tuple(scores.shape[1:]), 0, lambda: iter([whole]), probabilities)
