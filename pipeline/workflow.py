@@ -24,7 +24,7 @@ from ..data.errors import ConfigError, user_error
 from .config.given_cases import settle_given_cases
 from .config.identity import META, identity, refers_to_metadata
 from .config.ids import check_ids, config_files, default_of, files_of, known_ids, unknown_id
-from .config.twins import check_twins
+from .config.twins import check_run
 from .config.values import CODE, SEP, as_data, is_path, override_value, quoted, settle
 
 STOPPED = "stopped; start the same command again to go on"
@@ -196,8 +196,8 @@ def _check_call(workflow: ConfigWorkflow, call: _MonaiCall) -> None:
 
 
 def _check(workflow: ConfigWorkflow, known: Mapping[str, Any], others: list[Path]) -> None:
-    check_twins(Path(workflow.config_root_path).parent)
     config = cast("dict[str, Any]", workflow.parser.config)
+    check_run(config, Path(workflow.config_root_path).parent)
     settle_given_cases(config, known)
     check_ids(config, known, workflow.parser.locator, others)
     settle(config, known)

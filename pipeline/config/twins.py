@@ -2,7 +2,8 @@
 
 `monai.bundle.load` reads JSON alone; MONAI Label and MONAI Deploy take the JSON file where both are
 there. People read and change the YAML file, which has comments. So a twin is made from the YAML,
-with the same content, and where the two say different things a run ends before it starts:
+with the same content, and where the two say different things, tools that read the twin get an error
+when they make the network; a run of the YAML goes on, with a warning. To write them anew:
 
     python -m gridgate.pipeline.config.twins BUNDLE
 """
@@ -10,6 +11,7 @@ with the same content, and where the two say different things a run ends before 
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
@@ -21,13 +23,23 @@ import yaml
 from ...data.errors import ConfigError
 from ...data.files import write_atomically
 
+logger = logging.getLogger(__name__)
+
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SEP = "::"
+_NETWORK, _ROOT = "network_def", "bundle_root"
 
 
 def twin_text(text: str) -> str:
-    """The JSON file of a YAML config's text: the same ids and values, without the comments."""
-    return json.dumps(yaml.load(text, Loader=_LOADER), indent=4, ensure_ascii=False) + "\n"
+    """The JSON file of a YAML config's text: the same ids and values, without the comments.
+
+    Its network asks for the check (`bundle_root` of build_network), which the YAML's does not.
+    """
+    content = yaml.load(text, Loader=_LOADER)
+    network = content.get(_NETWORK)
+    if isinstance(network, dict):
+        network[_ROOT] = f"@{_ROOT}"
+    return json.dumps(content, indent=4, ensure_ascii=False) + "\n"
 
 
 def twin_of(path: Path) -> Path:
@@ -38,6 +50,27 @@ def twin_of(path: Path) -> Path:
 def is_twin(path: Path) -> bool:
     """Whether a config is the JSON twin of a YAML file beside it."""
     return path.suffix == ".json" and path.with_suffix(".yaml").is_file()
+
+
+def check_run(config: dict[str, Any], bundle_root: str | Path) -> None:
+    """Check the twins at a run's start: of a run of the YAML a difference is a warning.
+
+    Args:
+        config: what runs; where it came from a twin its network's `bundle_root` is taken out, so
+            that the run is identified as one of the YAML.
+
+    Raises:
+        ConfigError: the twin is run, and says something else than the YAML.
+    """
+    network = config.get(_NETWORK)
+    if isinstance(network, dict) and _ROOT in network:
+        check_twins(bundle_root)
+        del network[_ROOT]
+        return
+    try:
+        check_twins(bundle_root)
+    except ConfigError as error:
+        logger.warning(str(error))
 
 
 def check_twins(bundle_root: str | Path) -> None:

@@ -33,7 +33,7 @@ def build_network(
         architecture: its "name" in networks.registry, and options of it; "spatial_dims" 2 for a 2D
             network, slice by slice.
         bundle_root: folder of the bundle that asks for it: its YAML and JSON configs must agree,
-            see config.twins. This stands here because every tool makes the network.
+            see config.twins. JSON configs give it, as every tool that reads them makes the network.
 
     Raises:
         ConfigError: no mapping with a name; no such network or option, or a value that it refuses.

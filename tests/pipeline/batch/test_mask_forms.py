@@ -95,7 +95,7 @@ def test_a_mask_never_overwrites_a_scan(suffix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".png", "nrrd", "", ".NII.GZ", ".nii.bz2", None])
 def test_other_forms_are_refused(suffix: Any, tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"output_ext .*\.nii\.gz, \.nii, \.nrrd, \.seg\.nrrd, \."
+        ConfigError, match=r"output_ext .*\.nii\.gz, \.nii, \.seg\.nrrd, \.nrrd, \."
     ):
         evaluator([], tmp_path, after={"output_ext": suffix})
 

@@ -16,6 +16,7 @@ from gridgate.pipeline.models.build import build_network
 from gridgate.pipeline.plans.bundle_folders import shipped_bundles
 from gridgate.pipeline.plans.planning import PLANS, read_plan
 from gridgate.pipeline.plans.writing import write_bundle
+from gridgate.pipeline.workflow import run_settings
 
 
 @pytest.fixture
@@ -37,6 +38,8 @@ def test_each_yaml_has_a_twin_that_monai_reads_alike(bundle: Path) -> None:
     assert len(configs) == 4
     for path in configs:
         twin = ConfigParser.load_config_file(str(path.with_suffix(".json")))
+        if path.stem != "multi_gpu_train":
+            assert twin["network_def"].pop("bundle_root") == "@bundle_root"
         assert twin == json.loads(json.dumps(yaml.safe_load(path.read_text())))
     check_twins(bundle)
 
@@ -67,6 +70,31 @@ def test_a_changed_yaml_is_an_error_that_names_file_id_and_values(bundle: Path) 
     assert isinstance(raised.value.__cause__, ConfigError)
     write_twins(bundle)
     check_twins(bundle)
+
+
+def test_a_run_of_the_yaml_goes_on_with_a_warning_and_one_of_the_json_does_not(
+    bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    change(bundle, "inference.yaml", "overlap: 0.5", "overlap: 0.75")
+    files = {end: str(bundle / "configs" / f"inference.{end}") for end in ("yaml", "json")}
+    monai.bundle.ConfigWorkflow(
+        config_file=files["yaml"], workflow_type="infer", logging_file=False
+    ).initialize()
+    assert "overlap is 0.5 here and 0.75 in inference.yaml" in caplog.text
+    with pytest.raises(RuntimeError) as raised:
+        monai.bundle.ConfigWorkflow(
+            config_file=files["json"], workflow_type="infer", logging_file=False
+        ).initialize()
+    assert isinstance(raised.value.__cause__, ConfigError)
+    write_twins(bundle)
+    seen = []
+    for file in files.values():
+        workflow = monai.bundle.ConfigWorkflow(
+            config_file=file, workflow_type="infer", logging_file=False
+        )
+        workflow.initialize()
+        seen.append(run_settings())
+    assert seen[0] == seen[1]
 
 
 def test_a_tool_that_does_not_say_where_the_bundle_is_finds_it_on_the_path(
