@@ -4,6 +4,7 @@ import ast
 import csv
 import json
 import logging
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,10 @@ def test_the_committed_outputs_are_whole() -> None:
     pictures = [out for out in outputs if "image/png" in out.get("data", {})]
     assert len(pictures) == 2
     assert NOTEBOOK.stat().st_size < 600_000
-    assert "/work/" not in NOTEBOOK.read_text(), "paths of the machine that it ran on"
+    shown = json.dumps(outputs)
+    own = (NOTEBOOK.parents[2].resolve(), Path.home(), Path(tempfile.gettempdir()))
+    for folder in (path for path in own if len(path.parts) > 1):
+        assert f"{folder}/" not in shown, "paths of the machine that it ran on"
 
 
 def test_the_notebook_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
