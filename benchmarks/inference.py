@@ -56,7 +56,12 @@ class Benchmark:
         self.options = options
         self.work = Path(options.work).resolve()
         self.load = os.getloadavg()
-        self.environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(HERE.parent)}
+        places = filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH")))
+        self.environment = {
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": os.pathsep.join(places),
+        }
         # what the gridgate command sets for itself, for all: threads that burn the cores they wait
         # for are no contest
         self.environment.setdefault("GOMP_SPINCOUNT", "20000")

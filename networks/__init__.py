@@ -14,10 +14,11 @@ from .transunet import TransUNet
 from .uctransnet import UCTransNet
 from .unet import UNet
 from .unet_plus_plus import UNetPlusPlus
-from .unetr import unetr
+from .unetr import AnyWindowUNETR
 
 __all__ = [
     "NETWORKS",
+    "AnyWindowUNETR",
     "AttentionUNet",
     "NetworkFacts",
     "SliceBySlice",
@@ -30,5 +31,4 @@ __all__ = [
     "build_for_volumes",
     "network_facts",
     "network_options",
-    "unetr",
 ]

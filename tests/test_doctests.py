@@ -12,7 +12,7 @@ import gridgate.data
 MODULES = [
     *sorted(one.name for one in pkgutil.walk_packages(gridgate.data.__path__, "gridgate.data.")),
     "gridgate.transforms.load",
-    "gridgate.transforms.preprocessing",
+    "gridgate.transforms.preprocess",
 ]
 WITH_EXAMPLES = (
     "gridgate.data.geometry.affines",

@@ -1,6 +1,9 @@
 """The house: how long functions and how full folders are; configs name what is there."""
 
 import ast
+import importlib
+import inspect
+import pkgutil
 import pydoc
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+import gridgate
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ROOMS = ("data", "transforms", "networks", "pipeline")
@@ -49,6 +54,22 @@ def test_no_folder_is_a_heap(folder: Path) -> None:
     files = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
     rooms = [path for path in folder.iterdir() if (path / "__init__.py").is_file()]
     assert len(files) <= FULLEST_FOLDER or rooms, f"{len(files)} files: {files}"
+
+
+def test_no_package_gives_a_name_that_is_a_module_of_it_too() -> None:
+    """Configs name what they want by its path: Python 3.12's pydoc.locate finds the module there.
+
+    Python 3.11's found the function that the package gives.
+    """
+    twofold = []
+    for module in pkgutil.walk_packages(gridgate.__path__, "gridgate."):
+        if module.ispkg:
+            package = importlib.import_module(module.name)
+            for inside in pkgutil.iter_modules(package.__path__):
+                given = getattr(package, inside.name, None)
+                if given is not None and not inspect.ismodule(given):
+                    twofold.append(f"{module.name}.{inside.name}")
+    assert not twofold, twofold
 
 
 @pytest.mark.parametrize("folder", folders(), ids=lambda path: str(path.relative_to(REPOSITORY)))

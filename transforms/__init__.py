@@ -6,13 +6,13 @@ grid. May use gridgate.data; MONAI's conventions: channel first (C, X, Y, Z), af
 to RAS+ mm) in a MetaTensor's meta.
 """
 
-from .augmentation import augmentation
+from .augment import augmentation
 from .components import FillHolesd, LargestComponentd
 from .intensity import ClipAndScaled, ZScored, intensity_transforms
 from .labels import AlignLabeld, CheckPlacementd, ClassIndicesd, MapLabelsd
 from .load import LoadCased
-from .postprocessing import postprocessing
-from .preprocessing import preprocessing
+from .postprocess import postprocessing
+from .preprocess import preprocessing
 from .resample import ToNetworkGridd
 from .restore.restoration import restore_labels
 from .restore.transform import RestoreLabelsd, original_grid

@@ -17,7 +17,7 @@ from monai.engines import SupervisedEvaluator
 from ...data.errors import ConfigError, GridgateError, OutputError
 from ...data.events import emit
 from ...data.walk import PassedOver
-from ...transforms.postprocessing import Postprocessing
+from ...transforms.postprocess import Postprocessing
 from ...transforms.region import region_file
 from ..models.devices import choose_devices
 from ..models.run_weights import Checkpoint, weights_fingerprint, with_weights

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from ...data.label_tables.files import label_files
 from ...data.label_tables.table import LabelTable
 from ...data.output_folder import OutputFolder
-from ...transforms.postprocessing import Postprocessing
+from ...transforms.postprocess import Postprocessing
 from ..plans.plan import Plan
 from .results import CaseTable
 

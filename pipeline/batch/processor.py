@@ -15,7 +15,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose
 
-from ...transforms.postprocessing import Postprocessing
+from ...transforms.postprocess import Postprocessing
 from ...transforms.restore.cells import ScoresError
 from ...transforms.restore.transform import RestoreLabelsd
 from ..inference.device_memory import is_out_of_memory

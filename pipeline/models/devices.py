@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -91,9 +91,24 @@ def autocast_dtype(device: torch.device, amp: Amp = "auto") -> torch.dtype | Non
     return None
 
 
-def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[None]:
-    """A context in which the network runs in `dtype` (see `autocast_dtype`); None is float32."""
-    return torch.autocast(device.type, dtype=dtype or torch.float32, enabled=dtype is not None)
+@contextmanager
+def autocast(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
+    """A context in which the network runs in `dtype` (see `autocast_dtype`); None is float32.
+
+    float32 on a GPU is float32 here: cuDNN's convolutions otherwise round their inputs to TF32's 10
+    bits of mantissa, by PyTorch's default.
+    """
+    if dtype is not None:
+        with torch.autocast(device.type, dtype=dtype):
+            yield
+        return
+    kept = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = kept
 
 
 def channels_last(tensor: torch.Tensor) -> torch.Tensor:

@@ -11,9 +11,9 @@ from monai.losses import DiceCELoss, DiceLoss
 from torch import nn
 
 from ....data.errors import ConfigError
-from .deep_supervision import deep_supervision
+from .deep_supervision_loss import deep_supervision
 from .logits_loss import SegmentationLoss
-from .structure import StructureLoss
+from .structure_loss import StructureLoss
 
 
 class SorensenDiceLoss(SegmentationLoss):

@@ -21,7 +21,7 @@ from gridgate.pipeline.batch.reasons import reason
 from gridgate.pipeline.inference.device_memory import is_out_of_memory
 from gridgate.pipeline.inference.sliding_window import SlidingWindow
 from gridgate.transforms import RestoreLabelsd, WriteLabelsd
-from gridgate.transforms.postprocessing import Postprocessing
+from gridgate.transforms.postprocess import Postprocessing
 from gridgate.transforms.restore.slabs import ScoreSlabs, Slab
 
 from .threshold import LABELS, Read, Threshold, evaluator, run, table, write_scan
