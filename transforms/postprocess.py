@@ -75,6 +75,7 @@ def postprocessing(
     keep_largest: Sequence[int] | bool = False,
     fill_holes: Sequence[int] | bool = False,
     probabilities: Sequence[str] = (),
+    of_probabilities: bool = False,
     dicom_seg: bool = False,
     postfix: str = "",
     output_ext: str = ".nii.gz",
@@ -83,7 +84,7 @@ def postprocessing(
 ) -> Postprocessing:
     """Transforms from {"pred": scores, "image": MetaTensor} to {"pred": label map (1, X, Y, Z)}.
 
-    Scores are logits (C, x, y, z) or ScoreSlabs. The order: RestoreLabelsd, LargestComponentd,
+    Scores are a tensor (C, x, y, z) or ScoreSlabs. The order: RestoreLabelsd, LargestComponentd,
     FillHolesd, WriteProbabilitiesd, WriteDicomSegd, WriteLabelsd: the mask comes last, as a case is
     done when it is there.
 
@@ -94,6 +95,7 @@ def postprocessing(
         keep_largest, fill_holes: True for each label, or the labels (channel indices) this is done
             to.
         probabilities: labels whose probability is written too.
+        of_probabilities: scores that come as a tensor are probabilities, not logits.
         dicom_seg: write DICOM SEG too where the case is a DICOM series.
         postfix, output_ext, terminology: see WriteLabelsd.
         max_slab_bytes: bound on the temporary arrays, see restore_labels.
@@ -123,7 +125,12 @@ def postprocessing(
         if dicom_seg:
             after.append(WriteDicomSegd("pred", **named))
         after.append(mask)
-    restore = RestoreLabelsd("pred", probabilities=channels, max_slab_bytes=max_slab_bytes)
+    restore = RestoreLabelsd(
+        "pred",
+        probabilities=channels,
+        of_probabilities=of_probabilities,
+        max_slab_bytes=max_slab_bytes,
+    )
     return Postprocessing(restore, after)
 
 

@@ -25,7 +25,6 @@ import torch  # noqa: E402
 from gpu_clock import GpuClock  # noqa: E402
 from ignite.engine import Engine, Events  # noqa: E402
 
-from gridgate.pipeline.batch.workers.process import usable_cores  # noqa: E402
 from gridgate.pipeline.plans.bundle_folders import bundle_path  # noqa: E402
 from gridgate.pipeline.workflow import BundleRun  # noqa: E402
 
@@ -74,8 +73,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tiny", action="store_true", help="a dry run")
     options = parser.parse_args(arguments)
     words = {"dataset_dir": options.dataset, "device": options.device, "patience": "0"}
-    if options.device != "cpu":  # a GPU is through with a batch before two processes have drawn it
-        words["num_workers"] = str(max(2, min(12, usable_cores() - 2)))
     words |= TINY if options.tiny else {}
     with tempfile.TemporaryDirectory() as folder:
         if options.tiny:

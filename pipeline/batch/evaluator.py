@@ -19,7 +19,7 @@ from ...data.events import emit
 from ...data.walk import PassedOver
 from ...transforms.postprocess import Postprocessing
 from ...transforms.region import region_file
-from ..models.devices import choose_devices
+from ..models.devices import choose_devices, usable_cores
 from ..models.run_weights import Checkpoint, weights_fingerprint, with_weights
 from ..plans.plan import Plan
 from .case import DONE, FAILED, Case, CaseResult
@@ -31,7 +31,7 @@ from .progress import CaseProgress
 from .quality import Expectations, check_expectations, look_first
 from .results import CaseTable
 from .workers.pool import WorkerPool
-from .workers.process import stopped_by_sigterm, usable_cores
+from .workers.process import stopped_by_sigterm
 from .workers.scratch import scratch_folder
 
 logger = logging.getLogger("gridgate.cases")

@@ -17,6 +17,7 @@ from monai.transforms import Compose
 
 from ...transforms.postprocess import Postprocessing
 from ...transforms.restore.cells import ScoresError
+from ...transforms.restore.slabs import ScoreSlabs
 from ...transforms.restore.transform import RestoreLabelsd
 from ..inference.device_memory import is_out_of_memory
 from ..models.build import to_device
@@ -189,6 +190,10 @@ class CaseProcessor:
         work.spend("forward", time.perf_counter() - began)
         if not torch.isfinite(scores.sum()):
             raise ScoresError
+        if isinstance(self.postprocessing, Postprocessing):
+            # what a tensor does not say: an ensemble's scores are probabilities
+            given = bool(getattr(self.network, "gives_probabilities", False))
+            scores = ScoreSlabs.of(scores, probabilities=given)
         work.data["pred"] = scores
 
     def _after(self, data: MonaiItem) -> MonaiItem:

@@ -9,6 +9,7 @@ from ...data.errors import ConfigError
 
 _COUNTS = {"epochs": 1, "iterations_per_epoch": 1, "batch_size": 1, "val_interval": 1}
 _COUNTS |= {"num_workers": 0, "warmup_iterations": 0, "patience": 0}
+_MAY_BE_NULL = {"num_workers"}
 _REALS = ("learning_rate", "weight_decay", "average_decay")
 
 
@@ -23,6 +24,8 @@ def check_training(settings: Mapping[str, Any]) -> None:
     """
     for name, least in _COUNTS.items():
         value = settings.get(name, least)
+        if name in _MAY_BE_NULL and value is None:
+            continue
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ConfigError(f"--{name} {value}: a whole number of {least} or more is wanted")
     for name in _REALS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,24 @@ from .windows.cases import CachedCases
 logger = logging.getLogger(__name__)
 
 
-def begin_training(*, seed: int, cudnn_benchmark: bool) -> None:
+def begin_training(*, seed: int, cudnn_benchmark: bool, deterministic: bool = False) -> None:
     """Seed all draws, and say how cuDNN chooses its kernels.
 
     Args:
         seed: any integer >= 0.
         cudnn_benchmark: time cuDNN's kernels and take the fastest.
+        deterministic: have PyTorch compute the same twice; a warning names each operation that
+            cannot. The kernels are not timed then.
     """
     seed_draws(seed)
-    torch.backends.cudnn.benchmark = cudnn_benchmark
+    torch.backends.cudnn.benchmark = cudnn_benchmark and not deterministic
+    if deterministic:
+        # cuBLAS reads it when it is first used
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.deterministic = True
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # that would only find errors in our own code, at the price of a kernel per tensor
+        torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def prepare_training(

@@ -16,6 +16,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ...data.errors import ConfigError, GridgateError
 from ..models.devices import Amp, autocast, autocast_dtype, channels_last
+from .graphed_step import GraphedStep
+from .losses.logits_loss import plain
 from .seeding import epoch_seed, seed_draws
 from .small_maps import SmallMapsInFloat32
 from .validator import prepared
@@ -64,6 +66,7 @@ class SegmentationTrainer(SupervisedTrainer):
         amp: see `devices.autocast_dtype`.
         max_gradient_norm: gradients are scaled down to this L2 norm; None for no limit.
         seed: any integer >= 0.
+        cuda_graph: on one GPU, replay each step as a CUDA graph, see GraphedStep.
         **options: those of SupervisedTrainer but `amp_kwargs`, whose work `amp` does.
 
     Raises:
@@ -77,6 +80,7 @@ class SegmentationTrainer(SupervisedTrainer):
         amp: Amp = "auto",
         max_gradient_norm: float | None = 12.0,
         seed: int = 0,
+        cuda_graph: bool = True,
         **options: Any,
     ) -> None:
         if options.get("amp_kwargs"):
@@ -93,6 +97,9 @@ class SegmentationTrainer(SupervisedTrainer):
         self.grad_scaler = torch.GradScaler(
             self.state.device.type, enabled=self.dtype is torch.float16
         )
+        alone = not isinstance(self.network, torch.nn.parallel.DistributedDataParallel)
+        graphs = cuda_graph and alone and self.state.device.type == "cuda"
+        self._graphed = GraphedStep(self._recorded_step, self.network) if graphs else None
         self.add_event_handler(
             Events.EPOCH_STARTED,
             lambda engine: seed_draws(epoch_seed(seed, engine.state.epoch, engine.state.rank)),
@@ -116,35 +123,62 @@ class SegmentationTrainer(SupervisedTrainer):
     def _iteration(self, engine: Any, batchdata: dict[str, torch.Tensor]) -> dict[str, Any]:
         image, label, args, kwargs = prepared(self, batchdata)
         self.state.output = {Keys.IMAGE: image, Keys.LABEL: label}
-        first, last = self._place_in_step()
         self.network.train()
+        first, last = self._place_in_step()
+        replayed = self._replayed(image, label) if not (args or kwargs) else None
+        if replayed is not None:
+            prediction, loss = replayed
+            self.state.output |= {Keys.PRED: prediction, Keys.LOSS: loss}
+            self.fire_event(IterationEvents.FORWARD_COMPLETED)
+            self.fire_event(IterationEvents.LOSS_COMPLETED)
+        else:
+            self._compute(image, label, args, kwargs, first=first)
+        self.fire_event(IterationEvents.BACKWARD_COMPLETED)
+        self._step(self.state.output[Keys.LOSS], last=last)
+        self.fire_event(IterationEvents.MODEL_COMPLETED)
+        return cast(dict[str, Any], self.state.output)
+
+    def _compute(
+        self, image: torch.Tensor, label: torch.Tensor, args: Any, kwargs: Any, *, first: bool
+    ) -> None:
+        """The forward and backward pass, with MONAI's events between their parts."""
         if first:
             self.optimizer.zero_grad(set_to_none=self.optim_set_to_none)
-        breaks = self.state.device.type == "cpu" and self.dtype is not None
-        with (
-            autocast(self.state.device, self.dtype),
-            SmallMapsInFloat32() if breaks else nullcontext(),
-        ):
-            prediction = self.inferer(channels_last(image), self.network, *args, **kwargs)
-        self.state.output[Keys.PRED] = prediction
+        self.state.output[Keys.PRED] = self._predicted(image, *args, **kwargs)
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
         prediction = self.state.output[Keys.PRED]
         self.state.output[Keys.LOSS] = self.loss_function(_to_float(prediction), label).mean()
         self.fire_event(IterationEvents.LOSS_COMPLETED)
         loss = self.state.output[Keys.LOSS]
-        # one such step would leave NaN in all weights; in float16 the GradScaler passes over it
-        if self.dtype is not torch.float16 and not torch.isfinite(loss):
-            raise TrainingError(
-                "the loss is NaN or infinite; start anew with a lower --learning_rate (last.pt "
-                "holds the last whole epoch, to be given as --pretrained)"
-            )
         self.grad_scaler.scale(loss / self.accumulation_steps).backward()
         self.state.output |= {Keys.LOSS: loss.detach(), Keys.PRED: _detached(prediction)}
-        self.fire_event(IterationEvents.BACKWARD_COMPLETED)
-        if last:
-            self._step()
-        self.fire_event(IterationEvents.MODEL_COMPLETED)
-        return cast(dict[str, Any], self.state.output)
+
+    def _predicted(self, image: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        breaks = self.state.device.type == "cpu" and self.dtype is not None
+        with (
+            autocast(self.state.device, self.dtype),
+            SmallMapsInFloat32() if breaks else nullcontext(),
+        ):
+            return self.inferer(channels_last(image), self.network, *args, **kwargs)
+
+    def _replayed(
+        self, image: torch.Tensor, label: torch.Tensor
+    ) -> tuple[Any, torch.Tensor] | None:
+        """Prediction and loss from a CUDA graph; None where the step is computed as usual."""
+        if self._graphed is None:
+            return None
+        if self._place_in_step() != (True, True) or any(
+            self._event_handlers.get(event)
+            for event in (IterationEvents.FORWARD_COMPLETED, IterationEvents.LOSS_COMPLETED)
+        ):
+            return None  # gradients are added up, or a handler looks between the passes
+        return self._graphed(plain(image), plain(label))
+
+    def _recorded_step(self, image: torch.Tensor, label: torch.Tensor) -> tuple[Any, torch.Tensor]:
+        prediction = self._predicted(image)
+        loss = self.loss_function(_to_float(prediction), label).mean()
+        self.grad_scaler.scale(loss).backward()
+        return prediction, loss
 
     def _place_in_step(self) -> tuple[bool, bool]:
         """Whether this iteration is the first and the last of those that one step accumulates."""
@@ -153,22 +187,37 @@ class SegmentationTrainer(SupervisedTrainer):
         last = (place + 1) % self.accumulation_steps == 0 or place + 1 == length
         return place % self.accumulation_steps == 0, last
 
-    def _step(self) -> None:
+    def _step(self, loss: torch.Tensor, *, last: bool) -> None:
+        """Check the loss, and step where this iteration is the last that the step accumulates."""
+        if not last:
+            self._check_loss(bool(torch.isfinite(loss)))
+            return
         self.grad_scaler.unscale_(self.optimizer)
         limit = float("inf") if self.max_gradient_norm is None else self.max_gradient_norm
-        if self._passed_over(torch.nn.utils.clip_grad_norm_(self.network.parameters(), limit)):
-            return
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), limit)
+        # the GradScaler looks after float16; both at once, as each look waits for the GPU
+        if self.dtype is not torch.float16:
+            sound_loss, sound_norm = torch.isfinite(torch.stack((loss, norm.to(loss)))).tolist()
+            self._check_loss(sound_loss)
+            if not sound_norm:
+                self._pass_over()
+                return
+        self._passed = 0
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
         if self.average is not None:
             self.average.update_parameters(unwrapped(self.network))
 
-    def _passed_over(self, norm: torch.Tensor) -> bool:
-        """Whether the step is left out: its gradients are NaN or infinite."""
-        # the GradScaler looks after float16
-        if self.dtype is torch.float16 or torch.isfinite(norm):
-            self._passed = 0
-            return False
+    def _check_loss(self, sound: bool) -> None:
+        # one such step would leave NaN in all weights; in float16 the GradScaler passes over it
+        if not sound and self.dtype is not torch.float16:
+            raise TrainingError(
+                "the loss is NaN or infinite; start anew with a lower --learning_rate (last.pt "
+                "holds the last whole epoch, to be given as --pretrained)"
+            )
+
+    def _pass_over(self) -> None:
+        """Leave a step out, as its gradients are NaN or infinite."""
         self._passed += 1
         if self._passed == _MOST_PASSED_OVER:
             raise TrainingError(
@@ -177,7 +226,6 @@ class SegmentationTrainer(SupervisedTrainer):
                 "whole epoch, to be given as --pretrained)"
             )
         logger.warning("a step is passed over: its gradients are NaN or infinite")
-        return True
 
 
 def at_end(engine: Any, close: Callable[[Any], None]) -> None:

@@ -283,14 +283,19 @@ class Restoration:
         self._margins.append((float(margin.sum()), len(margin)))
 
 
-def as_slabs(scores: torch.Tensor | ScoreSlabs) -> ScoreSlabs:
-    """Logits (C, x, y, z) as slabs; slabs as they are."""
+def as_slabs(scores: torch.Tensor | ScoreSlabs, *, probabilities: bool = False) -> ScoreSlabs:
+    """Scores (C, x, y, z) as slabs; slabs, which say themselves what they are, as they are.
+
+    Args:
+        probabilities: scores in a tensor are probabilities, not logits.
+    """
     if isinstance(scores, ScoreSlabs):
         return scores
     if scores.ndim != 4 or 0 in scores.shape:
         raise ValueError(f"logits of shape (C, x, y, z) are wanted, got {tuple(scores.shape)}")
     return ScoreSlabs.of(
-        scores.as_tensor().detach() if isinstance(scores, MetaTensor) else scores.detach()
+        scores.as_tensor().detach() if isinstance(scores, MetaTensor) else scores.detach(),
+        probabilities=probabilities,
     )
 
 

@@ -31,6 +31,7 @@ class RestoreLabelsd(MapTransform):
 
     Args:
         probabilities: name -> channel whose probability is wanted.
+        of_probabilities: scores in a tensor are probabilities, not logits; slabs say it themselves.
         max_slab_bytes: see restore_labels.
 
     Raises:
@@ -43,12 +44,14 @@ class RestoreLabelsd(MapTransform):
         *,
         reference: str = "image",
         probabilities: Mapping[str, int] | None = None,
+        of_probabilities: bool = False,
         max_slab_bytes: float = 256e6,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.reference = reference
         self.probabilities = dict(probabilities or {})
+        self.of_probabilities = of_probabilities
         self.max_slab_bytes = max_slab_bytes
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -57,7 +60,8 @@ class RestoreLabelsd(MapTransform):
         image = result[self.reference]
         for key in self.key_iterator(result):
             with stage(result, "restore"):
-                restoration = self.begin(as_slabs(result[key]), image)
+                slabs = as_slabs(result[key], probabilities=self.of_probabilities)
+                restoration = self.begin(slabs, image)
                 result |= self.end(restoration.run(), image, key=str(key))
         return result
 

@@ -13,6 +13,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from ....data.errors import GridgateError, user_error
+from ...models.devices import usable_cores
 
 logger = logging.getLogger(__name__)
 _MARK = "\0"  # in no message of ours
@@ -27,11 +28,17 @@ class WindowLoader(DataLoader[Any]):
 
     Args:
         dataset: such as a WindowDataset; loaded before the first window is asked for.
-        num_workers: processes, 0 or more.
+        num_workers: processes, 0 or more; None: 2, or where batches are pinned, which is for a GPU,
+            all cores but two, 2 to 12.
         **options: DataLoader's.
     """
 
-    def __init__(self, dataset: Dataset[Any], *, num_workers: int = 0, **options: Any) -> None:
+    def __init__(
+        self, dataset: Dataset[Any], *, num_workers: int | None = 0, **options: Any
+    ) -> None:
+        if num_workers is None:
+            free = usable_cores() - 2 if options.get("pin_memory") else 0
+            num_workers = min(max(free, 2), 12)
         if num_workers and not can_fork():
             logger.warning(
                 f"num_workers {num_workers}: worker processes cannot share the cases on this "
