@@ -173,7 +173,7 @@ def test_cuda_sh_measures_a_training_and_a_resume(tmp_path: Path) -> None:
     # on a CPU nothing is random
     assert (resume["again"], resume["resumed"]) == (0, 0)
     page = (tmp_path / "cuda.md").read_text()
-    assert "| a resumed training differs by | 0 | 0 |" in page
+    assert "| a resumed one differs by | 0 | 0 |" in page
     assert "none: a dry run on the CPU" in page and "| tests | not run |" in page
 
 

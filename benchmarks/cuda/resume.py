@@ -3,8 +3,8 @@
     python benchmarks/cuda/resume.py RESULT.json --device cuda
 
 A tiny network on phantoms: two trainings of the same seed, one that stops after half of its epochs
-and is resumed, and the largest difference of any number in their `last.pt`. PyTorch names the
-operations that have no deterministic implementation on the device.
+and is resumed, all with `deterministic`, two without, and the largest difference of any number in
+their `last.pt`. PyTorch names the operations that have no deterministic implementation.
 """
 
 from __future__ import annotations
@@ -54,23 +54,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(name)
         data = write_phantom_dataset(folder / "data", cases=3, progress=False)
         words = {**WORDS, "dataset_dir": str(data), "device": options.device}
+        exact = {**words, "deterministic": "True"}
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            torch.use_deterministic_algorithms(True, warn_only=True)
-            train(folder / "first", words)
-            torch.use_deterministic_algorithms(False)
-        train(folder / "plain", words)
-        train(folder / "again", words)
-        train(folder / "resumed", words, stop_after=EPOCHS // 2)
-        train(folder / "resumed", {**words, "resume": "True"})
-        plain = folder / "plain"
+            train(folder / "exact", exact)
+        train(folder / "again", exact)
+        train(folder / "resumed", exact, stop_after=EPOCHS // 2)
+        train(folder / "resumed", {**exact, "resume": "True"})
+        as_usual()
+        train(folder / "usual", words)
+        train(folder / "usual_again", words)
         result = {
             "device": options.device,
-            "again": difference(plain, folder / "again"),
-            "resumed": difference(plain, folder / "resumed"),
+            "again": difference(folder / "exact", folder / "again"),
+            "resumed": difference(folder / "exact", folder / "resumed"),
+            "usual": difference(folder / "usual", folder / "usual_again"),
             "not_deterministic": sorted(set(_operations(caught))),
         }
     options.result.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def as_usual() -> None:
+    """Undo in this process what a deterministic training has set."""
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = False
 
 
 def train(output: Path, words: Mapping[str, str], *, stop_after: int | None = None) -> None:
