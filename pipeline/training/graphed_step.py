@@ -38,6 +38,7 @@ class GraphedStep:
     ) -> None:
         self._step = step
         self._network = network
+        self._parameters = list(network.parameters())
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: tuple[torch.Tensor, ...] = ()
         self._outputs: Any = None
@@ -54,7 +55,7 @@ class GraphedStep:
         for mine, given in zip(self._inputs, (image, label), strict=True):
             mine.copy_(given)
         self._graph.replay()
-        for parameter, gradient in zip(self._network.parameters(), self._gradients, strict=True):
+        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
             parameter.grad = gradient
         prediction, loss = tree_map(torch.Tensor.clone, self._outputs)
         return prediction, loss
@@ -71,10 +72,10 @@ class GraphedStep:
             side.wait_stream(torch.cuda.current_stream(device))
             with torch.cuda.stream(side):
                 for _ in range(_WARM_UP):
-                    _forget(network.parameters())
+                    _forget(self._parameters)
                     self._step(*inputs)
             torch.cuda.current_stream(device).wait_stream(side)
-            _forget(network.parameters())
+            _forget(self._parameters)
             # "thread_local": the thread that pins the next batches may go on meanwhile
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 outputs = self._step(*inputs)
@@ -85,8 +86,8 @@ class GraphedStep:
         else:
             self._graph, self._inputs = graph, inputs
             self._outputs = tree_map(torch.Tensor.detach, outputs)
-            self._gradients = [parameter.grad for parameter in network.parameters()]
-        _forget(network.parameters())
+            self._gradients = [parameter.grad for parameter in self._parameters]
+        _forget(self._parameters)
         with torch.no_grad():
             for buffer, kept in buffers:
                 buffer.copy_(kept)

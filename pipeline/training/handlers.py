@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 from monai.utils.enums import CommonKeys as Keys
@@ -24,6 +25,9 @@ from .trainer import at_end
 
 logger = logging.getLogger(__name__)
 
+# Reading a loss waits for the GPU, and then the GPU waits for Python: it is not read at each step.
+_LOOKS_EVERY = 1.0  # seconds
+
 
 class ProgressBar:
     """How far the run is, over all its iterations, with its loss and the best mean Dice."""
@@ -31,6 +35,7 @@ class ProgressBar:
     def __init__(self, validator: Evaluator) -> None:
         self.validator = validator
         self._progress: Progress | None = None
+        self._loss, self._looked = float("nan"), -_LOOKS_EVERY
 
     def attach(self, engine: Engine) -> None:
         """Register on the trainer."""
@@ -48,7 +53,9 @@ class ProgressBar:
     def _step(self, engine: Engine) -> None:
         assert self._progress is not None
         state = self.validator.state
-        shown = f"epoch {engine.state.epoch}, loss {_loss(engine):.3f}"
+        if time.monotonic() - self._looked >= _LOOKS_EVERY:
+            self._loss, self._looked = float(_loss(engine)), time.monotonic()
+        shown = f"epoch {engine.state.epoch}, loss {self._loss:.3f}"
         if state.best_metric_epoch > 0:
             shown += f", best Dice {state.best_metric:.3f} after epoch {state.best_metric_epoch}"
         self._progress.advance(note=shown)
@@ -86,8 +93,9 @@ class TrainingRecord:
         self.labels = list(labels)
         self.interval = interval
         self._rows: list[dict[str, Any]] = []
+        self._unread: list[tuple[int, torch.Tensor, float]] = []  # iteration, loss, learning rate
         self._writer: SummaryWriter | None = None
-        self._started = time.monotonic()
+        self._started = self._looked = time.monotonic()
 
     @property
     def path(self) -> Path:
@@ -104,6 +112,7 @@ class TrainingRecord:
         """Register on the trainer, after its ValidationHandler."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._open)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._note_loss)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._read_losses)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._write)
         at_end(engine, self._close)
 
@@ -125,12 +134,21 @@ class TrainingRecord:
         )
 
     def _note_loss(self, engine: Engine) -> None:
-        loss = _loss(engine)
-        # with the engine, so that a checkpoint between two rows holds them
-        _unwritten(engine).append(loss)
+        self._unread.append((engine.state.iteration, _loss(engine), self._learning_rate))
+        if time.monotonic() - self._looked >= _LOOKS_EVERY:
+            self._read_losses(engine)
+
+    def _read_losses(self, engine: Engine) -> None:
+        unread, self._unread, self._looked = self._unread, [], time.monotonic()
+        if not unread:
+            return
         assert self._writer is not None
-        self._writer.add_scalar("train/loss", loss, engine.state.iteration)
-        self._writer.add_scalar("train/learning_rate", self._learning_rate, engine.state.iteration)
+        losses = torch.stack([loss.detach().float() for _, loss, _ in unread]).tolist()
+        # with the engine, so that a checkpoint between two rows holds them
+        _unwritten(engine).extend(losses)
+        for (iteration, _, rate), loss in zip(unread, losses, strict=True):
+            self._writer.add_scalar("train/loss", loss, iteration)
+            self._writer.add_scalar("train/learning_rate", rate, iteration)
 
     @property
     def _learning_rate(self) -> float:
@@ -196,10 +214,10 @@ def _unwritten(engine: Engine) -> list[float]:
     return cast("list[float]", state.unwritten_losses)
 
 
-def _loss(engine: Engine) -> float:
+def _loss(engine: Engine) -> torch.Tensor:
     output: Any = engine.state.output
     first = output[0] if isinstance(output, list) else output  # decollated
-    return float(first[Keys.LOSS])
+    return torch.as_tensor(first[Keys.LOSS])
 
 
 def read_training_record(output_dir: str | Path) -> list[dict[str, str]]:

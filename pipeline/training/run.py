@@ -40,7 +40,7 @@ def begin_training(*, seed: int, cudnn_benchmark: bool, deterministic: bool = Fa
         torch.backends.cudnn.deterministic = True
         torch.use_deterministic_algorithms(True, warn_only=True)
         # that would only find errors in our own code, at the price of a kernel per tensor
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def prepare_training(

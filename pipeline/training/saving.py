@@ -13,9 +13,10 @@ from monai.engines import Evaluator
 
 from ...data.errors import CheckpointError
 from ..models.checkpoints import LAST, carry_plan, load_checkpoint
+from .average import unwrapped
 from .run_folder import WEIGHTS, write_result
 from .scheduler_state import plain_state, restored_state
-from .trainer import SegmentationTrainer, unwrapped
+from .trainer import SegmentationTrainer
 
 logger = logging.getLogger(__name__)
 

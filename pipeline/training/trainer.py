@@ -12,23 +12,20 @@ from ignite.engine import EventEnum, Events
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys as Keys
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
-from ...data.errors import ConfigError, GridgateError
+from ...data.errors import ConfigError
 from ..models.devices import Amp, autocast, autocast_dtype, channels_last
+from .average import unwrapped
 from .graphed_step import GraphedStep
 from .losses.logits_loss import plain
 from .seeding import epoch_seed, seed_draws
 from .small_maps import SmallMapsInFloat32
+from .soundness import Soundness
 from .validator import prepared
 from .windows.loading import WindowLoader, end_workers
 
 logger = logging.getLogger(__name__)
-_MOST_PASSED_OVER = 10
-
-
-class TrainingError(GridgateError):
-    """The training cannot go on."""
 
 
 class TrainerEvents(EventEnum):
@@ -36,20 +33,6 @@ class TrainerEvents(EventEnum):
 
     ENDED = "ended"
     """Once, when a run ends: completed, terminated, interrupted or failed."""
-
-
-def averaged(network: torch.nn.Module, *, decay: float = 0.99) -> AveragedModel:
-    """An exponential moving average of a network's weights and buffers, by PyTorch's AveragedModel.
-
-    The average is what is validated, saved and used: in short trainings it is better than the last
-    weights.
-
-    Args:
-        decay: weight of the old average per step, 0 (no averaging) to below 1.
-    """
-    return AveragedModel(
-        unwrapped(network), multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True
-    )
 
 
 class SegmentationTrainer(SupervisedTrainer):
@@ -87,11 +70,13 @@ class SegmentationTrainer(SupervisedTrainer):
             raise ConfigError("amp_kwargs: the number format follows from amp; leave them out")
         options.setdefault("decollate", False)
         options.setdefault("optim_set_to_none", True)
+        options.setdefault("non_blocking", True)  # batches are pinned
         options["event_names"] = [*(options.get("event_names") or []), TrainerEvents]
         super().__init__(amp=False, **options)
         self.average = average
         self.max_gradient_norm = max_gradient_norm
-        self._passed = 0  # steps in a row
+        self._parameters = list(self.network.parameters())
+        self._soundness = Soundness()
         self.dtype = autocast_dtype(self.state.device, amp)
         # not `scaler`: MONAI sets that anew at each run
         self.grad_scaler = torch.GradScaler(
@@ -123,7 +108,8 @@ class SegmentationTrainer(SupervisedTrainer):
     def _iteration(self, engine: Any, batchdata: dict[str, torch.Tensor]) -> dict[str, Any]:
         image, label, args, kwargs = prepared(self, batchdata)
         self.state.output = {Keys.IMAGE: image, Keys.LABEL: label}
-        self.network.train()
+        if not self.network.training:
+            self.network.train()
         first, last = self._place_in_step()
         replayed = self._replayed(image, label) if not (args or kwargs) else None
         if replayed is not None:
@@ -188,44 +174,41 @@ class SegmentationTrainer(SupervisedTrainer):
         return place % self.accumulation_steps == 0, last
 
     def _step(self, loss: torch.Tensor, *, last: bool) -> None:
-        """Check the loss, and step where this iteration is the last that the step accumulates."""
+        """Step where this iteration is the last that the step accumulates, if all is finite."""
         if not last:
-            self._check_loss(bool(torch.isfinite(loss)))
+            if self.dtype is not torch.float16:
+                self._soundness.check_loss(bool(torch.isfinite(loss)))
             return
         self.grad_scaler.unscale_(self.optimizer)
         limit = float("inf") if self.max_gradient_norm is None else self.max_gradient_norm
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), limit)
-        # the GradScaler looks after float16; both at once, as each look waits for the GPU
-        if self.dtype is not torch.float16:
-            sound_loss, sound_norm = torch.isfinite(torch.stack((loss, norm.to(loss)))).tolist()
-            self._check_loss(sound_loss)
-            if not sound_norm:
-                self._pass_over()
-                return
-        self._passed = 0
-        self.grad_scaler.step(self.optimizer)
-        self.grad_scaler.update()
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, limit)
+        if self.dtype is torch.float16:  # the GradScaler passes over what is not finite
+            self.grad_scaler.step(self.optimizer)
+            self.grad_scaler.update()
+        elif not self._stepped(torch.isfinite(torch.stack((loss, norm.to(loss))))):
+            return
         if self.average is not None:
             self.average.update_parameters(unwrapped(self.network))
 
-    def _check_loss(self, sound: bool) -> None:
-        # one such step would leave NaN in all weights; in float16 the GradScaler passes over it
-        if not sound and self.dtype is not torch.float16:
-            raise TrainingError(
-                "the loss is NaN or infinite; start anew with a lower --learning_rate (last.pt "
-                "holds the last whole epoch, to be given as --pretrained)"
-            )
-
-    def _pass_over(self) -> None:
-        """Leave a step out, as its gradients are NaN or infinite."""
-        self._passed += 1
-        if self._passed == _MOST_PASSED_OVER:
-            raise TrainingError(
-                f"the gradients of {_MOST_PASSED_OVER} steps in a row are NaN or infinite; start "
-                "anew with a lower --learning_rate or with --amp False (last.pt holds the last "
-                "whole epoch, to be given as --pretrained)"
-            )
-        logger.warning("a step is passed over: its gradients are NaN or infinite")
+    def _stepped(self, finite: torch.Tensor) -> bool:
+        """Step unless something is not finite; whether it was done, as far as is known yet."""
+        optimizer: Any = self.optimizer
+        fused = getattr(optimizer, "_step_supports_amp_scaling", False)
+        if not (fused and finite.is_cuda):
+            sound = self._soundness.judge(finite)
+            if sound:
+                optimizer.step()
+            return sound
+        # a fused optimizer looks itself, on the GPU, as PyTorch's GradScaler has it do
+        optimizer.grad_scale, optimizer.found_inf = None, (~finite.all()).float()
+        try:
+            optimizer.step()
+        finally:
+            del optimizer.grad_scale, optimizer.found_inf
+        self._soundness.later(finite)
+        if self.state.iteration % (self.state.epoch_length or 1) == 0:
+            self._soundness.now()  # before anything is saved
+        return True
 
 
 def at_end(engine: Any, close: Callable[[Any], None]) -> None:
@@ -233,17 +216,6 @@ def at_end(engine: Any, close: Callable[[Any], None]) -> None:
     ours = isinstance(engine, SegmentationTrainer)
     for event in (TrainerEvents.ENDED,) if ours else (Events.COMPLETED, Events.TERMINATE):
         engine.add_event_handler(event, close)
-
-
-def unwrapped(network: torch.nn.Module) -> torch.nn.Module:
-    """The network itself, out of DistributedDataParallel and torch.compile."""
-    while True:
-        if isinstance(network, torch.nn.parallel.DistributedDataParallel):
-            network = cast(torch.nn.Module, network.module)
-        elif hasattr(network, "_orig_mod"):
-            network = cast(torch.nn.Module, network._orig_mod)
-        else:
-            return network
 
 
 def _to_float(prediction: Any) -> Any:
