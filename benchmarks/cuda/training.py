@@ -56,8 +56,10 @@ class Times:
     def _begin(self, _: Engine) -> None:
         self.began.append(time.monotonic())
 
-    def _end(self, _: Engine) -> None:
-        if torch.cuda.is_available():
+    def _end(self, engine: Engine) -> None:
+        # the trainer is at most a step ahead of the GPU; only at the end is that waited for
+        last = (engine.state.max_epochs or 0) * (engine.state.epoch_length or 0)
+        if engine.state.iteration == last and torch.cuda.is_available():
             torch.cuda.synchronize()
         self.ended.append(time.monotonic())
 

@@ -45,20 +45,19 @@ def label_volumes(
     count = np.zeros(len(names), dtype=np.int64)
     total = np.zeros(len(names), dtype=np.float64)
     volume = None if scan is None else scan[0] if scan.ndim == 4 else scan
-    # plane by plane along the axis that lies outermost in memory
-    axis = int(np.argmax(labels.strides))
-    planes = np.moveaxis(labels, axis, 0)
-    values = None if volume is None else np.moveaxis(volume, axis, 0)
+    # in the order of the memory, so that planes are views of it
+    order = np.argsort([-stride for stride in labels.strides], kind="stable")
+    planes = labels.transpose(order)
+    values = None if volume is None else volume.transpose(order)
     step = max(1, _VOXELS_AT_A_TIME // max(1, planes[0].size))
     for start in range(0, len(planes), step):
-        part = planes[start : start + step]
-        inside = part != 0
+        part = planes[start : start + step].reshape(-1)
+        inside = foreground(part)
         found = part[inside]
         count += np.bincount(found, minlength=len(names))[: len(names)]
         if values is not None:
-            total += np.bincount(
-                found, weights=values[start : start + step][inside], minlength=len(names)
-            )[: len(names)]
+            weights = values[start : start + step].reshape(-1)[inside]
+            total += np.bincount(found, weights=weights, minlength=len(names))[: len(names)]
     voxel_ml = abs(float(np.linalg.det(np.asarray(affine)[:3, :3]))) / 1000.0
     return [
         LabelVolume(
@@ -70,3 +69,21 @@ def label_volumes(
         for value, name in enumerate(names)
         if value
     ]
+
+
+def foreground(labels: NDArray[np.generic]) -> NDArray[np.intp]:
+    """Where labels are not 0, as flatnonzero finds it; eight bytes are looked at at a time.
+
+    Args:
+        labels: (n,).
+
+    >>> foreground(np.array([0, 3, 0, 0, 1], dtype=np.uint8)).tolist()
+    [1, 4]
+    """
+    each = 8 // labels.itemsize
+    whole = len(labels) - len(labels) % each
+    # most of a mask is background, eight voxels of it in a row
+    words = np.flatnonzero(np.ascontiguousarray(labels[:whole]).view(np.uint64))
+    near = (words[:, None] * each + np.arange(each)).reshape(-1)
+    near = np.concatenate((near, np.arange(whole, len(labels))))
+    return near[labels[near] != 0]

@@ -307,6 +307,8 @@ def _probabilities(scores: torch.Tensor, ready: bool) -> torch.Tensor:
 
 
 def _put(target: np.ndarray, found: torch.Tensor, inside: torch.Tensor | None) -> None:
+    if target.dtype == np.uint8:
+        found = found.to(torch.uint8)  # half as much comes from a GPU
     values = found.cpu().numpy().astype(target.dtype, copy=False)
     if inside is None:
         target[...] = values
