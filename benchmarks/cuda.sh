@@ -71,7 +71,7 @@ files=$(grep -rlE --include='test_*.py' 'mark\.cuda' tests)
 step tests 120 "$python" -m pytest -q -m cuda -p no:cacheprovider --junit-xml="$out/tests.xml" $files
 step hippocampus 130 "$python" "$here/cuda/training.py" msd_hippocampus_attention_unet \
   "$data/msd_hippocampus" "$out/hippocampus.json" --device "$device" "${training[@]}"
-step inference 220 "$python" "$here/inference.py" --device "$device" --contestants zoo ours \
+step inference 220 "$python" "$here/inference.py" --device "$device" --warm-only --contestants zoo ours \
   --variants float32 bf16 --name inference "${inference[@]}" "${work[@]}"
 step resume 60 "$python" "$here/cuda/resume.py" "$out/resume.json" --device "$device"
 step head_neck 130 "$python" "$here/cuda/training.py" head_neck_attention_unet \

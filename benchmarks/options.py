@@ -72,6 +72,11 @@ def _add_run(run: argparse._ArgumentGroup) -> None:
         default="shared",
         help="see contestants/nnunet_predictor.py",
     )
+    run.add_argument(
+        "--warm-only",
+        action="store_true",
+        help="ours: no run in a fresh process beside the warm one",
+    )
     run.add_argument("--repeats", type=int, default=1, help="runs of each; the median is shown")
     run.add_argument(
         "--memory-limit-gb",

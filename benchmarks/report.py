@@ -24,7 +24,7 @@ def markdown(
     parts += ["", "## Seconds by stage", ""]
     for row in rows:
         if row.get("stages"):
-            stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in row["stages"].items())
+            stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in row["stages"].items())
             parts.append(
                 f"- {row['name']}: {stages}; network's forward passes {row['forward_s']:.1f}"
             )
@@ -52,12 +52,12 @@ def _costs(rows: Sequence[dict[str, Any]], reference: str) -> str:
     for row in done:
         line = [
             row["name"],
-            f"{row['warm_s']:.1f}",
-            f"{row['cold_s']:.1f}",
-            f"{row['forward_s']:.1f}",
+            f"{row['warm_s']:.2f}",
+            f"{row['cold_s']:.1f}" if "cold_s" in row else "",
+            f"{row['forward_s']:.2f}",
         ]
         line += [
-            f"{row['warm_s'] - row['forward_s']:.1f}",
+            f"{row['warm_s'] - row['forward_s']:.2f}",
             f"{row['peak_gb']:.2f}",
             f"{row['max_rss_gb']:.2f}",
         ]

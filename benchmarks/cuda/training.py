@@ -22,6 +22,7 @@ from gridgate.pipeline.process_settings import set_up_process
 
 set_up_process()  # before PyTorch
 import torch  # noqa: E402
+import yaml  # noqa: E402
 from gpu_clock import GpuClock  # noqa: E402
 from ignite.engine import Engine, Events  # noqa: E402
 
@@ -37,6 +38,9 @@ TINY = {  # of a dry run
     "batch_size": "1",
     "iterations_per_epoch": "2",
 }
+
+
+SHORT = 40  # iterations, to see how long one takes
 
 
 class Times:
@@ -81,11 +85,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             epochs, per_epoch = 1, int(TINY["iterations_per_epoch"])
         else:
             began = time.monotonic()
-            times, per_epoch = train(options.bundle, f"{folder}/short", words, epochs=1)
-            print(f"a short training: {time.monotonic() - began:.0f} s")
-            epochs = max(1, int(options.seconds / (times.seconds() * per_epoch)))
+            short = {**words, "iterations_per_epoch": str(SHORT)}
+            times, _ = train(options.bundle, f"{folder}/short", short, epochs=1, validates=False)
+            each = times.seconds()
+            print(f"a short training: {time.monotonic() - began:.0f} s, {each:.4f} s an iteration")
+            per_epoch = iterations_per_epoch(options.bundle)
+            epochs = max(1, round(options.seconds / (each * per_epoch)))
         result = measured(options.bundle, f"{folder}/long", words, epochs, per_epoch)
     options.result.write_text(json.dumps({"device": options.device, **result}, indent=1) + "\n")
+
+
+def iterations_per_epoch(bundle: str) -> int:
+    """The bundle's own."""
+    config = yaml.safe_load((bundle_path(bundle) / "configs" / "train.yaml").read_text())
+    return int(config["iterations_per_epoch"])
 
 
 def measured(
@@ -120,9 +133,12 @@ def measured(
     }
 
 
-def train(bundle: str, output: str, words: dict[str, str], *, epochs: int) -> tuple[Times, int]:
+def train(
+    bundle: str, output: str, words: dict[str, str], *, epochs: int, validates: bool = True
+) -> tuple[Times, int]:
     """A training with one validation, at its end; its times, and iterations per epoch."""
-    words = {**words, "epochs": str(epochs), "val_interval": str(epochs), "output_dir": output}
+    interval = epochs if validates else epochs + 1
+    words = {**words, "epochs": str(epochs), "val_interval": str(interval), "output_dir": output}
     run = BundleRun(bundle_path(bundle), "train.yaml", "training", words)
     run.initialize()
     times = Times(run.parser.get_parsed_content("train::trainer"))
