@@ -29,12 +29,14 @@ class MovingAverage(AveragedModel):
 
     def __init__(self, model: torch.nn.Module, **options: Any) -> None:
         super().__init__(model, **options)
-        self._model: torch.nn.Module | None = None
+        # in a tuple, as a module of its own it would be in the state dict
+        self._of: tuple[torch.nn.Module, ...] = ()
+        self._places: list[int] = []
         self._groups: list[tuple[list[torch.Tensor], list[torch.Tensor]]] = []
 
     def update_parameters(self, model: torch.nn.Module) -> None:
         """Move the average towards the model; the first time it becomes the model."""
-        if self._model is not model or self._have_moved():
+        if self._of != (model,) or self._have_moved():
             self._look_up(model)
         first = int(self.n_averaged) == 0
         with torch.no_grad():
@@ -47,26 +49,23 @@ class MovingAverage(AveragedModel):
         self.n_averaged += 1
 
     def _look_up(self, model: torch.nn.Module) -> None:
-        pairs: dict[Any, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
-        ours, theirs = _tensors(self.module), _tensors(model)
-        for mine, other in zip(ours, theirs, strict=True):
-            of_kind = pairs.setdefault((mine.device, mine.dtype), ([], []))
-            of_kind[0].append(mine)
-            of_kind[1].append(other)
-        self._model, self._groups = model, list(pairs.values())
-        self._first = ours[0], theirs[0]
+        groups: dict[Any, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
+        for mine, theirs in zip(_tensors(self.module), _tensors(model), strict=True):
+            group = groups.setdefault((mine.device, mine.dtype), ([], []))
+            group[0].append(mine)
+            group[1].append(theirs)
+        self._of, self._groups = (model,), list(groups.values())
+        self._places = self._now()
 
     def _have_moved(self) -> bool:
-        """Whether one of the networks went to another device since."""
-        assert self._model is not None
-        now = next(self.module.parameters()), next(self._model.parameters())
-        return any(
-            before.data_ptr() != after.data_ptr()
-            for before, after in zip(self._first, now, strict=True)
-        )
+        """Whether one of the networks got other memory since, on another device for one."""
+        return self._places != self._now()
+
+    def _now(self) -> list[int]:
+        return [next(net.parameters()).data_ptr() for net in (self.module, *self._of)]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_model": None, "_groups": [], "_first": ()}
+        return {**self.__dict__, "_of": (), "_groups": []}
 
 
 def _tensors(module: torch.nn.Module) -> list[torch.Tensor]:

@@ -26,15 +26,21 @@ class Soundness:
 
     def __init__(self) -> None:
         self._passed = 0  # steps in a row
-        self._waiting: tuple[torch.Tensor, torch.cuda.Event] | None = None
+        self._waiting: tuple[torch.Tensor, torch.cuda.Event | None] | None = None
 
     def later(self, finite: torch.Tensor) -> None:
         """Judge a step when the next one comes, or at `now`.
 
         Args:
-            finite: (2,) bool on the GPU, of the loss and of the gradients' norm.
+            finite: (2,) bool, of the loss and of the gradients' norm.
+
+        Raises:
+            TrainingError: of the step before.
         """
         self.now()
+        if not finite.is_cuda:
+            self._waiting = finite, None
+            return
         answer = torch.empty(2, dtype=torch.bool, pin_memory=True)
         answer.copy_(finite, non_blocking=True)
         arrived = torch.cuda.Event()
@@ -49,7 +55,8 @@ class Soundness:
         """
         if self._waiting is not None:
             (answer, arrived), self._waiting = self._waiting, None
-            arrived.synchronize()
+            if arrived is not None:
+                arrived.synchronize()
             self.judge(answer)
 
     def judge(self, finite: torch.Tensor) -> bool:

@@ -193,8 +193,7 @@ class SegmentationTrainer(SupervisedTrainer):
     def _stepped(self, finite: torch.Tensor) -> bool:
         """Step unless something is not finite; whether it was done, as far as is known yet."""
         optimizer: Any = self.optimizer
-        fused = getattr(optimizer, "_step_supports_amp_scaling", False)
-        if not (fused and finite.is_cuda):
+        if not getattr(optimizer, "_step_supports_amp_scaling", False):
             sound = self._soundness.judge(finite)
             if sound:
                 optimizer.step()

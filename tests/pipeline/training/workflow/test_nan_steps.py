@@ -63,6 +63,49 @@ def test_nothing_but_nan_gradients_ends_the_training() -> None:
     assert network.passes == 12 and torch.isfinite(network.convolution.bias).all()
 
 
+def fused(network: torch.nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(network.parameters(), lr=0.1, fused=True)
+
+
+def test_a_fused_optimizer_leaves_the_same_steps_out(caplog: pytest.LogCaptureFixture) -> None:
+    """It looks itself, and the training hears of it a step later; on a GPU nothing waits so."""
+
+    def trained(make: Callable[[torch.nn.Module], torch.optim.Optimizer]) -> torch.Tensor:
+        torch.manual_seed(0)
+        network = SometimesNaN(lambda step: step in (1, 3, 5))
+        torch.manual_seed(1)
+        engine = trainer(network, 6)
+        engine.optimizer = make(network)
+        caplog.clear()
+        engine.run()
+        assert caplog.text.count("a step is passed over") == 3  # the last of an epoch, too
+        return network.convolution.bias.detach().clone()
+
+    plain = trained(lambda network: torch.optim.AdamW(network.parameters(), lr=0.1))
+    assert torch.isfinite(plain).all()
+    torch.testing.assert_close(trained(fused), plain)
+
+
+@pytest.mark.parametrize("what", ["gradients", "loss"])
+def test_a_fused_optimizer_ends_the_training_as_well(what: str) -> None:
+    network = SometimesNaN(lambda step: step >= 2 and what == "gradients")
+    engine = trainer(network, 30)
+    engine.optimizer = fused(network)
+    if what == "loss":
+        loss = engine.loss_function
+        engine.loss_function = lambda *given: (
+            loss(*given)
+            * (  # type: ignore[method-assign]
+                float("nan") if network.passes > 2 else 1
+            )
+        )
+    match = "--amp False" if what == "gradients" else "the loss is NaN"
+    with pytest.raises(TrainingError, match=match):
+        engine.run()
+    assert network.passes == (13 if what == "gradients" else 4)
+    assert torch.isfinite(network.convolution.bias).all()
+
+
 def test_a_training_that_diverges_ends_with_a_reason(phantom_dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r".") as caught:
         train(
