@@ -33,8 +33,14 @@ def test_deterministic_is_asked_of_all_that_computes(restored: None, determinist
 
 @pytest.mark.parametrize(
     ("cores", "pinned", "given", "expected"),
-    [(16, True, None, 12), (8, True, None, 6), (2, True, None, 2), (16, False, None, 2)]
-    + [(16, True, 3, 3), (16, False, 0, 0)],
+    [
+        (16, True, None, 12),
+        (8, True, None, 6),
+        (2, True, None, 2),
+        (16, False, None, 2),
+        (16, True, 3, 3),
+        (16, False, 0, 0),
+    ],
 )
 def test_as_many_processes_as_the_device_is_fast(
     monkeypatch: pytest.MonkeyPatch, cores: int, pinned: bool, given: int | None, expected: int
