@@ -22,14 +22,15 @@ from ...transforms.region import region_file
 from ..models.devices import choose_devices, usable_cores
 from ..models.run_weights import Checkpoint, weights_fingerprint, with_weights
 from ..plans.plan import Plan
-from .case import DONE, FAILED, Case, CaseResult
+from .case import Case
 from .case_dataset import CaseDataset
-from .label_files import LabelFiles
 from .pipelined import CasePipeline, Report
 from .processor import CaseProcessor, in_two_parts
 from .progress import CaseProgress
-from .quality import Expectations, check_expectations, look_first
-from .results import CaseTable
+from .results.case_result import DONE, FAILED, CaseResult
+from .results.case_table import CaseTable
+from .results.label_files import LabelFiles
+from .results.quality import Expectations, check_expectations, look_first
 from .workers.pool import WorkerPool
 from .workers.process import stopped_by_sigterm
 from .workers.scratch import scratch_folder

@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from gridgate.data.errors import ConfigError
 from gridgate.data.phantom.phantom import PHANTOM_LABELS, make_phantom
-from gridgate.pipeline.batch.quality import case_hints, check_expectations, look_first
-from gridgate.pipeline.batch.volumes import label_volumes
+from gridgate.pipeline.batch.results.quality import case_hints, check_expectations, look_first
+from gridgate.pipeline.batch.results.volumes import label_volumes
 from gridgate.pipeline.plans.planning import PLANS, read_plan
 
 NAMES = ["background", "liver", "cord"]
@@ -157,7 +157,7 @@ def test_what_to_look_at_first() -> None:
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_volumes_and_means_are_scipys(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gridgate.pipeline.batch.volumes._VOXELS_AT_A_TIME", 500)
+    monkeypatch.setattr("gridgate.pipeline.batch.results.volumes._VOXELS_AT_A_TIME", 500)
     rng = np.random.default_rng(0)
     labels = np.asarray(rng.integers(0, 4, (9, 10, 11)), dtype=np.uint8, order=order)  # type: ignore[call-overload]
     labels[labels == 2] = 0

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from gridgate.pipeline.training.average import averaged
+from gridgate.pipeline.training.engine.average import averaged
 
 
 def network() -> torch.nn.Sequential:

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from gridgate.pipeline.training.graphed_step import GraphedStep
+from gridgate.pipeline.training.engine.graphed_step import GraphedStep
+from gridgate.pipeline.training.engine.trainer import SegmentationTrainer
 from gridgate.pipeline.training.losses import build_loss
-from gridgate.pipeline.training.trainer import SegmentationTrainer
 
 from .small_trainer import network, trainer, windows
 

@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 from monai.metrics import DiceMetric
 from monai.networks.utils import one_hot
 
-from gridgate.pipeline.training.label_dice import MEAN_DICE, LabelDice, dice_name
+from gridgate.pipeline.training.engine.label_dice import MEAN_DICE, LabelDice, dice_name
 
 LABELS = ["background", "liver", "spleen", "aorta"]
 

@@ -9,7 +9,7 @@ import torch
 from monai.optimizers import WarmupCosineSchedule
 from torch.optim import SGD, lr_scheduler
 
-from gridgate.pipeline.training.scheduler_state import plain_state, restored_state
+from gridgate.pipeline.training.engine.scheduler_state import plain_state, restored_state
 
 Make = Callable[[SGD], Any]
 

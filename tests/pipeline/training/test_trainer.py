@@ -12,10 +12,10 @@ from monai.engines.utils import IterationEvents, PrepareBatchExtraInput
 from monai.losses import DiceCELoss
 
 from gridgate.data.errors import ConfigError
-from gridgate.pipeline.training.average import averaged, unwrapped
-from gridgate.pipeline.training.label_dice import LabelDice, dice_name
-from gridgate.pipeline.training.seeding import epoch_seed, seed_draws
-from gridgate.pipeline.training.trainer import TrainerEvents
+from gridgate.pipeline.training.engine.average import averaged, unwrapped
+from gridgate.pipeline.training.engine.label_dice import LabelDice, dice_name
+from gridgate.pipeline.training.engine.seeding import epoch_seed, seed_draws
+from gridgate.pipeline.training.engine.trainer import TrainerEvents
 
 from .small_trainer import LABELS, network, trainer, windows
 

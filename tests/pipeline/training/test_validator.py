@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gridgate.data.errors import ConfigError
 from gridgate.pipeline.inference.sliding_window import SlidingWindow
 from gridgate.pipeline.models.ensemble import Ensemble
-from gridgate.pipeline.training.label_dice import MEAN_DICE, LabelDice, dice_name, labels_of
+from gridgate.pipeline.training.engine.label_dice import MEAN_DICE, LabelDice, dice_name, labels_of
 from gridgate.pipeline.training.losses import build_loss
 
 from .small_trainer import LABELS, network, trainer, validator, windows

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from gridgate.pipeline.training.run_folder import (
+from gridgate.pipeline.training.folder.run_folder import (
     close_run_folder,
     write_result,
 )

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from gridgate.pipeline.training.run_folder import (
+from gridgate.pipeline.training.folder.run_folder import (
     open_run_folder,
 )
 

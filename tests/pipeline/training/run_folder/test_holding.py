@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from gridgate.data.errors import ConfigError, OutputError
-from gridgate.pipeline.training.run_folder import (
+from gridgate.pipeline.training.folder.run_folder import (
     close_run_folder,
     is_free,
     run_in_folder,
     write_result,
 )
-from gridgate.pipeline.training.run_record import read_run
+from gridgate.pipeline.training.folder.run_record import read_run
 
 from .runs import CONFIG, begin, names
 
@@ -103,7 +103,7 @@ def test_a_table_that_someone_opens_and_saves_does_not_end_the_training(
 
 HOLD = """
     import sys, time
-    from gridgate.pipeline.training.run_folder import open_run_folder, write_result
+    from gridgate.pipeline.training.folder.run_folder import open_run_folder, write_result
     open_run_folder(sys.argv[1], dataset_dir=sys.argv[2], folds=3)
     def half(stream):
         stream.write(b"half")

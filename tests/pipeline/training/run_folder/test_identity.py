@@ -11,13 +11,13 @@ import pytest
 from gridgate.data.datasets.dataset import load_dataset
 from gridgate.data.errors import ConfigError, DatasetError
 from gridgate.pipeline.plans.plan import Plan, example_plan
-from gridgate.pipeline.training.run import prepare_training
-from gridgate.pipeline.training.run_folder import (
+from gridgate.pipeline.training.folder.run_folder import (
     check_unseen,
     close_run_folder,
     write_result,
 )
-from gridgate.pipeline.training.run_record import CHANGEABLE
+from gridgate.pipeline.training.folder.run_record import CHANGEABLE
+from gridgate.pipeline.training.run import prepare_training
 
 from .runs import CONFIG, begin
 

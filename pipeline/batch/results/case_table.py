@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...data.errors import ConfigError, OutputError
-from ...data.images.names import MASK_SUFFIXES
-from ...data.output_folder import OutputFolder
-from ...transforms.write.probabilities import FOLDER as PROBABILITIES
-from .case import DONE, FAILED, PASSED_OVER, STAGES
+from ....data.errors import ConfigError, OutputError
+from ....data.images.names import MASK_SUFFIXES
+from ....data.output_folder import OutputFolder
+from ....transforms.write.probabilities import FOLDER as PROBABILITIES
+from .case_result import DONE, FAILED, PASSED_OVER, STAGES
 from .table_file import CSV_OPTIONS, read_case_table
 
 NAME = "cases.csv"

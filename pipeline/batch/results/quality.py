@@ -12,9 +12,9 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.errors import ConfigError
-from ...data.geometry.affines import orientation
-from ...transforms.connected import connected_components
+from ....data.errors import ConfigError
+from ....data.geometry.affines import orientation
+from ....transforms.connected import connected_components
 from .volumes import LabelVolume
 
 UNSURE_MARGIN = 0.3

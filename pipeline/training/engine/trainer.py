@@ -14,16 +14,16 @@ from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys as Keys
 from torch.optim.swa_utils import AveragedModel
 
-from ...data.errors import ConfigError
-from ..models.devices import Amp, autocast, autocast_dtype, channels_last
+from ....data.errors import ConfigError
+from ...models.devices import Amp, autocast, autocast_dtype, channels_last
+from ..losses.logits_loss import plain
+from ..windows.loading import WindowLoader, end_workers
 from .average import unwrapped
 from .graphed_step import GraphedStep
-from .losses.logits_loss import plain
 from .seeding import epoch_seed, seed_draws
 from .small_maps import SmallMapsInFloat32
 from .soundness import Soundness
 from .validator import prepared
-from .windows.loading import WindowLoader, end_workers
 
 logger = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, BinaryIO
 
-from ...data.label_tables.files import label_files
-from ...data.label_tables.table import LabelTable
-from ...data.output_folder import OutputFolder
-from ...transforms.postprocess import Postprocessing
-from ..plans.plan import Plan
-from .results import CaseTable
+from ....data.label_tables.files import label_files
+from ....data.label_tables.table import LabelTable
+from ....data.output_folder import OutputFolder
+from ....transforms.postprocess import Postprocessing
+from ...plans.plan import Plan
+from .case_table import CaseTable
 
 
 class LabelFiles:

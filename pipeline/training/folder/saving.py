@@ -11,12 +11,12 @@ import torch
 from ignite.engine import Events
 from monai.engines import Evaluator
 
-from ...data.errors import CheckpointError
-from ..models.checkpoints import LAST, carry_plan, load_checkpoint
-from .average import unwrapped
+from ....data.errors import CheckpointError
+from ...models.checkpoints import LAST, carry_plan, load_checkpoint
+from ..engine.average import unwrapped
+from ..engine.scheduler_state import plain_state, restored_state
+from ..engine.trainer import SegmentationTrainer
 from .run_folder import WEIGHTS, write_result
-from .scheduler_state import plain_state, restored_state
-from .trainer import SegmentationTrainer
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...data.errors import OutputError
-from ...data.output_folder import OutputFolder
+from ....data.errors import OutputError
+from ....data.output_folder import OutputFolder
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from typing import BinaryIO
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 
-from ..plans.plan import Plan
-from ..plans.writing import bundle_files
-from .label_dice import dice_name
+from ...plans.plan import Plan
+from ...plans.writing import bundle_files
+from ..engine.label_dice import dice_name
 from .run_folder import is_free, write_result
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import logging
 
 import torch
 
-from ...data.errors import GridgateError
+from ....data.errors import GridgateError
 
 logger = logging.getLogger(__name__)
 _MOST_PASSED_OVER = 10

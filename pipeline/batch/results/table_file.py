@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from ...data.errors import OutputError
+from ....data.errors import OutputError
 
 _FIRST = ["case", "input", "output", "status"]  # columns of every table of ours
 # a file's name may hold bytes that are not UTF-8

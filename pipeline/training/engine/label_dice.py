@@ -10,7 +10,7 @@ from ignite.metrics import Metric
 from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 from monai.utils.enums import CommonKeys as Keys
 
-from ...data.errors import ConfigError
+from ....data.errors import ConfigError
 
 MEAN_DICE = "val_mean_dice"
 

@@ -14,11 +14,11 @@ from typing import Any, BinaryIO
 
 from monai.engines import Workflow
 
-from ...data.datasets.dataset import Dataset, load_dataset
-from ...data.datasets.folds import load_or_make_splits
-from ...data.errors import ConfigError
-from ...data.output_folder import OutputFolder
-from ..models.checkpoints import BEST, LAST
+from ....data.datasets.dataset import Dataset, load_dataset
+from ....data.datasets.folds import load_or_make_splits
+from ....data.errors import ConfigError
+from ....data.output_folder import OutputFolder
+from ...models.checkpoints import BEST, LAST
 from .earlier import keep_earlier
 from .run_record import (
     GIVEN,

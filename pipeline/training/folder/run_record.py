@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...data.datasets.dataset import Dataset
-from ...data.errors import ConfigError
-from ...data.images.parts import files_of
+from ....data.datasets.dataset import Dataset
+from ....data.errors import ConfigError
+from ....data.images.parts import files_of
 
 SETTINGS = "settings.json"
 CHANGEABLE = {

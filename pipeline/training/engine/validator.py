@@ -10,8 +10,8 @@ from monai.engines import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys as Keys
 
-from ...transforms.restore.slabs import ScoreSlabs
-from ..inference.window_forward import OtherOutputError
+from ....transforms.restore.slabs import ScoreSlabs
+from ...inference.window_forward import OtherOutputError
 from .label_dice import labels_of
 
 
