@@ -18,7 +18,7 @@ from gridgate.pipeline.models.ensemble import Ensemble
 from gridgate.pipeline.training.engine.label_dice import MEAN_DICE, LabelDice, dice_name, labels_of
 from gridgate.pipeline.training.losses import build_loss
 
-from .small_trainer import LABELS, network, trainer, validator, windows
+from ..small_trainer import LABELS, network, trainer, validator, windows
 
 
 class Largest(TorchDispatchMode):

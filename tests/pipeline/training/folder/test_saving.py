@@ -18,7 +18,7 @@ from gridgate.pipeline.training.folder.run_folder import write_result
 from gridgate.pipeline.training.folder.saving import save_checkpoint
 from gridgate.pipeline.training.handlers import read_training_record
 
-from .small_trainer import network, training
+from ..small_trainer import network, training
 
 Schedule = Callable[[torch.optim.Optimizer], Any]
 

@@ -17,7 +17,7 @@ from gridgate.pipeline.training.engine.label_dice import LabelDice, dice_name
 from gridgate.pipeline.training.engine.seeding import epoch_seed, seed_draws
 from gridgate.pipeline.training.engine.trainer import TrainerEvents
 
-from .small_trainer import LABELS, network, trainer, windows
+from ..small_trainer import LABELS, network, trainer, windows
 
 EVENTS = (
     IterationEvents.FORWARD_COMPLETED,
