@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gridgate.networks import AttentionUNet, UNet, build, official, unetr
+from gridgate.networks import AttentionUNet, UNet, build, official
+from gridgate.networks.unetr import unetr
 
 CT = ("ct_multi", "ct_single")
 
