@@ -4,8 +4,7 @@ import pytest
 import torch
 from monai.networks.nets import UNETR
 
-from gridgate.networks import unetr
-from gridgate.networks.unetr import AnyWindowUNETR
+from gridgate.networks.unetr import AnyWindowUNETR, unetr
 
 TINY = {"img_size": 32, "hidden_size": 24, "mlp_dim": 48, "num_heads": 2, "feature_size": 2}
 
