@@ -29,14 +29,14 @@ def is_table(path: Path) -> bool:
 
 
 def read_table(path: str | Path) -> dict[int, str]:
-    """Value -> name of 3D Slicer's .ctbl, ITK-SNAP's .label, labels.json or a dataset.json.
+    r"""Value -> name of 3D Slicer's .ctbl, ITK-SNAP's .label, labels.json or a dataset.json.
 
     Returns:
         The foreground's names; empty where the file is no such table.
 
     >>> import tempfile
     >>> table = Path(tempfile.mkdtemp()) / "labels.ctbl"
-    >>> _ = table.write_text("# comment\\n0 background 0 0 0 0\\n1 liver 193 92 57 255\\n")
+    >>> _ = table.write_text("# comment\n0 background 0 0 0 0\n1 liver 193 92 57 255\n")
     >>> read_table(table)
     {1: 'liver'}
     """
@@ -59,7 +59,7 @@ def read_table(path: str | Path) -> dict[int, str]:
 
 
 def read_caret(path: str | Path) -> dict[int, str]:
-    """Value -> name of the labels in a NIfTI file's header extension, as ours and TotalSegmentator's.
+    """Value -> name of the labels in a NIfTI file's header extension, ours and TotalSegmentator's.
 
     Returns:
         Empty where there is none; the background is left out.

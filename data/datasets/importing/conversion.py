@@ -114,9 +114,9 @@ def make_image(output: OutputFolder, relative: str, source: Input, *, copy: bool
     if isinstance(source, Member):
         return {"how": "unpacked", "sha256": unpack(output, relative, source)}
     facts: dict[str, Any] = {"sha256": sha256_of(files_behind(source))}
-    if isinstance(source, Path) and relative.endswith(suffix_of(source)):
-        if is_taken_as_it_is(source):
-            return {"how": take(output, relative, source, copy=copy), **facts}
+    kept = isinstance(source, Path) and relative.endswith(suffix_of(source))
+    if kept and isinstance(source, Path) and is_taken_as_it_is(source):
+        return {"how": take(output, relative, source, copy=copy), **facts}
     if isinstance(source, DicomSeries):
         image = read_series(source, keep_integers=True)
     else:
@@ -151,9 +151,8 @@ def make_label(
         if isinstance(label.file, Member):
             return {"how": "unpacked", "sha256": unpack(output, relative, label.file)}
         facts = {"sha256": sha256_of(files_of(label.file))}
-        if label_suffix(label) == suffix_of(label.file) and is_taken_as_it_is(label.file):
-            if label.values is None and not label.flips:
-                return {"how": take(output, relative, label.file, copy=copy), **facts}
+        if label.values is None and not label.flips and is_taken_as_it_is(label.file):
+            return {"how": take(output, relative, label.file, copy=copy), **facts}
         made = _converted(label, label.file, output.folder / image)
         facts["how"] = "converted"
     path = output.path(relative)

@@ -69,7 +69,8 @@ def match_pattern(listing: Listing, pattern: str) -> dict[str, list[str]]:
 
     Args:
         pattern: relative to the folder, or absolute in it. `*` stands for the case, and for
-            anything but "/"; with several stars the case is all that they stand for, "_" between, once what is the same.
+            anything but "/"; with several stars the case is all that they stand for, "_" between,
+            what is the same only once.
             `**` stands for folders, however deep, and is no part of the case.
 
     Raises:

@@ -50,8 +50,9 @@ def nnunet_source(folder: str | Path, *, licence: str = "") -> Source:
     found, unlabelled = case_files(content, root, where)
     cases = tuple(_case(*files) for files in found)
     tests = tuple(_case(*files) for files in unlabelled)
+    most = max((len(case.images) for case in cases), default=1)
     for case in (*cases, *tests):
-        if len(case.images) not in (1, len(channels)):
+        if len(case.images) not in (1, len(channels)) or len(case.images) < most:
             raise DatasetError(
                 f"{where}: case {case.id} has {len(case.images)} image files, the dataset "
                 f"{len(channels)} channels ({', '.join(channels)})"

@@ -1,4 +1,4 @@
-"""A dataset as nnU-Net v2's raw dataset, with our folds: to train nnU-Net on the very same cases."""
+"""A dataset as nnU-Net v2's raw dataset, with our folds: the same cases for both."""
 
 from __future__ import annotations
 

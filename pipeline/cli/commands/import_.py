@@ -87,13 +87,13 @@ def run(options: argparse.Namespace) -> None:
 
         raise ConfigError(f"name a task, such as msd:Task09_Spleen\n{msd.facts_table()}")
     with OutputFolder(options.dataset) as output:
-        if options.source.startswith(msd.PREFIX):
-            if msd.is_imported(_task(options), output, _base_address(options)):
-                say_last(f"{options.dataset}: {options.source} is there already; nothing to do")
-                return
+        by_name = options.source.startswith(msd.PREFIX)
+        if by_name and msd.is_imported(_task(options), output, _base_address(options)):
+            say_last(f"{options.dataset}: {options.source} is there already; nothing to do")
+            return
         source = _source(options, output)
         done = write_dataset(source, output, copy=options.copy, skip_broken=options.skip_broken)
-        if options.source.startswith(msd.PREFIX):
+        if by_name:
             msd.remove_download(_task(options), output)
     labels = ", ".join(name for name, value in source.labels.items() if value != 0)
     told = f"{done.cases} cases" + (f" and {done.tests} without labels" if done.tests else "")

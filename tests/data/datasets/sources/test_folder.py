@@ -404,5 +404,5 @@ def test_another_source_does_not_come_into_the_same_dataset(tmp_path: Path) -> N
     scans(tmp_path / "one")
     scans(tmp_path / "two")
     write_dataset(source(tmp_path / "one"), tmp_path / "D")
-    with pytest.raises(DatasetError, match="holds the import of .*one"):
+    with pytest.raises(DatasetError, match=r"holds the import of .*one"):
         write_dataset(source(tmp_path / "two"), tmp_path / "D")
