@@ -26,6 +26,7 @@ from ...images.writing import write_image, write_labels
 from ...output_folder import OutputFolder
 from ..label_map import count_values
 from .archive import opened_member
+from .flips import find_flips
 from .record import Input, files_behind, sha256_of
 from .segments import layers_of, names_segments, read_segmentation
 from .source import LabelFile, Masks, Member
@@ -48,7 +49,7 @@ def suffix_of(source: Input) -> str:
 
 def label_suffix(label: LabelFile | Masks) -> str:
     """The suffix of a label map in the dataset."""
-    if isinstance(label, Masks) or label.values is not None or label.flips:
+    if isinstance(label, Masks) or label.values is not None or label.find_flips:
         return NIFTI
     return suffix_of(label.file)
 
@@ -151,7 +152,7 @@ def make_label(
         if isinstance(label.file, Member):
             return {"how": "unpacked", "sha256": unpack(output, relative, label.file)}
         facts = {"sha256": sha256_of(files_of(label.file))}
-        if label.values is None and not label.flips and is_taken_as_it_is(label.file):
+        if label.values is None and not label.find_flips and is_taken_as_it_is(label.file):
             return {"how": take(output, relative, label.file, copy=copy), **facts}
         made = _converted(label, label.file, output.folder / image)
         facts["how"] = "converted"
@@ -167,8 +168,8 @@ def recipe_of(label: LabelFile | Masks) -> dict[str, Any]:
     recipe: dict[str, Any] = {}
     if label.values is not None:
         recipe["values"] = {str(value): new for value, new in sorted(label.values.items())}
-    if label.flips:
-        recipe["flips"] = list(label.flips)
+    if label.find_flips:
+        recipe["flips"] = "found"
     return recipe
 
 
@@ -181,8 +182,11 @@ def _converted(label: LabelFile, file: Path, image: Path) -> Image:
         if not file.name.lower().endswith(".seg.nrrd"):
             read = _laid_into(read, grid, file, image)
     array = read.array
-    for axis in label.flips:
-        array = np.flip(array, axis)
+    if label.find_flips:
+        scan = read_image(image, keep_integers=True)
+        found = find_flips(array, scan, file)
+        array = np.flip(array, found.axes) if found.axes else array
+        read = Image(array, scan.grid, file, scan.header, (found.evidence,))
     if label.values is not None:
         array = mapped(array, label.values, file)
     return Image(array, read.grid, file, read.header, read.notes)

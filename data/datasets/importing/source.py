@@ -43,12 +43,13 @@ class LabelFile:
         file: NIfTI and the like, `.seg.nrrd`, DICOM SEG, or a member of an archive.
         values: what is in the file -> the value in the dataset; None leaves all as they are. For
             `.seg.nrrd` and DICOM SEG the keys are the numbers that `segments` gives.
-        flips: array axes that are turned round, since the file's header is wrong about them.
+        find_flips: the file's header does not say where it lies: it has the image's voxels, and
+            how its axes run is found by what lies under it.
     """
 
     file: Path | Member
     values: Mapping[int, int] | None = None
-    flips: tuple[int, ...] = ()
+    find_flips: bool = False
 
 
 @dataclass(frozen=True)

@@ -257,6 +257,8 @@ def _write_head(source: Source, plan: list[_Planned], output: OutputFolder) -> b
             {half: [case for case in fold[half] if case in there] for half in fold}
             for fold in splits
         ]
+        if not all(fold[half] for fold in kept for half in fold):
+            continue  # such as a published split, of whose cases this source has a few alone
         changed = write_json(output, name, kept) or changed
     return changed
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...errors import ConfigError
 from ..importing.source import Source
+from .btcv import btcv_source, is_btcv
 from .nnunet import nnunet_source
+from .pancreas_ct import is_pancreas_ct, pancreas_ct_source
+from .totalsegmentator import is_totalsegmentator, totalsegmentator_source
 
 
 def layout_source(
@@ -19,8 +23,15 @@ def layout_source(
         licence: where the source does not say it.
 
     Raises:
+        ConfigError: classes of another source, or that are not there.
         DatasetError: the layout is known, and something in it is not as it should be.
     """
+    if is_totalsegmentator(folder):
+        return totalsegmentator_source(folder, classes)
+    if classes is not None:
+        raise ConfigError(f"{folder}: --classes is for TotalSegmentator's data set alone")
     if (folder / "dataset.json").is_file() and (folder / "imagesTr").is_dir():
         return nnunet_source(folder, licence=licence)
-    return None
+    if is_btcv(folder):
+        return btcv_source(folder)
+    return pancreas_ct_source(folder) if is_pancreas_ct(folder) else None
