@@ -95,33 +95,18 @@ def write_dataset(
         24
     """
     held = folder if isinstance(folder, OutputFolder) else OutputFolder(folder)
-    folder = held.folder
-    refuse_source_as_output(source.origin, folder)
+    refuse_source_as_output(source.origin, held.folder)
     with held as output:
         record = Record(output)
-        if record.origin not in ("", source.origin):
-            raise DatasetError(
-                f"{folder}: holds the import of {record.origin}; give another folder for "
-                f"{source.origin}"
-            )
-        output.refuse_foreign(["dataset.json", "import.json"])
-        made, broken, good = 0, {}, []
+        _refuse_another(source, record, output)
         try:
             plan = list(_planned(source, output, copy=copy))
-            total = sum(len(one.pieces) for one in plan)
-            with Progress(total, "importing", unit="files", delay=1, shown=progress) as bar:
-                for one in plan:
-                    try:
-                        made += _make(one, record, bar)
-                        good.append(one)
-                    except GridgateError as error:
-                        if not _of_the_case(error):
-                            raise
-                        broken[one.case.id] = str(error)
+            made, broken = _make_all(plan, record, progress=progress)
             _refuse_broken(broken, source, skip=skip_broken)
             for one in plan:
                 if one.case.id in broken:
                     record.forget(piece.relative for piece in one.pieces)
+            good = [one for one in plan if one.case.id not in broken]
             changed = _write_head(source, good, output)
         except BaseException:
             record.keep(source)
@@ -131,9 +116,8 @@ def write_dataset(
     _tell(source, good, removed)
     labelled = sum(one.case.label is not None for one in good)
     files = sum(len(one.pieces) for one in good)
-    return Imported(
-        folder, labelled, len(good) - labelled, made, files - made, changed, removed, broken
-    )
+    tests = len(good) - labelled
+    return Imported(held.folder, labelled, tests, made, files - made, changed, removed, broken)
 
 
 def refuse_source_as_output(origin: str, folder: Path) -> None:
@@ -149,6 +133,15 @@ def refuse_source_as_output(origin: str, folder: Path) -> None:
         raise DatasetError(
             f"{folder}: the dataset would be written over its source {origin}; give another folder"
         )
+
+
+def _refuse_another(source: Source, record: Record, output: OutputFolder) -> None:
+    if record.origin not in ("", source.origin):
+        raise DatasetError(
+            f"{output.folder}: holds the import of {record.origin}; give another folder for "
+            f"{source.origin}"
+        )
+    output.refuse_foreign(["dataset.json", "import.json"])
 
 
 def _planned(source: Source, output: OutputFolder, *, copy: bool) -> Iterator[_Planned]:
@@ -201,6 +194,23 @@ def _lazy_state(source: Any) -> dict[str, Any]:
         return {}
 
 
+def _make_all(
+    plan: list[_Planned], record: Record, *, progress: bool
+) -> tuple[int, dict[str, str]]:
+    """Make what is missing; how many files were made, and case -> why it could not be."""
+    made, broken = 0, {}
+    total = sum(len(one.pieces) for one in plan)
+    with Progress(total, "importing", unit="files", delay=1, shown=progress) as bar:
+        for one in plan:
+            try:
+                made += _make(one, record, bar)
+            except OutputError:
+                raise  # of the disk that everything is written to, not of this case
+            except GridgateError as error:
+                broken[one.case.id] = str(error)
+    return made, broken
+
+
 def _make(one: _Planned, record: Record, bar: Progress) -> int:
     made = 0
     for piece in one.pieces:
@@ -209,11 +219,6 @@ def _make(one: _Planned, record: Record, bar: Progress) -> int:
             made += 1
         bar.advance(note=one.case.id)
     return made
-
-
-def _of_the_case(error: GridgateError) -> bool:
-    """Whether an error is that of one case, and not of the disk that everything is written to."""
-    return not isinstance(error, OutputError)
 
 
 def _refuse_broken(broken: dict[str, str], source: Source, *, skip: bool) -> None:
