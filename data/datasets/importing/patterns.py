@@ -12,6 +12,7 @@ from ...images.names import case_id, is_image
 from ...walk import walk_files
 
 _FIRST = 132
+_LOOKED = 10  # files of a folder that are looked at for DICOM
 
 
 class Listing:
@@ -52,7 +53,7 @@ class Listing:
         for name, path in self.files.items():
             if not is_image(path) and "/" in name:
                 first.setdefault(name.rpartition("/")[0], []).append(path)
-        return [name for name, files in first.items() if any(map(is_dicom_file, files[:3]))]
+        return [name for name, files in first.items() if any(map(is_dicom_file, files[:_LOOKED]))]
 
 
 def is_dicom_file(path: Path) -> bool:

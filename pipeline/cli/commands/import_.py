@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from ....data.datasets.importing.label_names import NamedLabels
     from ....data.datasets.importing.pairing import Pairing
     from ....data.datasets.importing.source import Source
-    from ....data.output_folder import OutputFolder
+    from ....data.datasets.importing.writer import Imported
 
+_OF_FOLDERS = ("images", "labels", "masks", "skip_unpaired", "label_names", "channel_names")
 _EPILOG = """\
 sources:
   FOLDER               scans and label maps, however they are named; without --images and --labels
@@ -79,22 +80,42 @@ def run(options: argparse.Namespace) -> None:
     """Import; the last line says what is there now."""
     from ....data.datasets.importing.writer import refuse_source_as_output, write_dataset
     from ....data.datasets.sources import msd
-    from ....data.output_folder import OutputFolder
 
     refuse_source_as_output(options.source, Path(options.dataset))
-    if options.source == msd.PREFIX:
-        from ....data.errors import ConfigError
+    if options.source.startswith(msd.PREFIX):
+        _task_of_the_decathlon(options)
+        return
+    source = _renamed(_source(options), options)
+    done = write_dataset(
+        source, options.dataset, copy=options.copy, skip_broken=options.skip_broken
+    )
+    _say(source, done)
 
-        raise ConfigError(f"name a task, such as msd:Task09_Spleen\n{msd.facts_table()}")
+
+def _task_of_the_decathlon(options: argparse.Namespace) -> None:
+    from ....data.datasets.importing.writer import write_dataset
+    from ....data.datasets.sources import msd, msd_tasks
+    from ....data.errors import ConfigError
+    from ....data.output_folder import OutputFolder
+
+    _refuse(options, "a task of the Decathlon", *_OF_FOLDERS, "classes")
+    task = options.source.removeprefix(msd.PREFIX)
+    if not task:
+        raise ConfigError(f"name a task, such as msd:Task09_Spleen\n{msd_tasks.facts_table()}")
+    msd_tasks.task_named(task)
+    address = options.base_address or msd_tasks.BASE_ADDRESS
     with OutputFolder(options.dataset) as output:
-        by_name = options.source.startswith(msd.PREFIX)
-        if by_name and msd.is_imported(_task(options), output, _base_address(options)):
+        if msd.is_imported(task, output, address):
             say_last(f"{options.dataset}: {options.source} is there already; nothing to do")
             return
-        source = _source(options, output)
-        done = write_dataset(source, output, copy=options.copy, skip_broken=options.skip_broken)
-        if by_name:
-            msd.remove_download(_task(options), output)
+        source = msd.download_task(task, output, base_address=address, md5=options.checksum)
+        source = _renamed(source, options)
+        done = write_dataset(source, output, skip_broken=options.skip_broken)
+        msd.remove_download(task, output)
+    _say(source, done)
+
+
+def _say(source: Source, done: Imported) -> None:
     labels = ", ".join(name for name, value in source.labels.items() if value != 0)
     told = f"{done.cases} cases" + (f" and {done.tests} without labels" if done.tests else "")
     what = f"{done.made} files made, {done.kept} were there"
@@ -102,40 +123,57 @@ def run(options: argparse.Namespace) -> None:
     say_last(f"{done.folder}: {told}; labels {labels}; {what}")
 
 
-def _source(options: argparse.Namespace, output: OutputFolder) -> Source:
+def _source(options: argparse.Namespace) -> Source:
     from ....data.datasets.importing.archive import SUFFIXES
-    from ....data.datasets.sources import msd
     from ....data.datasets.sources.layouts import layout_source
+    from ....data.datasets.sources.msd import tar_source
 
-    if options.source.startswith(msd.PREFIX):
-        return msd.download_task(
-            _task(options), output, base_address=_base_address(options), md5=options.checksum
-        )
+    _refuse(options, "this source, which is no task of the Decathlon,", "base_address", "checksum")
     path = Path(options.source)
     if path.name.lower().endswith(SUFFIXES) and not path.is_dir():
-        return msd.tar_source(path)
+        _refuse(options, "an archive of the Decathlon", *_OF_FOLDERS, "classes")
+        return tar_source(path)
     if path.is_dir() and not (options.images or options.labels or options.masks):
-        found = layout_source(path, classes=_read(options.classes), licence=options.licence or "")
+        found = layout_source(path, classes=_list(options.classes), licence=options.licence or "")
         if found is not None:
+            _refuse(options, f"{path}, whose layout is known,", *_OF_FOLDERS)
             return found
-    return _folder_or_table(options, path, output.folder)
+    _refuse(options, f"{path}, which is not TotalSegmentator's data set,", "classes")
+    return _folder_or_table(options, path)
 
 
-def _folder_or_table(options: argparse.Namespace, path: Path, dataset: Path) -> Source:
+def _renamed(source: Source, options: argparse.Namespace) -> Source:
+    from dataclasses import replace
+
+    return replace(
+        source,
+        name=options.name or source.name,
+        licence=options.licence or source.licence,
+    )
+
+
+def _refuse(options: argparse.Namespace, what: str, *names: str) -> None:
+    """Refuse options that would not be used."""
+    from ....data.errors import ConfigError
+
+    for name in names:
+        if getattr(options, name):
+            raise ConfigError(f"--{name} does not go with {what}; leave it out")
+
+
+def _folder_or_table(options: argparse.Namespace, path: Path) -> Source:
     from ....data.datasets.importing.pairing import settle_unpaired
     from ....data.datasets.sources.folder import folder_source, labels_of
 
-    pairing = _pairing(options, path, dataset)
+    pairing = _pairing(options, path, Path(options.dataset))
     pairing, notes = settle_unpaired(pairing, skip=options.skip_unpaired)
-    pairing, labels = labels_of(pairing, _read(options.label_names))
+    pairing, labels = labels_of(pairing, _names(options.label_names))
     if labels.unnamed:
         labels = _name(labels, options)
     return folder_source(
         pairing,
         labels,
-        name=options.name or "",
-        channels=_read(options.channel_names),
-        licence=options.licence or "not stated",
+        channels=_list(options.channel_names),
         notes=notes,
     )
 
@@ -151,7 +189,7 @@ def _pairing(options: argparse.Namespace, path: Path, dataset: Path) -> Pairing:
         return read_pairing_table(path)
     listing = Listing(path, [dataset])
     if options.images and (options.labels or options.masks):
-        return pair_by_patterns(listing, options.images, options.labels, _read(options.masks))
+        return pair_by_patterns(listing, options.images, options.labels, _map("masks", options))
     if options.images or options.labels or options.masks:
         raise ConfigError("--images and --labels (or --masks) are given together, or neither")
     proposed = propose(listing)
@@ -208,18 +246,42 @@ def _name(labels: NamedLabels, options: argparse.Namespace) -> NamedLabels:
     return with_names(labels, names)
 
 
-def _task(options: argparse.Namespace) -> str:
-    return str(options.source).removeprefix("msd:")
+def _names(text: str | None) -> dict[str, int] | None:
+    """Label names: a mapping, or a list whose values are 1, 2, ..."""
+    from ....data.errors import ConfigError
+
+    if text is None:
+        return None
+    value = _read(text)
+    if isinstance(value, list):
+        return {str(name): number for number, name in enumerate(value, start=1)}
+    if not isinstance(value, dict):
+        raise ConfigError(f"--label_names {text}: write it as '{{liver: 1, spleen: 2}}'")
+    return {str(name): number for name, number in value.items()}
 
 
-def _base_address(options: argparse.Namespace) -> str:
-    from ....data.datasets.sources.msd import BASE_ADDRESS
+def _map(name: str, options: argparse.Namespace) -> dict[str, str] | None:
+    from ....data.errors import ConfigError
 
-    return options.base_address or BASE_ADDRESS
+    text = getattr(options, name)
+    if text is None:
+        return None
+    value = _read(text)
+    if not isinstance(value, dict) or not value:
+        raise ConfigError(f"--{name} {text}: write it as '{{liver: \"*/liver.nii.gz\"}}'")
+    return {str(key): str(pattern) for key, pattern in value.items()}
 
 
-def _read(text: str | None) -> Any:
+def _list(text: str | None) -> list[str] | None:
+    """Names: a list, or one alone."""
+    if text is None:
+        return None
+    value = _read(text)
+    return [str(one) for one in (value if isinstance(value, list) else [value])]
+
+
+def _read(text: str) -> Any:
     """A value of the command line, read as YAML."""
     from ...config.values import read_value
 
-    return None if text is None else read_value(text)
+    return read_value(text)

@@ -18,7 +18,7 @@ import pytest
 from gridgate.data.datasets.dataset import load_dataset
 from gridgate.data.datasets.importing.download import download
 from gridgate.data.datasets.importing.writer import write_dataset
-from gridgate.data.datasets.sources import msd
+from gridgate.data.datasets.sources import msd, msd_tasks
 from gridgate.data.errors import ConfigError, DatasetError
 from gridgate.data.images.reading import read_image
 from gridgate.data.output_folder import OutputFolder
@@ -324,12 +324,12 @@ def test_ones_own_tar_is_imported_and_told_from_the_published_one(tmp_path: Path
 
 
 def test_the_tasks_by_name() -> None:
-    assert [msd.task_named(word).name for word in ("9", "spleen", "task09_spleen", "Task09")] == (
-        [TASK] * 4
-    )
-    assert len(msd.TASKS) == 10
+    assert [
+        msd_tasks.task_named(word).name for word in ("9", "spleen", "task09_spleen", "Task09")
+    ] == ([TASK] * 4)
+    assert len(msd_tasks.TASKS) == 10
     with pytest.raises(ConfigError, match=r"Task01_BrainTumour .*FLAIR, T1w, t1gd, T2w"):
-        msd.task_named("Task11_Toe")
+        msd_tasks.task_named("Task11_Toe")
 
 
 def test_the_checksums_are_monais() -> None:
@@ -338,6 +338,6 @@ def test_the_checksums_are_monais() -> None:
     assert spec.submodule_search_locations is not None
     text = (Path(spec.submodule_search_locations[0]) / "apps/datasets.py").read_text()
     said = text.partition("class DecathlonDataset")[2]
-    for task in msd.TASKS:
-        assert f'"{task.name}": "{msd.BASE_ADDRESS}/{task.name}.tar"' in said
+    for task in msd_tasks.TASKS:
+        assert f'"{task.name}": "{msd_tasks.BASE_ADDRESS}/{task.name}.tar"' in said
         assert f'"{task.name}": "{task.md5}"' in said
