@@ -40,12 +40,14 @@ class Pairing:
         pairs: the cases, sorted by id.
         unpaired: what has no counterpart -> why, in words.
         options: the command line's options that give this pairing.
+        unused: images in the folder that are in no pair.
     """
 
     origin: Path
     pairs: tuple[Pair, ...]
     unpaired: Mapping[str, str]
     options: str = ""
+    unused: tuple[str, ...] = ()
 
 
 def pair_by_patterns(
@@ -56,17 +58,24 @@ def pair_by_patterns(
 ) -> Pairing:
     """Pair what patterns fit: what their stars stand for is the case.
 
+    What two patterns fit is the longer one's: of `*.nii.gz` and `*_seg.nii.gz`, a_seg.nii.gz is
+    the second's alone.
+
     Args:
         images: a pattern per channel, see `match_pattern`.
         labels: the label maps' pattern.
         masks: label name -> pattern of its masks, in the place of `labels`.
 
     Raises:
-        ConfigError: a pattern that is none, fits nothing, or fits two files of one case.
+        ConfigError: a pattern that is none, fits nothing, or fits two files of one case; one
+            pattern for two things.
     """
-    found = [_one_each(listing, pattern) for pattern in images]
     named = {"": labels} if labels is not None else dict(masks or {})
-    maps = {name: _one_each(listing, pattern) for name, pattern in named.items()}
+    every = [*images, *named.values()]
+    if len(set(every)) < len(every):
+        raise ConfigError(f"one pattern stands for two things: {', '.join(every)}")
+    found = [_one_each(listing, pattern, every) for pattern in images]
+    maps = {name: _one_each(listing, pattern, every) for name, pattern in named.items()}
     imaged = set.intersection(*map(set, found))
     # a case may lack some masks, where a label is not in it
     labelled = set().union(*map(set, maps.values())) if maps else set()
@@ -141,8 +150,16 @@ def as_table(pairing: Pairing) -> str:
     return "\n".join(lines)
 
 
-def _one_each(listing: Listing, pattern: str) -> dict[str, Path]:
+def _one_each(listing: Listing, pattern: str, every: Sequence[str]) -> dict[str, Path]:
+    """Case -> path of what a pattern fits, but for what a narrower one of the patterns fits."""
     found = match_pattern(listing, pattern)
+    for other in every:
+        if other != pattern and len(other) > len(pattern):
+            taken = {name for names in match_pattern(listing, other).values() for name in names}
+            left = {
+                case: [one for one in names if one not in taken] for case, names in found.items()
+            }
+            found = {case: names for case, names in left.items() if names}
     if not found:
         raise ConfigError(
             f"{listing.folder}: nothing in it fits the pattern {pattern!r}; there is, for example, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +51,9 @@ def propose(listing: Listing) -> Pairing:
     best: tuple[tuple[float, ...], str, str] | None = None
     for image in groups:
         for label in groups:
-            if image is label or not _may_pair(image, label):
+            if image is label:
                 continue
-            score = _score(image, label, len(names))
+            score = _score(*_apart(image, label), len(names))
             if score is not None and (best is None or score > best[0]):
                 best = score, image.pattern, label.pattern
     if best is None:
@@ -65,7 +65,11 @@ def propose(listing: Listing) -> Pairing:
     _, images, labels = best
     if not _LABEL_WORDS.search(labels.lower()) and _swapped(listing, images, labels):
         images, labels = labels, images
-    return pair_by_patterns(listing, *_widened(images, labels))
+    pairing = pair_by_patterns(listing, *_widened(images, labels))
+    used = {path for pair in pairing.pairs for path in (*pair.images, pair.label)}
+    lost = set(pairing.unpaired)
+    unused = [name for name in names if listing.folder / name not in used and name not in lost]
+    return replace(pairing, unused=tuple(sorted(unused)))
 
 
 def _widened(images: str, labels: str) -> tuple[list[str], str]:
@@ -118,8 +122,14 @@ def _patterns(name: str) -> Iterator[tuple[str, str]]:
         yield "/".join([*parts[:-1], "*", f"{before}*{after}{suffix}"]), parts[-1]
 
 
-def _may_pair(image: _Group, label: _Group) -> bool:
-    return not set(image.cases.values()) & set(label.cases.values())
+def _apart(image: _Group, label: _Group) -> tuple[_Group, _Group]:
+    """The groups without what both fit: that is the longer pattern's, as pairing has it."""
+    both = set(image.cases.values()) & set(label.cases.values())
+    if not both:
+        return image, label
+    wide = image if len(image.pattern) < len(label.pattern) else label
+    left = _Group(wide.pattern, {key: one for key, one in wide.cases.items() if one not in both})
+    return (left, label) if wide is image else (image, left)
 
 
 def _score(image: _Group, label: _Group, total: int) -> tuple[float, ...] | None:

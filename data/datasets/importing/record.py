@@ -31,14 +31,15 @@ class Record:
 
     Args:
         output: the dataset folder.
+        name: of the record's file.
 
     Raises:
-        DatasetError: import.json is there and cannot be read.
+        DatasetError: the file is there and cannot be read.
     """
 
-    def __init__(self, output: OutputFolder) -> None:
-        self.output = output
-        self._content = _read(output.folder / FILE)
+    def __init__(self, output: OutputFolder, name: str = FILE) -> None:
+        self.output, self.name = output, name
+        self._content = _read(output.folder / name)
         self._before: dict[str, Any] = dict(self._content.get("files", {}))
         self.files: dict[str, Any] = {}
         self._written = time.monotonic()
@@ -99,13 +100,13 @@ class Record:
         self.save(head, {**self._before, **self.files})
 
     def save(self, head: Mapping[str, Any], files: Mapping[str, Any]) -> None:
-        """Write import.json.
+        """Write the record's file, where it says anything new.
 
         Raises:
             OutputError: a file that Gridgate did not write is in its place.
         """
         content = {**head, "files": dict(sorted(files.items()))}
-        write_json(self.output, FILE, content)
+        write_json(self.output, self.name, content)
         self._written = time.monotonic()
 
 

@@ -56,7 +56,9 @@ def segments(path: Path) -> list[Segment]:
     if not path.name.lower().endswith(".seg.nrrd"):
         dataset = _dicom(path, pixels=False)
         return [
-            Segment(int(one.SegmentNumber), _dicom_name(one)) for one in dataset.SegmentSequence
+            Segment(int(one.SegmentNumber), _dicom_name(one))
+            for one in dataset.SegmentSequence
+            if int(one.SegmentNumber)  # 0 is the background of a LABELMAP
         ]
     fields: dict[int, dict[str, str]] = {}
     for line in _header(path):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...dicom.series import DicomSeries, find_series
-from ...errors import ConfigError, DatasetError
+from ...errors import ConfigError, DatasetError, GridgateError
 from ...images.names import is_image
 from ...images.reading import read_axes, read_image
 from ...label_tables.reading import is_table
@@ -80,7 +80,6 @@ def folder_source(
     Raises:
         ConfigError: another number of channel names than of channels.
         DatasetError: a folder that holds no or several DICOM series; see Source.
-        ImageError: the first image cannot be read.
     """
     cases = []
     pairs = pairing.pairs
@@ -91,8 +90,8 @@ def folder_source(
             note for one in images if isinstance(one, DicomSeries) for note in one.notes
         )
         cases.append(SourceCase(pair.id, images, _label(pair, labels), notes_of))
-    found, why = _channels(cases[0]) if channels is None else (tuple(channels), ())
-    count = _count(cases[0])
+    first, count = _readable(cases)
+    found, why = _channels(first, count) if channels is None else (tuple(channels), ())
     if len(found) != count:
         raise ConfigError(
             f"{pairing.origin}: its images have {count} channels, --channel_names names "
@@ -147,6 +146,16 @@ def _image(path: Path) -> Path | DicomSeries:
     return series[0]
 
 
+def _readable(cases: Sequence[SourceCase]) -> tuple[SourceCase, int]:
+    """The first case that can be read, and how many channels its image has."""
+    for case in cases:
+        try:
+            return case, _count(case)
+        except GridgateError:
+            continue  # making it says what is wrong
+    return cases[0], len(cases[0].images)
+
+
 def _count(case: SourceCase) -> int:
     if len(case.images) > 1 or not isinstance(case.images[0], Path):
         return len(case.images)
@@ -154,9 +163,8 @@ def _count(case: SourceCase) -> int:
     return axes[-1] if len(axes) > 3 and axes[-1] > 1 else 1
 
 
-def _channels(case: SourceCase) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _channels(case: SourceCase, count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The channels' names by looking at a case, and a note of what was guessed."""
-    count = _count(case)
     if count > 1:
         names = tuple(f"channel_{index}" for index in range(count))
         return names, (f"the channels are called {', '.join(names)} (see --channel_names)",)
@@ -164,7 +172,10 @@ def _channels(case: SourceCase) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if isinstance(first, DicomSeries):
         return (first.modality or "CT",), ()
     if isinstance(first, Path):
-        lowest = float(read_image(first, keep_integers=True).array.min())
+        try:
+            lowest = float(read_image(first, keep_integers=True).array.min())
+        except GridgateError:
+            return ("image",), ()
         if lowest < _HU:
             return ("CT",), ()
         return ("image",), (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from ..dataset import Dataset, DatasetCase, load_dataset
 from ..entries import IGNORE_NAME
 from ..folds import load_or_make_splits
 from ..importing.conversion import mapped, take
-from ..importing.record import write_json
+from ..importing.record import Record, state_of, write_json
 
 _NAME = re.compile(r"Dataset(\d{3})_[A-Za-z0-9_]+")
 _NIFTI = ".nii.gz"
@@ -68,16 +70,27 @@ def export_nnunet(
     ending = _common_ending(dataset, changed=values is not None)
     every = [*dataset.cases, *dataset.test_cases]
     with OutputFolder(folder) as output:
+        record = Record(output, "export.json")
         for case in progressed(every, len(every), "exporting", delay=1, shown=progress):
-            _export_case(case, output, dataset, ending, values, copy=copy)
+            for name, recipe, make in _pieces(case, output, dataset, ending, values, copy=copy):
+                if not record.is_made(name, recipe):
+                    make()
+                    record.enter(name, recipe, {})
         write_json(output, "dataset.json", _content(dataset, ending, values))
         made = load_or_make_splits(dataset, folds=folds, seed=split_seed, splits=splits)
         final = [{"train": fold["train"], "val": fold["validation"]} for fold in made]
         write_json(output, "splits_final.json", final)
+        for name in record.stale():
+            output.remove(name)
+        record.save({"origin": str(dataset.root.absolute())}, record.files)
     return folder
 
 
-def _export_case(
+_Piece = tuple[str, dict[str, Any], Callable[[], object]]
+"""A file's name, what it is made from, and what makes it."""
+
+
+def _pieces(
     case: DatasetCase,
     output: OutputFolder,
     dataset: Dataset,
@@ -85,41 +98,49 @@ def _export_case(
     values: dict[int, int] | None,
     *,
     copy: bool,
-) -> None:
+) -> Iterator[_Piece]:
     images = "imagesTr" if case.label is not None else "imagesTs"
     channels = len(dataset.channel_names)
-    names = [f"{images}/{case.id}_{channel:04d}{ending}" for channel in range(channels)]
-    if len(case.images) == channels:
-        for name, file in zip(names, case.images, strict=True):
-            if _suffix(file) == ending and files_of(file) == [file]:
-                _take(output, name, file, copy=copy)
-            elif not output.owns(name):
-                image = read_image(file, keep_integers=True)
-                _write_image(output, name, image.array, image)
-    elif not all(map(output.owns, names)):
-        image = read_image(case.images[0], channels=channels, keep_integers=True)
-        for name, array in zip(names, image.array, strict=True):
-            _write_image(output, name, array, image)
+    for channel in range(channels):
+        name = f"{images}/{case.id}_{channel:04d}{ending}"
+        several = len(case.images) == channels
+        file = case.images[channel] if several else case.images[0]
+        recipe = {"from": state_of(file), "channel": 0 if several else channel, "copy": copy}
+        if several and _suffix(file) == ending and files_of(file) == [file]:
+            yield name, recipe, partial(take, output, name, file.resolve(), copy=copy)
+        else:
+            only = None if several else channel
+            yield name, recipe, partial(_write_channel, output, name, file, only, channels)
     if case.label is None:
         return
     name = f"labelsTr/{case.id}{ending}"
+    recipe = {"from": state_of(case.label), "values": _as_text(values), "copy": copy}
     if _suffix(case.label) == ending and values is None and files_of(case.label) == [case.label]:
-        _take(output, name, case.label, copy=copy)
-    elif not output.owns(name):
-        label = read_labels(case.label)
-        array = label.array if values is None else mapped(label.array, values, case.label)
-        write_labels(output.path(name), array, like=label, save=output.saver(name))
+        yield name, recipe, partial(take, output, name, case.label.resolve(), copy=copy)
+    else:
+        yield name, recipe, partial(_write_labels, output, name, case.label, values)
 
 
-def _take(output: OutputFolder, name: str, file: Path, *, copy: bool) -> None:
-    path, file = output.path(name), file.resolve()
-    same = path.exists() and (path.resolve() == file or (not path.is_symlink() and copy))
-    if not (same and output.owns(name)):
-        take(output, name, file, copy=copy)
+def _write_channel(
+    output: OutputFolder, name: str, file: Path, channel: int | None, channels: int
+) -> None:
+    """An image as a file of its own: all of it, or one of its channels."""
+    count = 1 if channel is None else channels
+    image = read_image(file, channels=count, keep_integers=True)
+    array = image.array if channel is None else image.array[channel]
+    write_image(output.path(name), array, like=image, keep_integers=True, save=output.saver(name))
 
 
-def _write_image(output: OutputFolder, name: str, array: Any, like: Any) -> None:
-    write_image(output.path(name), array, like=like, keep_integers=True, save=output.saver(name))
+def _write_labels(
+    output: OutputFolder, name: str, file: Path, values: dict[int, int] | None
+) -> None:
+    label = read_labels(file)
+    array = label.array if values is None else mapped(label.array, values, file)
+    write_labels(output.path(name), array, like=label, save=output.saver(name))
+
+
+def _as_text(values: dict[int, int] | None) -> dict[str, int] | None:
+    return None if values is None else {str(old): new for old, new in values.items()}
 
 
 def _suffix(path: Path) -> str:
@@ -154,17 +175,8 @@ def _content(dataset: Dataset, ending: str, values: dict[int, int] | None) -> di
         labels = {name: values[value] for name, value in labels.items()}
     return {
         "name": dataset.name,
-        "channel_names": dict(enumerate_text(dataset.channel_names)),
+        "channel_names": {str(index): name for index, name in enumerate(dataset.channel_names)},
         "labels": labels,
         "numTraining": len(dataset.cases),
         "file_ending": ending,
     }
-
-
-def enumerate_text(names: tuple[str, ...]) -> list[tuple[str, str]]:
-    """The names with their numbers as text.
-
-    >>> enumerate_text(("CT",))
-    [('0', 'CT')]
-    """
-    return [(str(index), name) for index, name in enumerate(names)]

@@ -208,6 +208,11 @@ def _agree(proposed: Pairing, options: argparse.Namespace) -> None:
 
     lost = "".join(f"\n  {name}: {why}" for name, why in list(proposed.unpaired.items())[:10])
     without = f"\nwithout a counterpart ({len(proposed.unpaired)}):{lost}" if lost else ""
+    if proposed.unused:
+        without += (
+            f"\nnot used: {len(proposed.unused)} images, such as {proposed.unused[0]} (each "
+            "channel of an image is an --images PATTERN of its own)"
+        )
     shown = (
         f"{proposed.origin}: {len(proposed.pairs)} cases by {proposed.options}\n"
         f"{as_table(proposed)}{without}"

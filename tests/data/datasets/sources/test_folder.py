@@ -234,6 +234,14 @@ def test_ids_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
         ("{}/{}_ct.nii.gz", "{}/{}_seg.nii.gz", "*/*_ct.nii.gz", "*/*_seg.nii.gz"),
         ("{}_ct.nrrd", "{}_ct_mask.nii.gz", "*_ct.nrrd", "*_ct_mask.nii.gz"),
         ("a/x_{}.mha", "b/x_{}.mha", "a/*.mha", "b/*.mha"),
+        ("{}.nii.gz", "{}_seg.nii.gz", "*.nii.gz", "*_seg.nii.gz"),
+        ("{}.nrrd", "{}-label.nrrd", "*.nrrd", "*-label.nrrd"),
+        (
+            "imagesTr/{}_0000.nii.gz",
+            "labelsTr/{}.nii.gz",
+            "imagesTr/*_0000.nii.gz",
+            "labelsTr/*.nii.gz",
+        ),
     ],
 )
 def test_the_pairing_that_is_seen_is_proposed(
@@ -248,6 +256,27 @@ def test_the_pairing_that_is_seen_is_proposed(
     assert proposed.options == f"--images '{images}' --labels '{maps}'"
     assert len(proposed.pairs) == 3
     assert not proposed.unpaired
+
+
+def test_images_that_are_in_no_pair_are_told(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        nifti(tmp_path / name / "ct.nii.gz", ct(0))
+        nifti(tmp_path / name / "pet.nii.gz", ct(1))
+        nifti(tmp_path / name / "seg.nii.gz", labels(1))
+    proposed = propose(Listing(tmp_path))
+    assert len(proposed.pairs) == 2
+    assert len(proposed.unused) == 2
+    assert not proposed.unpaired
+
+
+def test_what_two_patterns_fit_is_the_longer_ones(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        nifti(tmp_path / f"{name}.nii.gz", ct(0))
+        nifti(tmp_path / f"{name}_seg.nii.gz", labels(1))
+    found = source(tmp_path, "*.nii.gz", "*_seg.nii.gz")
+    assert [case.id for case in found.cases] == ["a", "b"]
+    with pytest.raises(ConfigError, match="two things"):
+        source(tmp_path, "*.nii.gz", "*.nii.gz")
 
 
 def test_nothing_is_proposed_where_nothing_pairs(tmp_path: Path) -> None:

@@ -186,3 +186,20 @@ def test_export_splits_channels_and_closes_gaps_of_values(tmp_path: Path) -> Non
     before = {path: path.lstat().st_mtime_ns for path in out.rglob("*.nii.gz")}
     export_nnunet(root, tmp_path / "raw", folds=2)
     assert {path: path.lstat().st_mtime_ns for path in out.rglob("*.nii.gz")} == before
+
+
+def test_a_second_export_follows_the_dataset(tmp_path: Path) -> None:
+    root = raw(tmp_path / "Dataset007_X", ".mha")
+    write_dataset(nnunet_source(root), tmp_path / "D")
+    out = export_nnunet(tmp_path / "D", tmp_path / "raw", folds=2)
+    for part in ("imagesTr/la_002_0000.mha", "labelsTr/la_002.mha"):
+        (root / part).unlink()
+    volume(root / "labelsTr/la_003.mha", 99, values=(1, 2))
+    head(root, {"background": 0, "a": 1, "b": 2}, ".mha", numTraining=3)
+    write_dataset(nnunet_source(root), tmp_path / "D")
+    assert export_nnunet(tmp_path / "D", tmp_path / "raw", folds=2) == out
+    names = sorted(path.name for path in (out / "labelsTr").iterdir())
+    assert names == ["la_001.mha", "la_003.mha", "la_004.mha"]
+    assert len(load_dataset(out).cases) == 3
+    made, source = (read_labels(one / "labelsTr/la_003.mha").array for one in (out, root))
+    assert np.array_equal(made, source)
