@@ -68,7 +68,12 @@ def propose(listing: Listing) -> Pairing:
     pairing = pair_by_patterns(listing, *_widened(images, labels))
     used = {path for pair in pairing.pairs for path in (*pair.images, pair.label)}
     lost = set(pairing.unpaired)
-    unused = [name for name in names if listing.folder / name not in used and name not in lost]
+    around = {parent for path in used if path is not None for parent in path.parents}
+    unused = [
+        name
+        for name in names
+        if not ({listing.folder / name} & (used | around)) and name not in lost
+    ]
     return replace(pairing, unused=tuple(sorted(unused)))
 
 
