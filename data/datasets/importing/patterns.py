@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -82,11 +83,13 @@ def match_pattern(listing: Listing, pattern: str) -> dict[str, list[str]]:
         raise ConfigError(
             f"{pattern!r}: has no star; put * where the case stands, as in 'img/*.nii.gz'"
         )
+    # one letter may be written in two ways, and macOS writes others than most
+    text = unicodedata.normalize("NFC", text)
     expression = re.compile(_expression(text), re.DOTALL)
     dicom = set(listing.dicom_folders()) if not is_image(Path(text)) else set()
     found: dict[str, list[str]] = {}
     for name in (*listing.files, *listing.folders):
-        match = expression.fullmatch(name)
+        match = expression.fullmatch(unicodedata.normalize("NFC", name))
         if match is None or (name not in listing.files and not _holds_dicom(name, dicom)):
             continue
         stars = list(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ _IMAGE_WORDS = re.compile(
     r"t1|t2|flair)(?![a-z])"
 )
 _SEPARATORS = re.compile(r"[ _.\-]+")
-_MOST = 80  # groups of names that are compared with each other
+_MOST = 120  # groups of names that are compared with each other
 _SURE = 256  # values that a label map has at most
 
 
@@ -91,17 +92,10 @@ def _groups(names: list[str]) -> list[_Group]:
     """The groups of names that differ in one place: a part of the file's name, or a folder's."""
     found: dict[str, dict[str, str]] = {}
     for name in names:
-        for pattern, case in _patterns(name):
+        for pattern, case in _patterns(unicodedata.normalize("NFC", name)):
             found.setdefault(pattern, {}).setdefault(case, name)
     groups = [_Group(pattern, cases) for pattern, cases in found.items()]
-    # of patterns that fit the same files, the narrowest: what all names share is no part of a case
-    narrowest: dict[frozenset[str], _Group] = {}
-    for group in groups:
-        key = frozenset(group.cases.values())
-        other = narrowest.get(key)
-        if other is None or len(group.pattern) > len(other.pattern):
-            narrowest[key] = group
-    kept = sorted(narrowest.values(), key=lambda one: (-len(one.cases), one.pattern))
+    kept = sorted(groups, key=lambda one: (-len(one.cases), one.pattern))
     several = [group for group in kept if len(group.cases) > 1]
     return (several or kept)[:_MOST]
 

@@ -112,9 +112,10 @@ class Record:
 
 def write_json(output: OutputFolder, relative: str, content: Any) -> bool:
     """Write a JSON file of an output folder, unless it holds just that; whether it was written."""
-    data = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(
-        "utf-8", "surrogateescape"
-    )
+    try:
+        data = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:  # a file's name that is not UTF-8
+        data = (json.dumps(content, indent=2) + "\n").encode()
     path = output.path(relative)
     if output.owns(relative) and path.read_bytes() == data:
         return False

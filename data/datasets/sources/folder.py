@@ -50,8 +50,7 @@ def labels_of(
     pairing = Pairing(pairing.origin, pairs, pairing.unpaired, pairing.options)
     names = list(dict.fromkeys(name for pair in pairs for name in pair.masks))
     if names:
-        values = {name: (given or {}).get(name, index) for index, name in enumerate(names, 1)}
-        return pairing, NamedLabels(values, {}, {})
+        return pairing, NamedLabels(_values_of_masks(names, given), {}, {})
     files = [pair.label for pair in pairs if pair.label is not None]
     tables = label_tables_of(pairing)
     return pairing, name_labels(files, given=given, tables=tables, progress=progress)
@@ -89,6 +88,7 @@ def folder_source(
         notes_of = tuple(
             note for one in images if isinstance(one, DicomSeries) for note in one.notes
         )
+        notes_of += _lacks(pair, labels)
         cases.append(SourceCase(pair.id, images, _label(pair, labels), notes_of))
     first, count = _readable(cases)
     found, why = _channels(first, count) if channels is None else (tuple(channels), ())
@@ -109,6 +109,25 @@ def folder_source(
         licence=licence,
         notes=(*notes, *labels.notes, *why),
     )
+
+
+def _values_of_masks(names: Sequence[str], given: dict[str, int] | None) -> dict[str, int]:
+    if given is None:
+        return {name: value for value, name in enumerate(names, start=1)}
+    missing = [name for name in names if given.get(name, 0) < 1]
+    if missing or len({given[name] for name in names}) < len(names):
+        raise ConfigError(
+            f"--label_names and --masks name other labels ({', '.join(missing or names)}); give "
+            "each mask a value of its own from 1 up, or leave --label_names out"
+        )
+    return {name: given[name] for name in names}
+
+
+def _lacks(pair: Pair, labels: NamedLabels) -> tuple[str, ...]:
+    lacks = [name for name in labels.labels if pair.masks and name not in pair.masks]
+    if not lacks:
+        return ()
+    return (f"has no mask of {', '.join(lacks)}, which is taken as: it is not there",)
 
 
 def _label(pair: Pair, labels: NamedLabels) -> LabelFile | Masks | None:
@@ -132,7 +151,8 @@ def _label_file(path: Path) -> Path:
 
 
 def _image(path: Path) -> Path | DicomSeries:
-    if path.is_file() and (is_image(path) or not is_dicom_file(path)):
+    dicom = path.is_dir() or path.suffix.lower() == ".zip" or is_dicom_file(path)
+    if is_image(path) or not dicom:
         return path
     series, passed = find_series(path, modality=None)
     if len(series) != 1:

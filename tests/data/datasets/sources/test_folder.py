@@ -387,6 +387,39 @@ def test_masks_compose_a_label_map(tmp_path: Path) -> None:
     assert second[:, 0, 0].tolist() == [1, 1, 0, 0, 0, 0]
 
 
+def test_a_case_that_lacks_a_mask_says_so(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        nifti(tmp_path / name / "ct.nii.gz", ct(0))
+        nifti(tmp_path / name / "liver.nii.gz", labels(1))
+    nifti(tmp_path / "a" / "tumour.nii.gz", labels(1))
+    masks = {"liver": "*/liver.nii.gz", "tumour": "*/tumour.nii.gz"}
+    found = source(tmp_path, "*/ct.nii.gz", None, {"liver": 4, "tumour": 2}, masks)
+    assert found.labels == {"background": 0, "liver": 4, "tumour": 2}
+    assert found.cases[0].notes == ()
+    assert "no mask of tumour" in found.cases[1].notes[0]
+    with pytest.raises(ConfigError, match="tumour"):
+        source(tmp_path, "*/ct.nii.gz", None, {"liver": 2}, masks)
+
+
+def test_one_letter_written_in_two_ways_is_one_case(tmp_path: Path) -> None:
+    composed, decomposed = "M\u00fcller", "Mu\u0308ller"
+    nifti(tmp_path / "img" / f"{composed} CT.nii.gz", ct(0))
+    nifti(tmp_path / "seg" / f"{decomposed} S\u00e4g.nii.gz", labels(1))
+    found = source(tmp_path, maps="seg/* Sa\u0308g.nii.gz")
+    assert [case.id for case in found.cases] == [composed]
+    assert len(propose(Listing(tmp_path)).pairs) == 1
+
+
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    scans(tmp_path / "in", ("x",))
+    for part, end in (("img", b" CT.nii.gz"), ("seg", b" RTSS.nii.gz")):
+        folder = os.fsencode(tmp_path / "in" / part)
+        os.rename(folder + b"/x" + end, folder + b"/caf\xe9" + end)
+    write_dataset(source(tmp_path / "in"), tmp_path / "D")
+    assert [case.id for case in load_dataset(tmp_path / "D").cases] == ["caf_"]
+    assert not write_dataset(source(tmp_path / "in"), tmp_path / "D").changed
+
+
 def test_two_files_of_one_image_are_converted(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "i").mkdir(exist_ok=True)
