@@ -73,7 +73,8 @@ def read_caret(path: str | Path) -> dict[int, str]:
         found: dict[int, str] = {}
         for extension in extensions:
             # nibabel knows no object for this code: from 5.3 on it has the bytes as `content`
-            content = getattr(extension, "content", None) or extension.get_content()
+            known = hasattr(extension, "content")
+            content = extension.content if known else extension.get_content()
             text = content if isinstance(content, str) else bytes(content).decode("utf-8")
             if "<!DOCTYPE" in text or "<!ENTITY" in text:
                 continue

@@ -31,6 +31,7 @@ def download(
     relative: str,
     *,
     md5: str | None,
+    room: int = 1,
     progress: bool = True,
     wait: float = 2.0,
 ) -> Path:
@@ -44,6 +45,7 @@ def download(
         output: held by the caller.
         relative: path in it.
         md5: in hexadecimal; None where it is not known.
+        room: how many times its size must be free; 2 where it is unpacked beside.
         progress: show how far it is.
         wait: seconds before another attempt after the connection broke; twice as long each time.
 
@@ -65,7 +67,7 @@ def download(
     path.parent.mkdir(parents=True, exist_ok=True)
     for attempt in range(_ATTEMPTS):
         try:
-            _go_on(address, path, progress=progress)
+            _go_on(address, path, room, progress=progress)
             break
         except _BROKEN as error:
             if isinstance(error, urllib.error.HTTPError) or attempt == _ATTEMPTS - 1:
@@ -80,8 +82,8 @@ def download(
             "removed. Start the command again; if that is the same, the file was changed there"
         )
     output.refuse_foreign([relative])
+    output.record(relative, any_content=True)  # before it is there, or a killed run forgets it
     path.replace(done)
-    output.record(relative)
     return done
 
 
@@ -98,7 +100,7 @@ def _matches(path: Path, md5: str | None) -> bool:
     return md5 is None or md5_of(path) == md5.lower()
 
 
-def _go_on(address: str, path: Path, *, progress: bool) -> None:
+def _go_on(address: str, path: Path, room: int, *, progress: bool) -> None:
     """Append to a partial file what is missing of it."""
     have = path.stat().st_size if path.exists() else 0
     request = urllib.request.Request(address, headers={"User-Agent": "gridgate"})
@@ -113,13 +115,13 @@ def _go_on(address: str, path: Path, *, progress: bool) -> None:
         if total is not None and int(total[1]) == have:
             return  # all of it is here
         path.unlink()  # it is longer than the file there: begin anew
-        _go_on(address, path, progress=progress)
+        _go_on(address, path, room, progress=progress)
         return
     with response:
         begin = _begin(response, have)
         length = response.headers.get("Content-Length")
         total_bytes = begin + int(length) if length is not None else None
-        _check_room(path, 0 if length is None else int(length))
+        _check_room(path, int(length or 0) + (room - 1) * (total_bytes or 0))
         try:
             _append(response, path, begin, total_bytes, progress=progress)
         except OSError as error:
@@ -166,7 +168,7 @@ def _check_room(path: Path, more: int) -> None:
     free = shutil.disk_usage(path.parent).free
     if more + _ROOM > free:
         raise OutputError(
-            f"{path}: {more // _MB} MB are still to come, and {free // _MB} MB are free; free "
+            f"{path}: {more // _MB} MB are still needed, and {free // _MB} MB are free; free "
             "space or give another folder"
         )
 

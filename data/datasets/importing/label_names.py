@@ -172,7 +172,22 @@ def _by_own(files: Sequence[Path], own: Mapping[Path, dict[int, str]]) -> NamedL
         values[file] = _remap({number: target[_spelt(name)] for number, name in names.items()})
     changed = sum(one is not None for one in values.values())
     labels = {spelling[key]: value for key, value in target.items()}
-    return NamedLabels(labels, values, {}, _changed_note(changed, len(files)))
+    notes = _changed_note(changed, len(files)) + _partial_notes(own, spelling)
+    return NamedLabels(labels, values, {}, notes)
+
+
+def _partial_notes(own: Mapping[Path, dict[int, str]], spelling: dict[str, str]) -> tuple[str, ...]:
+    """A note of labels that only some files name: were they not there, or not annotated?"""
+    named = [{_spelt(name) for name in names.values()} for names in own.values()]
+    notes = []
+    for key, name in spelling.items():
+        without = [file for file, keys in zip(own, named, strict=True) if key not in keys]
+        if without:
+            notes.append(
+                f"{len(without)} of {len(own)} label maps do not name {name!r}, such as "
+                f"{without[0]}: it counts as background there; check that it was annotated"
+            )
+    return tuple(notes)
 
 
 def _changed_note(changed: int, of: int) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from ...errors import DatasetError, GridgateError, OutputError
 from ...output_folder import OutputFolder
 from ...progress import Progress
 from .conversion import NIFTI, label_suffix, make_image, make_label, recipe_of, suffix_of
-from .record import Record, state_of, write_json
+from .record import FILE, Record, state_of, write_json
 from .source import LabelFile, Masks, Source, SourceCase
 
 _LOG = logging.getLogger("gridgate.datasets")
@@ -98,7 +98,7 @@ def write_dataset(
     refuse_source_as_output(source.origin, held.folder)
     with held as output:
         record = Record(output)
-        _refuse_another(source, record, output)
+        refuse_another(source.origin, record)
         try:
             plan = list(_planned(source, output, copy=copy))
             made, broken = _make_all(plan, record, progress=progress)
@@ -135,13 +135,27 @@ def refuse_source_as_output(origin: str, folder: Path) -> None:
         )
 
 
-def _refuse_another(source: Source, record: Record, output: OutputFolder) -> None:
-    if record.origin not in ("", source.origin):
+def refuse_another(origin: str, record: Record) -> None:
+    """Refuse a folder that holds another dataset.
+
+    Args:
+        origin: of the source that is to be imported.
+        record: of the folder.
+
+    Raises:
+        DatasetError: it holds another source's import, or a dataset that is none.
+    """
+    folder = record.output.folder
+    if record.origin not in ("", origin):
         raise DatasetError(
-            f"{output.folder}: holds the import of {record.origin}; give another folder for "
-            f"{source.origin}"
+            f"{folder}: holds the import of {record.origin}; give another folder for {origin}"
         )
-    output.refuse_foreign(["dataset.json", "import.json"])
+    for name in ("dataset.json", FILE):
+        if os.path.lexists(folder / name) and not record.output.owns(name):
+            raise DatasetError(
+                f"{folder / name}: was not written by an import, or was changed since; give "
+                "another folder for the dataset, or move the file away"
+            )
 
 
 def _planned(source: Source, output: OutputFolder, *, copy: bool) -> Iterator[_Planned]:

@@ -14,6 +14,7 @@ from ..importing.archive import Archive, look_into, opened_member
 from ..importing.download import download, md5_of
 from ..importing.record import Record
 from ..importing.source import LabelFile, Member, Source, SourceCase, id_of
+from ..importing.writer import refuse_another
 from .msd_tasks import BASE_ADDRESS, LICENCE, TASKS, Task, task_named
 
 PREFIX = "msd:"
@@ -47,13 +48,14 @@ def download_task(
 
     Raises:
         ConfigError: no such task.
-        DatasetError: see `download` and `tar_source`.
+        DatasetError: the folder holds another dataset; see `download` and `tar_source`.
     """
     task = task_named(name)
     address = _address(task, base_address)
     expected = md5 or task.md5
+    refuse_another(address, Record(output))
     relative = f"{DOWNLOADS}/{task.name}.tar"
-    path = download(address, output, relative, md5=expected, progress=progress)
+    path = download(address, output, relative, md5=expected, room=2, progress=progress)
     return tar_source(path, origin=address, checksum=f"md5:{expected}")
 
 

@@ -333,6 +333,7 @@ def test_names_in_segmentations_win_over_values(tmp_path: Path) -> None:
     found = source(tmp_path, "*/ct.nii.gz", "*/s.seg.nrrd")
     assert found.labels == {"background": 0, "liver": 1, "left kidney": 2, "gut": 3}
     assert any("names win" in note for note in found.notes)
+    assert any("1 of 2 label maps do not name 'gut'" in note for note in found.notes)
     write_dataset(found, tmp_path / "D")
     assert (tmp_path / "D/labelsTr/a.seg.nrrd").is_symlink()
     array = read_labels(tmp_path / "D/labelsTr/b.nii.gz").array
@@ -460,6 +461,15 @@ def test_broken_cases_are_named_and_the_others_made(tmp_path: Path) -> None:
     assert list(done.left_out) == ["b"]
     assert [case.id for case in load_dataset(tmp_path / "D").cases] == ["a"]
     assert not (tmp_path / "D/imagesTr/b.nii.gz").exists()
+
+
+def test_a_dataset_that_is_no_import_is_kept(tmp_path: Path) -> None:
+    scans(tmp_path / "in")
+    (tmp_path / "D").mkdir()
+    (tmp_path / "D/dataset.json").write_text("{}")
+    with pytest.raises(DatasetError, match=r"dataset\.json: was not written by an import"):
+        write_dataset(source(tmp_path / "in"), tmp_path / "D")
+    assert [path.name for path in (tmp_path / "D").iterdir()] == ["dataset.json"]
 
 
 def test_another_source_does_not_come_into_the_same_dataset(tmp_path: Path) -> None:

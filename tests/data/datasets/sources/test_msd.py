@@ -187,6 +187,17 @@ def test_a_second_import_asks_for_nothing(
     assert "nothing to do" in capsys.readouterr().out
 
 
+def test_nothing_is_downloaded_into_another_dataset(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dataset(msd.tar_source(tar_of(tmp_path / "other.tar")), tmp_path / "D")
+    before = files_of(tmp_path / "D")
+    assert run_import(server, tmp_path / "D") == 1
+    assert "holds the import of" in capsys.readouterr().err
+    assert server.ranges == []
+    assert files_of(tmp_path / "D") == before
+
+
 def test_an_interrupted_download_is_resumed_by_ranges(server: Server, tmp_path: Path) -> None:
     server.break_after = [1000, 2000]
     with OutputFolder(tmp_path) as output:
