@@ -22,7 +22,8 @@ from ...images.reading import read_labels
 _HEADER = 1 << 20  # bytes of a NRRD header that are looked at
 _FIELD = re.compile(r"Segment(\d+)_(Name|LabelValue|Layer):=(.*)")
 _FIRST = 132
-_SEG = "1.2.840.10008.5.1.4.1.1.66.4"
+_SEG = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+"""Segmentation Storage, and Label Map Segmentation Storage."""
 _PARALLEL = 1e-3  # voxels that a frame may be off the planes of the others
 
 
@@ -55,6 +56,8 @@ def segments(path: Path) -> list[Segment]:
     """
     if not path.name.lower().endswith(".seg.nrrd"):
         dataset = _dicom(path, pixels=False)
+        if not dataset.get("SegmentSequence"):
+            raise ImageError(f"{path}: it names no segments; export it again")
         return [
             Segment(int(one.SegmentNumber), _dicom_name(one))
             for one in dataset.SegmentSequence
@@ -89,7 +92,13 @@ def read_segmentation(path: Path, *, image: Grid | None = None) -> Image:
     """
     if path.name.lower().endswith(".seg.nrrd"):
         return read_labels(path) if _layers(path) <= 1 else _layered(path)
-    return _frames(path, image)
+    try:
+        return _frames(path, image)
+    except (AttributeError, KeyError, ValueError, RuntimeError, NotImplementedError) as error:
+        # what pydicom raises for attributes that are missing and pixels that it cannot decode
+        raise ImageError(
+            f"{path}: cannot be used as DICOM SEG ({error}); export it again"
+        ) from None
 
 
 def layers_of(path: Path) -> int:
@@ -231,7 +240,7 @@ def _dicom(path: Path, *, pixels: bool) -> Any:
         dataset = pydicom.dcmread(path, stop_before_pixels=not pixels)
     except (OSError, InvalidDicomError, ValueError, EOFError) as error:
         raise ImageError(f"{path}: cannot be read as DICOM ({error}); copy it again") from None
-    if not str(dataset.get("SOPClassUID", "")).startswith(_SEG):
+    if str(dataset.get("SOPClassUID", "")) not in _SEG:
         kind = str(dataset.get("Modality", "")) or "unknown"
         more = "; RTSTRUCT contours are not read, export them as label maps" * (kind == "RTSTRUCT")
         raise ImageError(f"{path}: it is DICOM of the kind {kind}, not SEG{more}")
