@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DatasetError, GridgateError, OutputError
+from ...events import emit
 from ...output_folder import OutputFolder
 from ...progress import Progress
 from .conversion import NIFTI, label_suffix, make_image, make_label, recipe_of, suffix_of
@@ -115,9 +116,11 @@ def write_dataset(
         changed = record.finish(source) or changed or bool(removed)
     _tell(source, good, removed)
     labelled = sum(one.case.label is not None for one in good)
-    files = sum(len(one.pieces) for one in good)
+    kept = sum(len(one.pieces) for one in good) - made
     tests = len(good) - labelled
-    return Imported(held.folder, labelled, tests, made, files - made, changed, removed, broken)
+    done = Imported(held.folder, labelled, tests, made, kept, changed, removed, broken)
+    emit("imported", **{**vars(done), "folder": str(held.folder), "removed": list(removed)})
+    return done
 
 
 def refuse_source_as_output(origin: str, folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...errors import ConfigError
 from ..importing.source import Source
 from .btcv import btcv_source, is_btcv
-from .nnunet import nnunet_source
+from .nnunet import is_nnunet, nnunet_source
 from .pancreas_ct import is_pancreas_ct, pancreas_ct_source
 from .totalsegmentator import is_totalsegmentator, totalsegmentator_source
 
@@ -30,7 +30,7 @@ def layout_source(
         return totalsegmentator_source(folder, classes)
     if classes is not None:
         raise ConfigError(f"{folder}: --classes is for TotalSegmentator's data set alone")
-    if (folder / "dataset.json").is_file() and (folder / "imagesTr").is_dir():
+    if is_nnunet(folder):
         return nnunet_source(folder, licence=licence)
     if is_btcv(folder):
         return btcv_source(folder)

@@ -6,11 +6,12 @@ into the imported dataset as they are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ...errors import DatasetError
-from ...images.names import IMAGE_SUFFIXES
+from ...images.names import IMAGE_SUFFIXES, find_images
 from ..dataset import Dataset, DatasetCase, case_files
 from ..entries import IGNORE_NAME, channel_names, labels_and_ignore, read_dataset_json
 from ..folds import Split, load_or_make_splits, splits_file
@@ -23,6 +24,14 @@ _OWN = frozenset(
         *("overwrite_image_reader_writer",),
     }
 )
+
+
+def is_nnunet(folder: Path) -> bool:
+    """Whether a folder has dataset.json, and imagesTr or a list of files that lie elsewhere."""
+    where = folder / "dataset.json"
+    if not where.is_file():
+        return False
+    return (folder / "imagesTr").is_dir() or "dataset" in read_dataset_json(where)
 
 
 def nnunet_source(folder: str | Path, *, licence: str = "") -> Source:
@@ -69,6 +78,7 @@ def nnunet_source(folder: str | Path, *, licence: str = "") -> Source:
         said,
         splits=_splits(root, found, plain, channels, ignore),
         more={key: value for key, value in content.items() if key not in _OWN},
+        notes=_unlisted(root, (*cases, *tests)),
     )
 
 
@@ -100,6 +110,20 @@ def _labels(
 
 def _case(name: str, images: tuple[Path, ...], label: Path | None) -> SourceCase:
     return SourceCase(id_of(name), images, LabelFile(label) if label is not None else None)
+
+
+def _unlisted(root: Path, cases: Sequence[SourceCase]) -> tuple[str, ...]:
+    """A note of images in imagesTr that dataset.json does not list."""
+    folder = root / "imagesTr"
+    used = {str(image) for case in cases for image in case.images}
+    found = find_images(folder) if folder.is_dir() else []
+    left = [path for path in found if str(path) not in used]
+    if not left:
+        return ()
+    return (
+        f"{len(left)} images in {folder} are left out, since dataset.json does not list them, such "
+        f"as {left[0].name}",
+    )
 
 
 def _splits(

@@ -102,6 +102,16 @@ def test_yes_takes_the_pairing_numbers_the_labels_and_warns(
     assert "all was there, nothing was changed" in capsys.readouterr().out
 
 
+def test_a_log_of_json_lines_tells_what_was_imported(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["import", str(scans), str(tmp_path / "D"), "--yes", "--json-log"]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (told,) = [event for event in events if event["event"] == "imported"]
+    assert (told["cases"], told["tests"], told["made"], told["kept"]) == (3, 0, 6, 0)
+    assert told["folder"] == str(tmp_path / "D")
+
+
 def test_a_list_of_names_counts_from_one(scans: Path, tmp_path: Path) -> None:
     words = ["import", str(scans), str(tmp_path / "D"), "--yes", "--channel_names", "CTA"]
     assert main([*words, "--label_names", "[liver, spleen]"]) == 0

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from gridgate.data.datasets.dataset import load_dataset
 from gridgate.data.datasets.folds import load_or_make_splits
 from gridgate.data.datasets.importing.writer import write_dataset
+from gridgate.data.datasets.sources.layouts import layout_source
 from gridgate.data.datasets.sources.nnunet import nnunet_source
 from gridgate.data.datasets.sources.nnunet_export import export_nnunet
 from gridgate.data.errors import DatasetError
@@ -84,6 +85,37 @@ def test_version_1_with_its_list_of_cases(tmp_path: Path) -> None:
     assert len(dataset.cases) == 4
     assert dataset.test_cases[0].id == "la_009"
     assert json.loads((tmp_path / "D/import.json").read_text())["licence"] == "CC0"
+
+
+def test_a_list_of_files_that_lie_elsewhere(tmp_path: Path) -> None:
+    root = raw(tmp_path / "elsewhere")
+    (tmp_path / "Dataset008_Y").mkdir()
+    cases = {
+        f"c{number}": {
+            "images": [str(root / f"imagesTr/la_{number:03d}_0000.nii.gz")],
+            "label": f"../elsewhere/labelsTr/la_{number:03d}.nii.gz",
+        }
+        for number in (1, 2)
+    }
+    labels = {"background": 0, "a": 1, "b": 2}
+    head(tmp_path / "Dataset008_Y", labels, ".nii.gz", dataset=cases, numTraining=2)
+    found = layout_source(tmp_path / "Dataset008_Y")
+    assert found is not None
+    write_dataset(found, tmp_path / "D")
+    dataset = load_dataset(tmp_path / "D")
+    assert [case.id for case in dataset.cases] == ["c1", "c2"]
+    assert dataset.cases[1].images[0].resolve() == root / "imagesTr/la_002_0000.nii.gz"
+
+
+def test_images_that_are_not_listed_are_told(tmp_path: Path) -> None:
+    root = raw(tmp_path / "Task007_X")
+    content = json.loads((root / "dataset.json").read_text())
+    content["training"] = [
+        {"image": "./imagesTr/la_001.nii.gz", "label": "./labelsTr/la_001.nii.gz"}
+    ]
+    (root / "dataset.json").write_text(json.dumps(content | {"numTraining": 1}))
+    assert "3 images in" in nnunet_source(root).notes[0]
+    assert nnunet_source(raw(tmp_path / "Dataset007_X")).notes == ()
 
 
 def test_the_ignore_label_goes_along(tmp_path: Path) -> None:
