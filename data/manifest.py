@@ -140,12 +140,13 @@ class Manifest:
 
 
 def mark_of(path: Path) -> tuple[int, int] | None:
-    """Size and time of change of a regular file; None where there is none."""
+    """Size and time of change of a regular file, or of a link itself; None where there is none."""
     try:
         status = os.lstat(path)
     except (OSError, ValueError):
         return None
-    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
+    ours = stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)
+    return (status.st_size, status.st_mtime_ns) if ours else None
 
 
 def _as_mark(value: list[int] | None) -> Mark:

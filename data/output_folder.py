@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from filelock import FileLock, Timeout
 
 from .errors import ConfigError, OutputError
-from .files import is_temporary, path_inside, write_atomically
+from .files import is_temporary, path_inside, temporary_name, write_atomically
 from .manifest import Manifest, mark_of
 
 logger = logging.getLogger(__name__)
@@ -133,6 +133,34 @@ class OutputFolder:
             self.manifest.enter(self._key(relative), (status.st_size, status.st_mtime_ns))
 
         write_atomically(path, write, before_rename=note)
+        return path
+
+    def link(self, relative: str | Path, target: str | Path) -> Path:
+        """Put a symbolic link in a file's place, and enter it in the manifest.
+
+        Args:
+            relative: path in this folder; its folders are made.
+            target: what it leads to, an absolute path.
+
+        Returns:
+            The link's path.
+
+        Raises:
+            OutputError: a file that Gridgate did not write is in its place.
+            OSError: the file system has no links; nothing is changed.
+        """
+        path = self.path(relative)
+        self.refuse_foreign([relative])
+        beside = path.with_name(temporary_name(path.name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.symlink(target, beside)
+            self.manifest.enter(self._key(relative), mark_of(beside))
+            os.replace(beside, path)
+        except BaseException:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise
         return path
 
     def saver(self, relative: str | Path) -> Callable[[Path, Callable[[BinaryIO], object]], object]:

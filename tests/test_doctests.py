@@ -19,7 +19,7 @@ WITH_EXAMPLES = (
     "gridgate.data.geometry.grids",
     "gridgate.data.images.names",
     "gridgate.data.images.values",
-    "gridgate.data.inputs.ids",
+    "gridgate.data.ids",
 )
 
 

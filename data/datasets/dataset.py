@@ -77,7 +77,7 @@ def load_dataset(dataset_dir: str | Path) -> Dataset:
     content = read_dataset_json(source)
     labels, ignore = labels_and_ignore(content, source)
     channels = channel_names(content, source)
-    found, unlabelled = _case_files(content, root, source)
+    found, unlabelled = case_files(content, root, source)
     cases, tests = ([DatasetCase(*files) for files in part] for part in (found, unlabelled))
     if not cases and not tests:
         raise DatasetError(
@@ -138,10 +138,19 @@ def write_dataset_json(
     return path
 
 
-def _case_files(
+def case_files(
     content: dict[str, Any], root: Path, source: Path
 ) -> tuple[list[CaseFiles], list[CaseFiles]]:
-    """The files of the training cases and of the unlabelled ones, by dataset.json's form."""
+    """The files of the training cases and of the unlabelled ones, by dataset.json's form.
+
+    Args:
+        content: of dataset.json.
+        root: the dataset folder.
+        source: the path of dataset.json, for errors.
+
+    Raises:
+        DatasetError: see `load_dataset`.
+    """
     if "training" in content:
         return training_list(content, root, source), unlabelled_list(content, root, source)
     ending = content.get("file_ending")

@@ -96,13 +96,22 @@ def write_labels(
         raise OutputError(f"{path}: masks are written as {', '.join(MASK_SUFFIXES)} only")
 
 
-def write_image(path: str | Path, array: ArrayLike, *, like: Image) -> None:
-    """Write a float32 volume in the grid of a scan; as `write_labels` otherwise.
+def write_image(
+    path: str | Path,
+    array: ArrayLike,
+    *,
+    like: Image,
+    keep_integers: bool = False,
+    save: Save = write_atomically,
+) -> None:
+    """Write a volume as float32 in the grid of a scan; as `write_labels` otherwise.
 
     Args:
         path: ends in .nii.gz or .nii; folders on the way are made.
-        array: (X, Y, Z), real numbers; stored as float32 without scaling.
+        array: (X, Y, Z), real numbers; stored without scaling.
         like: the scan, as `read_image` gave it.
+        keep_integers: an array of int16 or int32 is stored as such.
+        save: as for `write_labels`.
 
     Raises:
         OutputError: another shape than the scan's, another suffix, disk full, folder not writable.
@@ -112,7 +121,8 @@ def write_image(path: str | Path, array: ArrayLike, *, like: Image) -> None:
     if values.dtype.kind not in "biuf":
         raise OutputError(f"{path}: voxels are of type {values.dtype}, not real numbers")
     _check_shape(path, values, like)
-    _write(path, values.astype(np.float32, copy=False), like)
+    kept = keep_integers and values.dtype in (np.int16, np.int32)
+    _write(path, values if kept else values.astype(np.float32, copy=False), like, save=save)
 
 
 def write_probabilities(

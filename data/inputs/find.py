@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from ..ids import safe_id, unique_ids
 from ..images.compression import why_no_file
 from ..walk import PassedOver
 from .finder import NONE, Finder
-from .ids import safe_id, unique_ids
 from .kinds import why_not
 from .lists import LIST_SUFFIXES, read_list
 

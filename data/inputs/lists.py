@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError, ImageError
+from ..ids import why_unsafe
 from ..images.compression import check_regular
-from .ids import why_unsafe
 
 LIST_SUFFIXES = (".txt", ".csv")
 _LONGEST = 64_000_000  # bytes: more than half a million long paths

@@ -2,7 +2,7 @@
 
 With `--json-log` a line is an object with "time" (ISO 8601, UTC) and "event"; the other keys are
 the same for each event of a kind: "start", "progress", "case", "cases", "epoch", "trained",
-"evaluated", "info", "warning", "error", "end".
+"evaluated", "imported", "info", "warning", "error", "end".
 """
 
 from __future__ import annotations

@@ -13,7 +13,19 @@ from ... import __version__
 from ...data.errors import user_error
 from ..process_settings import set_up_process
 from .arguments import Parser
-from .commands import bundles, demo, evaluate, export, infer, networks, new_bundle, phantom, train
+from .commands import (
+    bundles,
+    demo,
+    evaluate,
+    export,
+    export_dataset,
+    import_,
+    infer,
+    networks,
+    new_bundle,
+    phantom,
+    train,
+)
 from .completion import complete
 from .console import console, say_end, say_error
 
@@ -23,6 +35,8 @@ COMMANDS: dict[str, ModuleType] = {
     "infer": infer,
     "bundles": bundles,
     "new-bundle": new_bundle,
+    "import": import_,
+    "export-dataset": export_dataset,
     "phantom": phantom,
     "export": export,
     "networks": networks,

@@ -249,3 +249,42 @@ def test_what_write_atomically_is_told_before_the_file_appears(tmp_path: Path) -
         before_rename=lambda status: seen.append((status.st_size, path.exists())),
     )
     assert seen == [(3, False)]
+
+
+def test_a_link_is_ours_until_somebody_puts_another_there(tmp_path: Path) -> None:
+    target, other = tmp_path / "target", tmp_path / "another target"
+    target.write_text("a scan")
+    other.write_text("a scan")
+    with OutputFolder(tmp_path / "out") as output:
+        output.link("sub/case", target)
+        assert output.owns("sub/case")
+        output.link("sub/case", target)  # ours is replaced
+    (tmp_path / "out/sub/case").unlink()
+    (tmp_path / "out/sub/case").symlink_to(other)
+    output = OutputFolder(tmp_path / "out")
+    assert not output.owns("sub/case")
+    with pytest.raises(OutputError, match="not written by Gridgate"):
+        output.link("sub/case", target)
+    assert (tmp_path / "out/sub/case").resolve() == other
+    assert target.read_text() == "a scan"
+
+
+def test_removing_a_link_leaves_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("a scan")
+    with OutputFolder(tmp_path / "out") as output:
+        output.link("case", tmp_path / "target")
+        assert output.remove("case")
+    assert (tmp_path / "target").read_text() == "a scan"
+    assert not (tmp_path / "out/case").is_symlink()
+
+
+def test_where_no_link_can_be_made_nothing_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(95, "no links")
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    with OutputFolder(tmp_path / "out") as output, pytest.raises(OSError, match="no links"):
+        output.link("case", tmp_path / "target")
+    assert not list((tmp_path / "out").glob("*case*"))

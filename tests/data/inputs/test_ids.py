@@ -7,9 +7,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridgate.data.ids import safe_id, unique_ids, why_unsafe
 from gridgate.data.images.names import MASK_SUFFIXES
 from gridgate.data.inputs.find import find_cases
-from gridgate.data.inputs.ids import safe_id, unique_ids, why_unsafe
 
 from .found import ids, touch
 

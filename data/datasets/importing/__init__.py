@@ -1,0 +1,1 @@
+"""How any source becomes the Decathlon layout: what a source gives, and the one writer."""

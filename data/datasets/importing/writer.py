@@ -1,0 +1,298 @@
+"""The one writer of imported datasets: the Decathlon layout from what a source gives."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import DatasetError, GridgateError, OutputError
+from ...events import emit
+from ...output_folder import OutputFolder
+from ...progress import Progress
+from .conversion import NIFTI, label_suffix, make_image, make_label, recipe_of, suffix_of
+from .record import FILE, Record, state_of, write_json
+from .source import LabelFile, Masks, Source, SourceCase
+
+_LOG = logging.getLogger("gridgate.datasets")
+_NAMED = 10  # cases that an error lists
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import did.
+
+    Args:
+        folder: the dataset.
+        cases, tests: how many labelled and unlabelled cases are in it.
+        made: files of cases that this run made; 0 where all were there.
+        kept: files of cases that were there already.
+        changed: whether anything in the folder is other than before.
+        removed: files of an earlier import that the source does not have any more.
+        left_out: case -> why it was left out.
+    """
+
+    folder: Path
+    cases: int
+    tests: int
+    made: int
+    kept: int
+    changed: bool
+    removed: tuple[str, ...]
+    left_out: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """One file of the dataset."""
+
+    relative: str
+    recipe: dict[str, Any]
+    make: Callable[[], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """The files of one case, and its entry in dataset.json."""
+
+    case: SourceCase
+    pieces: tuple[_Piece, ...]
+    entry: dict[str, Any] | str
+
+
+def write_dataset(
+    source: Source,
+    folder: str | Path | OutputFolder,
+    *,
+    copy: bool = False,
+    skip_broken: bool = False,
+    progress: bool = True,
+) -> Imported:
+    """Write a source as a dataset folder: imagesTr, labelsTr, imagesTs, dataset.json, import.json.
+
+    A file that can be read where it is becomes a symbolic link, or a copy where the file system
+    has no links; any other is converted to NIfTI. A second run makes what is missing or has
+    changed, and nothing else; a run that was cut off is gone on with. The source is only read.
+
+    Args:
+        source: of one of `gridgate.data.datasets.sources`.
+        folder: the dataset folder, or it as the caller holds it already.
+        copy: copies in the place of links.
+        skip_broken: cases that cannot be read are left out; else they are an error, after all
+            others were made.
+        progress: show how far it is.
+
+    Raises:
+        DatasetError: cases that cannot be read; the folder holds another source's import, or is
+            the source itself.
+        OutputError: a file that Gridgate did not write is in the way, or the disk is full.
+
+    Example:
+        >>> from gridgate.data.datasets.sources.folder import folder_source  # doctest: +SKIP
+        >>> write_dataset(source, "my_dataset").cases  # doctest: +SKIP
+        24
+    """
+    held = folder if isinstance(folder, OutputFolder) else OutputFolder(folder)
+    refuse_source_as_output(source.origin, held.folder)
+    with held as output:
+        record = Record(output)
+        refuse_another(source.origin, record)
+        try:
+            plan = list(_planned(source, output, copy=copy))
+            made, broken = _make_all(plan, record, progress=progress)
+            _refuse_broken(broken, source, skip=skip_broken)
+            for one in plan:
+                if one.case.id in broken:
+                    record.forget(piece.relative for piece in one.pieces)
+            good = [one for one in plan if one.case.id not in broken]
+            changed = _write_head(source, good, output)
+        except BaseException:
+            record.keep(source)
+            raise
+        removed = tuple(name for name in record.stale() if output.remove(name))
+        changed = record.finish(source) or changed or bool(removed)
+    _tell(source, good, removed)
+    labelled = sum(one.case.label is not None for one in good)
+    kept = sum(len(one.pieces) for one in good) - made
+    tests = len(good) - labelled
+    done = Imported(held.folder, labelled, tests, made, kept, changed, removed, broken)
+    emit("imported", **{**vars(done), "folder": str(held.folder), "removed": list(removed)})
+    return done
+
+
+def refuse_source_as_output(origin: str, folder: Path) -> None:
+    """Refuse to write a dataset into its own source, or around it.
+
+    Raises:
+        DatasetError: it would be.
+    """
+    if not os.path.exists(origin):
+        return
+    source, target = Path(origin).resolve(), folder.resolve()
+    if source == target or target in source.parents:
+        raise DatasetError(
+            f"{folder}: the dataset would be written over its source {origin}; give another folder"
+        )
+
+
+def refuse_another(origin: str, record: Record) -> None:
+    """Refuse a folder that holds another dataset.
+
+    Args:
+        origin: of the source that is to be imported.
+        record: of the folder.
+
+    Raises:
+        DatasetError: it holds another source's import, or a dataset that is none.
+    """
+    folder = record.output.folder
+    if record.origin not in ("", origin):
+        raise DatasetError(
+            f"{folder}: holds the import of {record.origin}; give another folder for {origin}"
+        )
+    for name in ("dataset.json", FILE):
+        if os.path.lexists(folder / name) and not record.output.owns(name):
+            raise DatasetError(
+                f"{folder / name}: was not written by an import, or was changed since; give "
+                "another folder for the dataset, or move the file away"
+            )
+
+
+def _planned(source: Source, output: OutputFolder, *, copy: bool) -> Iterator[_Planned]:
+    for case in source.cases:
+        yield _plan(case, output, "imagesTr", copy=copy)
+    for case in source.tests:
+        yield _plan(case, output, "imagesTs", copy=copy)
+
+
+def _plan(case: SourceCase, output: OutputFolder, images: str, *, copy: bool) -> _Planned:
+    suffixes = [suffix_of(image) for image in case.images]
+    if case.label is None and len(set(suffixes)) > 1:
+        suffixes = [NIFTI] * len(suffixes)  # dataset.json names such a case by one file
+    several = len(case.images) > 1
+    names = [
+        f"{images}/{case.id}{f'_{channel:04d}' if several else ''}{suffix}"
+        for channel, suffix in enumerate(suffixes)
+    ]
+    pieces = []
+    for name, image in zip(names, case.images, strict=True):
+
+        def make(name: str = name, image: Any = image) -> dict[str, Any]:
+            return make_image(output, name, image, copy=copy)
+
+        pieces.append(_Piece(name, {"from": _lazy_state(image), "copy": copy}, make))
+    if case.label is None:
+        return _Planned(case, tuple(pieces), f"{images}/{case.id}{suffixes[0]}")
+    label, name = case.label, f"labelsTr/{case.id}{label_suffix(case.label)}"
+    recipe = {"from": _label_states(label), "copy": copy, **recipe_of(label)}
+
+    def make_map() -> dict[str, Any]:
+        return make_label(output, name, label, image=names[0], copy=copy)
+
+    pieces.append(_Piece(name, recipe, make_map))
+    entry = {"image": names if several else names[0], "label": name}
+    return _Planned(case, tuple(pieces), entry)
+
+
+def _label_states(label: LabelFile | Masks) -> Any:
+    if isinstance(label, LabelFile):
+        return _lazy_state(label.file)
+    return [_lazy_state(file) for file in label.files.values()]
+
+
+def _lazy_state(source: Any) -> dict[str, Any]:
+    """The input's state; one that is not there has none, and making it will say so."""
+    try:
+        return state_of(source)
+    except GridgateError:
+        return {}
+
+
+def _make_all(
+    plan: list[_Planned], record: Record, *, progress: bool
+) -> tuple[int, dict[str, str]]:
+    """Make what is missing; how many files were made, and case -> why it could not be."""
+    made, broken = 0, {}
+    total = sum(len(one.pieces) for one in plan)
+    with Progress(total, "importing", unit="files", delay=1, shown=progress) as bar:
+        for one in plan:
+            try:
+                made += _make(one, record, bar)
+            except OutputError:
+                raise  # of the disk that everything is written to, not of this case
+            except GridgateError as error:
+                broken[one.case.id] = str(error)
+    return made, broken
+
+
+def _make(one: _Planned, record: Record, bar: Progress) -> int:
+    made = 0
+    for piece in one.pieces:
+        if not record.is_made(piece.relative, piece.recipe):
+            record.enter(piece.relative, piece.recipe, piece.make())
+            made += 1
+        bar.advance(note=one.case.id)
+    return made
+
+
+def _refuse_broken(broken: dict[str, str], source: Source, *, skip: bool) -> None:
+    for case, why in broken.items():
+        if skip:
+            _LOG.warning(f"the case {case} is left out: {why}")
+    if broken and not skip:
+        told = "".join(f"\n  {case}: {why}" for case, why in list(broken.items())[:_NAMED])
+        more = f"\n  and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+        raise DatasetError(
+            f"{source.origin}: {len(broken)} of {len(source.cases) + len(source.tests)} cases "
+            f"cannot be imported:{told}{more}\nMend them and start the same command again, which "
+            "goes on where it was; or leave them out by --skip_broken"
+        )
+    if len(broken) == len(source.cases) + len(source.tests):
+        raise DatasetError(f"{source.origin}: no case of it can be imported")
+
+
+def _write_head(source: Source, plan: list[_Planned], output: OutputFolder) -> bool:
+    """Write dataset.json, and the folds that the source has; whether any of them is new."""
+    training = [one.entry for one in plan if one.case.label is not None]
+    tests = [one.entry for one in plan if one.case.label is None]
+    labels = dict(source.labels)
+    if 0 not in labels.values():
+        labels = {"background": 0, **labels}
+    content = {
+        "name": source.name,
+        "licence": source.licence,
+        **source.more,
+        "channel_names": {str(index): name for index, name in enumerate(source.channels)},
+        "labels": labels,
+        "numTraining": len(training),
+        "numTest": len(tests),
+        "training": training,
+        "test": tests,
+    }
+    changed = write_json(output, "dataset.json", content)
+    there = {one.case.id for one in plan}
+    for name, splits in source.splits.items():
+        kept = [
+            {half: [case for case in fold[half] if case in there] for half in fold}
+            for fold in splits
+        ]
+        if not all(fold[half] for fold in kept for half in fold):
+            continue  # such as a published split, of whose cases this source has a few alone
+        changed = write_json(output, name, kept) or changed
+    return changed
+
+
+def _tell(source: Source, plan: list[_Planned], removed: tuple[str, ...]) -> None:
+    for note in source.notes:
+        _LOG.warning(note)
+    for one in plan:
+        for note in one.case.notes:
+            _LOG.warning(f"{one.case.id}: {note}")
+    if removed:
+        _LOG.warning(
+            f"{len(removed)} files of the earlier import were removed, since the source does not "
+            f"have their cases any more, such as {removed[0]}"
+        )

@@ -1,0 +1,137 @@
+"""nnU-Net's raw datasets, v1 and v2, and folders in the Decathlon's layout: what has dataset.json.
+
+The files are found as `gridgate.data.datasets.dataset` finds them; regions and the ignore label go
+into the imported dataset as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ...errors import DatasetError
+from ...images.names import IMAGE_SUFFIXES, find_images
+from ..dataset import Dataset, DatasetCase, case_files
+from ..entries import IGNORE_NAME, channel_names, labels_and_ignore, read_dataset_json
+from ..folds import Split, load_or_make_splits, splits_file
+from ..importing.source import LabelEntries, LabelFile, Source, SourceCase, id_of
+
+_OWN = frozenset(
+    {
+        *("name", "labels", "modality", "channel_names", "numTraining", "numTest", "training"),
+        *("test", "dataset", "file_ending", "licence", "license"),
+        *("overwrite_image_reader_writer",),
+    }
+)
+
+
+def is_nnunet(folder: Path) -> bool:
+    """Whether a folder has dataset.json, and imagesTr or a list of files that lie elsewhere."""
+    where = folder / "dataset.json"
+    if not where.is_file():
+        return False
+    return (folder / "imagesTr").is_dir() or "dataset" in read_dataset_json(where)
+
+
+def nnunet_source(folder: str | Path, *, licence: str = "") -> Source:
+    """The source that a folder with dataset.json, imagesTr and labelsTr is.
+
+    Args:
+        folder: of nnUNet_raw, nnUNet_raw_data or the Decathlon.
+        licence: where dataset.json does not say it.
+
+    Raises:
+        DatasetError: dataset.json is broken; an image without a label map or the reverse, a
+            channel that is missing; files of a format that is not volumes (.png, .tif).
+    """
+    root = Path(folder)
+    where = root / "dataset.json"
+    content = read_dataset_json(where)
+    ending = content.get("file_ending")
+    if isinstance(ending, str) and not ending.lower().endswith(IMAGE_SUFFIXES):
+        raise DatasetError(
+            f"{where}: its files end in {ending}, and volumes that know their place are needed; "
+            f"convert them to one of {', '.join(IMAGE_SUFFIXES[:8])}"
+        )
+    labels, plain, ignore = _labels(content, where)
+    channels = channel_names(content, where)
+    found, unlabelled = case_files(content, root, where)
+    cases = tuple(_case(*files) for files in found)
+    tests = tuple(_case(*files) for files in unlabelled)
+    most = max((len(case.images) for case in cases), default=1)
+    for case in (*cases, *tests):
+        if len(case.images) not in (1, len(channels)) or len(case.images) < most:
+            raise DatasetError(
+                f"{where}: case {case.id} has {len(case.images)} image files, the dataset "
+                f"{len(channels)} channels ({', '.join(channels)})"
+            )
+    said = str(content.get("licence") or content.get("license") or licence or "not stated")
+    return Source(
+        "nnunet",
+        str(root.absolute()),
+        str(content.get("name") or root.resolve().name),
+        cases,
+        labels,
+        tests,
+        channels,
+        said,
+        splits=_splits(root, found, plain, channels, ignore),
+        more={key: value for key, value in content.items() if key not in _OWN},
+        notes=_unlisted(root, (*cases, *tests)),
+    )
+
+
+def _labels(
+    content: dict[str, Any], where: Path
+) -> tuple[LabelEntries, dict[str, int], int | None]:
+    """All entries, with regions and the ignore label; and the plain labels with ignore's value."""
+    entries = content.get("labels")
+    if not isinstance(entries, dict):
+        return {}, *labels_and_ignore(content, where)
+    regions = {key: entry for key, entry in entries.items() if isinstance(entry, list)}
+    if not regions:
+        plain, ignore = labels_and_ignore(content, where)
+        labels: LabelEntries = dict(plain)
+        if ignore is not None:
+            labels[IGNORE_NAME] = ignore
+        return labels, plain, ignore
+    for name, values in regions.items():
+        if not values or not all(isinstance(one, int) and one >= 0 for one in values):
+            raise DatasetError(f"{where}: the region {name!r} is {values!r}, not a list of values")
+    order = content.get("regions_class_order")
+    if not isinstance(order, list) or not all(isinstance(one, int) for one in order):
+        raise DatasetError(
+            f'{where}: has regions and no "regions_class_order"; add the value that each region '
+            "is written as, in the order of the labels"
+        )
+    return dict(entries), {"background": 0}, None
+
+
+def _case(name: str, images: tuple[Path, ...], label: Path | None) -> SourceCase:
+    return SourceCase(id_of(name), images, LabelFile(label) if label is not None else None)
+
+
+def _unlisted(root: Path, cases: Sequence[SourceCase]) -> tuple[str, ...]:
+    """A note of images in imagesTr that dataset.json does not list."""
+    folder = root / "imagesTr"
+    used = {str(image) for case in cases for image in case.images}
+    found = find_images(folder) if folder.is_dir() else []
+    left = [path for path in found if str(path) not in used]
+    if not left:
+        return ()
+    return (
+        f"{len(left)} images in {folder} are left out, since dataset.json does not list them, such "
+        f"as {left[0].name}",
+    )
+
+
+def _splits(
+    root: Path, found: Any, labels: dict[str, int], channels: tuple[str, ...], ignore: int | None
+) -> dict[str, list[Split]]:
+    """The folds that lie beside: ours or nnU-Net's splits_final.json."""
+    cases = tuple(DatasetCase(*files) for files in found)
+    dataset = Dataset(root, root.name, labels, channels, cases, (), ignore)
+    if splits_file(dataset) is None:
+        return {}
+    return {"splits.json": load_or_make_splits(dataset)}
