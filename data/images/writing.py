@@ -96,13 +96,16 @@ def write_labels(
         raise OutputError(f"{path}: masks are written as {', '.join(MASK_SUFFIXES)} only")
 
 
-def write_image(path: str | Path, array: ArrayLike, *, like: Image) -> None:
+def write_image(
+    path: str | Path, array: ArrayLike, *, like: Image, keep_integers: bool = False
+) -> None:
     """Write a float32 volume in the grid of a scan; as `write_labels` otherwise.
 
     Args:
         path: ends in .nii.gz or .nii; folders on the way are made.
         array: (X, Y, Z), real numbers; stored as float32 without scaling.
         like: the scan, as `read_image` gave it.
+        keep_integers: int16 and int32 are stored as they are.
 
     Raises:
         OutputError: another shape than the scan's, another suffix, disk full, folder not writable.
@@ -112,7 +115,9 @@ def write_image(path: str | Path, array: ArrayLike, *, like: Image) -> None:
     if values.dtype.kind not in "biuf":
         raise OutputError(f"{path}: voxels are of type {values.dtype}, not real numbers")
     _check_shape(path, values, like)
-    _write(path, values.astype(np.float32, copy=False), like)
+    if not (keep_integers and values.dtype in (np.int16, np.int32)):
+        values = values.astype(np.float32, copy=False)
+    _write(path, values, like)
 
 
 def write_probabilities(

@@ -13,11 +13,23 @@ from ... import __version__
 from ...data.errors import user_error
 from ..process_settings import set_up_process
 from .arguments import Parser
-from .commands import bundles, demo, evaluate, export, infer, networks, new_bundle, phantom, train
+from .commands import (
+    bundles,
+    check,
+    demo,
+    evaluate,
+    export,
+    infer,
+    networks,
+    new_bundle,
+    phantom,
+    train,
+)
 from .completion import complete
 from .console import console, say_end, say_error
 
 COMMANDS: dict[str, ModuleType] = {
+    "check": check,
     "train": train,
     "evaluate": evaluate,
     "infer": infer,

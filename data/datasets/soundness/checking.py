@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -131,7 +132,7 @@ def _measured(jobs: Sequence[Job], workers: int | None) -> Iterator[CaseNumbers]
         return
     waiting = iter(jobs)
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(measure_case, job) for job, _ in zip(waiting, range(count + 1))}
+        running = {pool.submit(measure_case, job) for job in islice(waiting, count + 1)}
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
@@ -142,7 +143,7 @@ def _measured(jobs: Sequence[Job], workers: int | None) -> Iterator[CaseNumbers]
                         "a process of the check was killed, probably for want of memory; check "
                         "with --workers 1"
                     ) from None
-            running |= {pool.submit(measure_case, job) for job, _ in zip(waiting, range(len(done)))}
+            running |= {pool.submit(measure_case, job) for job in islice(waiting, len(done))}
 
 
 def _workers(jobs: Sequence[Job], workers: int | None) -> int:

@@ -105,7 +105,7 @@ def _in_folders(
     try:
         matched = match_files(images, labels, ending)
     except DatasetError as error:
-        found.append(Finding("names", "error", DATASET, str(error)))
+        found.append(Finding("ending-differs", "error", DATASET, str(error)))
         matched = match_files(images, labels, None)
     cases: list[CaseFiles] = list(matched.pairs)
     unlabelled, without = dict(matched.unlabelled), dict(matched.without_image)

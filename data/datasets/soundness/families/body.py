@@ -32,8 +32,8 @@ def find(case: CaseNumbers, listing: Listing) -> list[Finding]:
             found.append(Finding("label-outside-body", level, case.id, text, numbers))
         elif label.blank > _BLANK:
             text = (
-                f"{path}: {label.blank:.0%} of the label {name} lies where the image has its lowest "
-                "value, as outside of the field of view: shifted, or the image is cut off there"
+                f"{path}: {label.blank:.0%} of the label {name} lies where the image has its "
+                "lowest value, as outside of the field of view: shifted, or the image is cut off there"
             )
             numbers = {"label": name, "share": label.blank}
             found.append(Finding("label-on-blank", "warning", case.id, text, numbers))

@@ -58,8 +58,8 @@ def _ct(
 ) -> list[Finding]:
     if channel.levels < _FEW_LEVELS and channel.highest - channel.lowest > 2 * channel.levels:
         text = (
-            f"{path}: only {channel.levels} different values in {span} HU, as in an image of 8 bits "
-            "that was scaled back; use the original"
+            f"{path}: only {channel.levels} different values in {span} HU, as in an image of 8 "
+            "bits that was scaled back; use the original"
         )
         return [Finding("image-8-bit", "warning", case, text, numbers)]
     above = channel.highest < _HIGH_HU and channel.at_highest > _CUT_ABOVE

@@ -78,8 +78,8 @@ def _nearly(case: CaseNumbers, grid: Grid, label: FileNumbers, own: Grid) -> lis
     shapes = f"shapes {grid.shape} and {own.shape}"
     if steps.max() < _VOXEL * 5 and np.abs(matrix[:3, 3] - whole[:3, 3]).max() < 5 * _VOXEL:
         text = (
-            f"{label.path}: its extent is cropped or padded, on the voxels of the image ({shapes}); "
-            "what it does not cover counts as background"
+            f"{label.path}: its extent is cropped or padded, on the voxels of the image "
+            f"({shapes}); what it does not cover counts as background"
         )
         return [Finding("label-cropped", "note", case.id, text, numbers)]
     if steps.max() < _VOXEL * 5:
@@ -109,8 +109,8 @@ def _shifted(
     if abs(most - 0.5) < _HALF and np.ptp(shifts, axis=0).max() < _HALF:
         axes = " and ".join(name for name, at in zip("ijk", mean, strict=True) if at > 0.4)
         text = (
-            f"{label.path}: it lies half a voxel off its image ({mm:.2f} mm, along {axes}), as when "
-            "one program counts from a voxel's corner and another from its centre; copy the "
+            f"{label.path}: it lies half a voxel off its image ({mm:.2f} mm, along {axes}), as "
+            "when one program counts from a voxel's corner and another from its centre; copy the "
             "image's affine"
         )
         return [Finding("label-half-voxel", "warning", case.id, text, numbers)]
