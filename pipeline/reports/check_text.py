@@ -1,4 +1,4 @@
-"""What a check found, for a terminal: the kinds in a table, each with its first finding in words."""
+"""What a check found, for a terminal: a table of kinds, each with its first finding."""
 
 from __future__ import annotations
 

@@ -32,10 +32,13 @@ from .population import learn
 _ALONE_BYTES = 32 << 20  # with less on disk, starting processes takes longer than the work
 _EXPLAIN = {
     *("label-flipped", "case-mirrored", "sides-swapped", "labels-swapped", "image-hu-offset"),
-    *("image-not-hu", "image-scaled", "image-8-bit", "image-clipped", "label-outside-body"),
-    *("spacing-unit", "spacing-absurd", "label-interpolated", "label-scaled", "label-empty"),
+    *("image-not-hu", "image-scaled", "label-outside-body"),
+    *("spacing-unit", "spacing-absurd", "label-interpolated", "label-scaled"),
     *("label-undeclared", "case-twice", "image-constant", "label-twice"),
 }
+
+_ODD_IMAGE = {"image-8-bit", "image-clipped"}
+"""Kinds of findings after which a case cannot but be unlike the others."""
 
 
 def check_soundness(dataset_dir: str | Path, *, workers: int | None = None) -> Report:
@@ -100,7 +103,11 @@ def findings_of(cases: Sequence[CaseNumbers], listing: Listing) -> tuple[Finding
     found += twice.find(cases)
     population = learn(cases)
     found += sides.find(cases, population, listing)
-    explained = {finding.case for finding in found if finding.kind in _EXPLAIN}
+    explained = {
+        finding.case
+        for finding in found
+        if (finding.kind in _EXPLAIN and finding.level == "error") or finding.kind in _ODD_IMAGE
+    }
     found += outliers.find(cases, population, listing, explained)
     return in_order(_without_consequences(found))
 
@@ -112,15 +119,17 @@ def _without_consequences(found: Sequence[Finding]) -> Iterator[Finding]:
         kinds.setdefault(finding.case, set()).add(finding.kind)
     because = {
         "label-outside-body": {"label-flipped", "image-hu-offset", "image-scaled", "image-not-hu"},
-        "label-on-blank": {"label-flipped", "image-clipped", "image-8-bit"},
+        "label-on-blank": {"label-flipped", "image-clipped", "image-8-bit", "image-constant"},
         "spacing-absurd": {"spacing-unit"},
         "label-spacing": {"spacing-unit"},
         "label-elsewhere": {"spacing-unit"},
         "forms-disagree": {"label-form", "image-form"},
-        "label-tiny": {"label-scaled", "label-fractions"},
+        "label-tiny": {"label-scaled", "label-fractions", "spacing-absurd"},
     }
+    errors = {(finding.case, finding.kind) for finding in found if finding.level == "error"}
     for finding in found:
-        if not because.get(finding.kind, set()) & kinds[finding.case]:
+        graver = finding.level != "error" and (finding.case, finding.kind) in errors
+        if not graver and not because.get(finding.kind, set()) & kinds[finding.case]:
             yield finding
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...errors import ImageError
 from ...geometry.affines import spacing
-from ...geometry.grids import Grid, same_grid
+from ...geometry.grids import Grid
 from ...geometry.label_grids import nearest_labels
 from ...geometry.placement import why_elsewhere
 from ...images.formats.nifti_affine import choose_affine
@@ -209,9 +209,7 @@ def _measure_labels(
     pixels, grid = towards_ras(first_channel(image), image.grid)
     turned, label_grid = towards_ras(labels, found.grid)
     del labels
-    if not same_grid(grid, label_grid) and not (
-        grid.shape == label_grid.shape and np.abs(grid.affine - label_grid.affine).max() < 1
-    ):
+    if turned.shape != grid.shape:  # else they are voxel on voxel, or nearly
         turned = nearest_labels(turned, label_grid, grid)
     body = find_body(pixels) if is_ct(job.channels[0]) else None
     on_grid = {int(v): n for v, n in count_values(turned).items() if v in whole}

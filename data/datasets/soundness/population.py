@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from .intensities import is_ct
 from .measures import CaseNumbers
 
 LEAST = 6
@@ -18,7 +19,8 @@ _MOST_LABELS = 24
 _CLIPPED = 10.0
 _TOLD = 3.0  # a component tells the sense of an axis when it is so many deviations from 0
 _LEAST_MM = 1.0
-_SAME_MODALITY = 0.02
+_SAME_MODALITY = 0.04
+_HU = 500.0
 
 Places = Mapping[int, NDArray[np.float64]]
 """value -> (3,) mm RAS, a label's centre from its image's."""
@@ -121,7 +123,7 @@ def places_of(case: CaseNumbers) -> dict[int, NDArray[np.float64]]:
 
 
 def brightness(case: CaseNumbers, value: int, flip: int = 0) -> float | None:
-    """The mean of the image in a label, against the middle and the range of the image.
+    """The mean of the image in a label: HU / 500 of a CT; of others against their own range.
 
     Args:
         case: measured.
@@ -131,6 +133,8 @@ def brightness(case: CaseNumbers, value: int, flip: int = 0) -> float | None:
     label = case.labels.get(value)
     if label is None or not label.intensity or not case.images[0].channels:
         return None
+    if is_ct(case.job.channels[0]):
+        return label.intensity[flip] / _HU
     channel = case.images[0].channels[0]
     span = channel.high - channel.low
     return (label.intensity[flip] - channel.middle) / span if span > 0 else None

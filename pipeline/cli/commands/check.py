@@ -28,7 +28,7 @@ def add(subparsers: Any) -> None:
     command = subparsers.add_parser(
         "check",
         help="find what is wrong in a dataset, and mend it",
-        description="Open each case of a dataset once, and tell what is wrong, why, and what to do.",
+        description="Open each case of a dataset once; tell what is wrong, why, and what to do.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..findings import Finding
+from ..findings import Finding, Level
 from ..listing import Listing
 from ..measures import CaseNumbers
 
@@ -15,26 +15,36 @@ _AIRY = re.compile(r"(?i)lung|airway|trachea|bronch|air|sinus|pharyn|larynx|nasa
 
 def find(case: CaseNumbers, listing: Listing) -> list[Finding]:
     """Findings about labels of a case outside its body."""
-    found = []
-    names = {value: name for name, value in listing.labels.items()}
-    for value, label in case.labels.items():
-        name = names.get(value, str(value))
-        if case.label is None or not label.intensity:
+    if case.label is None:
+        return []
+    outside: dict[str, float] = {}
+    blank: dict[str, float] = {}
+    for name, value in listing.labels.items():
+        label = case.labels.get(value)
+        if label is None or not label.intensity:
             continue
-        path = case.label.path
         if label.outside > _OUTSIDE and not _AIRY.search(name):
-            level = "error" if label.outside > _FAR_OUTSIDE else "warning"
-            text = (
-                f"{path}: {label.outside:.0%} of the label {name} lies in the air around the body, "
-                "or where the image is blank: shifted, flipped, another scan's, or drawn beyond it"
-            )
-            numbers = {"label": name, "share": label.outside}
-            found.append(Finding("label-outside-body", level, case.id, text, numbers))
+            outside[name] = label.outside
         elif label.blank > _BLANK:
-            text = (
-                f"{path}: {label.blank:.0%} of the label {name} lies where the image has its "
-                "lowest value, as outside of the field of view: shifted, or the image is cut off there"
-            )
-            numbers = {"label": name, "share": label.blank}
-            found.append(Finding("label-on-blank", "warning", case.id, text, numbers))
+            blank[name] = label.blank
+    path, found = case.label.path, []
+    if outside:
+        text = (
+            f"{path}: {_told(outside)} in the air around the body, or where the image is blank: "
+            "shifted, flipped, another scan's, or drawn beyond it"
+        )
+        level: Level = "error" if max(outside.values()) > _FAR_OUTSIDE else "warning"
+        found.append(Finding("label-outside-body", level, case.id, text, {"shares": outside}))
+    if blank:
+        text = (
+            f"{path}: {_told(blank)} where the image has its lowest value, as outside of the field "
+            "of view: shifted, or the image is cut off there"
+        )
+        found.append(Finding("label-on-blank", "warning", case.id, text, {"shares": blank}))
     return found
+
+
+def _told(shares: dict[str, float]) -> str:
+    """Such as "60% of mandible, 41% of left_parotid lie"."""
+    told = ", ".join(f"{share:.0%} of {name}" for name, share in shares.items())
+    return f"{told} lie{'s' if len(shares) == 1 else ''}"

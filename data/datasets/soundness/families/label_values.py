@@ -93,5 +93,6 @@ def _factor(values: Sequence[int | float], declared: Sequence[int]) -> float | N
 
 
 def _told(case: CaseNumbers, values: Sequence[int | float]) -> str:
-    told = ", ".join(f"{value:g} ({case.counts[value]} voxels)" for value in values[:_NAMED])
+    often = sorted(sorted(values, key=lambda value: -case.counts[value])[:_NAMED])
+    told = ", ".join(f"{value:.4g} ({case.counts[value]} voxels)" for value in often)
     return told + (f" and {len(values) - _NAMED} more" if len(values) > _NAMED else "")

@@ -17,6 +17,7 @@ _TINY_VOXELS = 5
 _ODD_VOLUME, _TIMES = 6.0, 3.0
 _ODD_INTENSITY, _ODD_PLACE = 7.0, 6.0
 _OFTEN = 0.9
+_ONE_FACTOR = 3.0
 _UNITS = {10.0: "cm", 1000.0: "metres", 0.1: "tenths of a mm", 0.001: "micrometres"}
 
 
@@ -50,13 +51,16 @@ def find(
 
 def _units(cases: Sequence[CaseNumbers]) -> list[Finding]:
     """Voxels that are 10 or 1000 times those of the others: a header in another unit."""
-    sizes = {case.id: float(np.cbrt(case.grid.voxel_ml * 1000)) for case in cases if case.grid}
+    sizes = {case.id: np.sort(case.grid.spacing) for case in cases if case.grid is not None}
     if len(sizes) < LEAST:
         return []
-    middle = float(np.median(list(sizes.values())))
+    middle = np.median(list(sizes.values()), axis=0)
     found = []
     for case in cases:
-        ratio = sizes.get(case.id, middle) / middle
+        ratios = sizes.get(case.id, middle) / middle
+        ratio = float(np.median(ratios))
+        if ratios.max() > _ONE_FACTOR * ratios.min():
+            continue  # an edge that is wrong alone is no matter of units
         for factor, unit in _UNITS.items():
             if 0.4 * factor < 1 / ratio < 2.5 * factor and not 0.25 < ratio < 4:
                 text = (
@@ -75,6 +79,8 @@ def _sizes(
     found = []
     for value, label in case.labels.items():
         usually = population.volumes.get(value)
+        if label.place is None:
+            continue  # its voxels' size may be wrong
         if value not in names or (usually is None and label.voxels > _TINY_VOXELS):
             continue
         ratio = label.ml / float(np.exp(usually.middle)) if usually is not None else 0.0

@@ -45,6 +45,10 @@ def find(case: CaseNumbers) -> list[Finding]:
 def _label(case: CaseNumbers, grid: Grid, label: FileNumbers, own: Grid) -> list[Finding]:
     image = case.images[0]
     wrong = misplacement(grid, own)
+    shifts = corner_shifts(grid, own)
+    half = None if shifts is None else _half_voxel(case, grid, label, shifts, wrong is not None)
+    if half is not None:
+        return [half]
     on = f"{label.path}: it does not lie on its image {image.path}"
     if wrong is None:
         return _nearly(case, grid, label, own)
@@ -53,9 +57,9 @@ def _label(case: CaseNumbers, grid: Grid, label: FileNumbers, own: Grid) -> list
         others = (grid, form) if file is label else (form, own)
         if form is not None and others[0] and others[1] and misplacement(*others) is None:
             text = (
-                f"{on}: their centres are {wrong.apart_mm:.1f} mm apart by the sform, but it does "
-                f"by the qform of {file.path.name}: sform against qform; set both forms of the "
-                f"{'label' if file is label else 'image'} to the qform"
+                f"{on}: their centres are {wrong.apart_mm:.1f} mm apart by the sform, but it "
+                f"lies on it by the qform of {file.path.name}: sform against qform; set both forms "
+                f"of the {'label' if file is label else 'image'} to the qform"
             )
             kind = "label-form" if file is label else "image-form"
             return [Finding(kind, "error", case.id, text, numbers)]
@@ -76,6 +80,8 @@ def _nearly(case: CaseNumbers, grid: Grid, label: FileNumbers, own: Grid) -> lis
     steps = np.abs(matrix[:3, :3] - whole[:3, :3]) * np.array(own.shape)
     numbers = {"image_shape": list(grid.shape), "label_shape": list(own.shape)}
     shapes = f"shapes {grid.shape} and {own.shape}"
+    if np.abs(whole[:3, :3]).sum() != 3:
+        steps = np.full_like(steps, np.inf)  # larger voxels, or smaller ones
     if steps.max() < _VOXEL * 5 and np.abs(matrix[:3, 3] - whole[:3, 3]).max() < 5 * _VOXEL:
         text = (
             f"{label.path}: its extent is cropped or padded, on the voxels of the image "
@@ -104,21 +110,37 @@ def _shifted(
     if most < _VOXEL:
         return []
     mm = float(np.linalg.norm(shifts @ grid.affine[:3, :3].T, axis=1).max())
-    mean = np.abs(shifts.mean(axis=0))
     numbers = {"mm": mm, "voxels": most}
-    if abs(most - 0.5) < _HALF and np.ptp(shifts, axis=0).max() < _HALF:
-        axes = " and ".join(name for name, at in zip("ijk", mean, strict=True) if at > 0.4)
-        text = (
-            f"{label.path}: it lies half a voxel off its image ({mm:.2f} mm, along {axes}), as "
-            "when one program counts from a voxel's corner and another from its centre; copy the "
-            "image's affine"
-        )
-        return [Finding("label-half-voxel", "warning", case.id, text, numbers)]
     text = (
         f"{label.path}: its affine differs from its image's by up to {mm:.2f} mm ({most:.2f} "
         "voxels) with one shape, as after rounding or editing a header; copy the image's affine"
     )
     return [Finding("label-nearly", "warning", case.id, text, numbers)]
+
+
+def _half_voxel(
+    case: CaseNumbers, grid: Grid, label: FileNumbers, shifts: NDArray[np.float64], far: bool
+) -> Finding | None:
+    """The finding for a label map that lies half a voxel off; None for any other.
+
+    Args:
+        case, grid, label: as of `_label`.
+        shifts: of `corner_shifts`.
+        far: it is just too far off to be taken as it is.
+    """
+    most = float(np.abs(shifts).max())
+    if abs(most - 0.5) >= _HALF or np.ptp(shifts, axis=0).max() >= _HALF:
+        return None
+    mm = float(np.linalg.norm(shifts @ grid.affine[:3, :3].T, axis=1).max())
+    mean = np.abs(shifts.mean(axis=0))
+    axes = ", ".join(name for name, at in zip("ijk", mean, strict=True) if at > 0.4)
+    text = (
+        f"{label.path}: it lies half a voxel off its image ({mm:.2f} mm, along {axes}), as when "
+        "one program counts from a voxel's corner and another from its centre; copy the image's "
+        "affine"
+    )
+    numbers = {"mm": mm, "voxels": most}
+    return Finding("label-half-voxel", "error" if far else "warning", case.id, text, numbers)
 
 
 def _mm(grid: Grid) -> str:

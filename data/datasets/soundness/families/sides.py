@@ -16,6 +16,7 @@ from ..measures import CaseNumbers
 from ..population import Places, Population, brightness, places_of
 
 _ODD, _USUAL = 4.0, 2.5  # of Population.oddness
+_AS_GOOD = 1.3
 _BETTER = 1.1  # a mirrored label map fits the image's edges so much better
 _MOST_SWAPS = 12  # labels among which exchanged ones are looked for
 _APART_MM = 5.0
@@ -91,7 +92,7 @@ def _of_case(
     odd = float(population.oddness(places, telling=True).max())
     if not pairs and odd < _ODD:
         return None
-    guesses = [guess for guess in _guesses(places, pairs) if _mends(guess, places, population)]
+    guesses = _likely(_guesses(places, pairs), places, population)
     if not guesses:
         if not pairs:
             return None
@@ -111,13 +112,19 @@ def _guesses(places: Places, pairs: tuple[tuple[int, int], ...]) -> list[_Guess]
     return [_Guess(swap=swap) for swap in swaps] + [_Guess(flip=flip) for flip in flips]
 
 
-def _mends(guess: _Guess, places: Places, population: Population) -> bool:
-    """Whether a guess brings the labels to where they usually are."""
+def _likely(guesses: Sequence[_Guess], places: Places, population: Population) -> list[_Guess]:
+    """The guesses that bring the labels to where they usually are, nearly as well as the best."""
     if not population.vectors and not population.places:
-        return bool(guess.flip and FLIPS[guess.flip] == (1, 0, 0)) or bool(guess.swap)
-    odd = float(population.oddness(_as_guessed(places, guess), telling=False).max())
-    before = float(population.oddness(places, telling=False).max())
-    return odd < _USUAL and odd < 0.5 * before
+        sided = (guess for guess in guesses if guess.flip and FLIPS[guess.flip] == (1, 0, 0))
+        return [*(guess for guess in guesses if guess.swap), *sided]
+    before = population.oddness(places, telling=False)
+    odd = [population.oddness(_as_guessed(places, guess), telling=False) for guess in guesses]
+    total = [float(one.sum()) for one in odd]
+    return [
+        guess
+        for guess, one, sum_ in zip(guesses, odd, total, strict=True)
+        if one.max() < _USUAL and one.max() < 0.5 * before.max() and sum_ < _AS_GOOD * min(total)
+    ]
 
 
 def _as_guessed(places: Places, guess: _Guess) -> Places:

@@ -186,7 +186,7 @@ def _nifti(target: Path) -> Path:
 
 
 def _link(path: Path, target: Path) -> Path:
-    """Link a file, and those that belong to it, into the copy; what lies in parts keeps its name."""
+    """Link a file, and those that belong to it, into the copy; what has parts keeps its name."""
     target.parent.mkdir(parents=True, exist_ok=True)
     parts = files_of(path)
     if len(parts) > 1 and path.name.lower().endswith(DETACHED_SUFFIXES):
