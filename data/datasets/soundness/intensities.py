@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from ...images.values import HuTrouble, hu_trouble
 
@@ -82,9 +82,19 @@ def content_hash(array: NDArray[Any]) -> str:
     >>> content_hash(np.ones((2, 2, 2), np.uint8)) == content_hash(np.ones((2, 2, 2), np.float32))
     True
     """
+    return _hash(array, np.float32)
+
+
+def label_hash(array: NDArray[Any]) -> str:
+    """A hash of a label map, of its integers as they are in memory; see `content_hash`."""
+    return _hash(array, array.dtype)
+
+
+def _hash(array: NDArray[Any], dtype: DTypeLike) -> str:
     digest = hashlib.blake2b(repr(array.shape).encode(), digest_size=16)
+    zero = np.zeros((), dtype)
     for index in range(array.shape[2]):
-        plane = np.asfortranarray(array[:, :, index], dtype=np.float32) + np.float32(0)
+        plane = np.asfortranarray(array[:, :, index], dtype=dtype) + zero  # -0 becomes 0
         digest.update(plane.T.tobytes())
     return digest.hexdigest()
 

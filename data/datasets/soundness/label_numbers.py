@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .body import Body
 
-FLIPS: tuple[tuple[int, int, int], ...] = tuple(product((0, 1), repeat=3))
+FLIPS: tuple[tuple[int, int, int], ...] = tuple(product((0, 1), (0, 1), (0, 1)))
 """Along which of the axes x, y, z a label map is mirrored; none first."""
 
 _MOST = 8_000  # voxels of a label that are looked at
@@ -95,10 +95,11 @@ def measure_labels(
 
 def _where(labels: NDArray[Any], counts: dict[int, int]) -> dict[int, NDArray[np.int64]]:
     """(N, 3) indices of each label's voxels, thinned evenly."""
-    flat = labels.ravel("K")
-    order = "F" if labels.flags.f_contiguous else "C"
-    if not (labels.flags.f_contiguous or labels.flags.c_contiguous):
-        flat = labels.ravel("C")
+    # in the order of the memory: across it, a large label map takes seconds
+    backwards = np.array(labels.strides) < 0
+    forwards = labels[tuple(slice(None, None, -1 if back else 1) for back in backwards)]
+    order: Literal["F", "C"] = "F" if forwards.flags.f_contiguous else "C"
+    flat = forwards.ravel(order)
     at = np.flatnonzero(flat)
     step = -(-at.size // _MOST_IN_ALL)
     if step > 1 and min(counts.values()) > 50 * step:
@@ -114,7 +115,8 @@ def _where(labels: NDArray[Any], counts: dict[int, int]) -> dict[int, NDArray[np
         part = ordered[begin:end]
         if len(part) > _MOST:
             part = part[np.linspace(0, len(part) - 1, _MOST).astype(np.int64)]
-        found[int(value)] = np.stack(np.unravel_index(part, labels.shape, order), axis=1)
+        where = np.stack(np.unravel_index(part, labels.shape, order), axis=1)
+        found[int(value)] = np.where(backwards, np.array(labels.shape) - 1 - where, where)
     return found
 
 

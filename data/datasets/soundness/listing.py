@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ..listed import CaseFiles, mapped_cases, training_list, unlabelled_list
 from ..pairing import match_files, scan_tests
 from .findings import DATASET, Finding
 
+_Read = Callable[[dict[str, Any], Path, Path], list[CaseFiles]]
 _WORDS = re.compile(r"(?i)(image|img|scan|ct|label|lbl|seg|mask|gt|truth|segmentation)s?")
 
 
@@ -79,15 +80,20 @@ def _listed(
     """The cases that dataset.json lists, each on its own, so that one cannot hide the others."""
     cases: list[CaseFiles] = []
     tests: list[CaseFiles] = []
+    pieces: list[tuple[_Read, list[CaseFiles], dict[str, Any]]]
     if "training" in content:
-        pieces = [
-            (training_list, cases, {"training": [entry]}) for entry in content["training"]
-        ] + [(unlabelled_list, tests, {"test": [entry]}) for entry in content.get("test", [])]
-    else:
-        pieces = [
-            (mapped_cases, cases, {"dataset": {name: entry}})
-            for name, entry in content["dataset"].items()
+        # a "training" that is no list is refused as a whole
+        entries = content["training"]
+        pieces = [(training_list, cases, {"training": [one]}) for one in _list(entries)]
+        pieces += [
+            (unlabelled_list, tests, {"test": [one]}) for one in _list(content.get("test", []))
         ]
+        pieces += [] if isinstance(entries, list) else [(training_list, cases, content)]
+    else:
+        mapped = content["dataset"]
+        pieces = [(mapped_cases, cases, content)]
+        if isinstance(mapped, dict):
+            pieces = [(mapped_cases, cases, {"dataset": {key: mapped[key]}}) for key in mapped]
     for read, into, one in pieces:
         try:
             into.extend(read(one, root, source))
@@ -96,6 +102,10 @@ def _listed(
     if "training" not in content:
         tests = _tests(root, content.get("file_ending"), True, found)
     return cases, tests
+
+
+def _list(entries: Any) -> list[Any]:
+    return entries if isinstance(entries, list) else []
 
 
 def _in_folders(

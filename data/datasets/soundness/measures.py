@@ -20,7 +20,7 @@ from ...images.image import Image
 from ...images.reading import read_axes, read_image
 from ..label_map import count_values
 from .body import find_body
-from .intensities import Intensities, content_hash, is_ct, measure_intensities
+from .intensities import Intensities, content_hash, is_ct, label_hash, measure_intensities
 from .label_numbers import Edges, LabelNumbers, measure_labels
 
 
@@ -175,7 +175,7 @@ def _measure_label_file(path: Path) -> tuple[FileNumbers, NDArray[np.generic] | 
         array = whole.astype(np.int32) if np.abs(whole - array).max() <= 1e-4 else array
     if array.dtype.kind == "i" and array.min() >= 0 and array.max() < 256:
         array = array.astype(np.uint8, order="K")
-    content = content_hash(towards_ras(array, image.grid)[0]) if array.any() else ""
+    content = label_hash(towards_ras(array, image.grid)[0]) if array.any() else ""
     return _file(path, image, hash=content), array
 
 
@@ -211,9 +211,10 @@ def _measure_labels(
     del labels
     if turned.shape != grid.shape:  # else they are voxel on voxel, or nearly
         turned = nearest_labels(turned, label_grid, grid)
+        counted = count_values(turned)
+        whole = {value: counted[value] for value in whole if value in counted}
     body = find_body(pixels) if is_ct(job.channels[0]) else None
-    on_grid = {int(v): n for v, n in count_values(turned).items() if v in whole}
-    numbers, edges = measure_labels(pixels, turned, on_grid, spacing(grid.affine), body)
+    numbers, edges = measure_labels(pixels, turned, whole, spacing(grid.affine), body)
     return CaseNumbers(
         job, files, found, counts, {**alone, **numbers}, edges, body.air if body else 0.0
     )

@@ -19,6 +19,7 @@ _MOST_LABELS = 24
 _CLIPPED = 10.0
 _TOLD = 3.0  # a component tells the sense of an axis when it is so many deviations from 0
 _LEAST_MM = 1.0
+_FEW = 4.0
 _SAME_MODALITY = 0.04
 _HU = 500.0
 
@@ -47,6 +48,7 @@ def usual(values: Sequence[NDArray[np.float64]] | NDArray[np.float64], least: fl
     array = np.asarray(values, dtype=np.float64)
     middle = np.median(array, axis=0)
     spread = 1.4826 * np.median(np.abs(array - middle), axis=0)
+    spread *= 1 + _FEW / len(array)  # few cases tell less of how much they differ
     return Usual(middle, np.maximum(spread, least))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..findings import DATASET, Finding
 from ..label_numbers import FLIPS
@@ -89,10 +90,12 @@ def _of_case(
     pairs: tuple[tuple[int, int], ...],
 ) -> Finding | None:
     places = places_of(case)
-    odd = float(population.oddness(places, telling=True).max())
-    if not pairs and odd < _ODD:
+    odd = population.oddness(places, telling=True)
+    if not pairs and odd.max() < _ODD:
         return None
-    guesses = _likely(_guesses(places, pairs), places, population)
+    axes = (odd >= _USUAL) | (population.oddness(places, telling=False) >= _USUAL)
+    axes[0] |= bool(pairs)
+    guesses = _likely(_guesses(places, pairs, axes), places, population)
     if not guesses:
         if not pairs:
             return None
@@ -104,11 +107,17 @@ def _of_case(
     return _swapped(case, listing, (swap or guesses[0]).swap, pairs)
 
 
-def _guesses(places: Places, pairs: tuple[tuple[int, int], ...]) -> list[_Guess]:
+def _guesses(
+    places: Places, pairs: tuple[tuple[int, int], ...], axes: NDArray[np.bool_]
+) -> list[_Guess]:
     values = sorted(places)
     single = combinations(values, 2) if len(values) <= _MOST_SWAPS else iter(())
     swaps = ([pairs] if pairs else []) + [(pair,) for pair in single if (pair,) != pairs]
-    flips = sorted(range(1, len(FLIPS)), key=lambda number: sum(FLIPS[number]))
+    flips = [
+        number
+        for number in sorted(range(1, len(FLIPS)), key=lambda number: sum(FLIPS[number]))
+        if not (np.array(FLIPS[number], dtype=bool) & ~axes).any()
+    ]
     return [_Guess(swap=swap) for swap in swaps] + [_Guess(flip=flip) for flip in flips]
 
 
@@ -123,8 +132,14 @@ def _likely(guesses: Sequence[_Guess], places: Places, population: Population) -
     return [
         guess
         for guess, one, sum_ in zip(guesses, odd, total, strict=True)
-        if one.max() < _USUAL and one.max() < 0.5 * before.max() and sum_ < _AS_GOOD * min(total)
+        if _better(guess, one, before) and sum_ < _AS_GOOD * min(total)
     ]
+
+
+def _better(guess: _Guess, odd: NDArray[np.float64], before: NDArray[np.float64]) -> bool:
+    """Whether the labels are where they usually are along the axes that a guess changes."""
+    axes = np.array(FLIPS[guess.flip], dtype=bool) if guess.flip else np.ones(3, dtype=bool)
+    return bool(odd[axes].max() < _USUAL and odd[axes].max() < 0.5 * before[axes].max())
 
 
 def _as_guessed(places: Places, guess: _Guess) -> Places:
