@@ -22,8 +22,9 @@ def check_text(report: Report, *, width: int = 100) -> str:
     lines = [headline(report)]
     for kind in dict.fromkeys(finding.kind for finding in report.findings):
         found = report.of_kind(kind)
-        lines += ["", f"{found[0].level:<9}{kind:<24}{_cases(found)}"]
-        lines += _wrapped(found[0].text, width)
+        lines += ["", f"{found[0].level:<9}{kind:<26}{_cases(found)}"]
+        # files by their place in the dataset, whose folder is in the first line
+        lines += _wrapped(found[0].text.replace(f"{report.dataset}/", ""), width)
         if mends(kind):
             lines += _wrapped(f"--fix: {mends(kind)}", width)
     return "\n".join(lines)
