@@ -47,7 +47,18 @@ def find_body(array: NDArray[Any]) -> Body:
         sizes = np.bincount(labelled.ravel())
         sizes[0] = 0
         mask = (sizes >= _PIECE * sizes.max())[labelled]
-    for index in range(mask.shape[2]):
-        mask[:, :, index] = ndimage.binary_fill_holes(mask[:, :, index])
+    mask = _filled(mask)
     air = 1.0 - float(mask.mean())
     return Body(ndimage.binary_dilation(mask), (x, y, z), air)
+
+
+def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A mask with the holes of each axial plane filled: what does not reach the plane's rim."""
+    within_plane = np.zeros((3, 3, 3), dtype=bool)
+    within_plane[:, 1, 1] = within_plane[1, :, 1] = True
+    air, count = ndimage.label(~mask, within_plane)
+    open_air = np.zeros(count + 1, dtype=bool)
+    open_air[air[[0, -1]]] = True
+    open_air[air[:, [0, -1]]] = True
+    open_air[0] = False
+    return ~open_air[air]

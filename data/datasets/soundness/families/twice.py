@@ -22,7 +22,7 @@ def find(cases: Sequence[CaseNumbers]) -> list[Finding]:
         if case.label is not None and case.label.hash:
             by_label[case.label.hash].append(case)
     for same in by_image.values():
-        first = min(same, key=lambda case: case.job.test)  # those with a label map first
+        first = min(same, key=_worth)
         found += [_images(first, other) for other in same if other is not first]
     for same in by_label.values():
         for other in same[1:]:
@@ -33,6 +33,12 @@ def find(cases: Sequence[CaseNumbers]) -> list[Finding]:
                 )
                 found.append(Finding("label-twice", "error", other.id, text, {"other": same[0].id}))
     return found
+
+
+def _worth(case: CaseNumbers) -> tuple[bool, bool, str]:
+    """Of the same scans the first is kept: one with a label map that lies on its image."""
+    placed = any(label.place is not None for label in case.labels.values())
+    return case.job.test, not placed, case.id
 
 
 def _images(first: CaseNumbers, other: CaseNumbers) -> Finding:

@@ -1,6 +1,7 @@
 """Each planted fault is found, and named with its cause; the sound cases stay silent."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -110,3 +111,16 @@ def test_sound_cases_are_silent(report: Report) -> None:
         if finding.case.startswith("sound") and finding.kind != "image-beyond-hu"
     ]
     assert len(said) == 1, said  # the label map that was copied to another case
+
+
+def test_each_kind_is_in_the_documents() -> None:
+    repository = Path(__file__).resolve().parents[4]
+    page = repository / "docs" / "tasks" / "check.md"
+    sources = (repository / "data" / "datasets" / "soundness").rglob("*.py")
+    made = re.compile(r'Finding\(\s*"([a-z0-9-]+)"|kind = "([a-z0-9-]+)"|": "(label-[a-z-]+)",')
+    kinds = {
+        name for path in sources for names in made.findall(path.read_text()) for name in names
+    } - {""}
+    assert len(kinds) > 40
+    told = set(re.findall(r"`([a-z0-9-]+)`", page.read_text()))
+    assert kinds - told - {"a", "b"} == set()
