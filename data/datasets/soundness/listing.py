@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DatasetError
-from ...images.names import case_id
+from ...images.names import case_id, find_images
 from ..entries import channel_names, labels_and_ignore, read_dataset_json
 from ..listed import CaseFiles, mapped_cases, training_list, unlabelled_list
 from ..pairing import match_files, scan_tests
@@ -99,9 +100,34 @@ def _listed(
             into.extend(read(one, root, source))
         except DatasetError as error:
             found.append(Finding("pair-missing", "error", DATASET, str(error)))
-    if "training" not in content:
+    if "training" in content:
+        found += _not_listed(root, source, content, [*cases, *tests])
+    else:
         tests = _tests(root, content.get("file_ending"), True, found)
     return cases, tests
+
+
+def _not_listed(
+    root: Path, source: Path, content: dict[str, Any], cases: Iterable[CaseFiles]
+) -> list[Finding]:
+    """Images of the dataset's folders that dataset.json does not list."""
+    used = {path for _, images, _ in cases for path in images}
+    entries = json.dumps([content["training"], content.get("test")], ensure_ascii=False)
+    named = set(re.findall(r'[^/"\\]+', entries))  # also those of cases that lack a file
+    there = [
+        path
+        for folder in ("imagesTr", "imagesTs")
+        if (root / folder).is_dir()
+        for path in find_images(root / folder)
+        if path not in used and path.name not in named
+    ]
+    if not there:
+        return []
+    text = (
+        f"{source}: does not list {len(there)} images that are there, such as {there[0]}; they are "
+        "not used: list them, or move them away"
+    )
+    return [Finding("not-listed", "note", DATASET, text, {"files": len(there)})]
 
 
 def _list(entries: Any) -> list[Any]:

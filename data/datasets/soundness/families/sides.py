@@ -18,6 +18,7 @@ from ..population import Places, Population, brightness, places_of
 
 _ODD, _USUAL = 4.0, 2.5  # of Population.oddness
 _AS_GOOD = 1.3
+_MUCH_BETTER = 1.5
 _BETTER = 1.1  # a mirrored label map fits the image's edges so much better
 _MOST_SWAPS = 12  # labels among which exchanged ones are looked for
 _APART_MM = 5.0
@@ -45,6 +46,8 @@ def find(cases: Sequence[CaseNumbers], population: Population, listing: Listing)
         wrong = {}
     for case in cases:
         one = _of_case(case, population, listing, wrong.get(case.id, ()))
+        if one is None and not population.vectors and not population.places:
+            one = _fits_mirrored(case)
         if one is not None:
             found.append(one)
     return found
@@ -199,6 +202,23 @@ def _mirrored(case: CaseNumbers, population: Population, flip: int) -> Finding:
         "header kept; mirror the affine"
     )
     return Finding("case-mirrored", "error", case.id, text, numbers)
+
+
+def _fits_mirrored(case: CaseNumbers) -> Finding | None:
+    """By the image alone, where there are too few other cases to learn from."""
+    if case.edges is None or case.label is None:
+        return None
+    flip = int(np.argmax(case.edges.along))
+    ratio = case.edges.along[flip] / max(case.edges.along[0], 1e-9)
+    if ratio < _MUCH_BETTER:
+        return None
+    axes = [name for name, on in zip("xyz", FLIPS[flip], strict=True) if on]
+    text = (
+        f"{case.label.path}: mirrored along {' and '.join(axes)} its borders would lie on edges of "
+        f"the image that are {ratio:.1f} times as sharp: it may be flipped; look at it"
+    )
+    numbers = {"axes": axes, "ratio": ratio}
+    return Finding("label-fits-mirrored", "warning", case.id, text, numbers)
 
 
 def _only_the_label(case: CaseNumbers, population: Population, flip: int) -> bool:

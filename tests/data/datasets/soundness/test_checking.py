@@ -16,6 +16,7 @@ from gridgate.data.datasets.dataset import write_dataset_json
 from gridgate.data.datasets.soundness.checking import check_soundness
 from gridgate.data.datasets.soundness.families.sides import sides_of
 from gridgate.data.datasets.soundness.findings import Report
+from gridgate.data.datasets.soundness.mending.copy import write_mended
 from gridgate.data.errors import DatasetError
 
 Small = Callable[..., Path]
@@ -69,6 +70,63 @@ def test_names_of_sides(names: list[str], pairs: list[tuple[int, int]]) -> None:
     assert sides_of({name: number for number, name in enumerate(names, 1)}) == pairs
 
 
+def test_a_flipped_label_map_is_seen_in_one_case_alone(small: Small) -> None:
+    root = small(3)
+    path = root / "labelsTr" / "sound_02.nii.gz"
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[:, :, ::-1], image.affine), path)
+    report = check_soundness(root)
+    assert kinds(report)[-1] == ("label-fits-mirrored", "sound_02")
+    assert {case for _, case in kinds(report)} == {"sound_02"}
+    assert report.of_kind("label-fits-mirrored")[0].numbers["axes"] == ["z"]
+
+
+def channels_of(case: Any, root: Path, *, in_one_file: bool) -> None:
+    """A case of two channels, CT and its half; the label map lies 30 mm off."""
+    moved = case.affine.copy()
+    moved[2, 3] += 30
+    volumes = [case.hu, case.hu // 2]
+    for folder in ("imagesTr", "labelsTr"):
+        (root / folder).mkdir(exist_ok=True)
+    nib.save(nib.Nifti1Image(case.labels, moved), root / "labelsTr" / "p.nii.gz")
+    if in_one_file:
+        both = nib.Nifti1Image(np.stack(volumes, axis=-1), case.affine)
+        nib.save(both, root / "imagesTr" / "p.nii.gz")
+    else:
+        for number, volume in enumerate(volumes):
+            image = nib.Nifti1Image(volume, case.affine)
+            nib.save(image, root / "imagesTr" / f"p_{number:04d}.nii.gz")
+    labels = {"background": 0, **{f"label_{value}": value for value in range(1, 6)}}
+    write_dataset_json(root, "Two", labels, ("CT", "half"), 1)
+
+
+@pytest.mark.parametrize("in_one_file", [True, False])
+def test_several_channels(head_neck: list[Any], tmp_path: Path, in_one_file: bool) -> None:
+    root = tmp_path / "D"
+    root.mkdir()
+    channels_of(head_neck[0], root, in_one_file=in_one_file)
+    report = check_soundness(root)
+    assert [(one.kind, one.level) for one in report.findings] == [("label-shifted", "error")]
+    write_mended(report, tmp_path / "mended")
+    assert check_soundness(tmp_path / "mended").findings == ()
+    names = {path.name for path in (tmp_path / "mended" / "imagesTr").iterdir()}
+    assert names == {path.name for path in (root / "imagesTr").iterdir()}
+
+
+def test_channels_that_do_not_lie_on_each_other(head_neck: list[Any], tmp_path: Path) -> None:
+    channels_of(head_neck[0], tmp_path, in_one_file=False)
+    image = nib.load(tmp_path / "imagesTr" / "p_0001.nii.gz")
+    affine = image.affine.copy()
+    affine[0, 3] += 5
+    nib.save(
+        nib.Nifti1Image(np.asarray(image.dataobj), affine), tmp_path / "imagesTr" / "p_0001.nii.gz"
+    )
+    assert check_soundness(tmp_path).of_kind("channels-differ")
+    (tmp_path / "imagesTr" / "p_0001.nii.gz").unlink()
+    [found] = check_soundness(tmp_path).of_kind("image-unreadable")
+    assert "one channel, dataset.json names 2" in found.text
+
+
 def test_a_list_with_a_gap_does_not_hide_the_other_cases(small: Small) -> None:
     root = small(3, form="list")
     (root / "labelsTr" / "sound_01.nii.gz").unlink()
@@ -76,8 +134,19 @@ def test_a_list_with_a_gap_does_not_hide_the_other_cases(small: Small) -> None:
     report = check_soundness(root)
     assert ("sides-swapped", "sound_02") in kinds(report)
     missing = report.of_kind("pair-missing")
+    assert not report.of_kind("not-listed")
     assert len(missing) == 1 and "labelsTr/sound_01.nii.gz" in missing[0].text
     assert report.cases == 2
+
+
+def test_files_that_are_not_listed_are_told(small: Small) -> None:
+    root = small(3, form="list")
+    content = json.loads((root / "dataset.json").read_text())
+    del content["training"][1]
+    (root / "dataset.json").write_text(json.dumps({**content, "numTraining": 2}))
+    report = check_soundness(root)
+    assert kinds(report) == [("not-listed", "")]
+    assert "sound_01.nii.gz" in report.findings[-1].text
 
 
 def test_other_processes_find_the_same(small: Small) -> None:
