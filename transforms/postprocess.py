@@ -111,12 +111,7 @@ def postprocessing(
     """
     probabilities = [probabilities] if isinstance(probabilities, str) else list(probabilities)
     channels = _channels(probabilities, list(labels))
-    after: list[Callable[[Any], Any]] = []
-    for wanted, transform in ((keep_largest, LargestComponentd), (fill_holes, FillHolesd)):
-        if wanted is True:
-            after.append(transform("pred"))
-        elif wanted:
-            after.append(transform("pred", labels=list(wanted)))
+    after = _components(keep_largest, fill_holes)
     if output_dir is not None:
         named: dict[str, Any] = dict(labels=labels, terminology=terminology, output_dir=output_dir)
         mask = WriteLabelsd("pred", postfix=postfix, output_ext=output_ext, **named)
@@ -132,6 +127,18 @@ def postprocessing(
         max_slab_bytes=max_slab_bytes,
     )
     return Postprocessing(restore, after)
+
+
+def _components(
+    keep_largest: Sequence[int] | bool, fill_holes: Sequence[int] | bool
+) -> list[Callable[[Any], Any]]:
+    after: list[Callable[[Any], Any]] = []
+    for wanted, transform in ((keep_largest, LargestComponentd), (fill_holes, FillHolesd)):
+        if wanted is True:
+            after.append(transform("pred"))
+        elif wanted:
+            after.append(transform("pred", labels=list(wanted)))
+    return after
 
 
 def _channels(probabilities: list[str], labels: list[str]) -> dict[str, int]:

@@ -86,14 +86,24 @@ def _channels_first(
         told = () if channel_axis is None or not -4 <= channel_axis < 4 else (channel_axis,)
         for axis in (0, *told):
             if stored.shape[axis] == channels:
-                stored = np.moveaxis(stored, axis, 0)
+                stored = _as_read(np.moveaxis(stored, axis, 0))
                 return stored[0] if channels == 1 else stored
     elif stored.ndim == 3 and channels == 1:
-        return stored
+        return _as_read(stored)
     raise ImageError(
         f"the image in memory has the axes {array.shape}; (X, Y, Z) or (C, X, Y, Z) with C = "
         f"{channels} is wanted"
     )
+
+
+def _as_read(stored: NDArray[np.generic]) -> NDArray[np.generic]:
+    """(..., X, Y, Z) in memory as the readers of files have it, x innermost.
+
+    Resampling goes through the axes as they lie in memory, and rounds accordingly: a scan is to
+    give the same mask to the last voxel, whoever reads it.
+    """
+    turned = np.ascontiguousarray(stored.swapaxes(-1, -3))
+    return turned.swapaxes(-1, -3)
 
 
 def _grid(stored: NDArray[np.generic], affine: NDArray[Any] | None) -> tuple[Grid, tuple[str, ...]]:

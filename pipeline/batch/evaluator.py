@@ -17,19 +17,20 @@ from monai.engines import SupervisedEvaluator
 from ...data.errors import ConfigError, GridgateError, OutputError
 from ...data.events import emit
 from ...data.walk import PassedOver
-from ...transforms.postprocess import Postprocessing
 from ...transforms.region import region_file
 from ..models.devices import choose_devices, usable_cores
 from ..models.run_weights import Checkpoint, weights_fingerprint, with_weights
 from ..plans.plan import Plan
-from .case import DONE, FAILED, Case, CaseResult
+from .case import Case
 from .case_dataset import CaseDataset
-from .label_files import LabelFiles
 from .pipelined import CasePipeline, Report
 from .processor import CaseProcessor, in_two_parts
 from .progress import CaseProgress
-from .quality import Expectations, check_expectations, look_first
-from .results import CaseTable
+from .results.case_result import DONE, FAILED, CaseResult
+from .results.case_table import CaseTable
+from .results.label_files import LabelFiles
+from .results.quality import Expectations, check_expectations, look_first
+from .targets import Targets
 from .workers.pool import WorkerPool
 from .workers.process import stopped_by_sigterm
 from .workers.scratch import scratch_folder
@@ -133,7 +134,7 @@ class CaseEvaluator(SupervisedEvaluator):
         self._check_handlers()
         dataset: CaseDataset = self.data_loader.dataset  # type: ignore[union-attr, assignment]
         cases = [Case.of(item) for item in dataset.data]
-        self._refuse_overwriting_inputs(cases)
+        self._targets.refuse_overwriting_inputs(cases)
         network = with_weights(self.network, self.checkpoint, self.plan)
         self.table.checkpoint = weights_fingerprint(self.checkpoint)
         self.state.iteration = 0
@@ -148,7 +149,7 @@ class CaseEvaluator(SupervisedEvaluator):
         """The cases that are not done; refuses to start where results would overwrite others'."""
 
         def check(done: set[str]) -> None:
-            self._refuse_foreign([case for case in cases if case.id not in done])
+            self._targets.refuse_foreign([case for case in cases if case.id not in done])
             self._label_files().refuse_foreign()
 
         done = self.table.start(
@@ -206,7 +207,7 @@ class CaseEvaluator(SupervisedEvaluator):
 
         usable = []
         for case in todo:
-            if (why := self._unsafe(case)) is None:
+            if (why := self._targets.why_unsafe(case)) is None:
                 usable.append(case)
             else:
                 report("done", case.id, CaseResult(case.id, case.source, FAILED, reason=why))
@@ -317,33 +318,9 @@ class CaseEvaluator(SupervisedEvaluator):
                     f"one of {', '.join(sorted(called))}"
                 )
 
-    def _unsafe(self, case: Case) -> str | None:
-        """Why a case's results cannot be called after its id."""
-        try:
-            self.table.output.path(f"{case.id}.nii.gz")
-        except OutputError as error:
-            return str(error)
-        return None
-
-    def _refuse_foreign(self, cases: Sequence[Case]) -> None:
-        if isinstance(self.case_postprocessing, Postprocessing):
-            safe = [case for case in cases if self._unsafe(case) is None]
-            self.case_postprocessing.refuse_foreign([(case.id, case.images[0]) for case in safe])
-
-    def _refuse_overwriting_inputs(self, cases: Sequence[Case]) -> None:
-        inputs = {path.resolve() for case in cases for path in case.files}
-        for case in cases:
-            for file in self._files(case):
-                if file.resolve() in inputs:
-                    raise ConfigError(
-                        f"{file}: the mask would overwrite this file; give another --output_dir"
-                    )
-
-    def _files(self, case: Case) -> list[Path]:
-        """The files that a case's results are written to."""
-        if isinstance(self.case_postprocessing, Postprocessing):
-            return self.case_postprocessing.files(case.id, case.images[0])
-        return [self.table.folder / f"{case.id}.nii.gz"]
+    @property
+    def _targets(self) -> Targets:
+        return Targets(self.case_postprocessing, self.table.output)
 
     def _label_files(self) -> LabelFiles:
         return LabelFiles.beside_masks(self.case_postprocessing, self.table, self.plan)

@@ -21,10 +21,11 @@ from ...transforms.restore.slabs import ScoreSlabs
 from ...transforms.restore.transform import RestoreLabelsd
 from ..inference.device_memory import is_out_of_memory
 from ..models.build import to_device
-from .case import FAILED, Case, CaseInProgress, CaseResult, MonaiItem, StoppedError
-from .quality import Expectations, case_hints
+from .case import Case, CaseInProgress, MonaiItem, StoppedError
 from .reasons import hits_all_cases, is_expected, reason
-from .volumes import label_volumes
+from .results.case_result import FAILED, CaseResult
+from .results.quality import Expectations, case_hints
+from .results.volumes import label_volumes
 
 logger = logging.getLogger("gridgate.cases")
 

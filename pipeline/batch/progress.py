@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...data.progress import Progress
-from .case import FAILED
+from .results.case_result import FAILED
 
 
 class CaseProgress(Progress):

@@ -9,7 +9,7 @@ from ...data.errors import ConfigError
 from ...data.inputs.find import Inputs, find_cases
 from ...data.inputs.lists import LIST_SUFFIXES
 from ...data.walk import PassedOver
-from .table_file import is_output_folder
+from .results.table_file import is_output_folder
 
 _OF_A_DATASET = ("imagesTr", "labelsTr", "imagesTs", "labelsTs")
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from ...data.errors import ConfigError, GridgateError, OutputError
 from ...data.phantom.dataset import write_phantom_dataset, write_phantom_scans
 from ...data.phantom.phantom import PHANTOM_LABELS
-from ..batch.case import DONE, FAILED
-from ..batch.table_file import read_case_table
+from ..batch.results.case_result import DONE, FAILED
+from ..batch.results.table_file import read_case_table
 from ..models.checkpoints import weights_file
 from ..reports.figures import spoken
 from ..reports.page import duration

@@ -10,10 +10,10 @@ from typing import Any
 from ...data.errors import ConfigError, GridgateError, OutputError
 from ...data.events import emit
 from ...data.progress import progressed
-from ..batch.case import DONE
 from ..batch.case_dataset import CaseDataset
 from ..batch.evaluator import CaseEvaluator, CasesFailedError
 from ..batch.reasons import reason
+from ..batch.results.case_result import DONE
 from .measure import CheckedLabels, check_label_placement, measure_files
 from .metrics import LabelMetrics
 from .results import METRICS_FILE, SUMMARY_FILE, write_results

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ...data.datasets.parts import Part, dataset_cases
 from ..models.checkpoints import training_folder
-from ..training.run_folder import check_unseen
+from ..training.folder.run_folder import check_unseen
 
 
 def check_unseen_cases(

@@ -11,8 +11,8 @@ import numpy as np
 
 from ...data.datasets.dataset import load_dataset
 from ...data.errors import DatasetError, GridgateError
-from ..batch.case import DONE, FAILED
-from ..batch.table_file import read_case_table
+from ..batch.results.case_result import DONE, FAILED
+from ..batch.results.table_file import read_case_table
 from ..costs.machine import machine_facts
 from ..models.attention import attention_of
 from ..training.handlers import read_training_record

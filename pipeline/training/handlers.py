@@ -19,9 +19,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ...data.events import emit
 from ...data.progress import Progress
-from .label_dice import MEAN_DICE, dice_name
-from .run_folder import METRICS, write_result
-from .trainer import at_end
+from .engine.label_dice import MEAN_DICE, dice_name
+from .engine.trainer import at_end
+from .folder.run_folder import METRICS, write_result
 
 logger = logging.getLogger(__name__)
 

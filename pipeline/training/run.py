@@ -16,8 +16,8 @@ from ...data.events import emit
 from ..plans.plan import Plan
 from ..plans.training_numbers import check_training
 from ..plans.writing import bundle_files
-from .run_folder import open_run_folder, run_in_folder
-from .seeding import seed_draws
+from .engine.seeding import seed_draws
+from .folder.run_folder import open_run_folder, run_in_folder
 from .windows.cases import CachedCases
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gridgate.data import errors
-from gridgate.pipeline.batch.case import DONE, FAILED, PASSED_OVER
-from gridgate.pipeline.batch.results import CaseTable
+from gridgate.pipeline.batch.results.case_result import DONE, FAILED, PASSED_OVER
+from gridgate.pipeline.batch.results.case_table import CaseTable
 from gridgate.pipeline.evaluation.metrics import METRICS
 
 from .documents import REPOSITORY, inline_code, text_of

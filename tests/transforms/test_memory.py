@@ -1,5 +1,6 @@
 """Images that another tool hands over in memory, through MONAI's own classes."""
 
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,18 @@ def test_an_image_in_memory_is_the_same_as_its_file(form: str, tmp_path: Path) -
     np.testing.assert_allclose(np.asarray(found.affine), AFFINE)
     assert not (tmp_path / "output").exists()  # nothing is written for what has no name
     assert bool((kept == image).all())  # and the caller's image is as it was
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_the_layout_in_memory_changes_no_bit_on_the_networks_grid(
+    order: tuple[int, ...], tmp_path: Path
+) -> None:
+    path = scan(tmp_path / "ct.nii.gz")
+    before, _ = chain()
+    values = np.asarray(nib.load(path).dataobj)
+    laid_out = np.ascontiguousarray(values.transpose(order)).transpose(np.argsort(order))
+    found = before({"image": laid_out, "image_meta_dict": {"affine": AFFINE}})["image"]
+    assert torch.equal(found.as_tensor(), before({"image": str(path)})["image"].as_tensor())
 
 
 def test_channels_are_found_where_the_meta_says(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from ....data.errors import GridgateError
-from ..case import FAILED, Case, CaseResult
+from ..case import Case
 from ..pipelined import Report
+from ..results.case_result import FAILED, CaseResult
 from .handle import AssignedCase, Worker
 
 if TYPE_CHECKING:

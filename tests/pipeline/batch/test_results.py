@@ -13,11 +13,11 @@ from monai.engines import IterationEvents
 
 from gridgate.data.errors import ConfigError
 from gridgate.data.walk import PassedOver
-from gridgate.pipeline.batch import results
 from gridgate.pipeline.batch.case import Case
 from gridgate.pipeline.batch.evaluator import CasesFailedError
 from gridgate.pipeline.batch.processor import CaseProcessor
 from gridgate.pipeline.batch.reasons import reason
+from gridgate.pipeline.batch.results import case_table
 from gridgate.pipeline.inference.device_memory import is_out_of_memory
 from gridgate.pipeline.inference.sliding_window import SlidingWindow
 from gridgate.transforms import RestoreLabelsd, WriteLabelsd
@@ -75,7 +75,7 @@ def test_many_inputs_that_are_passed_over_cost_one_write(
     items: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []
-    monkeypatch.setattr(results.os, "fsync", synced.append)
+    monkeypatch.setattr(case_table.os, "fsync", synced.append)
     passed = [PassedOver(f"/scans/localizer {n}", "a localizer") for n in range(300)]
     run(items, tmp_path / "out", passed_over=passed)
     assert len(synced) < 20

@@ -19,7 +19,8 @@ STEPS = '''
 """Steps that do what their case says, and write down that they tried."""
 import ctypes, logging, os, signal, time, warnings
 from dataclasses import dataclass
-from gridgate.pipeline.batch.case import CaseInProgress, CaseResult
+from gridgate.pipeline.batch.case import CaseInProgress
+from gridgate.pipeline.batch.results.case_result import CaseResult
 
 @dataclass(eq=False)
 class Result(CaseResult):

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from gridgate.pipeline.batch.case_dataset import CaseDataset, case_loader
 from gridgate.pipeline.batch.evaluator import CaseEvaluator
-from gridgate.pipeline.batch.results import CaseTable
-from gridgate.pipeline.batch.table_file import read_case_table
+from gridgate.pipeline.batch.results.case_table import CaseTable
+from gridgate.pipeline.batch.results.table_file import read_case_table
 from gridgate.pipeline.inference.sliding_window import SlidingWindow
 from gridgate.transforms import LoadCased, postprocessing
 

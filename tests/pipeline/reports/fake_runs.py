@@ -11,7 +11,7 @@ from gridgate.data.datasets.dataset import load_dataset
 from gridgate.data.images.reading import find_images, read_image, read_labels, write_labels
 from gridgate.data.output_folder import OutputFolder
 from gridgate.data.phantom.phantom import PHANTOM_LABELS, make_phantom
-from gridgate.pipeline.batch.results import CaseTable
+from gridgate.pipeline.batch.results.case_table import CaseTable
 from gridgate.pipeline.evaluation.measure import measure_files
 from gridgate.pipeline.evaluation.results import write_results
 

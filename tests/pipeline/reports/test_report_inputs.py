@@ -17,7 +17,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from gridgate.data.dicom.series import find_series
 from gridgate.data.errors import ImageError
 from gridgate.pipeline.batch.case import shown
-from gridgate.pipeline.batch.results import CaseTable
+from gridgate.pipeline.batch.results.case_table import CaseTable
 from gridgate.pipeline.models.attention import attention_of
 from gridgate.pipeline.reports.album import Album
 from gridgate.pipeline.reports.page import Page, Paragraph, Section, render

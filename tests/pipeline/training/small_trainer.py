@@ -10,13 +10,13 @@ import torch
 from monai.handlers import LrScheduleHandler, ValidationHandler
 
 from gridgate.pipeline.inference.sliding_window import SlidingWindow
-from gridgate.pipeline.training.average import averaged
+from gridgate.pipeline.training.engine.average import averaged
+from gridgate.pipeline.training.engine.label_dice import MEAN_DICE, LabelDice
+from gridgate.pipeline.training.engine.trainer import SegmentationTrainer
+from gridgate.pipeline.training.engine.validator import SegmentationValidator
+from gridgate.pipeline.training.folder.saving import Checkpoints
 from gridgate.pipeline.training.handlers import TrainingRecord
-from gridgate.pipeline.training.label_dice import MEAN_DICE, LabelDice
 from gridgate.pipeline.training.losses import build_loss
-from gridgate.pipeline.training.saving import Checkpoints
-from gridgate.pipeline.training.trainer import SegmentationTrainer
-from gridgate.pipeline.training.validator import SegmentationValidator
 
 LABELS = ["background", "a", "b"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gridgate.pipeline.training import saving as checkpoints
+from gridgate.pipeline.training.folder import saving as checkpoints
 
 from ...small_bundle import train
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from gridgate.data.errors import user_error
+from gridgate.pipeline.training.engine.soundness import TrainingError
+from gridgate.pipeline.training.engine.trainer import SegmentationTrainer
 from gridgate.pipeline.training.losses import build_loss
-from gridgate.pipeline.training.soundness import TrainingError
-from gridgate.pipeline.training.trainer import SegmentationTrainer
 
 from ...small_bundle import train
 

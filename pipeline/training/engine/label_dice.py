@@ -1,0 +1,130 @@
+"""Dice per label during training, on the network's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from ignite.metrics import Metric
+from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
+from monai.utils.enums import CommonKeys as Keys
+
+from ....data.errors import ConfigError
+
+MEAN_DICE = "val_mean_dice"
+
+
+def dice_name(label: str) -> str:
+    """Name of a label's Dice among the validator's metrics."""
+    return f"val_dice_{label}"
+
+
+def labels_of(scores: torch.Tensor, *, dim: int, probabilities: bool = False) -> torch.Tensor:
+    """The label of each voxel, with a size of 1 along `dim`, in the smallest unsigned integer type.
+
+    Args:
+        scores: logits along `dim`; of a single one the label is 1 where the logit is above 0.
+        probabilities: they are probabilities; of a single one the label is 1 above 0.5.
+
+    Example:
+        >>> labels_of(torch.tensor([[-1.0], [2.0]]), dim=1).flatten().tolist()
+        [0, 1]
+    """
+    classes = scores.shape[dim]
+    if classes == 1:
+        return (scores > (0.5 if probabilities else 0.0)).to(torch.uint8)
+    smallest = torch.uint8 if classes <= 256 else torch.int32
+    return scores.argmax(dim, keepdim=True).to(smallest)
+
+
+class LabelDice(Metric):
+    """Mean over cases of each foreground label's Dice, and their mean.
+
+    Not MONAI's MeanDice: that wants one-hot volumes, classes x volume in float32; here one bincount
+    per case does. A label that is neither in the case nor predicted is left out of its mean. The
+    engine's `state.metrics` gets the mean under the metric's name and `val_dice_<label>` for each
+    label.
+
+    Args:
+        labels: names of all labels in order, the background first.
+    """
+
+    required_output_keys = (Keys.PRED, Keys.LABEL)  # of the engine's output, as `update` takes them
+
+    def __init__(self, labels: Sequence[str], *, device: str | torch.device = "cpu") -> None:
+        self.labels = list(labels)
+        super().__init__(device=device)
+
+    @reinit__is_reduced
+    def reset(self) -> None:
+        """Forget all cases."""
+        count = len(self.labels) - 1
+        self._sum = torch.zeros(count, dtype=torch.float64, device=self._device)
+        self._cases = torch.zeros(count, dtype=torch.float64, device=self._device)
+
+    @reinit__is_reduced
+    def update(self, output: Any) -> None:
+        """Add the cases of a batch.
+
+        Args:
+            output: predictions and reference label maps (B, 1, *spatial). A prediction is a label
+                map of integers (B, 1, *spatial), or logits (B, C, *spatial); of deep supervision's
+                list the finest counts. A decollated batch is a list of dicts.
+
+        Raises:
+            ConfigError: the network has not as many channels as there are labels, or a label map
+                holds other values.
+        """
+        predictions: Any
+        references: Any
+        if output and isinstance(output[0], Mapping):
+            predictions = [one[Keys.PRED] for one in output]
+            references = [one[Keys.LABEL] for one in output]
+        else:
+            predictions, references = output
+        if isinstance(references, torch.Tensor) and not isinstance(predictions, torch.Tensor):
+            predictions = predictions[0]
+        for prediction, reference in zip(predictions, references, strict=True):
+            self._add(_plain(prediction), _plain(reference))
+
+    def _add(self, prediction: torch.Tensor, reference: torch.Tensor) -> None:
+        classes = len(self.labels)
+        if prediction.is_floating_point():
+            if len(prediction) != classes and (len(prediction), classes) != (1, 2):
+                raise ConfigError(
+                    f"the network has {len(prediction)} output channels for {classes} labels, the "
+                    "background included; give it one per label, or a single one for one label"
+                )
+            prediction = labels_of(prediction, dim=0)
+        prediction = prediction.flatten().long()
+        reference = reference.to(prediction.device).flatten().long()
+        joint = torch.bincount(reference * classes + prediction, minlength=classes**2)
+        if len(joint) > classes**2 or int(prediction.max()) >= classes:
+            raise ConfigError(
+                f"labels up to {int(max(prediction.max(), reference.max()))} in a validation for "
+                f"{classes} labels, the background included; a network needs one output channel "
+                "per label, or a single one for one label"
+            )
+        joint = joint.reshape(classes, classes).double()
+        total = (joint.sum(0) + joint.sum(1))[1:].to(self._device)
+        present = total > 0
+        both = joint.diagonal()[1:].to(self._device)
+        self._sum[present] += (2 * both[present]) / total[present]
+        self._cases += present
+
+    @sync_all_reduce("_sum", "_cases")
+    def compute(self) -> torch.Tensor:
+        """Dice per foreground label, NaN for one that no case has."""
+        return self._sum / torch.where(self._cases > 0, self._cases, torch.nan)
+
+    def completed(self, engine: Any, name: str) -> None:
+        """Write the mean under `name` and each label's under its own."""
+        each = self.compute()
+        engine.state.metrics[name] = float(torch.nanmean(each)) if not each.isnan().all() else 0.0
+        for label, value in zip(self.labels[1:], each.tolist(), strict=True):
+            engine.state.metrics[dice_name(label)] = value
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.as_tensor() if hasattr(tensor, "as_tensor") else tensor

@@ -1,0 +1,230 @@
+"""The training engine: MONAI's with precision by device, averaged weights and exact seeding."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any, cast
+
+import torch
+from ignite.engine import EventEnum, Events
+from monai.engines import SupervisedTrainer
+from monai.engines.utils import IterationEvents
+from monai.utils.enums import CommonKeys as Keys
+from torch.optim.swa_utils import AveragedModel
+
+from ....data.errors import ConfigError
+from ...models.devices import Amp, autocast, autocast_dtype, channels_last
+from ..losses.logits_loss import plain
+from ..windows.loading import WindowLoader, end_workers
+from .average import unwrapped
+from .graphed_step import GraphedStep
+from .seeding import epoch_seed, seed_draws
+from .small_maps import SmallMapsInFloat32
+from .soundness import Soundness
+from .validator import prepared
+
+logger = logging.getLogger(__name__)
+
+
+class TrainerEvents(EventEnum):
+    """Events of a SegmentationTrainer beside MONAI's."""
+
+    ENDED = "ended"
+    """Once, when a run ends: completed, terminated, interrupted or failed."""
+
+
+class SegmentationTrainer(SupervisedTrainer):
+    """MONAI's SupervisedTrainer with what it lacks for our bundles.
+
+    Own `_iteration`, because MONAI's autocasts to "cuda" whatever the device is: here it is
+    bfloat16 on CPUs that have it, AMP on CUDA. Its events fire as MONAI's do, so handlers,
+    postprocessing and metrics of MONAI's work. At each epoch's start the global random state
+    follows from (seed, epoch, rank), so a resumed run draws what an uninterrupted one would have
+    drawn. However a run ends, its worker processes are gone and `TrainerEvents.ENDED` has fired.
+
+    Args:
+        average: moving average of the network, updated after each step; None for none.
+        amp: see `devices.autocast_dtype`.
+        max_gradient_norm: gradients are scaled down to this L2 norm; None for no limit.
+        seed: any integer >= 0.
+        cuda_graph: on one GPU, replay each step as a CUDA graph, see GraphedStep.
+        **options: those of SupervisedTrainer but `amp_kwargs`, whose work `amp` does.
+
+    Raises:
+        ConfigError: amp_kwargs are given.
+    """
+
+    def __init__(
+        self,
+        *,
+        average: AveragedModel | None = None,
+        amp: Amp = "auto",
+        max_gradient_norm: float | None = 12.0,
+        seed: int = 0,
+        cuda_graph: bool = True,
+        **options: Any,
+    ) -> None:
+        if options.get("amp_kwargs"):
+            raise ConfigError("amp_kwargs: the number format follows from amp; leave them out")
+        options.setdefault("decollate", False)
+        options.setdefault("optim_set_to_none", True)
+        options.setdefault("non_blocking", True)  # batches are pinned
+        options["event_names"] = [*(options.get("event_names") or []), TrainerEvents]
+        super().__init__(amp=False, **options)
+        self.average = average
+        self.max_gradient_norm = max_gradient_norm
+        self._parameters = list(self.network.parameters())
+        self._soundness = Soundness()
+        self.dtype = autocast_dtype(self.state.device, amp)
+        # not `scaler`: MONAI sets that anew at each run
+        self.grad_scaler = torch.GradScaler(
+            self.state.device.type, enabled=self.dtype is torch.float16
+        )
+        alone = not isinstance(self.network, torch.nn.parallel.DistributedDataParallel)
+        graphs = cuda_graph and alone and self.state.device.type == "cuda"
+        self._graphed = GraphedStep(self._recorded_step, self.network) if graphs else None
+        self.add_event_handler(
+            Events.EPOCH_STARTED,
+            lambda engine: seed_draws(epoch_seed(seed, engine.state.epoch, engine.state.rank)),
+        )
+
+    def run(self) -> None:  # type: ignore[override]  # as MONAI's
+        """Train to the end, or to what a handler raises."""
+        try:
+            super().run()
+        finally:
+            self._end_workers()
+            self.fire_event(TrainerEvents.ENDED)
+
+    def _end_workers(self) -> None:
+        """End the loader's worker processes: what an error holds on to would keep them."""
+        end_workers(self._dataloader_iter)
+        self._dataloader_iter = None
+        if isinstance(self.data_loader, WindowLoader):
+            self.data_loader.close()
+
+    def _iteration(self, engine: Any, batchdata: dict[str, torch.Tensor]) -> dict[str, Any]:
+        image, label, args, kwargs = prepared(self, batchdata)
+        self.state.output = {Keys.IMAGE: image, Keys.LABEL: label}
+        if not self.network.training:
+            self.network.train()
+        first, last = self._place_in_step()
+        replayed = self._replayed(image, label) if not (args or kwargs) else None
+        if replayed is not None:
+            prediction, loss = replayed
+            self.state.output |= {Keys.PRED: prediction, Keys.LOSS: loss}
+            self.fire_event(IterationEvents.FORWARD_COMPLETED)
+            self.fire_event(IterationEvents.LOSS_COMPLETED)
+        else:
+            self._compute(image, label, args, kwargs, first=first)
+        self.fire_event(IterationEvents.BACKWARD_COMPLETED)
+        self._step(self.state.output[Keys.LOSS], last=last)
+        self.fire_event(IterationEvents.MODEL_COMPLETED)
+        return cast(dict[str, Any], self.state.output)
+
+    def _compute(
+        self, image: torch.Tensor, label: torch.Tensor, args: Any, kwargs: Any, *, first: bool
+    ) -> None:
+        """The forward and backward pass, with MONAI's events between their parts."""
+        if first:
+            self.optimizer.zero_grad(set_to_none=self.optim_set_to_none)
+        self.state.output[Keys.PRED] = self._predicted(image, *args, **kwargs)
+        self.fire_event(IterationEvents.FORWARD_COMPLETED)
+        prediction = self.state.output[Keys.PRED]
+        self.state.output[Keys.LOSS] = self.loss_function(_to_float(prediction), label).mean()
+        self.fire_event(IterationEvents.LOSS_COMPLETED)
+        loss = self.state.output[Keys.LOSS]
+        self.grad_scaler.scale(loss / self.accumulation_steps).backward()
+        self.state.output |= {Keys.LOSS: loss.detach(), Keys.PRED: _detached(prediction)}
+
+    def _predicted(self, image: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        breaks = self.state.device.type == "cpu" and self.dtype is not None
+        with (
+            autocast(self.state.device, self.dtype),
+            SmallMapsInFloat32() if breaks else nullcontext(),
+        ):
+            return self.inferer(channels_last(image), self.network, *args, **kwargs)
+
+    def _replayed(
+        self, image: torch.Tensor, label: torch.Tensor
+    ) -> tuple[Any, torch.Tensor] | None:
+        """Prediction and loss from a CUDA graph; None where the step is computed as usual."""
+        if self._graphed is None:
+            return None
+        if self._place_in_step() != (True, True) or any(
+            self._event_handlers.get(event)
+            for event in (IterationEvents.FORWARD_COMPLETED, IterationEvents.LOSS_COMPLETED)
+        ):
+            return None  # gradients are added up, or a handler looks between the passes
+        return self._graphed(plain(image), plain(label))
+
+    def _recorded_step(self, image: torch.Tensor, label: torch.Tensor) -> tuple[Any, torch.Tensor]:
+        prediction = self._predicted(image)
+        loss = self.loss_function(_to_float(prediction), label).mean()
+        self.grad_scaler.scale(loss).backward()
+        return prediction, loss
+
+    def _place_in_step(self) -> tuple[bool, bool]:
+        """Whether this iteration is the first and the last of those that one step accumulates."""
+        length, done = self.state.epoch_length, self.state.iteration - 1
+        place = done % length if length else done
+        last = (place + 1) % self.accumulation_steps == 0 or place + 1 == length
+        return place % self.accumulation_steps == 0, last
+
+    def _step(self, loss: torch.Tensor, *, last: bool) -> None:
+        """Step where this iteration is the last that the step accumulates, if all is finite."""
+        if not last:
+            if self.dtype is not torch.float16:
+                self._soundness.check_loss(bool(torch.isfinite(loss)))
+            return
+        self.grad_scaler.unscale_(self.optimizer)
+        limit = float("inf") if self.max_gradient_norm is None else self.max_gradient_norm
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, limit)
+        if self.dtype is torch.float16:  # the GradScaler passes over what is not finite
+            self.grad_scaler.step(self.optimizer)
+            self.grad_scaler.update()
+        elif not self._stepped(torch.isfinite(torch.stack((loss, norm.to(loss))))):
+            return
+        if self.average is not None:
+            self.average.update_parameters(unwrapped(self.network))
+
+    def _stepped(self, finite: torch.Tensor) -> bool:
+        """Step unless something is not finite; whether it was done, as far as is known yet."""
+        optimizer: Any = self.optimizer
+        if not getattr(optimizer, "_step_supports_amp_scaling", False):
+            sound = self._soundness.judge(finite)
+            if sound:
+                optimizer.step()
+            return sound
+        # a fused optimizer looks itself, on the GPU, as PyTorch's GradScaler has it do
+        optimizer.grad_scale, optimizer.found_inf = None, (~finite.all()).float()
+        try:
+            optimizer.step()
+        finally:
+            del optimizer.grad_scale, optimizer.found_inf
+        self._soundness.later(finite)
+        if self.state.iteration % (self.state.epoch_length or 1) == 0:
+            self._soundness.now()  # before anything is saved
+        return True
+
+
+def at_end(engine: Any, close: Callable[[Any], None]) -> None:
+    """Call `close(engine)` when a run of a trainer ends, however it does."""
+    ours = isinstance(engine, SegmentationTrainer)
+    for event in (TrainerEvents.ENDED,) if ours else (Events.COMPLETED, Events.TERMINATE):
+        engine.add_event_handler(event, close)
+
+
+def _to_float(prediction: Any) -> Any:
+    """Losses are computed in float32 whatever the network ran in; deep supervision gives a list."""
+    if isinstance(prediction, list | tuple):
+        return [item.float() for item in prediction]
+    return prediction.float()
+
+
+def _detached(prediction: Any) -> Any:
+    if isinstance(prediction, list | tuple):
+        return [item.detach() for item in prediction]
+    return prediction.detach()

@@ -1,0 +1,162 @@
+"""Checkpoints: `models/model.pt` is the best network, `last.pt` all that resuming needs."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from ignite.engine import Events
+from monai.engines import Evaluator
+
+from ....data.errors import CheckpointError
+from ...models.checkpoints import LAST, carry_plan, load_checkpoint
+from ..engine.average import unwrapped
+from ..engine.scheduler_state import plain_state, restored_state
+from ..engine.trainer import SegmentationTrainer
+from .run_folder import WEIGHTS, write_result
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = 2
+
+
+def save_checkpoint(content: Any, stream: BinaryIO) -> None:
+    """torch.save to an open file.
+
+    Raises:
+        OSError: the file cannot be written; PyTorch's writer tells of it as a RuntimeError.
+    """
+    watched = _Watched(stream)
+    try:
+        torch.save(content, watched)  # type: ignore[arg-type]  # it only writes
+    except RuntimeError:
+        if watched.error is not None:
+            raise watched.error from None
+        raise
+
+
+class _Watched:
+    """A binary stream that remembers why a write failed."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self.stream.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
+class Checkpoints:
+    """Writes models/model.pt at each new best and last.pt after each epoch; resumes from last.pt.
+
+    Attach it after the validation and the table, so that what it stores is the whole epoch.
+
+    Args:
+        resume: go on from output_dir/last.pt where there is one.
+        optimizer, lr_scheduler: restored too.
+        validator: its best metric decides about model.pt.
+        writes: False on all but the first process of a multi-GPU run.
+        plan: travels inside model.pt, see `carry_plan`; None: it carries none.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        *,
+        validator: Evaluator,
+        lr_scheduler: Any,
+        resume: bool = False,
+        writes: bool = True,
+        plan: Any = None,
+    ) -> None:
+        self.folder = Path(output_dir)
+        self.validator = validator
+        self.lr_scheduler = lr_scheduler
+        self.resume = resume
+        self.writes = writes
+        self.plan = plan
+        self._first: Any = None  # the scheduler's state before the first step
+
+    def attach(self, engine: SegmentationTrainer) -> None:
+        """Register on the trainer."""
+        engine.add_event_handler(Events.STARTED, self._restore)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+
+    def _save(self, engine: SegmentationTrainer) -> None:
+        if not self.writes:
+            return
+        epoch, best = engine.state.epoch, self.validator.state.best_metric_epoch
+        ended = engine.should_terminate or epoch == engine.state.max_epochs
+        # a run that ends without any validation still leaves a model
+        if best == epoch or (ended and best < 1):
+            self._write(WEIGHTS, carry_plan(_best_weights(engine), self.plan))
+        self._write(LAST, self._everything(engine))
+
+    def _write(self, name: str, content: Any) -> None:
+        write_result(self.folder, name, lambda stream: save_checkpoint(content, stream))
+
+    def _everything(self, engine: SegmentationTrainer) -> dict[str, Any]:
+        return {
+            "format": _FORMAT,
+            "epoch": int(engine.state.epoch),
+            "iteration": int(engine.state.iteration),
+            "best_metric": float(self.validator.state.best_metric),
+            "best_metric_epoch": int(self.validator.state.best_metric_epoch),
+            "network": unwrapped(engine.network).state_dict(),
+            "average": engine.average.module.state_dict() if engine.average else None,
+            "averaged_steps": int(engine.average.n_averaged) if engine.average else 0,
+            "optimizer": engine.optimizer.state_dict(),
+            "lr_scheduler": plain_state(self.lr_scheduler.state_dict()),
+            "lr_scheduler_first": self._first,
+            "unwritten_losses": list(getattr(engine.state, "unwritten_losses", [])),
+            "scaler": engine.grad_scaler.state_dict(),
+        }
+
+    def _restore(self, engine: SegmentationTrainer) -> None:
+        path = self.folder / LAST
+        self._first = plain_state(self.lr_scheduler.state_dict())
+        if not self.resume or not path.is_file():
+            return
+        saved = load_checkpoint(path, device="cpu")
+        try:
+            unwrapped(engine.network).load_state_dict(saved["network"])
+            if engine.average is not None:
+                engine.average.module.load_state_dict(saved["average"] or saved["network"])
+                engine.average.n_averaged.fill_(saved["averaged_steps"])
+            engine.optimizer.load_state_dict(saved["optimizer"])
+            self.lr_scheduler.load_state_dict(
+                restored_state(
+                    saved["lr_scheduler"],
+                    saved.get("lr_scheduler_first"),
+                    self.lr_scheduler.state_dict(),
+                )
+            )
+            engine.grad_scaler.load_state_dict(saved["scaler"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{path}: written by a run with other settings, it cannot be resumed "
+                f"({str(error).partition(':')[0]})"
+            ) from error
+        engine.state.epoch, engine.state.iteration = saved["epoch"], saved["iteration"]
+        engine.state.unwritten_losses = list(saved.get("unwritten_losses", []))
+        self.validator.state.best_metric = saved["best_metric"]
+        self.validator.state.best_metric_epoch = saved["best_metric_epoch"]
+        logger.info(f"resumed from {path} after epoch {saved['epoch']}")
+
+
+def _best_weights(engine: SegmentationTrainer) -> OrderedDict[str, torch.Tensor]:
+    source = engine.average.module if engine.average else unwrapped(engine.network)
+    state = OrderedDict(source.state_dict())
+    for name, tensor in state.items():
+        state[name] = tensor.detach().cpu()
+    return state

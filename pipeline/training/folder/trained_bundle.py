@@ -1,0 +1,117 @@
+"""A training's output folder is a bundle: the plan as the run resolved it, and how well it did."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sized
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from ignite.engine import Engine, Events
+from monai.engines import Evaluator
+
+from ...plans.plan import Plan
+from ...plans.writing import bundle_files
+from ..engine.label_dice import dice_name
+from .run_folder import is_free, write_result
+
+logger = logging.getLogger(__name__)
+
+
+class TrainedBundle:
+    """Writes configs, docs and licence of the run's own bundle into its output folder.
+
+    At the start, so that weights never lie without their plan, and again when the training ends,
+    with what it was trained on and the best validation's Dice in docs/README.md.
+
+    Args:
+        output_dir: of the training. Where it is the bundle's own folder, as in tools that train a
+            bundle in place, the configs there stay as they are.
+        plan: as resolved, overrides included.
+        bundle_root: folder of the bundle that is trained.
+        validator: its best metric and the labels' Dice are told.
+        dataset_dir, fold, folds, split_seed, splits: what it was trained on.
+        train_dataset, validation_dataset: their lengths are told.
+        writes: False on all but the first process of a multi-GPU run.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        *,
+        plan: Plan,
+        bundle_root: str | Path,
+        validator: Evaluator,
+        dataset_dir: str | Path | None,
+        train_dataset: Sized,
+        validation_dataset: Sized,
+        fold: int = 0,
+        folds: int = 5,
+        split_seed: int = 0,
+        splits: str | Path | None = None,
+        writes: bool = True,
+    ) -> None:
+        self.folder = Path(output_dir)
+        self.plan = plan.replace(name=self.folder.resolve().name)
+        self.validator = validator
+        self.dataset = "a tool's cases" if dataset_dir is None else Path(dataset_dir).resolve().name
+        self.train_dataset, self.validation_dataset = train_dataset, validation_dataset
+        self.split = f"fold {fold} of {folds} (split seed {split_seed})"
+        if splits is not None:
+            self.split = f"fold {fold} of `{Path(splits).name}`"
+        self.writes = writes and self.folder.resolve() != Path(bundle_root).resolve()
+        self._best: dict[str, float] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Register on the trainer, after its ValidationHandler."""
+        engine.add_event_handler(Events.STARTED, self._begin)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._note_best)
+        engine.add_event_handler(Events.COMPLETED, self._end)
+        engine.add_event_handler(Events.TERMINATE, self._end)
+
+    def _begin(self, engine: Engine) -> None:
+        self._write(f"{self._trained_on()} The training has not ended.")
+
+    def _note_best(self, engine: Engine) -> None:
+        state = self.validator.state
+        if state.best_metric_epoch == engine.state.epoch:
+            self._best = {name: state.metrics[dice_name(name)] for name in self.plan.labels[1:]}
+
+    def _end(self, engine: Engine) -> None:
+        state = self.validator.state
+        text = (
+            f"{self._trained_on()} {engine.state.iteration} iterations in {engine.state.epoch} "
+            "epochs."
+        )
+        if state.best_metric_epoch > 0:
+            text += (
+                f"\n\n`models/model.pt` is the best of the validations, after epoch "
+                f"{state.best_metric_epoch}: mean Dice {state.best_metric:.3f} on the network's "
+                "grid. `gridgate evaluate` measures it in the label files' own grids.\n"
+            )
+        if self._best:
+            rows = [f"| {name} | {dice:.3f} |" for name, dice in self._best.items()]
+            text += "\n" + "\n".join(["| label | Dice |", "|---|---|", *rows])
+        self._write(text)
+
+    def _trained_on(self) -> str:
+        train, validation = len(self.train_dataset), len(self.validation_dataset)
+        return (
+            f"Trained on `{self.dataset}`, {self.split}: {train} cases to train on, {validation} "
+            "to validate on."
+        )
+
+    def _write(self, results: str) -> None:
+        if not self.writes:
+            return
+        files = bundle_files(self.plan.replace(results=results), trained=True)
+        for name, text in files.items():
+            if not is_free(self.folder, name):
+                logger.warning("%s was changed by somebody, and stays as it is", self.folder / name)
+                continue
+            write_result(self.folder, name, partial(_write, text))
+
+
+def _write(text: str, stream: BinaryIO) -> None:
+    stream.write(text.encode())
