@@ -145,9 +145,9 @@ def as_integers(
 
 
 def settle_non_finite(
-    array: NDArray[np.float32], non_finite: Literal["error", "replace"]
+    array: NDArray[np.float32], non_finite: Literal["error", "replace", "zero"]
 ) -> tuple[str, ...]:
-    """Replace NaN and infinity by the lowest finite value, in place, with a note of their number.
+    """Replace NaN and infinity by the lowest finite value or 0, in place, and note how many.
 
     Raises:
         ImageError: there are some and `non_finite` is "error", or nothing is finite.
@@ -168,6 +168,9 @@ def settle_non_finite(
             f"{count} of {array.size} voxels are NaN or infinite; mend the file, or have them "
             "replaced by the lowest finite value with --non_finite replace"
         )
+    if non_finite == "zero":
+        array[bad] = 0
+        return (f"{count} NaN or infinite voxels were replaced by 0",)
     lowest = array.min(where=~bad, initial=np.inf)
     array[bad] = lowest
     return (

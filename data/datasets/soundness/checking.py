@@ -34,7 +34,7 @@ _EXPLAIN = {
     *("label-flipped", "case-mirrored", "sides-swapped", "labels-swapped", "image-hu-offset"),
     *("image-not-hu", "image-scaled", "label-outside-body"),
     *("spacing-unit", "spacing-absurd", "label-interpolated", "label-scaled"),
-    *("label-undeclared", "case-twice", "image-constant", "label-twice"),
+    *("files-swapped", "label-undeclared", "case-twice", "image-constant", "label-twice"),
 }
 
 _ODD_IMAGE = {"image-8-bit", "image-clipped"}
@@ -118,6 +118,7 @@ def _without_consequences(found: Sequence[Finding]) -> Iterator[Finding]:
     for finding in found:
         kinds.setdefault(finding.case, set()).add(finding.kind)
     because = {
+        **{kind: {"files-swapped"} for kind in ("image-not-hu", "image-scaled", "image-8-bit")},
         "label-outside-body": {"label-flipped", "image-hu-offset", "image-scaled", "image-not-hu"},
         "label-on-blank": {"label-flipped", "image-clipped", "image-8-bit", "image-constant"},
         "spacing-absurd": {"spacing-unit"},

@@ -25,7 +25,6 @@ class Intensities:
         low, middle, high: percentiles 5, 50 and 95 of what is not the lowest value.
         at_lowest, at_highest: share of the voxels with these values, 0..1.
         levels: how many values there are in a sample; 1024 for more.
-        non_finite: how many voxels are NaN or infinite.
         hu: why the values can hardly be HU; None where they can, and where the image is no CT.
     """
 
@@ -38,17 +37,15 @@ class Intensities:
     at_lowest: float
     at_highest: float
     levels: int
-    non_finite: int
     hu: HuTrouble | None
 
 
-def measure_intensities(array: NDArray[Any], *, is_ct: bool, non_finite: int = 0) -> Intensities:
+def measure_intensities(array: NDArray[Any], *, is_ct: bool) -> Intensities:
     """Measure a channel.
 
     Args:
         array: (X, Y, Z), finite.
         is_ct: whether its values should be HU.
-        non_finite: how many voxels were not finite before they were replaced.
     """
     lowest, highest = float(array.min()), float(array.max())
     flat = array.ravel("K")
@@ -67,7 +64,6 @@ def measure_intensities(array: NDArray[Any], *, is_ct: bool, non_finite: int = 0
         at_lowest,
         at_highest,
         levels,
-        non_finite,
         hu_trouble(array) if is_ct else None,
     )
 

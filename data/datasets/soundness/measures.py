@@ -56,6 +56,7 @@ class FileNumbers:
         disagree_mm: how far sform and qform lie apart, where that is too much.
         other: the grid of the qform then.
         channels: one per channel; of a label map none.
+        non_finite: how many voxels are NaN or infinite.
         hash: of the voxels.
     """
 
@@ -67,6 +68,7 @@ class FileNumbers:
     disagree_mm: float = 0.0
     other: Grid | None = None
     channels: tuple[Intensities, ...] = ()
+    non_finite: int = 0
     hash: str = ""
 
 
@@ -140,10 +142,9 @@ def _measure_image(path: Path, names: tuple[str, ...]) -> tuple[FileNumbers, Ima
         image = _read(path, len(names))
     except ImageError as error:
         return FileNumbers(path, error=_without(path, error)), None
-    bad = next((int(note.split()[0]) for note in image.notes if "NaN or infinite" in note), 0)
     planes = [image.array] if image.array.ndim == 3 else list(image.array)
     channels = tuple(
-        measure_intensities(plane, is_ct=is_ct(name), non_finite=bad)
+        measure_intensities(plane, is_ct=is_ct(name))
         for plane, name in zip(planes, names, strict=True)
     )
     content = content_hash(towards_ras(planes[0], image.grid)[0])
@@ -164,11 +165,9 @@ def _read(path: Path, channels: int) -> Image:
 
 def _measure_label_file(path: Path) -> tuple[FileNumbers, NDArray[np.generic] | None]:
     try:
-        image = read_image(path, non_finite="replace", keep_integers=True)
+        image = read_image(path, non_finite="zero", keep_integers=True)
     except ImageError as error:
         return FileNumbers(path, error=_without(path, error)), None
-    if any("NaN or infinite" in note for note in image.notes):
-        return FileNumbers(path, image.grid, "it holds NaN or infinite voxels"), None
     array = image.array
     if array.dtype.kind == "f":
         whole = np.rint(array)
@@ -187,7 +186,10 @@ def _file(
         choice = choose_affine(image.header)
         guessed, disagree = choice.source == "pixdim", choice.disagree_mm
         other = Grid(image.grid.shape, choice.other) if choice.other is not None else None
-    return FileNumbers(path, image.grid, "", image.notes, guessed, disagree, other, channels, hash)
+    bad = next((int(note.split()[0]) for note in image.notes if "NaN or infinite" in note), 0)
+    return FileNumbers(
+        path, image.grid, "", image.notes, guessed, disagree, other, channels, bad, hash
+    )
 
 
 def _measure_labels(

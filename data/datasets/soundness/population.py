@@ -14,6 +14,8 @@ from .measures import CaseNumbers
 
 LEAST = 6
 """Cases from which on something is usual."""
+ODD_PLACE = 6.0
+"""Of `Population.oddness_of_each`: from here on a label is elsewhere."""
 
 _MOST_LABELS = 24
 _CLIPPED = 10.0
@@ -94,6 +96,19 @@ class Population:
         table = np.array(rows)
         known = ~np.isnan(table)
         return np.asarray(np.where(known, table, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
+
+    def oddness_of_each(self, places: Places) -> dict[int, NDArray[np.float64]]:
+        """Value -> (3,): how far a label is from where it usually is to each of the others.
+
+        One label that is elsewhere stands out here, and hardly in `oddness`.
+        """
+        rows: dict[int, list[NDArray[np.float64]]] = {}
+        for (first, second), vector in self.vectors.items():
+            if first in places and second in places:
+                found = np.abs(vector.deviation(places[first] - places[second]))
+                for value in (first, second):
+                    rows.setdefault(value, []).append(np.minimum(found, _CLIPPED))
+        return {value: np.mean(found, axis=0) for value, found in rows.items()}
 
 
 def learn(cases: Sequence[CaseNumbers]) -> Population:

@@ -15,8 +15,15 @@ def find(case: CaseNumbers) -> list[Finding]:
     ):
         if file.error:
             found.append(Finding(kind, "error", case.id, f"{file.path}: {file.error}"))
+    if case.label is not None and case.label.non_finite:
+        bad, path = case.label.non_finite, case.label.path
+        text = (
+            f"{path}: {bad} voxels are NaN or infinite, as programs write that mask the background "
+            "out; make them background"
+        )
+        found.append(Finding("label-not-finite", "error", case.id, text, {"voxels": bad}))
     for image in case.images:
-        bad = max((channel.non_finite for channel in image.channels), default=0)
+        bad = image.non_finite
         if bad:
             text = (
                 f"{image.path}: {bad} voxels are NaN or infinite, as a division by zero or a "

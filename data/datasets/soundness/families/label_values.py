@@ -8,6 +8,7 @@ from ..findings import Finding
 from ..listing import Listing
 from ..measures import CaseNumbers
 
+_MANY = 50  # values that no label map has
 _NAMED = 6  # values that a text lists
 _NEAR = 0.25  # a fraction this near to a declared value means it
 _SAME = 2e-3
@@ -25,6 +26,12 @@ def find(case: CaseNumbers, listing: Listing) -> list[Finding]:
     strange = [value for value in values if value not in declared]
     if not strange:
         return _empty(case, path.as_posix(), declared)
+    if _is_label_map(case, declared) and len(strange) > _MANY:
+        text = (
+            f"{path}: holds {len(values)} values as an image does, and {case.images[0].path} only "
+            "declared labels: the two files were probably exchanged; exchange them back"
+        )
+        return [Finding("files-swapped", "error", case.id, text)]
     factor = _factor([value for value in values if value], [one for one in declared if one])
     if factor is not None:
         text = (
@@ -50,6 +57,15 @@ def find(case: CaseNumbers, listing: Listing) -> list[Finding]:
         "nearest neighbours"
     )
     return [Finding("label-interpolated", "error", case.id, text, numbers)]
+
+
+def _is_label_map(case: CaseNumbers, declared: Sequence[int]) -> bool:
+    """Whether the image of a case can be a label map."""
+    if len(case.images) != 1 or len(case.images[0].channels) != 1:
+        return False
+    channel = case.images[0].channels[0]
+    few = channel.levels <= len(declared)
+    return few and channel.lowest == 0 and channel.highest in declared
 
 
 def _undeclared(

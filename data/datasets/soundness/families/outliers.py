@@ -10,12 +10,12 @@ import numpy as np
 from ..findings import Finding
 from ..listing import Listing
 from ..measures import CaseNumbers
-from ..population import LEAST, Population, brightness, places_of
+from ..population import LEAST, ODD_PLACE, Population, brightness, places_of
 
 _TINY = 0.03  # of the usual volume
 _TINY_VOXELS = 5
 _ODD_VOLUME, _TIMES = 6.0, 3.0
-_ODD_INTENSITY, _ODD_PLACE = 7.0, 6.0
+_ODD_INTENSITY = 7.0
 _OFTEN = 0.9
 _ONE_FACTOR = 3.0
 _UNITS = {10.0: "cm", 1000.0: "metres", 0.1: "tenths of a mm", 0.001: "micrometres"}
@@ -45,7 +45,7 @@ def find(
         found += _sizes(case, population, names, odd=case.id not in explained)
         if case.id not in explained:
             found += _missing(case, population, names)
-            found += _intensities(case, population, names) + _places(case, population)
+            found += _intensities(case, population, names) + _places(case, population, names)
     return found
 
 
@@ -133,17 +133,22 @@ def _intensities(case: CaseNumbers, population: Population, names: dict[int, str
     return [Finding("intensity-outlier", "warning", case.id, text, {"deviations": odd})]
 
 
-def _places(case: CaseNumbers, population: Population) -> list[Finding]:
-    odd = population.oddness(places_of(case), telling=False)
-    if odd.max() < _ODD_PLACE:
+def _places(case: CaseNumbers, population: Population, names: dict[int, str]) -> list[Finding]:
+    """The label that lies most oddly to the others; those drag the others with them."""
+    odd = population.oddness_of_each(places_of(case))
+    if not odd:
         return []
-    axes = [name for name, one in zip("xyz", odd, strict=True) if one >= _ODD_PLACE]
+    value, most = max(odd.items(), key=lambda item: float(item[1].max()))
+    if most.max() < ODD_PLACE or value not in names:
+        return []
+    axes = [name for name, one in zip("xyz", most, strict=True) if one >= ODD_PLACE]
     text = (
-        f"{_path(case)}: its labels lie to each other otherwise than in the other cases (along "
-        f"{' and '.join(axes)}, {odd.max():.0f} robust standard deviations on average): wrong "
-        "values, or the label map of another scan; look at it"
+        f"{_path(case)}: {names[value]} lies to the other labels otherwise than in the other cases "
+        f"(along {' and '.join(axes)}, {most.max():.0f} robust standard deviations on average): "
+        "wrong values, or the label map of another scan; look at it"
     )
-    return [Finding("position-outlier", "warning", case.id, text, {"axes": axes})]
+    numbers = {"label": names[value], "axes": axes}
+    return [Finding("position-outlier", "warning", case.id, text, numbers)]
 
 
 def _path(case: CaseNumbers) -> Path:

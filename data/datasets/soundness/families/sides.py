@@ -14,7 +14,7 @@ from ..findings import DATASET, Finding
 from ..label_numbers import FLIPS
 from ..listing import Listing
 from ..measures import CaseNumbers
-from ..population import Places, Population, brightness, places_of
+from ..population import ODD_PLACE, Places, Population, brightness, places_of
 
 _ODD, _USUAL = 4.0, 2.5  # of Population.oddness
 _AS_GOOD = 1.3
@@ -94,7 +94,8 @@ def _of_case(
 ) -> Finding | None:
     places = places_of(case)
     odd = population.oddness(places, telling=True)
-    if not pairs and odd.max() < _ODD:
+    each = [one.max() for one in population.oddness_of_each(places).values()]
+    if not pairs and odd.max() < _ODD and max(each, default=0.0) < ODD_PLACE:
         return None
     axes = (odd >= _USUAL) | (population.oddness(places, telling=False) >= _USUAL)
     axes[0] |= bool(pairs)

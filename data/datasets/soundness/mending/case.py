@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -71,13 +72,13 @@ def open_case(case: CaseFiles, listing: Listing) -> Opened:
     _, images, label = case
     channels = len(listing.channels) if len(images) == 1 else 1
     return Opened(
-        [_volume(path, channels) for path in images],
-        None if label is None else _volume(label, 1),
+        [_volume(path, channels, "replace") for path in images],
+        None if label is None else _volume(label, 1, "zero"),
     )
 
 
-def _volume(path: Path, channels: int) -> Volume:
-    image = read_image(path, channels=channels, non_finite="replace", keep_integers=True)
+def _volume(path: Path, channels: int, non_finite: Literal["replace", "zero"]) -> Volume:
+    image = read_image(path, channels=channels, non_finite=non_finite, keep_integers=True)
     other = None if image.header is None else choose_affine(image.header).other
     return Volume(first_channel(image), image.grid.affine, other)
 

@@ -181,6 +181,19 @@ def _mirror_case(case: Opened, finding: Finding, declared: list[int]) -> None:
         volume.done.append(f"affine mirrored along {finding.numbers['axes']} ({finding.kind})")
 
 
+def _exchange_files(case: Opened, finding: Finding, declared: list[int]) -> None:
+    label, image = _label(case), case.images[0]
+    image.array, label.array = label.array, image.array
+    image.affine, label.affine = label.affine, image.affine
+    for volume in (image, label):
+        volume.done.append(f"image and label map exchanged ({finding.kind})")
+
+
+def _not_finite(case: Opened, finding: Finding, declared: list[int]) -> None:
+    label = _label(case)  # reading it has put 0 there
+    label.done.append(f"voxels that are no numbers are background ({finding.kind})")
+
+
 def _add_offset(case: Opened, finding: Finding, declared: list[int]) -> None:
     for image in case.images:
         image.array = image.array.astype(np.promote_types(image.array.dtype, np.int16))
@@ -222,6 +235,8 @@ _COPY = ("the image's affine is copied into the label map", _copy_affine)
 _GRID = ("the label map is resampled to the image's grid by nearest neighbour", _resample)
 STEPS: dict[str, tuple[str, Step]] = {
     # in the order in which they are done: values, then what places the image, then the label map
+    "files-swapped": ("image and label map are exchanged", _exchange_files),
+    "label-not-finite": ("NaN and infinity become background", _not_finite),
     "image-not-finite": ("NaN and infinity become the lowest value", _replaced),
     "image-hu-offset": ("1024 is subtracted from the image", _add_offset),
     "label-scaled": ("the values are divided", _divide),

@@ -204,6 +204,10 @@ FAULTS: dict[str, Callable[[Case], None]] = {
     "unsigned": _set(hu=lambda case: (case.hu.astype(np.int32) + 1024).astype(np.uint16)),
     "zero_to_one": _set(hu=lambda case: ((case.hu + 1000.0) / 4000).astype(np.float32).clip(0, 1)),
     "nan": _set(hu=_nan),
+    "nan_outside_labels": _set(labels=lambda case: np.where(case.labels, case.labels, np.nan)),
+    "files_exchanged": _set(
+        hu=lambda case: case.labels.astype(np.int16), labels=lambda case: case.hu
+    ),
     "slope_10": _set(hu=lambda case: (case.hu * 10.0).astype(np.float32)),
     "centimetres": _centimetres,
     "slices_too_thin": _thin,

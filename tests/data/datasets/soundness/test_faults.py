@@ -47,6 +47,8 @@ EXPECTED = [
     ("unsigned", "image-hu-offset", "error", "offset of 1024 was probably not subtracted"),
     ("zero_to_one", "image-scaled", "error", r"0\.\.1"),
     ("nan", "image-not-finite", "error", "2 voxels are NaN or infinite"),
+    ("nan_outside_labels", "label-not-finite", "error", "voxels are NaN or infinite"),
+    ("files_exchanged", "files-swapped", "error", "probably exchanged"),
     ("slope_10", "image-beyond-hu", "note", "wrong slope"),
     ("slope_10", "intensity-outlier", "warning", "unlike the other cases"),
     ("centimetres", "spacing-unit", "error", "in cm; multiply it by 10"),
@@ -59,15 +61,15 @@ EXPECTED = [
     ("label_flipped_xy", "label-flipped", "error", "mirrored along x and y against its image"),
     ("both_flipped_z", "case-mirrored", "error", "both mirrored along z"),
     ("values_exchanged", "labels-swapped", "error", "brainstem and mandible"),
-    ("brainstem_in_the_neck", "labels-swapped", "error", "brainstem and spinal_cord"),
+    ("brainstem_in_the_neck", "position-outlier", "warning", "brainstem lies to the other labels"),
     ("brainstem_grown", "volume-outlier", "note", "brainstem.*times the usual volume"),
-    ("shifted_inside", "label-outside-body", "warning", "of mandible"),
+    ("shifted_inside", "label-outside-body", "", "of mandible"),
     ("twice", "case-twice", "error", "sound_00.*counts twice"),
     ("twice_turned", "case-twice", "error", "sound_04.*counts twice"),
     ("twice_with_other_labels", "case-twice-labels-differ", "error", "another label map"),
     ("tested_and_trained", "case-in-train-and-test", "error", "test case that is trained on"),
     ("sound_03", "label-twice", "error", "label_of_another.*their images differ"),
-    ("", "count-differs", "warning", "numTraining is 1000, but 88"),
+    ("", "count-differs", "warning", "numTraining is 1000, but 90"),
 ]
 
 

@@ -36,6 +36,7 @@ MENDED = {  # kind -> the case that has it
     "sides-swapped": "sides_swapped",
     "label-flipped": "label_flipped_z",
     "labels-swapped": "values_exchanged",
+    "files-swapped": "files_exchanged",
     "names-differ": "name_in_other_case",
 }
 NO_CASE = ("case-twice", "case-in-train-and-test", "count-differs")
