@@ -19,7 +19,7 @@ from ..population import ODD_PLACE, Places, Population, brightness, places_of
 _ODD, _USUAL = 4.0, 2.5  # of Population.oddness
 _AS_GOOD = 1.3
 _MUCH_BETTER = 1.5
-_BETTER = 1.1  # a mirrored label map fits the image's edges so much better
+_BETTER = 1.03  # a mirrored label map fits the image's edges so much better
 _MOST_SWAPS = 12  # labels among which exchanged ones are looked for
 _APART_MM = 5.0
 _SIDE = re.compile(r"(?i)(?<![a-z])(left|right|lt|rt|l|r)(?![a-z])")
