@@ -1,6 +1,7 @@
 """Which files of imagesTr, labelsTr and imagesTs belong together where no list says so."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DatasetError, ImageError
@@ -31,30 +32,68 @@ def pair_cases(
         DatasetError: an image without label, a label without image, a channel that is missing, two
             files of one name.
     """
+    matched = match_files(images, labels, file_ending)
+    if matched.unlabelled:
+        path = next(iter(matched.unlabelled.values()))[0]
+        raise DatasetError(
+            f"{path}: has no label map in {labels} ({len(matched.unlabelled)} such); add it, or "
+            "move the image to imagesTs"
+        )
+    if matched.twice:
+        whole, channel = matched.twice[0]
+        raise DatasetError(
+            f"{whole}: the case is there a second time as {channel.name}; remove one"
+        )
+    if matched.without_image:
+        path = next(iter(matched.without_image.values()))
+        raise DatasetError(
+            f"{path}: has no image in {images} ({len(matched.without_image)} such); add it"
+        )
+    return matched.pairs, matched.by_channel
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Which images of a folder belong to which label maps of another.
+
+    Args:
+        pairs: (id, image files in the order of channels, label file) per case.
+        by_channel: each channel is a file of its own.
+        unlabelled: id -> image files that have no label map.
+        without_image: id -> label map that has no image.
+        twice: images of one case in both forms: as a whole, and as its first channel.
+    """
+
+    pairs: list[tuple[str, tuple[Path, ...], Path]]
+    by_channel: bool
+    unlabelled: dict[str, tuple[Path, ...]]
+    without_image: dict[str, Path]
+    twice: list[tuple[Path, Path]]
+
+
+def match_files(images: Path, labels: Path, file_ending: str | None) -> Matched:
+    """What `pair_cases` pairs, and what it cannot pair.
+
+    Raises:
+        DatasetError: a channel that is missing, two files of one name, another file ending.
+    """
     label_files = _by_name(labels, file_ending)
     image_files = _by_name(images, file_ending)
     whole = {name: (path,) for name, path in image_files.items() if name in label_files}
     channels = _group({name: path for name, path in image_files.items() if name not in label_files})
-    unlabelled = sorted(set(channels) - set(label_files))
-    if unlabelled:
-        path = channels[unlabelled[0]][0]
-        raise DatasetError(
-            f"{path}: has no label map in {labels} ({len(unlabelled)} such); add it, or move the "
-            "image to imagesTs"
-        )
-    both = sorted(set(whole) & set(channels))
-    if both:
-        raise DatasetError(
-            f"{whole[both[0]][0]}: the case is there a second time as {channels[both[0]][0].name}; "
-            "remove one"
-        )
-    found = whole | channels
-    without = sorted(set(label_files) - set(found))
-    if without:
-        raise DatasetError(
-            f"{label_files[without[0]]}: has no image in {images} ({len(without)} such); add it"
-        )
-    return [(name, found[name], label_files[name]) for name in sorted(found)], bool(channels)
+    twice = [(whole[name][0], channels[name][0]) for name in sorted(set(whole) & set(channels))]
+    found = channels | whole
+    return Matched(
+        pairs=[
+            (name, found[name], label_files[name]) for name in sorted(found) if name in label_files
+        ],
+        by_channel=bool(channels.keys() & label_files.keys()),
+        unlabelled={name: channels[name] for name in sorted(channels) if name not in label_files},
+        without_image={
+            name: path for name, path in sorted(label_files.items()) if name not in found
+        },
+        twice=twice,
+    )
 
 
 def scan_tests(

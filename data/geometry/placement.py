@@ -1,6 +1,8 @@
 """Whether a label map lies where its image is, and what probably went wrong when it does not."""
 
+from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,38 @@ from .grids import Grid, same_grid, voxel_map
 _LEAST_OVERLAP = 0.5
 # Voxel sizes within this ratio are one size: rounding in headers, not resampling.
 _SAME_SPACING = 1.01
+
+
+Cause = Literal[
+    "no-geometry",
+    "image-no-geometry",
+    "mirrored",
+    "transposed",
+    "spacing",
+    "shifted",
+    "turned",
+    "elsewhere",
+]
+"""What probably went wrong; "elsewhere" is the label map of another scan."""
+
+
+@dataclass(frozen=True)
+class Misplacement:
+    """How a label map lies elsewhere than its image.
+
+    Args:
+        cause: what probably went wrong.
+        apart_mm: between the centres of the two volumes.
+        corners_mm: between corners of one place, at most; None where the shapes differ.
+        overlap: 0..1, what the two volumes share of the shorter one, per axis, multiplied.
+        text: all of it in words, and what to do.
+    """
+
+    cause: Cause
+    apart_mm: float
+    corners_mm: float | None
+    overlap: float
+    text: str
 
 
 def why_elsewhere(image: Grid, label: Grid) -> str | None:
@@ -34,20 +68,38 @@ def why_elsewhere(image: Grid, label: Grid) -> str | None:
         >>> why_elsewhere(image, Grid(image.shape, moved)).split(",")[0]
         'their centres are 50.0 mm apart'
     """
+    found = misplacement(image, label)
+    return None if found is None else found.text
+
+
+def misplacement(image: Grid, label: Grid) -> Misplacement | None:
+    """How a label map lies elsewhere than its image; see `why_elsewhere`."""
     if _fits(image, label):
         return None
     apart = float(np.linalg.norm(centre_mm(image) - centre_mm(label)))
     share = float(np.clip(_overlaps(image, label), 0, 1).prod())
-    corners = ""
-    if _turned_shape(image, label) == image.shape:
-        shifts = _corner_shifts(image, label) @ image.affine[:3, :3].T
-        corners = f", their corners up to {np.linalg.norm(shifts, axis=1).max():.1f} mm"
+    shifts = corner_shifts(image, label)
+    corners_mm, corners = None, ""
+    if shifts is not None:
+        corners_mm = float(np.linalg.norm(shifts @ image.affine[:3, :3].T, axis=1).max())
+        corners = f", their corners up to {corners_mm:.1f} mm"
     common = "they have nothing in common" if share == 0 else f"they overlap by {share:.0%}"
-    return (
+    cause, what = _likely_cause(image, label)
+    text = (
         f"their centres are {apart:.1f} mm apart{corners}; {common} (shapes {image.shape} and "
-        f"{label.shape}, voxels {_mm(image)} and {_mm(label)}); likely cause: "
-        f"{_likely_cause(image, label)}"
+        f"{label.shape}, voxels {_mm(image)} and {_mm(label)}); likely cause: {what}"
     )
+    return Misplacement(cause, apart, corners_mm, share, text)
+
+
+def corner_shifts(image: Grid, label: Grid) -> NDArray[np.float64] | None:
+    """(8, 3) voxels of the image: from its corners to the label's corners of their places.
+
+    None where the two have other shapes, the order and sense of their axes aside.
+    """
+    if _turned_shape(image, label) != image.shape:
+        return None
+    return _corner_shifts(image, label)
 
 
 def centre_mm(grid: Grid) -> NDArray[np.float64]:
@@ -69,39 +121,41 @@ def _fits(image: Grid, label: Grid) -> bool:
     return bool(_overlaps(image, label).min() >= _LEAST_OVERLAP)
 
 
-def _likely_cause(image: Grid, label: Grid) -> str:
+def _likely_cause(image: Grid, label: Grid) -> tuple[Cause, str]:
     copy = "copy the image's affine into the label file if its voxels are the image's"
     if _without_geometry(label):
-        return (
+        return "no-geometry", (
             "the label map was saved without the image's geometry (its affine is the identity); "
             f"{copy}"
         )
     if _without_geometry(image):
-        return (
+        return "image-no-geometry", (
             "the image was saved without its geometry (its affine is the identity); copy the label "
             "map's affine into it if its voxels are the label map's"
         )
     axes = "" if _same_directions(image, label) else _mirrored(image, label)
     if axes:
-        return (
+        return "mirrored", (
             f"mirrored coordinates (along {axes}), as when LPS is written where RAS is meant; "
             f"{copy}"
         )
     turned = _turned_shape(image, label)
     if turned is not None and _transposed(image, label, turned):
-        return (
+        return "transposed", (
             "transposed axes (an array in z, y, x order saved as x, y, z); transpose it back and "
             "copy the image's affine"
         )
     if turned == image.shape and not _same_spacing(image, label):
-        return f"the same shape, but other voxel sizes; {copy}"
+        return "spacing", f"the same shape, but other voxel sizes; {copy}"
     if turned == image.shape and _turned_by_degrees(image, label) < 0.5:
-        return f"the same shape, but another origin; {copy}"
+        return "shifted", f"the same shape, but another origin; {copy}"
     if turned == image.shape:
-        return (
-            f"the same shape, but turned by {_turned_by_degrees(image, label):.1f} degrees; {copy}"
-        )
-    return "the label map of another scan, or of another series of this patient; pair them anew"
+        degrees = _turned_by_degrees(image, label)
+        return "turned", f"the same shape, but turned by {degrees:.1f} degrees; {copy}"
+    return (
+        "elsewhere",
+        "the label map of another scan, or of another series of this patient; pair them anew",
+    )
 
 
 def _along(image: Grid, label: Grid) -> list[int] | None:

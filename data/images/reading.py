@@ -66,7 +66,7 @@ def read_image(
     path: str | Path,
     *,
     channels: int = 1,
-    non_finite: Literal["error", "replace"] = "error",
+    non_finite: Literal["error", "replace", "zero"] = "error",
     keep_integers: bool = False,
 ) -> Image:
     """Read a scan as float32, or as the integers it is stored as, its scaling applied once.
@@ -76,7 +76,7 @@ def read_image(
         channels: numbers per voxel. 1 takes (X, Y, Z) and trailing axes of length 1; C > 1 takes
             (X, Y, Z, C), (X, Y, Z, 1, C), or C components per voxel.
         non_finite: NaN and infinity are an "error", or "replace" puts the lowest finite value there
-            and notes it.
+            and notes it, "zero" puts 0.
         keep_integers: a file of integers with the slope 1 and a whole intercept, as CTs are stored,
             stays int16, or int32 when int16 does not hold its values (float32 when int32 does not
             either): half the memory, and no copy.

@@ -1,5 +1,6 @@
 """Stored voxel values: channels first, integers kept, NaN, labels, and whether they can be HU."""
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +21,20 @@ _USUAL_OFFSET = (900.0, 1200.0)  # where soft tissue lies when 1024 (or 1000) wa
 _MOST_SAMPLES = 1 << 20
 
 
+@dataclass(frozen=True)
+class HuTrouble:
+    """Why values can hardly be HU.
+
+    Args:
+        kind: "constant", "scaled" (0..1), "narrow", "picture" (0..255), "low" (no tissue),
+            "offset" (1024 was not subtracted) or "high" (nothing as low as fat).
+        text: in words.
+    """
+
+    kind: str
+    text: str
+
+
 def why_not_hu(array: NDArray[np.generic]) -> str | None:
     """Why the values of a CT can hardly be HU, in words; None when they can.
 
@@ -34,30 +49,44 @@ def why_not_hu(array: NDArray[np.generic]) -> str | None:
     >>> why_not_hu(np.array([0.0, 0.5, 1.0]))
     'the values lie in 0..1, so they are not HU but scaled'
     """
+    trouble = hu_trouble(array)
+    return None if trouble is None else trouble.text
+
+
+def hu_trouble(array: NDArray[np.generic]) -> HuTrouble | None:
+    """Why the values of a CT can hardly be HU, with its kind; see `why_not_hu`."""
     lowest, highest = float(array.min()), float(array.max())
     span = f"{lowest:.4g}..{highest:.4g}"
     if lowest == highest:
-        return f"all voxels have the value {lowest:.4g}"
+        return HuTrouble("constant", f"all voxels have the value {lowest:.4g}")
     if lowest >= 0 and highest <= 1:
-        return "the values lie in 0..1, so they are not HU but scaled"
+        return HuTrouble("scaled", "the values lie in 0..1, so they are not HU but scaled")
     if highest - lowest < _NARROWEST:
-        return f"the values lie in {span}, too narrow a range for HU"
+        return HuTrouble("narrow", f"the values lie in {span}, too narrow a range for HU")
     if lowest >= 0 and highest <= _BYTE:
-        return f"the values lie in {span}, as of a picture, not HU"
+        return HuTrouble("picture", f"the values lie in {span}, as of a picture, not HU")
     if highest < _DENSEST_AIR_HU:
-        return f"the values lie in {span}, all below {_DENSEST_AIR_HU:g}, so no tissue in HU"
+        return HuTrouble(
+            "low", f"the values lie in {span}, all below {_DENSEST_AIR_HU:g}, so no tissue in HU"
+        )
+    return _offset_trouble(array, lowest, span)
+
+
+def _offset_trouble(array: NDArray[np.generic], lowest: float, span: str) -> HuTrouble | None:
     flat = array.ravel("K")
     sample = np.asarray(flat[:: max(1, flat.size // _MOST_SAMPLES)], dtype=np.float64)
     if lowest < _PADDING:
         sample = sample[sample > lowest]
     dense = sample[sample > _USUAL_OFFSET[0] / 2]
-    offset = dense.size > 0 and _USUAL_OFFSET[0] <= np.median(dense) <= _USUAL_OFFSET[1]
+    offset = bool(dense.size > 0 and _USUAL_OFFSET[0] <= np.median(dense) <= _USUAL_OFFSET[1])
     # Noise of air goes below 0 where the offset is still in it.
     least = _FAT_HU if offset else 0.0
     if sample.size and np.mean(sample < least) < _NEXT_TO_NONE:
         said = "no value is below 0" if lowest >= 0 else f"next to no value is below {least:g}"
-        return f"{said} ({span}), but fat is -100 and air -1000 HU" + (
-            "; an offset of 1024 was probably not subtracted" if offset else ""
+        return HuTrouble(
+            "offset" if offset else "high",
+            f"{said} ({span}), but fat is -100 and air -1000 HU"
+            + ("; an offset of 1024 was probably not subtracted" if offset else ""),
         )
     return None
 
@@ -116,9 +145,9 @@ def as_integers(
 
 
 def settle_non_finite(
-    array: NDArray[np.float32], non_finite: Literal["error", "replace"]
+    array: NDArray[np.float32], non_finite: Literal["error", "replace", "zero"]
 ) -> tuple[str, ...]:
-    """Replace NaN and infinity by the lowest finite value, in place, with a note of their number.
+    """Replace NaN and infinity by the lowest finite value or 0, in place, and note how many.
 
     Raises:
         ImageError: there are some and `non_finite` is "error", or nothing is finite.
@@ -139,6 +168,9 @@ def settle_non_finite(
             f"{count} of {array.size} voxels are NaN or infinite; mend the file, or have them "
             "replaced by the lowest finite value with --non_finite replace"
         )
+    if non_finite == "zero":
+        array[bad] = 0
+        return (f"{count} NaN or infinite voxels were replaced by 0",)
     lowest = array.min(where=~bad, initial=np.inf)
     array[bad] = lowest
     return (

@@ -15,6 +15,7 @@ from ..process_settings import set_up_process
 from .arguments import Parser
 from .commands import (
     bundles,
+    check,
     demo,
     evaluate,
     export,
@@ -30,12 +31,13 @@ from .completion import complete
 from .console import console, say_end, say_error
 
 COMMANDS: dict[str, ModuleType] = {
+    "import": import_,
+    "check": check,
+    "new-bundle": new_bundle,
     "train": train,
     "evaluate": evaluate,
     "infer": infer,
     "bundles": bundles,
-    "new-bundle": new_bundle,
-    "import": import_,
     "export-dataset": export_dataset,
     "phantom": phantom,
     "export": export,

@@ -54,6 +54,8 @@ def case_figure(
     truth: View | None = None,
     notes: Mapping[str, str] | None = None,
     window_hu: tuple[float, float] = (-160.0, 240.0),
+    filled: str = "prediction",
+    outlined: str = "truth",
 ) -> Figure:
     """Axial, coronal, sagittal slice in one scale: prediction filled, truth outlined, a legend.
 
@@ -62,6 +64,7 @@ def case_figure(
         labels: names in the order of the values, the background first.
         notes: Dice of a label, as text; shown behind it in the legend.
         window_hu: shown as black and white.
+        filled, outlined: what the legend calls prediction and truth.
     """
     shown = truth if truth is not None and truth.array.any() else prediction
     (wide, deep), (_, tall), (side, _) = (image.extent_mm(plane) for plane in PLANES)
@@ -82,7 +85,8 @@ def case_figure(
         _letters(axes, plane, title=plane)
     _scale_bar(figure.axes[0], image.extent_mm("axial"))
     corner = ((wide + _GAP_MM) / width, (tall + _GAP_MM) / height, side / width, deep / height)
-    _legend(figure.add_axes(corner), labels, name, notes or {}, with_truth=truth is not None)
+    keys = (filled,) if truth is None else (filled, outlined)
+    _legend(figure.add_axes(corner), labels, name, notes or {}, keys)
     return figure
 
 
@@ -200,7 +204,7 @@ def _scale_bar(axes: Axes, extent: tuple[float, float]) -> None:
 
 
 def _legend(
-    axes: Axes, labels: Sequence[str], name: str, notes: Mapping[str, str], *, with_truth: bool
+    axes: Axes, labels: Sequence[str], name: str, notes: Mapping[str, str], keys: Sequence[str]
 ) -> None:
     axes.axis("off")
     axes.text(
@@ -213,9 +217,8 @@ def _legend(
         weight="bold",
         va="top",
     )
-    key: list[Any] = [Patch(facecolor=(1, 1, 1, 0.4), edgecolor="none", label="prediction")]
-    if with_truth:
-        key.append(Line2D([], [], color=TEXT, linewidth=1.4, label="truth"))
+    key: list[Any] = [Patch(facecolor=(1, 1, 1, 0.4), edgecolor="none", label=keys[0])]
+    key += [Line2D([], [], color=TEXT, linewidth=1.4, label=outline) for outline in keys[1:]]
     place: dict[str, Any] = {
         "frameon": False,
         "fontsize": 9.5,

@@ -34,11 +34,15 @@ class AffineChoice:
         affine: (4, 4) float64, voxel index to RAS+ mm.
         source: the part of the header it was taken from.
         why: what a person should know about the choice; empty when nothing is out of the ordinary.
+        disagree_mm: how far sform and qform lie apart at a corner voxel, where that is too much.
+        other: the qform's affine (4, 4) in mm where the two disagree.
     """
 
     affine: Affine
     source: Literal["sform", "qform", "pixdim"]
     why: str
+    disagree_mm: float = 0.0
+    other: Affine | None = None
 
 
 def choose_affine(header: nib.Nifti1Header) -> AffineChoice:
@@ -64,6 +68,7 @@ def choose_affine(header: nib.Nifti1Header) -> AffineChoice:
     qform = _usable_qform(header, notes)
     affine: Affine
     source: Literal["sform", "qform", "pixdim"]
+    disagree_mm = 0.0
     if sform is not None:
         affine, source = sform, "sform"
         if qform is not None and len(shape) >= 3:
@@ -71,6 +76,7 @@ def choose_affine(header: nib.Nifti1Header) -> AffineChoice:
                 corner_centres(shape, sform) - corner_centres(shape, qform), axis=1
             ).max()
             if apart > _DISAGREEMENT_MM:
+                disagree_mm = float(apart)
                 notes.append(f"sform and qform disagree by up to {apart:.4g} mm; the sform is used")
     elif qform is not None:
         affine, source = qform, "qform"
@@ -82,8 +88,10 @@ def choose_affine(header: nib.Nifti1Header) -> AffineChoice:
             "geometry: the header gives voxel sizes but no orientation, nibabel's default is used "
             "(x to the left, y to the front, z up): check left and right"
         )
-    affine = _in_mm(affine, int(header["xyzt_units"]) & 7, notes)
-    return AffineChoice(affine, source, "; ".join(notes))
+    unit = int(header["xyzt_units"]) & 7
+    other = _in_mm(qform, unit, []) if qform is not None and disagree_mm else None
+    affine = _in_mm(affine, unit, notes)
+    return AffineChoice(affine, source, "; ".join(notes), disagree_mm, other)
 
 
 def _in_mm(affine: Affine, unit: int, notes: list[str]) -> Affine:
