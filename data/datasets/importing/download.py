@@ -10,6 +10,7 @@ import shutil
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 from ...errors import DatasetError, OutputError
@@ -62,25 +63,25 @@ def download(
     partial = f"{relative}.partial"
     if not output.owns(partial):
         output.refuse_foreign([partial])
-        output.record(partial, any_content=True)
     path = output.path(partial)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    had = _size(path)
+
+    def claim() -> None:
+        """Something comes: from now on the file is ours, also if this run is killed."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        output.record(partial, any_content=True)
+
     for attempt in range(_ATTEMPTS):
         try:
-            _go_on(address, path, room, progress=progress)
+            _go_on(address, path, room, claim, progress=progress)
             break
         except _BROKEN as error:
-            if isinstance(error, urllib.error.HTTPError) or attempt == _ATTEMPTS - 1:
+            never = isinstance(error, urllib.error.URLError) and _size(path) == had
+            if never or attempt == _ATTEMPTS - 1 or isinstance(error, urllib.error.HTTPError):
                 raise _unreachable(address, path, error) from None
             _LOG.warning(f"{address}: the connection broke ({_reason(error)}); trying again")
             time.sleep(wait * 2**attempt)
-    if not _matches(path, md5):
-        found = md5_of(path)
-        path.unlink()
-        raise DatasetError(
-            f"{address}: what came has the MD5 checksum {found}, and {md5} is expected; it was "
-            "removed. Start the command again; if that is the same, the file was changed there"
-        )
+    _check(path, address, md5)
     output.refuse_foreign([relative])
     output.record(relative, any_content=True)  # before it is there, or a killed run forgets it
     path.replace(done)
@@ -96,13 +97,31 @@ def md5_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _check(path: Path, address: str, md5: str | None) -> None:
+    """Refuse and remove a file with another checksum than it should have."""
+    if _matches(path, md5):
+        return
+    found = md5_of(path)
+    path.unlink()
+    raise DatasetError(
+        f"{address}: what came has the MD5 checksum {found}, and {md5} is expected; it was "
+        "removed. Start the command again; if that is the same, the file was changed there"
+    )
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
 def _matches(path: Path, md5: str | None) -> bool:
     return md5 is None or md5_of(path) == md5.lower()
 
 
-def _go_on(address: str, path: Path, room: int, *, progress: bool) -> None:
+def _go_on(
+    address: str, path: Path, room: int, claim: Callable[[], None], *, progress: bool
+) -> None:
     """Append to a partial file what is missing of it."""
-    have = path.stat().st_size if path.exists() else 0
+    have = _size(path)
     request = urllib.request.Request(address, headers={"User-Agent": "gridgate"})
     if have:
         request.add_header("Range", f"bytes={have}-")
@@ -115,12 +134,13 @@ def _go_on(address: str, path: Path, room: int, *, progress: bool) -> None:
         if total is not None and int(total[1]) == have:
             return  # all of it is here
         path.unlink()  # it is longer than the file there: begin anew
-        _go_on(address, path, room, progress=progress)
+        _go_on(address, path, room, claim, progress=progress)
         return
     with response:
         begin = _begin(response, have)
         length = response.headers.get("Content-Length")
         total_bytes = begin + int(length) if length is not None else None
+        claim()
         _check_room(path, int(length or 0) + (room - 1) * (total_bytes or 0))
         try:
             _append(response, path, begin, total_bytes, progress=progress)
@@ -174,7 +194,7 @@ def _check_room(path: Path, more: int) -> None:
 
 
 def _unreachable(address: str, path: Path, error: BaseException) -> DatasetError:
-    have = path.stat().st_size if path.exists() else 0
+    have = _size(path)
     kept = f"; {have // _MB} MB of it are kept" if have else ""
     return DatasetError(
         f"{address}: cannot be got ({_reason(error)}){kept}; check the network and the address, "

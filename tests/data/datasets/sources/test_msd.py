@@ -4,8 +4,10 @@ import hashlib
 import importlib.util
 import io
 import json
+import socket
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -251,6 +253,20 @@ def test_an_address_that_answers_with_an_error(server: Server, tmp_path: Path) -
     with OutputFolder(tmp_path) as output, pytest.raises(DatasetError, match="HTTP 404"):
         download(f"{server.address}/a", output, "a", md5=None)
     assert len(server.ranges) == 1  # it is not asked again
+
+
+def test_a_server_that_is_not_there_is_asked_once_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    began = time.monotonic()
+    with OutputFolder(tmp_path / "D") as output, pytest.raises(DatasetError, match="cannot be got"):
+        download(f"{address}/a", output, "sub/a", md5=None, wait=60)
+    assert time.monotonic() - began < 30
+    assert list((tmp_path / "D").iterdir()) == []
 
 
 def test_other_addresses_than_the_webs_are_refused(tmp_path: Path) -> None:
