@@ -19,7 +19,7 @@ ONLY_WHERE_THERE = {"argcomplete", "onnx", "onnxruntime", "onnxscript"}  # extra
 
 def requirements() -> set[str]:
     config = configparser.ConfigParser()
-    config.read(REPOSITORY / "setup.cfg")
+    config.read(REPOSITORY / "setup.cfg", encoding="utf-8")
     lines = config["options"]["install_requires"].strip().splitlines()
     return {re.split(r"[<>=;\s]", line.strip())[0] for line in lines}
 
@@ -28,7 +28,7 @@ def imported() -> set[str]:
     found = set()
     for room in ROOMS:
         for path in (REPOSITORY / room).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Import):
                     found |= {alias.name.partition(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.level == 0:
