@@ -33,7 +33,6 @@ IGNORED = {
     "resume": "whether an earlier run goes on",
     "device": "where the same numbers are computed",
     "num_workers": "how many read ahead",
-    "cuda_graph": "how the same kernels are launched",
     "persistent_workers": "how long the processes that read live",
     "pin_memory": "how tensors are copied to a GPU",
     "cache_rate": "what is kept in memory",
