@@ -25,6 +25,7 @@ from .commands import (
     networks,
     new_bundle,
     phantom,
+    plan,
     train,
 )
 from .completion import complete
@@ -33,6 +34,7 @@ from .console import console, say_end, say_error
 COMMANDS: dict[str, ModuleType] = {
     "import": import_,
     "check": check,
+    "plan": plan,
     "new-bundle": new_bundle,
     "train": train,
     "evaluate": evaluate,

@@ -152,9 +152,7 @@ def _content(image: NDArray[Any], channel: str) -> tuple[int, int, int]:
     return sizes[0], sizes[1], sizes[2]
 
 
-def _sizes(
-    labels: NDArray[Any], grid: Grid, names: Mapping[int, str]
-) -> dict[str, LabelSize]:
+def _sizes(labels: NDArray[Any], grid: Grid, names: Mapping[int, str]) -> dict[str, LabelSize]:
     middle = (np.array(grid.shape) - 1) / 2
     found = {}
     boxes = ndimage.find_objects(labels.astype(np.int32, copy=False), max_label=max(names))

@@ -6,15 +6,12 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...errors import DatasetError
-from ...files import write_atomically
 
 FILE = "fingerprint.json"
 """Its name in a bundle."""
@@ -105,12 +102,12 @@ class Fingerprint:
         """(cases, 3) mm."""
         return np.array([case.spacing for case in self.cases], dtype=np.float64)
 
-    def content_shapes(self, spacing: Sequence[float]) -> NDArray[np.float64]:
+    def content_shapes(self, spacing: ArrayLike) -> NDArray[np.float64]:
         """(cases, 3) voxels of each case's content, resampled to a spacing in mm."""
         content = np.array([case.content for case in self.cases], dtype=np.float64)
         return np.asarray(content * self.spacings() / np.asarray(spacing, dtype=np.float64))
 
-    def shapes(self, spacing: Sequence[float]) -> NDArray[np.float64]:
+    def shapes(self, spacing: ArrayLike) -> NDArray[np.float64]:
         """(cases, 3) voxels of each case's scan, resampled to a spacing in mm."""
         shapes = np.array([case.shape for case in self.cases], dtype=np.float64)
         return np.asarray(shapes * self.spacings() / np.asarray(spacing, dtype=np.float64))
@@ -145,19 +142,9 @@ class Fingerprint:
             ) from error
 
 
-def write_fingerprint(fingerprint: Fingerprint, path: str | Path) -> None:
-    """Write a fingerprint as JSON, whole or not at all.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    text = json.dumps(fingerprint.to_dict(), indent=1, ensure_ascii=False) + "\n"
-    write: Callable[[BinaryIO], Any] = partial(_write, text.encode())
-    write_atomically(Path(path), write)
-
-
-def _write(text: bytes, stream: BinaryIO) -> None:
-    stream.write(text)
+def fingerprint_text(fingerprint: Fingerprint) -> str:
+    """A fingerprint as the text of its file."""
+    return json.dumps(fingerprint.to_dict(), ensure_ascii=False) + "\n"
 
 
 def _case(values: Mapping[str, Any]) -> CaseNumbers:
