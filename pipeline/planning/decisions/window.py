@@ -24,6 +24,7 @@ from .window_sizes import fewest_iterations, first_window, smaller_window
 _LOG = logging.getLogger("gridgate.planning")
 _PROBE = 48**3  # voxels of the windows of the first trial
 _BATCH = 2
+_GIVEN = "given on the command line"
 _MOST_BATCH = 32
 _MOST_SHARE = 0.05  # of the dataset's voxels in one batch
 _TOO_SLOW = 1.25  # times what a step may take
@@ -66,9 +67,9 @@ def decide_window(
     if window is None:
         reason = search.shrink()
     else:
-        search.window, reason = list(window), "given on the command line"
+        reason = search.take(window)
     grown = _BATCH
-    why = f"{search.batch}: " + ("given on the command line" if batch else "two are the fewest")
+    why = f"{search.batch}: " + (_GIVEN if batch else "two are the fewest")
     if batch is None:
         grown, why = search.grow()
     return WindowChoice(
@@ -122,6 +123,17 @@ class _Search:
             )
         reasons.append(f"measured: {self.step.seconds:.2g} s a step{self._peak()}{busy()}")
         return "; ".join(reasons)
+
+    def take(self, window: list[int]) -> str:
+        """Take a window that was given, and try it."""
+        self.window = list(window)
+        if self.machine.device is None:
+            return _GIVEN
+        found = self._try(self.window, self.batch)
+        if isinstance(found, str):
+            raise self._does_not_run(found)
+        self.step = found
+        return f"{_GIVEN}; measured: {found.seconds:.2g} s a step{self._peak()}{busy()}"
 
     def grow(self) -> tuple[int, str]:
         """A larger batch, where the window covers the case; and why."""
@@ -210,12 +222,14 @@ class _Search:
                     break
             window = self._smaller(window)
         if ran is None:
-            raise ConfigError(
-                f"{self.candidate.name} with {self.batch} windows of {sizes(self.window)} at once "
-                f"does not run on {self.machine.device}: {why}; take another --network, or give "
-                "--roi_size"
-            )
+            raise self._does_not_run(why)
         self.window = ran
+
+    def _does_not_run(self, why: str) -> ConfigError:
+        return ConfigError(
+            f"{self.candidate.name} with {self.batch} windows of {sizes(self.window)} at once does "
+            f"not run on {self.machine.device}: {why}; take another --network or --roi_size"
+        )
 
     def _smaller(self, window: list[int]) -> list[int] | None:
         return smaller_window(window, self.shape, self.divisor)

@@ -93,21 +93,22 @@ def needed_bytes(step: int) -> int:
 
 
 def _run(model: torch.nn.Module, shape: tuple[int, ...], half: bool) -> int:
+    weights = sum(one.nbytes for one in model.parameters())
+    if half:
+        model.bfloat16()
     alive = _Alive()
     pytree.tree_map_(alive.add, [*model.parameters(), *model.buffers()])
-    weights = sum(one.nbytes for one in model.parameters())
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, foreach=False)
-    activations = model.bfloat16() if half else model
     with alive:
-        for _ in range(2):  # in the second the moments are there
-            alive.peak = alive.now
-            image = torch.empty(shape, dtype=torch.bfloat16 if half else torch.float32)
-            labels = torch.empty(shape[0], 1, *shape[2:])
-            loss = _loss(activations(image), labels)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            del loss
+        for parameter in model.parameters():  # AdamW's moments are there before the step
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        alive.peak = alive.now
+        image = torch.empty(shape, dtype=torch.bfloat16 if half else torch.float32)
+        labels = torch.empty(shape[0], 1, *shape[2:])
+        _loss(model(image), labels).backward()
+        optimizer.step()
     # in half precision gradients, moments and the weights themselves still have 32 bits each
     return alive.peak + (2 * weights if half else 0)
 
