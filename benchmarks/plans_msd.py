@@ -4,8 +4,8 @@
 
 The archives are not needed: published sizes and spacings stand for the cases (lowest, median and
 highest of each; between them along straight lines, thin slices with many slices). nnU-Net's own
-planner gets the same numbers, in an environment of its own; without --nnunet-python its column stays
-empty. Real datasets come after them: --real FOLDER --real-nnunet nnUNetPlans.json. Memory is that
+planner gets the same numbers, in an environment of its own; without --nnunet-python its rows are
+missing. Real datasets come after them: --real FOLDER --real-nnunet nnUNetPlans.json. Memory is that
 of nnU-Net's default target, 8 GB; ours is found on PyTorch's meta device. Writes
 results/plans_msd.md.
 """
@@ -103,7 +103,7 @@ def fingerprint_of(task: Task) -> Fingerprint:
     for number, place in enumerate(np.linspace(0, 1, CASES)):
         spacing = between(known.spacing, place)
         size = between(known.size, 1 - place)
-        shape = tuple(int(round(value)) for value in size)
+        shape = tuple(round(value) for value in size)
         cases.append(CaseNumbers(f"{number:02d}", shape, tuple(spacing), shape, {}))  # type: ignore[arg-type]
     intensity = Intensities(80.0, 60.0, -100.0, 80.0, 250.0)
     return Fingerprint(
@@ -273,9 +273,9 @@ def write(lines: list[str], options: argparse.Namespace) -> None:
     notes = before[before.index("## Differences") :] if "## Differences" in before else ""
     text = (
         "# Plans for the Decathlon, beside nnU-Net's\n\n"
-        f"`python benchmarks/plans_msd.py --memory {options.memory} --nnunet-python PYTHON`: our plans "
-        "for a GPU of that memory, which is nnU-Net's default target, found on PyTorch's meta device. "
-        "Axes are x, y, z.\n\n"
+        f"`python benchmarks/plans_msd.py --memory {options.memory} --nnunet-python PYTHON`: our "
+        "plans for a GPU of that memory, which is nnU-Net's default target, found on PyTorch's "
+        "meta device. Axes are x, y, z.\n\n"
     )
     path.write_text(text + "\n".join(lines) + "\n\n" + notes)
     print(path)

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...data.datasets.fingerprint.numbers import FILE as FINGERPRINT_FILE
 from ...data.datasets.fingerprint.numbers import Fingerprint, fingerprint_text
 from ...data.errors import ConfigError
 from ...networks import network_facts
-from ..plans.new_bundle import write_new_bundle
+from ..plans.new_bundle import RECORDS, write_new_bundle
 from ..plans.plan import Plan
 from ..plans.plan_settings import with_settings
 from ..plans.training_numbers import check_training
@@ -32,8 +31,7 @@ from .measures.machine import Machine
 from .measures.pace import measure_pace
 from .measures.trial import Candidate
 
-FILE = "plan.json"
-"""The record's name in a bundle."""
+FILE, _FINGERPRINT_FILE = RECORDS
 
 _GIVEN = "given on the command line"
 _NNUNET = (
@@ -98,21 +96,47 @@ def plan_bundle(
         ConfigError: no such network or setting; nothing fits into the memory or the time.
     """
     given = dict(settings or {})
-    first = [
+    data = [
         decide_modality(fingerprint),
         decide_orientation(),
         spacing or _said(given, "spacing") or decide_spacing(fingerprint),
         decide_intensity(fingerprint),
     ]
     chosen = decide_network(network, size, machine)
-    facts, found = (
-        network_facts(chosen[0].value),
-        {one.name: one.value for one in [*first, *chosen]},
-    )
-    options = {**found["network_options"], **_part(given, "network")}
+    found = {one.name: one.value for one in [*data, *chosen]}
     candidate = Candidate(
-        chosen[0].value, options, len(fingerprint.channels), len(fingerprint.labels)
+        found["network"],
+        {**found["network_options"], **_part(given, "network")},
+        len(fingerprint.channels),
+        len(fingerprint.labels),
     )
+    asked = _asked_by(candidate.name, found["size"])
+    decisions = [
+        *data,
+        *chosen,
+        _deep_supervision(candidate),
+        *_decide_training(fingerprint, machine, candidate, found, given, asked),
+        decide_mirror_axes(fingerprint),
+        decide_foreground_share(fingerprint),
+        decide_keep_largest(fingerprint),
+        decide_expected(fingerprint),
+        decide_body_threshold(fingerprint),
+    ]
+    values = with_settings(_settings(fingerprint, name, candidate, decisions, asked), given)
+    check_training(values["training"])
+    plan = Plan.from_dict(values)
+    return PlannedBundle(plan, tuple(_overridden(decisions, given)), fingerprint)
+
+
+def _decide_training(
+    fingerprint: Fingerprint,
+    machine: Machine,
+    candidate: Candidate,
+    found: Mapping[str, Any],
+    given: Mapping[str, Any],
+    asked: Mapping[str, Any],
+) -> list[Decision]:
+    """The window, the batch, and how long the training is."""
     window = decide_window(
         fingerprint,
         found["spacing"],
@@ -121,33 +145,18 @@ def plan_bundle(
         window=given.get("roi_size"),
         batch=given.get("training::batch_size"),
     )
-    asked = {**facts.training, **(getattr(facts, f"{found['size']}_training", None) or {})}
     pace = None
     if window.step is not None:
         sizes, batch = window.window.value, window.batch.value
         pace = measure_pace(fingerprint, found["spacing"], sizes, batch, window.step, machine)
     duration = decide_duration(pace, machine, asked, found["size"])
-    labels = [
-        decide_mirror_axes(fingerprint),
-        decide_foreground_share(fingerprint),
-        decide_keep_largest(fingerprint),
-        decide_expected(fingerprint),
-        decide_body_threshold(fingerprint),
-    ]
-    decisions = [
-        *first,
-        *chosen,
-        _deep_supervision(candidate),
-        window.window,
-        window.batch,
-        *duration,
-        *labels,
-    ]
-    values = _settings(fingerprint, name, candidate, decisions, asked)
-    values = with_settings(values, given)
-    check_training(values["training"])
-    plan = Plan.from_dict(values)
-    return PlannedBundle(plan, tuple(_overridden(decisions, given)), fingerprint)
+    return [window.window, window.batch, *duration]
+
+
+def _asked_by(network: str, size: str) -> dict[str, Any]:
+    """Settings of a training that a network asks for."""
+    facts = network_facts(network)
+    return {**facts.training, **(getattr(facts, f"{size}_training", None) or {})}
 
 
 def write_planned(planned: PlannedBundle, folder: str | Path) -> Path:
@@ -158,7 +167,7 @@ def write_planned(planned: PlannedBundle, folder: str | Path) -> Path:
         OutputError: it cannot be written.
     """
     record = json.dumps(planned.record(), indent=1, ensure_ascii=False) + "\n"
-    more = {FILE: record, FINGERPRINT_FILE: fingerprint_text(planned.fingerprint)}
+    more = {FILE: record, _FINGERPRINT_FILE: fingerprint_text(planned.fingerprint)}
     return write_new_bundle(planned.plan, folder, more)
 
 

@@ -17,6 +17,9 @@ from .planning import complete, new_plan_settings
 from .training_numbers import check_training
 from .writing import write_bundle
 
+RECORDS = ("plan.json", "fingerprint.json")
+"""What a planned bundle holds besides: why it is as it is, and the dataset's numbers."""
+
 
 def new_bundle(
     network: str,

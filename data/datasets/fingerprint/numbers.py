@@ -13,9 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...errors import DatasetError
 
-FILE = "fingerprint.json"
-"""Its name in a bundle."""
-
 Three = tuple[float, float, float]
 
 

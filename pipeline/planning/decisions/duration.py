@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ....data.errors import ConfigError
 from ..measures.machine import Machine
 from ..measures.pace import FOLDS, Pace
@@ -16,7 +18,7 @@ _LEARNING_RATE = {"small": 0.003, "paper": 0.001}
 
 
 def decide_duration(
-    pace: Pace | None, machine: Machine, training: dict[str, object], size: str
+    pace: Pace | None, machine: Machine, training: Mapping[str, object], size: str
 ) -> list[Decision]:
     """Epochs, iterations, validations and learning rate.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ....data.errors import ConfigError
 from ....networks import network_facts
 from ..measures.machine import Machine
 from .decision import Decision
@@ -28,7 +29,10 @@ def decide_network(name: str | None, size: str | None, machine: Machine) -> list
     """
     reason = "given on the command line" if name else EVIDENCE
     chosen = name or DEFAULT
-    facts = network_facts(chosen)
+    try:
+        facts = network_facts(chosen)
+    except ValueError as error:  # with the nearest name
+        raise ConfigError(str(error)) from error
     large = machine.kind == "cuda" or machine.seconds >= _LONG
     if size is None:
         size = "paper" if large else "small"

@@ -64,10 +64,7 @@ def decide_window(
         ConfigError: not even the smallest window fits into the memory.
     """
     search = _Search(fingerprint, spacing, candidate, machine, batch or _BATCH)
-    if window is None:
-        reason = search.shrink()
-    else:
-        reason = search.take(window)
+    reason = search.shrink() if window is None else search.take(window)
     grown = _BATCH
     why = f"{search.batch}: " + (_GIVEN if batch else "two are the fewest")
     if batch is None:
@@ -127,6 +124,12 @@ class _Search:
     def take(self, window: list[int]) -> str:
         """Take a window that was given, and try it."""
         self.window = list(window)
+        fitting = [-(-one // step) * step for one, step in zip(window, self.divisor, strict=True)]
+        if fitting != self.window:
+            raise ConfigError(
+                f"roi_size {window}: {self.candidate.name} takes multiples of "
+                f'{sizes(self.divisor)}; give --roi_size "{fitting}"'
+            )
         if self.machine.device is None:
             return _GIVEN
         found = self._try(self.window, self.batch)

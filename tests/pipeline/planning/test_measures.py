@@ -34,7 +34,7 @@ def test_a_chain_of_layers_holds_what_can_be_counted() -> None:
 
 
 def test_weights_gradients_and_moments_count() -> None:
-    """A layer of 4,000,000 weights on one voxel: four numbers each, and AdamW's two to reckon with."""
+    """A layer of 4,000,000 weights: four numbers each, and two for AdamW to reckon with."""
     with torch.device("meta"):
         found = _run(nn.Sequential(nn.Conv3d(2000, 2000, 1, bias=False)), (1, 2000, 1, 1, 1), False)
     assert 4 * 4 * 4_000_000 <= found <= 6.1 * 4 * 4_000_000

@@ -132,6 +132,12 @@ def test_what_is_given_stays() -> None:
     assert choice.step.seconds == pytest.approx(3e-6 * 48 * 32 * 64)
 
 
+def test_a_given_window_of_other_multiples_is_refused() -> None:
+    found = fingerprint([{"liver": size()}] * 50, shape=(128, 128, 128))
+    with pytest.raises(ConfigError, match=r'give --roi_size "\[48, 32, 64\]"'):
+        decide_window(found, (1.0, 1.0, 1.0), Known(), machine(), window=[47, 32, 63])
+
+
 @given(
     st.lists(st.floats(8, 600), min_size=3, max_size=3),
     st.lists(st.floats(0.4, 6), min_size=3, max_size=3),

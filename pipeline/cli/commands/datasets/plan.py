@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ....data.errors import ConfigError
-from ..arguments import parse_overrides
-from ..console import add_console_options, say_last
+from .....data.errors import ConfigError
+from ...arguments import parse_overrides
+from ...console import add_console_options, say_last
 
 
 def add(subparsers: Any) -> None:
@@ -35,11 +35,11 @@ def add(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Measure the dataset, decide, write the bundles, print what was decided."""
-    from ....data.datasets.fingerprint.measuring import measure_fingerprint
-    from ...planning.bundle import FILE, plan_bundle, read_decisions, write_planned
-    from ...planning.decisions.grid import half_resolution
-    from ...planning.measures.machine import planned_machine
-    from ...planning.text import decisions_text
+    from .....data.datasets.fingerprint.measuring import measure_fingerprint
+    from ....planning.bundle import FILE, plan_bundle, read_decisions, write_planned
+    from ....planning.decisions.grid import half_resolution
+    from ....planning.measures.machine import planned_machine
+    from ....planning.text import decisions_text
 
     if options.explain and (Path(options.dataset_dir) / FILE).is_file():
         say_last(decisions_text(read_decisions(options.dataset_dir), explain=True))
@@ -49,6 +49,8 @@ def run(options: argparse.Namespace) -> None:
     for folder in (target, half_target):
         if folder is not None and folder.exists():
             raise ConfigError(f"{folder} exists already; give another folder with --to")
+    if options.workers is not None and options.workers < 1:
+        raise ConfigError(f"--workers {options.workers}: give 1 or more")
     machine = planned_machine(options.device, options.memory, options.time)
     settings = parse_overrides(options.settings)
     fingerprint = measure_fingerprint(options.dataset_dir, workers=options.workers)
