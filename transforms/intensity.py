@@ -1,6 +1,6 @@
 """Intensity normalisation: from a plan's few numbers to transforms."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,7 +22,8 @@ def intensity_transforms(
         intensity: {"mode": "window", "low", "high"} clips to the window (HU) and scales it to [0,
             1]; {"mode": "ct_zscore", "low", "high", "mean", "std"} clips, then (x - mean) / std,
             with a dataset's numbers (HU), as nnU-Net does for CT; {"mode": "zscore"} takes each
-            image's and channel's own mean and std (MR).
+            image's and channel's own mean and std (MR); {"mode": "per_channel", "channels": [...]}
+            has one of these for each channel, such as CT and PET.
 
     Raises:
         ConfigError: unknown mode, a number is missing, unknown, not a number, or the window or std
@@ -32,6 +33,8 @@ def intensity_transforms(
         f"{mode} ({', '.join(names) or 'no numbers'})" for mode, names in _NUMBERS.items()
     )
     mode = intensity.get("mode") if isinstance(intensity, Mapping) else None
+    if mode == "per_channel":
+        return [PerChanneld(keys, channels=_channels(intensity))]
     if not isinstance(mode, str) or mode not in _NUMBERS:
         raise ConfigError(
             f"intensity: unknown mode {mode!r}; the modes and their numbers are: {modes}"
@@ -58,6 +61,69 @@ def intensity_transforms(
     if not (low < high and divide > 0):
         raise ConfigError(f"intensity: mode {mode} wants low < high and std > 0, got {numbers}")
     return [ClipAndScaled(keys, low=low, high=high, subtract=subtract, divide=divide)]
+
+
+def _channels(intensity: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The modes of each channel; those are plain ones.
+
+    Raises:
+        ConfigError: no list of modes, or a mode that is per channel itself.
+    """
+    found = intensity.get("channels")
+    plain = isinstance(found, list | tuple) and all(
+        isinstance(one, Mapping) and one.get("mode") != "per_channel" for one in found
+    )
+    if not plain or not found or set(intensity) != {"mode", "channels"}:
+        raise ConfigError(
+            "intensity: mode per_channel wants channels, a list with a mode for each channel, such "
+            "as {mode: per_channel, channels: [{mode: zscore}, {mode: window, low: -160, high: "
+            f"240}}]}}; got {dict(intensity)}"
+        )
+    return list(found)
+
+
+class PerChanneld(MapTransform):
+    """Another normalisation for each channel of (C, ...); float32 out, the input is not changed.
+
+    Args:
+        channels: the intensity of each channel; see intensity_transforms.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        channels: Sequence[Mapping[str, Any]],
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.transforms = [intensity_transforms(one, keys="image") for one in channels]
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """A new dict with the keys transformed; `data` and its tensors are left as they are.
+
+        Raises:
+            ConfigError: an image has another number of channels.
+        """
+        result = dict(data)
+        for key in self.key_iterator(result):
+            result[key] = self._scaled(result[key])
+        return result
+
+    def _scaled(self, image: torch.Tensor) -> torch.Tensor:
+        if len(image) != len(self.transforms):
+            raise ConfigError(
+                f"intensity: {len(self.transforms)} channels are described, the image has "
+                f"{len(image)}"
+            )
+        scaled = image.float().clone()
+        plain = scaled.as_tensor() if isinstance(scaled, MetaTensor) else scaled
+        for channel, transforms in zip(plain[:, None], self.transforms, strict=True):
+            item: Any = {"image": channel}
+            for transform in transforms:
+                item = transform(item)
+            channel.copy_(item["image"])
+        return scaled
 
 
 class ZScored(MapTransform):

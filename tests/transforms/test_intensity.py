@@ -49,3 +49,33 @@ def test_a_constant_image_is_no_division_by_zero() -> None:
 def test_wrong_settings_are_named(intensity: dict, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         intensity_transforms(intensity)
+
+
+def test_each_channel_has_its_own() -> None:
+    array = np.stack([np.linspace(-500, 500, 64), np.linspace(3, 9, 64)]).reshape(2, 4, 4, 4)
+    window = {"mode": "window", "low": -100, "high": 100}
+    before = array.copy()
+    found = _apply({"mode": "per_channel", "channels": [window, {"mode": "zscore"}]}, array)
+    np.testing.assert_allclose(found[0], (np.clip(array[0], -100, 100) + 100) / 200, atol=1e-6)
+    np.testing.assert_allclose(
+        found[1], (array[1] - array[1].mean()) / array[1].std(), rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_array_equal(array, before)
+    with pytest.raises(ConfigError, match="1 channels are described, the image has 2"):
+        (transform,) = intensity_transforms({"mode": "per_channel", "channels": [window]})
+        transform({"image": torch.from_numpy(array)})
+
+
+@pytest.mark.parametrize(
+    "intensity",
+    [
+        {"mode": "per_channel"},
+        {"mode": "per_channel", "channels": []},
+        {"mode": "per_channel", "channels": ["zscore"]},
+        {"mode": "per_channel", "channels": [{"mode": "per_channel", "channels": []}]},
+        {"mode": "per_channel", "channels": [{"mode": "zscore"}], "low": 3},
+    ],
+)
+def test_channels_that_are_none_are_refused(intensity: dict) -> None:
+    with pytest.raises(ConfigError, match="a list with a mode for each channel"):
+        intensity_transforms(intensity)

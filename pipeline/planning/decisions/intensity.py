@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ....data.datasets.fingerprint.numbers import Fingerprint
+from typing import Any
+
+from ....data.datasets.fingerprint.numbers import Fingerprint, Intensities
 from ....data.datasets.soundness.intensities import is_ct
 from .decision import Decision
 
@@ -22,29 +24,40 @@ def decide_modality(fingerprint: Fingerprint) -> Decision:
 
 
 def decide_intensity(fingerprint: Fingerprint) -> Decision:
-    """Clip and z-score with the dataset's numbers for CT, else each image's own z-score."""
-    if decide_modality(fingerprint).value == "CT" and len(fingerprint.channels) == 1:
-        found = fingerprint.intensities[0]
-        value = {
-            "mode": "ct_zscore",
-            "low": round(found.low, 1),
-            "high": round(found.high, 1),
-            "mean": round(found.mean, 2),
-            "std": round(max(found.std, 1e-3), 2),
-        }
-        reason = (
+    """Clip and z-score with the dataset's numbers for a CT, an image's own z-score for others."""
+    each = [
+        _of_ct(numbers) if is_ct(channel) else {"mode": "zscore"}
+        for channel, numbers in zip(fingerprint.channels, fingerprint.intensities, strict=True)
+    ]
+    cts = [one for one in fingerprint.channels if is_ct(one)]
+    reasons = []
+    if cts:
+        numbers = fingerprint.intensities[fingerprint.channels.index(cts[0])]
+        reasons.append(
             f"HU mean the same in each scan: clipped to the 0.5 and 99.5 percentiles of the "
-            f"labelled voxels ({found.low:.0f} to {found.high:.0f} HU), then minus their mean and "
-            "by their standard deviation. A paper's HU window: --intensity '{mode: window, low: "
-            "-175, high: 250}'"
+            f"labelled voxels ({numbers.low:.0f} to {numbers.high:.0f} HU), then minus their mean "
+            "and by their standard deviation. A paper's HU window: --intensity '{mode: window, "
+            "low: -175, high: 250}'"
         )
-        return Decision("intensity", value, reason)
-    why = "each image and channel by its own mean and standard deviation"
-    if any(is_ct(channel) for channel in fingerprint.channels):
-        why += ", the CT among the channels too, as one rule holds for all of them"
-    else:
-        why += ": the values of such scans have no fixed unit"
-    return Decision("intensity", {"mode": "zscore"}, why)
+    if len(cts) < len(each):
+        others = ", ".join(one for one in fingerprint.channels if not is_ct(one))
+        reasons.append(
+            f"{others}: each image by its own mean and standard deviation, as such values have no "
+            "fixed unit"
+        )
+    alike = all(one == each[0] for one in each)
+    value = each[0] if alike else {"mode": "per_channel", "channels": each}
+    return Decision("intensity", value, ". ".join(reasons))
+
+
+def _of_ct(numbers: Intensities) -> dict[str, Any]:
+    return {
+        "mode": "ct_zscore",
+        "low": round(numbers.low, 1),
+        "high": round(max(numbers.high, numbers.low + 1), 1),
+        "mean": round(numbers.mean, 2),
+        "std": round(max(numbers.std, 1e-2), 2),
+    }
 
 
 def decide_body_threshold(fingerprint: Fingerprint) -> Decision:

@@ -68,8 +68,8 @@ def test_half_resolution_where_a_window_sees_little() -> None:
         (["CT"], "CT", "ct_zscore"),
         (["MRI"], "MR", "zscore"),
         (["FLAIR", "T1w", "t1gd", "T2w"], "MR", "zscore"),
-        (["CT", "PET"], None, "zscore"),
-        (["CT", "CT"], "CT", "zscore"),
+        (["CT", "PET"], None, "per_channel"),
+        (["CT", "CT"], "CT", "ct_zscore"),
         (["noNorm"], None, "zscore"),
     ],
 )
@@ -87,6 +87,8 @@ def test_modality_and_intensity(channels: list[str], modality: str | None, mode:
             "mean": 50.0,
             "std": 40.0,
         }
+    if mode == "per_channel":
+        assert [one["mode"] for one in intensity.value["channels"]] == ["ct_zscore", "zscore"]
     assert decide_body_threshold(found).value == (-500 if modality == "CT" else None)
 
 
