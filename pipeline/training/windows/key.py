@@ -1,0 +1,116 @@
+"""Under which key a preprocessed case is stored: the content of its files and all settings."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from os import PathLike
+from typing import Any
+
+import monai
+import numpy as np
+import torch
+
+PREPROCESSING = 1
+"""To be raised with each change of the code that changes what a preprocessed case is."""
+
+_RANDOM = (np.random.RandomState, np.random.Generator)  # not a setting
+
+
+def settings_of(transforms: Sequence[Any]) -> Any:
+    """All settings of transforms and the versions of their code, as JSON can hold them."""
+    return {
+        "preprocessing": PREPROCESSING,
+        "gridgate": _version("gridgate"),
+        "monai": monai.__version__,
+        "transforms": described(list(transforms)),
+    }
+
+
+def case_key(item: Mapping[str, Any], content: Callable[[str], str], settings: Any) -> str:
+    """The key of a case: 64 hexadecimal digits.
+
+    Args:
+        item: of a dataset. Its "image" and "label" count by the content of their files, all else
+            by what it is.
+        content: path -> hash of the files of an image.
+        settings: of the preprocessing.
+    """
+    told: dict[str, Any] = {}
+    for name, value in sorted(item.items()):
+        paths = paths_of(value) if name in ("image", "label") else None
+        told[name] = described(value) if paths is None else [content(path) for path in paths]
+    return hashed({"item": told, "settings": settings})
+
+
+def hashed(value: Any) -> str:
+    """64 hexadecimal digits for a value that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def paths_of(value: Any) -> list[str] | None:
+    """The paths that an item's image or label is; None where it is in memory, or something else."""
+    if isinstance(value, str | PathLike):
+        return [str(value)]
+    if isinstance(value, list | tuple) and value:
+        if all(isinstance(one, str | PathLike) for one in value):
+            return [str(one) for one in value]
+    return None
+
+
+def described(value: Any, _inside: tuple[int, ...] = ()) -> Any:
+    """A value as JSON can hold it, the same in each process; objects by their type and state.
+
+    Example:
+        >>> described((1, 2.5, {"b": None}))
+        [1, 2.5, {'b': None}]
+    """
+    if isinstance(value, enum.Enum):
+        return f"{_name(type(value))}.{value.name}"
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if id(value) in _inside:
+        return "itself"
+    again = functools.partial(described, _inside=(*_inside, id(value)))
+    if isinstance(value, torch.Tensor | np.ndarray | np.generic):
+        return _described_array(value)
+    if isinstance(value, torch.dtype | torch.device | np.dtype | PathLike):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): again(one) for key, one in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(map(again, value), key=repr)
+    if isinstance(value, list | tuple):
+        return [again(one) for one in value]
+    if isinstance(value, functools.partial):
+        return {"partial": again(value.func), "of": again([value.args, value.keywords])}
+    if isinstance(value, type):
+        return _name(value)
+    if hasattr(value, "__code__"):  # by its code: two lambdas have one name
+        code = value.__code__
+        constants = [one for one in code.co_consts if not hasattr(one, "co_code")]
+        return [_name(value), code.co_code.hex(), again([constants, value.__defaults__])]
+    if isinstance(value, _RANDOM):
+        return _name(type(value))
+    return {"type": _name(type(value)), "state": again(getattr(value, "__dict__", {}))}
+
+
+def _described_array(value: Any) -> Any:
+    array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+    content = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    return {"dtype": str(array.dtype), "shape": list(array.shape), "content": content}
+
+
+def _name(value: Any) -> str:
+    return f"{value.__module__}.{value.__qualname__}"
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
