@@ -56,9 +56,9 @@ def paths_of(value: Any) -> list[str] | None:
     """The paths that an item's image or label is; None where it is in memory, or something else."""
     if isinstance(value, str | PathLike):
         return [str(value)]
-    if isinstance(value, list | tuple) and value:
-        if all(isinstance(one, str | PathLike) for one in value):
-            return [str(one) for one in value]
+    several = isinstance(value, list | tuple) and len(value) > 0
+    if several and all(isinstance(one, str | PathLike) for one in value):
+        return [str(one) for one in value]
     return None
 
 

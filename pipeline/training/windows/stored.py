@@ -89,7 +89,7 @@ def store_cases(
         OutputError: a case cannot be stored.
         DatasetError: or another error of ours, as the preprocessing raises it.
     """
-    stages, random = _stages(transform)
+    stages, random = stages_of(transform)
     work = _Work(items, stages, cache)
     with (
         Progress(len(items), "preparing cases") as progress,
@@ -153,7 +153,7 @@ class _Work:
         self.parts[index] = parts
 
 
-def _stages(transform: Compose) -> tuple[list[Compose], Compose | None]:
+def stages_of(transform: Compose) -> tuple[list[Compose], Compose | None]:
     """What is stored, in one or two parts, and what is done when a case is read.
 
     What only adds to a case is stored by itself, so that validations share the rest.
