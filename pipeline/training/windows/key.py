@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
+from types import CodeType
 from typing import Any
 
 import monai
@@ -90,13 +91,29 @@ def described(value: Any, _inside: tuple[int, ...] = ()) -> Any:
         return {"partial": again(value.func), "of": again([value.args, value.keywords])}
     if isinstance(value, type):
         return _name(value)
-    if hasattr(value, "__code__"):  # by its code: two lambdas have one name
-        code = value.__code__
-        constants = [one for one in code.co_consts if not hasattr(one, "co_code")]
-        return [_name(value), code.co_code.hex(), again([constants, value.__defaults__])]
+    if hasattr(value, "__code__"):  # a function of Python, by its code: two lambdas have one name
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        bound = getattr(value, "__self__", None)
+        return [_name(value), _described_code(value.__code__), again([cells, bound])]
     if isinstance(value, _RANDOM):
         return _name(type(value))
-    return {"type": _name(type(value)), "state": again(getattr(value, "__dict__", {}))}
+    state = again(getattr(value, "__dict__", {}))
+    call = getattr(type(value), "__call__", None)  # noqa: B004
+    if _is_versioned(value) or not hasattr(call, "__code__"):
+        return {"type": _name(type(value)), "state": state}
+    return {"type": _name(type(value)), "state": state, "call": _described_code(call.__code__)}
+
+
+def _described_code(code: CodeType) -> Any:
+    constants = [
+        _described_code(one) if isinstance(one, CodeType) else one for one in code.co_consts
+    ]
+    return [code.co_code.hex(), list(code.co_names), described(constants)]
+
+
+def _is_versioned(value: Any) -> bool:
+    """Whether the code is of a package whose version counts."""
+    return type(value).__module__.split(".")[0] in ("gridgate", "monai", "torch", "numpy")
 
 
 def _described_array(value: Any) -> Any:
