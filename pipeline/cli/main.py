@@ -27,6 +27,7 @@ from .commands import (
     phantom,
     train,
 )
+from .commands.folders import cache
 from .completion import complete
 from .console import console, say_end, say_error
 
@@ -38,6 +39,7 @@ COMMANDS: dict[str, ModuleType] = {
     "evaluate": evaluate,
     "infer": infer,
     "bundles": bundles,
+    "cache": cache,
     "export-dataset": export_dataset,
     "phantom": phantom,
     "export": export,

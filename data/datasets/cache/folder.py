@@ -38,6 +38,14 @@ def user_cache() -> Path:
     return (Path(base) if base and os.path.isabs(base) else Path.home() / ".cache") / "gridgate"
 
 
+def is_cache(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder is one that a CaseCache has made."""
+    try:
+        return (Path(folder) / _TAG).read_text() == _TAG_TEXT
+    except (OSError, ValueError):
+        return False
+
+
 class BusyError(Exception):
     """Another process or thread is making the case."""
 

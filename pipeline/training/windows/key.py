@@ -94,7 +94,11 @@ def described(value: Any, _inside: tuple[int, ...] = ()) -> Any:
     if hasattr(value, "__code__"):  # a function of Python, by its code: two lambdas have one name
         cells = [cell.cell_contents for cell in value.__closure__ or ()]
         bound = getattr(value, "__self__", None)
-        return [_name(value), _described_code(value.__code__), again([cells, bound])]
+        return [
+            _name(value),
+            _described_code(value.__code__),
+            again([value.__defaults__, cells, bound]),
+        ]
     if isinstance(value, _RANDOM):
         return _name(type(value))
     state = again(getattr(value, "__dict__", {}))

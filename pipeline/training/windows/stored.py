@@ -143,7 +143,7 @@ class _Work:
                 found, made = self.cache.store(
                     key,
                     lambda stage=stage: _made(_so_far(item, parts), stage),  # type: ignore[misc]
-                    about={"id": str(item.get("id", "")), "image": str(item.get("image", ""))},
+                    about={"id": str(item.get("id", "")), "image": _path(item.get("image"))},
                     wait=wait,
                 )
             parts.append(found)
