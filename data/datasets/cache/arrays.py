@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -46,9 +47,7 @@ class StoredArray:
             DatasetError: the file is gone or damaged.
         """
         try:
-            import blosc2
-
-            held = blosc2.open(str(self.path), mode="r", dparams={"nthreads": 1})
+            held = _blosc2().open(str(self.path), mode="r", dparams={"nthreads": 1})
             found = held[box]
         except (OSError, RuntimeError, ValueError) as error:
             raise DatasetError(
@@ -69,8 +68,7 @@ def array_bytes(array: NDArray[Any]) -> bytes:
     Args:
         array: of any shape and numeric type; the last three axes of four are those of a volume.
     """
-    import blosc2
-
+    blosc2 = _blosc2()
     narrow = _narrowed(np.ascontiguousarray(array))
     chunks, blocks = _partition(narrow)
     held = blosc2.asarray(
@@ -85,6 +83,14 @@ def array_bytes(array: NDArray[Any]) -> bytes:
         },
     )
     return bytes(held.to_cframe())
+
+
+def _blosc2() -> Any:
+    """The library, which only those pay for who store cases."""
+    logging.getLogger("numexpr").setLevel(logging.WARNING)  # it counts cores in the log
+    import blosc2
+
+    return blosc2
 
 
 def _partition(array: NDArray[Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -30,12 +30,23 @@ def user_cache() -> Path:
     """Where a user's cases are stored: $GRIDGATE_CACHE, else gridgate in the user's cache folder.
 
     The user's cache folder is $XDG_CACHE_HOME, else ~/.cache.
+
+    Raises:
+        OutputError: the user has no home.
     """
     given = os.environ.get(VARIABLE)
     if given:
         return Path(given).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base and os.path.isabs(base) else Path.home() / ".cache") / "gridgate"
+    if base and os.path.isabs(base):
+        return Path(base) / "gridgate"
+    try:
+        return Path.home() / ".cache" / "gridgate"
+    except RuntimeError as error:
+        raise OutputError(
+            "preprocessed cases are to be stored, but the user has no home folder; give a "
+            f"--cache_dir, or set the variable {VARIABLE}"
+        ) from error
 
 
 def is_cache(folder: str | os.PathLike[str]) -> bool:

@@ -51,7 +51,7 @@ class CachedCases(Dataset[dict[str, Any]]):
     ) -> None:
         self.data = [{"id": _name(item), **item} for item in data]
         self.transform = transform
-        self.cache_dir = None if cache_dir is None else Path(cache_dir)
+        self.cache_dir = None if cache_dir is None else Path(cache_dir).expanduser().absolute()
         self.num_workers = num_workers
         self._cases: CacheDataset | StoredCases | None = None
 
@@ -96,11 +96,10 @@ class CachedCases(Dataset[dict[str, Any]]):
         need = needed(self.data, transform.transforms)
         free = free_memory()
         count = f"{len(self.data)} preprocessed case{'s' * (len(self.data) > 1)}"
-        size, room = f"about {_in_gb(need.total)}", f"{_in_gb(free)} of memory free"
+        size, room = f"about {_in_gb(need.total)}", f"{_in_gb(free)} of memory is free"
         in_files = all(
-            paths_of(item.get(key, "")) is not None
+            paths_of(item.get("image")) and ("label" not in item or paths_of(item["label"]))
             for item in self.data
-            for key in ("image", "label")
         )
         if not in_files:
             logger.info(f"{count}: kept in memory, as their images are there already")
@@ -109,12 +108,12 @@ class CachedCases(Dataset[dict[str, Any]]):
             logger.info(f"{count}: stored in {self.cache_dir}, as cache_dir says")
             return self.cache_dir, need
         if fits(need, free):
-            logger.info(f"{count}: kept in memory, {size} with {room}")
+            logger.info(f"{count}: kept in memory, {size}; {room}")
             return None, need
         folder = user_cache()
         logger.info(
-            f"{count}: stored in {folder}, as they take {size} with {room} (--cache_dir and the "
-            "variable GRIDGATE_CACHE name another folder)"
+            f"{count}: stored in {folder}, as they would take {size} of memory; {room} "
+            "(--cache_dir and the variable GRIDGATE_CACHE name another folder)"
         )
         return folder, need
 

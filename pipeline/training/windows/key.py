@@ -102,10 +102,10 @@ def described(value: Any, _inside: tuple[int, ...] = ()) -> Any:
     if isinstance(value, _RANDOM):
         return _name(type(value))
     state = again(getattr(value, "__dict__", {}))
-    call = getattr(type(value), "__call__", None)  # noqa: B004
-    if _is_versioned(value) or not hasattr(call, "__code__"):
+    code = getattr(getattr(type(value), "__call__", None), "__code__", None)  # noqa: B004
+    if _is_versioned(value) or code is None:
         return {"type": _name(type(value)), "state": state}
-    return {"type": _name(type(value)), "state": state, "call": _described_code(call.__code__)}
+    return {"type": _name(type(value)), "state": state, "call": _described_code(code)}
 
 
 def _described_code(code: CodeType) -> Any:

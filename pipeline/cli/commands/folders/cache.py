@@ -49,8 +49,8 @@ def run(options: argparse.Namespace) -> None:
     print(f"{folder}: {_cases(sum(map(len, found.values())))}")
     for dataset, cases in sorted(found.items()):
         day = time.strftime("%Y-%m-%d %H:%M", time.localtime(max(used for _, used in cases)))
-        size = _size(sum(size for size, _ in cases))
-        print(f"  {dataset}: {_cases(len(cases))}, {size}, last used {day}")
+        size = sum(size for size, _ in cases)
+        print(f"  {dataset}: {_cases(len(cases))}, {_size(size)}, last used {day}")
 
 
 def _dataset(case: Any) -> str:

@@ -96,7 +96,7 @@ def test_many_cases_go_to_the_users_cache(
     monkeypatch.setattr(cases_module, "free_memory", lambda: 4 * need.total - 1)
     found = load(items, caplog)
     assert found.on_disk and len(list(users.glob("cases/*/*/case.json"))) == 4
-    assert f"stored in {users}, as they take about" in caplog.text
+    assert f"stored in {users}, as they would take about" in caplog.text
     assert "--cache_dir" in caplog.text and "GRIDGATE_CACHE" in caplog.text
 
 
@@ -106,6 +106,11 @@ def test_a_folder_always_stores_there(
     found = load(items, caplog, cache_dir=tmp_path / "here")
     assert found.on_disk and not users.exists()
     assert f"stored in {tmp_path / 'here'}" in caplog.text
+
+
+def test_what_has_no_file_has_no_content_to_be_found_by(tmp_path: Path) -> None:
+    cases = CachedCases([{"id": 3}], transform=Compose([]), cache_dir=tmp_path / "here")
+    assert cases[0] == {"id": 3} and not cases.on_disk
 
 
 @pytest.mark.parametrize("kind", [torch.zeros, np.zeros])
