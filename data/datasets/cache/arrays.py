@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ _NARROW = (np.uint8, np.int16)  # what whole numbers are kept in, where nothing 
 class StoredArray:
     """An array in a file of `array_bytes`: `stored[box]` reads what the box touches.
 
-    The file is opened by each read, so that a copy of this in another process is as good.
+    A copy of this in another process, forked or pickled, is as good.
 
     Args:
         path: the file.
@@ -47,14 +47,21 @@ class StoredArray:
             DatasetError: the file is gone or damaged.
         """
         try:
-            held = _blosc2().open(str(self.path), mode="r", dparams={"nthreads": 1})
-            found = held[box]
+            found = self._opened[box]
         except (OSError, RuntimeError, ValueError) as error:
             raise DatasetError(
                 f"{self.path}: this stored case cannot be read ({error}); start the same command "
                 "again with --resume True, and it is made anew"
             ) from error
         return np.asarray(found).astype(self.dtype, copy=False)
+
+    @cached_property
+    def _opened(self) -> Any:
+        """What blosc2 needs to know of the file; it opens the file itself for each read."""
+        return _blosc2().open(str(self.path), mode="r", dparams={"nthreads": 1})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "shape": self.shape, "dtype": self.dtype}
 
     @cached_property
     def size(self) -> int:
@@ -85,6 +92,7 @@ def array_bytes(array: NDArray[Any]) -> bytes:
     return bytes(held.to_cframe())
 
 
+@lru_cache(maxsize=1)
 def _blosc2() -> Any:
     """The library, which only those pay for who store cases."""
     logging.getLogger("numexpr").setLevel(logging.WARNING)  # it counts cores in the log

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -24,6 +25,8 @@ from .tensors import from_held, to_held
 
 _NONE = object()
 _FILE = "filename_or_obj"
+_REMEMBERED = 256  # cases of which a process knows where what is
+_LARGE = 4096  # numbers of a tensor that is not kept in memory
 
 
 class StoredCases(Sequence[dict[str, Any]]):
@@ -42,6 +45,10 @@ class StoredCases(Sequence[dict[str, Any]]):
         random: Compose | None = None,
     ) -> None:
         self.items, self.parts, self.random = items, parts, random
+        self._latest: OrderedDict[tuple[int, tuple[str, ...]], dict[str, Any]] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_latest": OrderedDict()}
 
     def __len__(self) -> int:
         return len(self.items)
@@ -57,10 +64,18 @@ class StoredCases(Sequence[dict[str, Any]]):
         Args:
             in_parts: these become StoredVolume, or lists of StoredIndices.
         """
+        key = index, tuple(in_parts)
+        if key in self._latest:
+            self._latest.move_to_end(key)
+            return dict(self._latest[key])
         case = dict(self.items[index])
         for part in self.parts[index]:
             case = _with_stage(case, part, in_parts)
-        return case
+        if in_parts and not any(map(_is_large, case.values())):
+            self._latest[key] = case
+            if len(self._latest) > _REMEMBERED:
+                self._latest.popitem(last=False)
+        return dict(case)
 
     @property
     def reads_parts(self) -> bool:
@@ -225,6 +240,12 @@ def _with_stage(
         else:
             case[name] = source
     return case
+
+
+def _is_large(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_is_large, value))
+    return isinstance(value, torch.Tensor) and value.numel() > _LARGE
 
 
 def _told(busy: int | None, progress: Progress) -> bool:
