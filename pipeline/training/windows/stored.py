@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -158,7 +159,7 @@ class _Work:
                 found, made = self.cache.store(
                     key,
                     lambda stage=stage: _made(_so_far(item, parts), stage),  # type: ignore[misc]
-                    about={"id": str(item.get("id", "")), "image": _path(item.get("image"))},
+                    about=_about(item, adds=bool(parts)),
                     wait=wait,
                 )
             parts.append(found)
@@ -219,6 +220,12 @@ def _with_path(value: Any, source: Any) -> Any:
     if isinstance(value, MetaTensor) and value.meta.get(_FILE, "") is None:
         value.meta[_FILE] = _path(source)
     return value
+
+
+def _about(item: Mapping[str, Any], *, adds: bool) -> dict[str, Any]:
+    path = _path(item.get("image"))
+    image = None if path is None else os.path.abspath(path)
+    return {"id": str(item.get("id", "")), "image": image, "adds": adds}
 
 
 def _path(source: Any) -> str | None:

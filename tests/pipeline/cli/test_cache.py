@@ -19,20 +19,32 @@ def folder(tmp_path: Path) -> Path:
         case, _ = cache.store(
             letter * 64,
             lambda: {"image": np.random.default_rng(0).random(20_000)},
-            about={"id": letter, "image": f"/data/{dataset}/imagesTr/{letter}.nii.gz"},
+            about={"image": f"/data/{dataset}/imagesTr/{letter}.nii.gz", "adds": False},
+        )
+        more, _ = cache.store(
+            letter * 63 + "0",
+            lambda: {"n": 1},
+            about={"image": f"/data/{dataset}/imagesTr/x.nii", "adds": True},
         )
         if letter == "a":
+            os.utime(more.folder / "case.json", (1, 1))
             old = time.time() - 10 * 86_400
             os.utime(case.folder / "case.json", (old, old))
     return cache.folder
 
 
+def size(folder: Path, letters: str = "abc") -> str:
+    """Of the cases whose keys begin so, as the system tells."""
+    found = [path for path in folder.glob("cases/*/*/*") if path.parent.name[0] in letters]
+    return f"{sum(path.stat().st_size for path in found) / 1e6:.1f} MB"
+
+
 def test_what_is_stored_is_listed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", "--cache_dir", str(folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{folder}: 3 cases"
+    assert lines[0] == f"{folder}: {size(folder)}"
     today = time.strftime("%Y-%m-%d")
-    assert lines[1].startswith("  /data/one: 2 cases, 0.3 MB, last used " + today)
+    assert lines[1].startswith(f"  /data/one: 2 cases, {size(folder, 'ab')}, last used {today}")
     assert lines[2].startswith("  /data/two: 1 case, 0.") and len(lines) == 3
 
 
@@ -40,11 +52,12 @@ def test_what_is_old_is_removed(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRIDGATE_CACHE", str(folder))
+    old, rest = size(folder, "a"), size(folder, "bc")
     assert main(["cache", "--clear", "--older", "1w"]) == 0
-    assert f"{folder}: 1 case removed" in capsys.readouterr().out
-    assert sorted(path.name[0] for path in folder.glob("cases/*/*")) == ["b", "c"]
+    assert f"{folder}: {old} removed" in capsys.readouterr().out
+    assert sorted(path.name[0] for path in folder.glob("cases/*/*")) == ["b", "b", "c", "c"]
     assert main(["cache", "--clear"]) == 0
-    assert "2 cases removed" in capsys.readouterr().out
+    assert f"{folder}: {rest} removed" in capsys.readouterr().out
     assert list(folder.glob("cases/*/*")) == []
 
 

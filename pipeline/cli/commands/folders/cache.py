@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .....data.datasets.cache.folder import VARIABLE, CaseCache, is_cache, user_cache
+from .....data.datasets.cache.stored_case import StoredCase
 from .....data.errors import ConfigError, GridgateError
 
 _UNITS = {"h": 3600.0, "d": 86_400.0, "w": 604_800.0}  # seconds
@@ -39,26 +40,30 @@ def run(options: argparse.Namespace) -> None:
         return
     cache = CaseCache(folder)
     if options.clear:
-        count, size = cache.clear(unused_since=until)
-        print(f"{folder}: {_cases(count)} removed, {_size(size)}")
+        _, size = cache.clear(unused_since=until)
+        print(f"{folder}: {_size(size)} removed")
         return
-    found: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    found: dict[str, list[tuple[bool, int, float]]] = defaultdict(list)
     for case, used in cache.cases():
         if until is None or used <= until:
-            found[_dataset(case)].append((case.bytes, used))
-    print(f"{folder}: {_cases(sum(map(len, found.values())))}")
-    for dataset, cases in sorted(found.items()):
-        day = time.strftime("%Y-%m-%d %H:%M", time.localtime(max(used for _, used in cases)))
-        size = sum(size for size, _ in cases)
-        print(f"  {dataset}: {_cases(len(cases))}, {_size(size)}, last used {day}")
+            dataset, is_whole = _told(case)
+            found[dataset].append((is_whole, case.bytes, used))
+    print(f"{folder}: {_size(sum(size for parts in found.values() for _, size, _ in parts))}")
+    for dataset, parts in sorted(found.items()):
+        count = sum(is_whole for is_whole, _, _ in parts)
+        size = sum(size for _, size, _ in parts)
+        last = time.localtime(max(used for _, _, used in parts))
+        day = time.strftime("%Y-%m-%d %H:%M", last)
+        print(f"  {dataset}: {count} case{'s' * (count != 1)}, {_size(size)}, last used {day}")
 
 
-def _dataset(case: Any) -> str:
-    """The folder of the dataset that a case was read from."""
+def _told(case: StoredCase) -> tuple[str, bool]:
+    """The dataset's folder that a case was read from; False for what only adds to another one."""
     try:
-        return str(Path(case.about()["image"]).parent.parent)
-    except (GridgateError, KeyError):
-        return "damaged"
+        about = case.about()
+        return str(Path(about["image"]).parent.parent), not about["adds"]
+    except (GridgateError, KeyError, TypeError):
+        return "damaged", True
 
 
 def _seconds(age: str) -> float:
@@ -76,10 +81,6 @@ def _seconds(age: str) -> float:
             f"--older {age}: a number of hours, days or weeks is wanted: 12h, 30d, 8w"
         )
     return found
-
-
-def _cases(count: int) -> str:
-    return f"{count} case{'s' * (count != 1)}"
 
 
 def _size(size: int) -> str:
