@@ -101,11 +101,22 @@ def described(value: Any, _inside: tuple[int, ...] = ()) -> Any:
         ]
     if isinstance(value, _RANDOM):
         return _name(type(value))
-    state = again(getattr(value, "__dict__", {}))
+    state = again(_state(value))
     code = getattr(getattr(type(value), "__call__", None), "__code__", None)  # noqa: B004
     if _is_versioned(value) or code is None:
         return {"type": _name(type(value)), "state": state}
     return {"type": _name(type(value)), "state": state, "call": _described_code(code)}
+
+
+def _state(value: Any) -> Any:
+    """What an object holds; its text where that cannot be told."""
+    slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
+    held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    held |= getattr(value, "__dict__", {})
+    if held or hasattr(value, "__dict__") or slots:
+        return held
+    text = repr(value)
+    return None if " at 0x" in text else text
 
 
 def _described_code(code: CodeType) -> Any:

@@ -1,6 +1,7 @@
 """Where cases are kept: in memory where they surely fit, else on disk, as the log says."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,13 @@ def test_any_setting_of_a_users_own_transform_counts() -> None:
     def scaled(factor: float) -> Any:
         return lambda x: x * factor
 
+    @dataclass(frozen=True, slots=True)
+    class Slotted:
+        value: int
+
+    assert described(Slotted(1)) != described(Slotted(2)) and described(Slotted(1))
+    assert described(range(3)) != described(range(4))
+    assert described(object()) == described(object())
     assert described(lambda x: x + 1) != described(lambda x: x + 2)
     assert described(np.array([1.0, 2.0])) != described(np.array([1.0, 3.0]))
     assert described({3, 1, 2}) == described({2, 3, 1})
