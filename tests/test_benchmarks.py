@@ -194,3 +194,31 @@ def test_the_gpu_clock_averages_the_samples_of_its_span(monkeypatch: pytest.Monk
     clock = load("cuda/gpu_clock", monkeypatch).GpuClock()
     clock._samples = [(0.0, 10.0), (1.0, 80.0), (2.0, 90.0), (3.0, 0.0)]
     assert clock.busy_percent(0.5, 2.5) == 85 and clock.busy_percent(5, 6) is None
+
+
+def test_formats_of_stored_cases_are_measured_and_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = load("cache", monkeypatch)
+    monkeypatch.setattr(cache, "FORMATS", {"blosc2": [("LZ4", 5, "SHUFFLE", 64, 16)]})
+    image = np.random.default_rng(0).standard_normal((1, 70, 20, 20)).astype(np.float32)
+    np.savez(tmp_path / "case.npz", image=image, label=(image > 0).astype(np.uint8))
+    rows = list(cache.measured_formats(tmp_path / "case.npz"))
+    assert [row["case"] for row in rows] == ["case image 70x20x20", "case label 70x20x20"]
+    assert float(rows[0]["MB"]) > 0.05 and rows[0]["way"] == (
+        "lz4 5, shuffle, 64^3 chunks, 16^3 blocks"
+    )
+    cache.write_page(tmp_path, "Formats", rows)
+    cache.write_page(tmp_path, "Windows", [{"a": 1}, {"b": 2}])
+    cache.write_page(tmp_path, "Formats", rows[:1])
+    page = (tmp_path / "cache.md").read_text()
+    assert page.count("case image") == 1 and "case label" not in page
+    assert page.index("## Formats") < page.index("## Windows") and "| 1 |  |" in page
+
+    class Wrong:
+        def __getitem__(self, box: object) -> np.ndarray:
+            return image[box] + 1
+
+    way = cache.FORMATS["blosc2"][0]
+    with pytest.raises(AssertionError):  # what comes back is looked at
+        cache.one_format(image, tmp_path / "a", way, cache.write_blosc2, lambda path: Wrong())

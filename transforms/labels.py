@@ -151,9 +151,11 @@ class ClassIndicesd(MapTransform):
 
     Adds data[f"{key}_class_indices"]: a list of label_count int64 tensors, flat (C-order) indices
     of the voxels of that class in data[key] (1, x, y, z), at most `max_samples_per_class`, spread
-    evenly. Unlike MONAI's ClassesToIndicesd it reads the volume once, not once per
-    class, and keeps no copy of the meta with each list.
+    evenly. It changes nothing that is there (`only_adds`). Unlike MONAI's ClassesToIndicesd it
+    reads the volume once, not once per class, and keeps no copy of the meta with each list.
     """
+
+    only_adds = True
 
     def __init__(
         self,

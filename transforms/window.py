@@ -16,14 +16,17 @@ from ..data.geometry.affines import spacing
 class RandomWindowd(Randomizable, Transform):
     """Draw one window of `roi_size` from an image (C, x, y, z) and its label (1, x, y, z).
 
-    Both become plain tensors. With probability `foreground` the centre is a voxel of a class drawn
-    among those present (needs the lists that ClassIndicesd leaves in data["label_class_indices"],
-    which are taken out of the item; without them, or in a case without foreground, any place does).
-    The window is then moved into the volume; on an axis where the volume is smaller, the volume is
-    centred and padded. A turned window is cut out of the volume itself, so its corners show
-    anatomy, not padding, and every voxel is interpolated once: MONAI's crop, then RandAffined,
-    needs a larger crop and a grid per key. Turning is in millimetres, so
-    anisotropic voxels do not shear the anatomy.
+    Both become plain tensors. A volume may lie on disk: of anything that is no tensor or array, has
+    a `shape`, and gives a part for a box of slices (and an `affine`, where its voxels have sizes),
+    only the box that the window touches is read.
+
+    With probability `foreground` the centre is a voxel of a class drawn among those present (needs
+    the lists that ClassIndicesd leaves in data["label_class_indices"], which are taken out of the
+    item; without them, or in a case without foreground, any place does). The window is then moved
+    into the volume; on an axis where the volume is smaller, the volume is centred and padded. A
+    turned window is cut out of the volume itself, so its corners show anatomy, not padding, and
+    every voxel is interpolated once: MONAI's crop, then RandAffined, needs a larger crop and a grid
+    per key. Turning is in millimetres, so anisotropic voxels do not shear the anatomy.
 
     Args:
         roi_size: (x, y, z) voxels.
@@ -74,6 +77,12 @@ class RandomWindowd(Randomizable, Transform):
                 f"roi_size wants three sizes and scale low <= high above 0, got {roi_size}, {scale}"
             )
 
+    @property
+    def reads_parts(self) -> tuple[str, ...]:
+        """The keys whose values may lie on disk."""
+        lists = [f"{key}_class_indices" for key in self.label_keys]
+        return (*self.image_keys, *self.label_keys, *lists)
+
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A new dict with the keys transformed; `data` and its tensors are left as they are."""
         result = dict(data)
@@ -85,11 +94,7 @@ class RandomWindowd(Randomizable, Transform):
         flips = [axis + 1 for axis in self.mirror_axes if self.R.random_sample() < 0.5]
         for key in (*self.image_keys, *self.label_keys):
             is_label = key in self.label_keys
-            volume = (
-                result[key].as_tensor()
-                if isinstance(result[key], MetaTensor)
-                else torch.as_tensor(result[key])
-            )
+            volume = _plain(result[key])
             if tuple(volume.shape[1:]) != shape:
                 raise ValueError(
                     f"{key!r} is {tuple(volume.shape)}, not on the image's grid, "
@@ -102,9 +107,7 @@ class RandomWindowd(Randomizable, Transform):
             result[key] = torch.flip(window, flips) if flips else window
         return result
 
-    def _draw_start(
-        self, shape: Sequence[int], indices: Sequence[torch.Tensor] | None
-    ) -> list[int]:
+    def _draw_start(self, shape: Sequence[int], indices: Sequence[Any] | None) -> list[int]:
         """First voxel of the window on each axis; negative where the volume is smaller."""
         if (
             indices is not None
@@ -131,7 +134,7 @@ class RandomWindowd(Randomizable, Transform):
             for first, n, size in zip(wanted, shape, self.roi_size, strict=True)
         ]
 
-    def _draw_matrix(self, image: torch.Tensor) -> np.ndarray | None:
+    def _draw_matrix(self, image: Any) -> np.ndarray | None:
         """(3, 3): voxels from the window's centre -> those in the volume; None where not drawn."""
         angles, factor = np.zeros(3), 1.0
         if self.R.random_sample() < self.rotation_probability:
@@ -147,12 +150,20 @@ class RandomWindowd(Randomizable, Transform):
             turn[i, i] = turn[j, j] = np.cos(angle)
             turn[i, j], turn[j, i] = -np.sin(angle), np.sin(angle)
             rotation = turn @ rotation
-        mm = spacing(np.asarray(image.affine)) if isinstance(image, MetaTensor) else np.ones(3)
+        affine = getattr(image, "affine", None)
+        mm = np.ones(3) if affine is None else spacing(np.asarray(affine))
         return rotation * (np.asarray(mm)[None, :] / np.asarray(mm)[:, None]) / factor
 
 
+def _plain(volume: Any) -> Any:
+    """A tensor without meta; what is neither tensor nor array as it is."""
+    if isinstance(volume, MetaTensor):
+        return volume.as_tensor()
+    return torch.as_tensor(volume) if isinstance(volume, np.ndarray) else volume
+
+
 def _cut(
-    volume: torch.Tensor, start: Sequence[int], size: Sequence[int], *, pad_with_zero: bool
+    volume: Any, start: Sequence[int], size: Sequence[int], *, pad_with_zero: bool
 ) -> torch.Tensor:
     """A copy of the window, padded where it reaches outside the volume."""
     box, padding = [slice(None)], []
@@ -160,7 +171,7 @@ def _cut(
         low, high = max(first, 0), min(first + length, n)
         box.append(slice(low, high))
         padding.append((low - first, first + length - high))
-    window = volume[tuple(box)]
+    window = torch.as_tensor(volume[tuple(box)])
     if not any(map(any, padding)):
         return window.clone(memory_format=torch.contiguous_format)
     value = 0.0 if pad_with_zero else float(window.min())
@@ -170,7 +181,7 @@ def _cut(
 
 
 def _sample(
-    volume: torch.Tensor,
+    volume: Any,
     start: Sequence[int],
     size: Sequence[int],
     matrix: np.ndarray,
@@ -184,7 +195,7 @@ def _sample(
     shape = np.asarray(volume.shape[1:])
     low = np.clip(np.floor(corners.min(1)) - 1, 0, shape - 1).astype(int)
     high = np.clip(np.ceil(corners.max(1)) + 2, low + 1, shape).astype(int)
-    part = volume[:, low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+    part = torch.as_tensor(volume[:, low[0] : high[0], low[1] : high[1], low[2] : high[2]])
     # grid_sample counts in halves of the part's extent (align_corners=False), last axis first.
     extent = high - low
     theta = np.empty((3, 4))

@@ -33,7 +33,6 @@ TINY = {  # of a dry run
     "architecture::filters": "[2, 2, 4, 4, 4]",
     "roi_size": "[32, 32, 32]",
     "spacing": "[8, 8, 8]",
-    "cache_rate": "0",
     "num_workers": "0",
     "batch_size": "1",
     "iterations_per_epoch": "2",

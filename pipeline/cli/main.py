@@ -14,7 +14,7 @@ from ...data.errors import user_error
 from ..process_settings import set_up_process
 from .arguments import Parser
 from .commands import bundles, demo, evaluate, export, infer, networks, new_bundle, train
-from .commands.datasets import check, export_dataset, import_, phantom, plan
+from .commands.datasets import cache, check, export_dataset, import_, phantom, plan
 from .completion import complete
 from .console import console, say_end, say_error
 
@@ -27,6 +27,7 @@ COMMANDS: dict[str, ModuleType] = {
     "evaluate": evaluate,
     "infer": infer,
     "bundles": bundles,
+    "cache": cache,
     "export-dataset": export_dataset,
     "phantom": phantom,
     "export": export,

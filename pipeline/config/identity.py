@@ -35,7 +35,7 @@ IGNORED = {
     "num_workers": "how many read ahead",
     "persistent_workers": "how long the processes that read live",
     "pin_memory": "how tensors are copied to a GPU",
-    "cache_rate": "what is kept in memory",
+    "cache_dir": "where preprocessed cases are kept; they are the same",
     "isolate": "in which process a case runs",
     "time_limit": "when a case is given up; one that is done is the same",
     "rank": "one of the processes of the same training",

@@ -24,6 +24,7 @@ MISSING: Any = object()
 _PATHS = frozenset(
     {
         "bundle_root",
+        "cache_dir",
         "checkpoint",
         "dataset_dir",
         "input_dir",
@@ -40,6 +41,7 @@ _PATHS = frozenset(
 _NULLABLE = frozenset(
     {
         "body_threshold",
+        "cache_dir",
         "checkpoint",
         "expected",
         "foreground",

@@ -99,7 +99,7 @@ def run_training(
     output_dir: str | Path,
     dataset_dir: str | Path | None = None,
 ) -> None:
-    """Read the cases into memory and train, in the folder that `prepare_training` took.
+    """Preprocess or find the cases, and train, in the folder that `prepare_training` took.
 
     Args:
         datasets: of the training and of its validation.

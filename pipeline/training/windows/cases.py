@@ -1,31 +1,43 @@
-"""The preprocessed cases of a training, kept in memory."""
+"""The preprocessed cases of a training, kept in memory or on disk."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from monai.data import CacheDataset
 from monai.transforms import Compose
 from torch.utils.data import Dataset
 
+from ....data.datasets.cache.folder import CaseCache, user_cache
 from ....data.errors import DatasetError
 from ....data.images.names import case_id
 from ....data.progress import progressed
+from .key import paths_of
 from .loading import readable_in_parent
+from .place import Need, fits, free_memory, needed
+from .stored import StoredCases, store_cases
+
+logger = logging.getLogger(__name__)
 
 
 class CachedCases(Dataset[dict[str, Any]]):
-    """Preprocessed cases in memory, read when the run starts and not when the config is parsed.
+    """Preprocessed cases, read when the run starts and not when the config is parsed.
+
+    They stay in memory where they surely fit, and are stored on disk otherwise: then memory does
+    not grow with their number, worker processes need no copy, and the next training finds them.
 
     Args:
         data: items with "image" and "label" paths, and an "id", which is the image's name where
-            there is none; may be empty until the run starts.
+            there is none; may be empty until the run starts. Images in memory stay there.
         transform: deterministic preprocessing, run once per case.
-        cache_rate: share of the cases kept in memory (MONAI's CacheDataset), 0 to 1; the rest is
-            read again each time.
+        cache_dir: a folder where cases are always stored; None: in memory where they take no more
+            than a quarter of what is free, else in the user's cache folder, see
+            `gridgate.data.datasets.cache.folder.user_cache`.
         num_workers: threads that preprocess the cases at the start.
     """
 
@@ -34,20 +46,21 @@ class CachedCases(Dataset[dict[str, Any]]):
         data: Sequence[dict[str, Any]],
         *,
         transform: Callable[[Any], Any],
-        cache_rate: float = 1.0,
+        cache_dir: str | PathLike[str] | None = None,
         num_workers: int = 2,
     ) -> None:
         self.data = [{"id": _name(item), **item} for item in data]
         self.transform = transform
-        self.cache_rate = cache_rate
+        self.cache_dir = None if cache_dir is None else Path(cache_dir).expanduser().absolute()
         self.num_workers = num_workers
-        self._cases: CacheDataset | None = None
+        self._cases: CacheDataset | StoredCases | None = None
 
-    def load(self) -> CacheDataset:
+    def load(self) -> CacheDataset | StoredCases:
         """Read and preprocess the cases now, with a progress bar; worker processes share them.
 
         Raises:
             DatasetError: there is no case.
+            OutputError: they cannot be stored.
         """
         if not self.data:
             raise DatasetError(
@@ -55,16 +68,21 @@ class CachedCases(Dataset[dict[str, Any]]):
                 "with an image and a label"
             )
         if self._cases is None:
-            self._cases = _JoinedCache(
-                self.data,
-                # MONAI takes a Compose inside a Compose for random, and caches nothing from there
-                # on
-                Compose([self.transform]).flatten(),
-                cache_rate=self.cache_rate,
-                num_workers=self.num_workers,
-                copy_cache=False,
-            )
+            # MONAI takes a Compose inside a Compose for random, and caches nothing from there on
+            transform = Compose([self.transform]).flatten()
+            folder, need = self._place(transform)
+            if folder is None:
+                self._cases = _JoinedCache(
+                    self.data, transform, num_workers=self.num_workers, copy_cache=False
+                )
+            else:
+                self._cases = self._stored(transform, folder, need)
         return self._cases
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the cases have been loaded, and are on disk."""
+        return isinstance(self._cases, StoredCases)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -72,6 +90,51 @@ class CachedCases(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         with readable_in_parent():
             return dict(self.load()[index])
+
+    def _place(self, transform: Compose) -> tuple[Path | None, Need]:
+        """The folder to store the cases in, or None for memory, with the reason in the log."""
+        need = needed(self.data, transform.transforms)
+        free = free_memory()
+        count = f"{len(self.data)} preprocessed case{'s' * (len(self.data) > 1)}"
+        size, room = f"about {_size(need.total)}", f"{_size(free)} of memory is free"
+        in_files = all(
+            paths_of(item.get("image")) and ("label" not in item or paths_of(item["label"]))
+            for item in self.data
+        )
+        if not in_files:
+            logger.info(f"{count}: kept in memory, as their images are there already")
+            return None, need
+        if self.cache_dir is not None:
+            logger.info(f"{count}: stored in {self.cache_dir}, as cache_dir says")
+            return self.cache_dir, need
+        if fits(need, free):
+            logger.info(f"{count}: kept in memory, {size}; {room}")
+            return None, need
+        folder = user_cache()
+        logger.info(
+            f"{count}: stored in {folder}, as they would take {size} of memory; {room} "
+            "(--cache_dir and the variable GRIDGATE_CACHE name another folder)"
+        )
+        return folder, need
+
+    def _stored(self, transform: Compose, folder: Path, need: Need) -> StoredCases:
+        room = free_memory() // 2 // max(need.largest, 1)  # cases at once that surely fit
+        threads = max(1, min(self.num_workers, room))
+        cases, made = store_cases(self.data, transform, CaseCache(folder), threads=threads)
+        logger.info(
+            f"{folder}: {len(cases)} cases of this training, {_size(cases.bytes)}; {made} of them "
+            "were made now"
+        )
+        return cases
+
+
+def _size(size: int) -> str:
+    """Bytes in words.
+
+    >>> _size(23_456_000_000), _size(1_200_000)
+    ('23.5 GB', '1.2 MB')
+    """
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _name(item: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.utils.data import DistributedSampler, Sampler
 
 from .cases import CachedCases
 from .loading import readable_in_parent
+from .stored import StoredCases
 
 
 class WindowDataset(CachedCases):
@@ -34,17 +36,17 @@ class WindowDataset(CachedCases):
         transform: Callable[[Any], Any],
         augmentation: Compose,
         seed: int = 0,
-        cache_rate: float = 1.0,
+        cache_dir: str | PathLike[str] | None = None,
         num_workers: int = 2,
     ) -> None:
-        super().__init__(data, transform=transform, cache_rate=cache_rate, num_workers=num_workers)
+        super().__init__(data, transform=transform, cache_dir=cache_dir, num_workers=num_workers)
         self.augmentation = augmentation
         self.seed = seed
 
     def __getitem__(self, key: int) -> dict[str, Any]:
         turn, place = divmod(key, len(self.data))
         order = np.random.default_rng([self.seed, turn]).permutation(len(self.data))
-        case = super().__getitem__(int(order[place]))
+        case = self._case(int(order[place]))
         draw = int(np.random.SeedSequence([self.seed, key]).generate_state(1)[0])
         self.augmentation.set_random_state(seed=draw)
         with readable_in_parent():
@@ -52,6 +54,15 @@ class WindowDataset(CachedCases):
         return {
             name: torch.as_tensor(np.ascontiguousarray(window[name])) for name in ("image", "label")
         }
+
+    def _case(self, index: int) -> dict[str, Any]:
+        """A case; one on disk is left there where the augmentation reads a window's box alone."""
+        with readable_in_parent():
+            cases = self.load()
+            first, *_ = getattr(self.augmentation, "transforms", None) or (None,)
+            if isinstance(cases, StoredCases) and cases.reads_parts:
+                return cases.opened(index, getattr(first, "reads_parts", ()))
+        return super().__getitem__(index)
 
 
 class WindowSampler(DistributedSampler[int]):

@@ -20,14 +20,15 @@ _MARK = "\0"  # in no message of ours
 
 
 class WindowLoader(DataLoader[Any]):
-    """PyTorch's DataLoader whose workers share the parent's memory.
+    """PyTorch's DataLoader whose workers share the parent's cases.
 
-    Workers are forked, whatever the Python version's default is: under "spawn" and "forkserver"
-    all cached cases would be pickled to each worker. Where forking is not safe (Windows, macOS)
-    the windows are made in the training's own process.
+    Workers are forked, whatever the Python version's default is, unless `multiprocessing_context`
+    says otherwise: under "spawn" and "forkserver" all cases in memory would be pickled to each
+    worker. Cases on disk are found there by any worker. Where workers cannot be forked (Windows,
+    macOS) and cases are in memory, the windows are made in the training's own process.
 
     Args:
-        dataset: such as a WindowDataset; loaded before the first window is asked for.
+        dataset: such as a WindowDataset, which is loaded before the first window is asked for.
         num_workers: processes, 0 or more; None: 2, or where batches are pinned, which is for a GPU,
             all cores but two, 2 to 12.
         **options: DataLoader's.
@@ -39,20 +40,15 @@ class WindowLoader(DataLoader[Any]):
         if num_workers is None:
             free = usable_cores() - 2 if options.get("pin_memory") else 0
             num_workers = min(max(free, 2), 12)
-        if num_workers and not can_fork():
-            logger.warning(
-                f"num_workers {num_workers}: worker processes cannot share the cases on this "
-                "system; windows are made in the training's own process"
-            )
-            num_workers = 0
         if num_workers:
-            options.setdefault("multiprocessing_context", "fork")
+            options.setdefault("multiprocessing_context", "fork" if can_fork() else "spawn")
         else:
             options |= {"multiprocessing_context": None, "persistent_workers": False}
         super().__init__(dataset, num_workers=num_workers, **options)
         self._latest: weakref.ref[Any] | None = None
 
     def __iter__(self) -> Any:
+        self._settle_workers()
         iterator = super().__iter__()
         self._latest = weakref.ref(iterator)
         try:
@@ -62,6 +58,22 @@ class WindowLoader(DataLoader[Any]):
             if known is error:
                 raise
             raise known from None
+
+    def _settle_workers(self) -> None:
+        """No workers where each would be sent a copy of all cases."""
+        context: Any = self.multiprocessing_context
+        if not self.num_workers or context.get_start_method() == "fork":
+            return
+        load = getattr(self.dataset, "load", None)
+        if load is not None:
+            load()
+        if not getattr(self.dataset, "on_disk", False):
+            logger.warning(
+                f"num_workers {self.num_workers}: worker processes that are not forked cannot "
+                "share cases in memory; windows are made in the training's own process, or give "
+                "a --cache_dir"
+            )
+            self.num_workers, self.multiprocessing_context = 0, None
 
     def close(self) -> None:
         """End the worker processes and the thread that pins memory, and wait for them."""

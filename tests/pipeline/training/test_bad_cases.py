@@ -87,12 +87,14 @@ def run(dataset: Path, output: Path, **options: Any) -> subprocess.CompletedProc
     [
         ("nan", {}),
         ("nan", {"seed": 1}),  # the fault came in half of the tries
-        ("cut", {"cache_rate": 0.0, "num_workers": 2}),  # found by a worker in the first epoch
+        ("cut", {"num_workers": 2, "cache_dir": "CACHE"}),  # the cases before it are stored
     ],
 )
 def test_the_command_ends_with_1_and_names_the_file(
     tmp_path: Path, bad: str, options: dict[str, Any]
 ) -> None:
+    if "cache_dir" in options:
+        options = {**options, "cache_dir": tmp_path / "cache"}
     done = run(write_dataset(tmp_path / "D", bad), tmp_path / "O", **options)
     assert done.returncode == 1, done.stderr[-2000:]
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -154,9 +156,27 @@ class Nothing(Compose):
         return case
 
 
+class Late(Compose):
+    """An augmentation that does what a transform does with each item."""
+
+    def __init__(self, transform: Transform) -> None:
+        super().__init__([])
+        self.late = transform
+
+    def __call__(self, case: Any, **options: Any) -> Any:
+        return self.late(case)
+
+
+class Unread(Transform):
+    """Preprocessing that leaves an item as it is."""
+
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+        return item
+
+
 def loader(workers: int, **options: Any) -> WindowLoader:
     windows = WindowDataset(
-        [{"id": k} for k in range(4)], transform=Bad(2), augmentation=Nothing(), cache_rate=0.0
+        [{"id": k} for k in range(4)], transform=Unread(), augmentation=Late(Bad(2))
     )
     return WindowLoader(
         windows, sampler=WindowSampler(8), batch_size=1, num_workers=workers, **options
@@ -182,7 +202,7 @@ def test_a_workers_error_has_its_own_text_and_the_workers_end(persistent: bool) 
 @FORKS
 def test_workers_end_with_a_training_that_completes_and_may_start_again() -> None:
     data = loader(2, persistent_workers=True)
-    data.dataset.transform = Bad(-1)
+    data.dataset.augmentation = Late(Bad(-1))
     for _ in range(2):
         trainer(network(), train_data_loader=data, max_epochs=2).run()
         assert multiprocessing.active_children() == []
@@ -224,6 +244,6 @@ def test_where_forking_is_unsafe_the_windows_are_made_here(
     if system == "win32":
         monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
     data = loader(2, persistent_workers=True)
-    data.dataset.transform = Bad(-1)
-    assert data.num_workers == 0 and "cannot share the cases" in caplog.text
+    data.dataset.augmentation = Late(Bad(-1))
     assert len(list(data)) == 8
+    assert data.num_workers == 0 and "cannot share cases in memory" in caplog.text

@@ -30,6 +30,19 @@ def test_resumed_from_a_checkpoint_equals_uninterrupted(
         assert [row[column] for row in rows(tmp_path)] == [row[column] for row in rows(whole)]
 
 
+def test_resumed_with_the_cases_on_disk_equals_uninterrupted_in_memory(
+    whole: Path, phantom_dataset: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "O"
+    output.mkdir()
+    for name in ("last_1.pt", "settings.json", "splits.json", "metrics_train.csv"):
+        shutil.copy(whole / name, output / name.replace("_1", ""))
+    train(phantom_dataset, output, resume=True, cache_dir=str(tmp_path / "#1 cases"), num_workers=1)
+    assert len(list((tmp_path / "#1 cases" / "cases").glob("*/*/case.json"))) == 2 * 4 + 2
+    assert_same_weights(output / "last.pt", whole / "last.pt")
+    assert [row["dice_mean"] for row in rows(output)] == [row["dice_mean"] for row in rows(whole)]
+
+
 def test_killed_in_the_middle_of_an_epoch_and_resumed(
     whole: Path, phantom_dataset: Path, tmp_path: Path
 ) -> None:
@@ -118,7 +131,6 @@ def test_a_run_is_resumed_with_its_own_settings_only(
     "other",
     [
         {"patience": 9},
-        {"cache_rate": 0.5},
         {"num_workers": 1},
         {"device": "cpu"},
         {"cudnn_benchmark": False},
