@@ -199,7 +199,7 @@ def test_the_gpu_clock_averages_the_samples_of_its_span(monkeypatch: pytest.Monk
 def test_formats_of_stored_cases_are_measured_and_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache = load("cache", monkeypatch)
+    cache = load("datasets/cache", monkeypatch)
     monkeypatch.setattr(cache, "FORMATS", {"blosc2": [("LZ4", 5, "SHUFFLE", 64, 16)]})
     image = np.random.default_rng(0).standard_normal((1, 70, 20, 20)).astype(np.float32)
     np.savez(tmp_path / "case.npz", image=image, label=(image > 0).astype(np.uint8))

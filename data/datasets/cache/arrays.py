@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...errors import DatasetError
 
 # A chunk is what is found by one look into the file, a block what is inflated at once. Chosen by
-# benchmarks/cache.py. Voxels of floats take four bytes, those of labels one.
+# benchmarks/datasets/cache.py. Voxels of floats take four bytes, those of labels one.
 _CHUNK, _BLOCK, _SMALL_VOXELS_BLOCK = 64, 16, 32
 _LIST_CHUNK, _LIST_BLOCK = 65_536, 2_048
 _CODEC, _LEVEL = "LZ4", 5

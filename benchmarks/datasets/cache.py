@@ -1,8 +1,8 @@
 """Preprocessed cases on disk: which format, how fast windows are, and how much memory a training.
 
-    python benchmarks/cache.py formats CASE.npz ...                 # blosc2 against zarr
-    python benchmarks/cache.py windows BUNDLE DATASET               # cases in memory, on disk
-    python benchmarks/cache.py memory BUNDLE DATASET [--setting NAME=VALUE ...]
+    python benchmarks/datasets/cache.py formats CASE.npz ...                 # blosc2 against zarr
+    python benchmarks/datasets/cache.py windows BUNDLE DATASET        # cases in memory, on disk
+    python benchmarks/datasets/cache.py memory BUNDLE DATASET [--setting NAME=VALUE ...]
 
 Each writes its part of results/cache.md (the parts are kept in results/cache.json). `formats` takes
 preprocessed cases, "image" and "label" in an .npz; zarr need not be installed in Gridgate's own
@@ -26,10 +26,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measured_process import run_measured
 from numpy.typing import NDArray
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from measured_process import run_measured  # noqa: E402
+
 ROIS = ((64, 48, 48), (96, 96, 96))
 FORMATS = {
     "blosc2": [
@@ -56,7 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--results", type=Path, default=HERE.parent / "results")
     kinds = parser.add_subparsers(dest="kind", required=True)
     formats = kinds.add_parser("formats")
     formats.add_argument("cases", type=Path, nargs="+")
@@ -89,7 +92,7 @@ def write_page(results: Path, title: str, rows: list[dict[str, Any]]) -> None:
     lines = ["# Preprocessed cases on disk", ""]
     for name, part in parts.items():
         columns = list(dict.fromkeys(key for row in part["rows"] for key in row))
-        lines += [f"## {name}", "", f"`python benchmarks/cache.py {part['command']}`", ""]
+        lines += [f"## {name}", "", f"`python benchmarks/datasets/cache.py {part['command']}`", ""]
         lines += ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
         lines += [
             "| " + " | ".join(str(row.get(key, "")) for key in columns) + " |"

@@ -1,7 +1,7 @@
 """The training whose memory `cache.py memory` measures, in a process of its own.
 
-    python benchmarks/cache_training.py JOB.json --share 1
-    python benchmarks/cache_training.py JOB.json --take 8 --store CACHE
+    python benchmarks/datasets/cache_training.py JOB.json --share 1
+    python benchmarks/datasets/cache_training.py JOB.json --take 8 --store CACHE
 
 The second stores so many cases of the training and of the validation, and lays copies of them under
 the keys of all others.

@@ -1,6 +1,6 @@
 """Plans for the ten tasks of the Medical Segmentation Decathlon, beside nnU-Net's.
 
-    python benchmarks/plans_msd.py --nnunet-python /tmp/nnunet/bin/python
+    python benchmarks/datasets/plans_msd.py --nnunet-python /tmp/nnunet/bin/python
 
 The archives are not needed: published sizes and spacings stand for the cases (lowest, median and
 highest of each; between them along straight lines, thin slices with many slices). nnU-Net's own
@@ -240,7 +240,7 @@ def main() -> int:
     parser.add_argument("--memory", default="8GB")
     parser.add_argument("--real", nargs="*", default=[], help="dataset folders")
     parser.add_argument("--real-nnunet", nargs="*", default=[], help="their nnUNetPlans.json")
-    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--results", type=Path, default=HERE.parent / "results")
     options = parser.parse_args()
     head = (
         "| dataset | | spacing, mm | median case | window | batch | intensity | second plan, mm |"
@@ -273,9 +273,9 @@ def write(lines: list[str], options: argparse.Namespace) -> None:
     notes = before[before.index("## Differences") :] if "## Differences" in before else ""
     text = (
         "# Plans for the Decathlon, beside nnU-Net's\n\n"
-        f"`python benchmarks/plans_msd.py --memory {options.memory} --nnunet-python PYTHON`: our "
-        "plans for a GPU of that memory, which is nnU-Net's default target, found on PyTorch's "
-        "meta device. Axes are x, y, z.\n\n"
+        f"`python benchmarks/datasets/plans_msd.py --memory {options.memory} --nnunet-python "
+        "PYTHON`: our plans for a GPU of that memory, which is nnU-Net's default target, found on "
+        "PyTorch's meta device. Axes are x, y, z.\n\n"
     )
     path.write_text(text + "\n".join(lines) + "\n\n" + notes)
     print(path)
