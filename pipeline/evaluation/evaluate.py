@@ -127,7 +127,12 @@ def _measure(
                 )
             check_label_placement(items[case])
             measured = measure_files(
-                mask, items[case]["label"], labels, label_map=label_map, case=case
+                mask,
+                items[case]["label"],
+                labels,
+                label_map=label_map,
+                case=case,
+                unannotated=items[case].get("unannotated", ()),
             )
             rows += [(case, row) for row in measured]
         except GridgateError as error:

@@ -1,6 +1,6 @@
 """One case measured: its mask file against its label file, wherever the two files begin and end."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.datasets.label_map import check_values, map_values
+from ...data.datasets.label_map import IGNORE, LabelMap
+from ...data.datasets.label_values import check_values, map_values
 from ...data.datasets.placement import check_placement
 from ...data.geometry.label_grids import on_shared_grid
 from ...data.images.reading import case_id, read_labels
-from .metrics import LabelMetrics, case_metrics
+from .metrics import LabelMetrics, case_metrics, not_annotated
 
 
 def measure_files(
@@ -22,6 +23,7 @@ def measure_files(
     *,
     label_map: Mapping[int, int] | None = None,
     case: str | None = None,
+    unannotated: Collection[str] = (),
 ) -> list[LabelMetrics]:
     """Metrics per foreground label of one mask file against one label file.
 
@@ -37,10 +39,14 @@ def measure_files(
         label_map: value in the label file -> channel, see `data.datasets.label_map`; None or empty
             when the values are channels already.
         case: the case's id, for errors; None takes the label file's name.
+        unannotated: the dataset's labels that the case does not have annotated. What counts to them
+            has no measures; where another label is predicted instead of one of them, that counts
+            against the other label.
 
     Raises:
         ImageError: one of the files cannot be read, or the label's voxels are too small to compare.
-        DatasetError: the label file holds values that the label map does not name.
+        DatasetError: the label file holds values that the label map does not name, or labels that
+            the case does not declare as annotated.
 
     Example:
         >>> import nibabel, tempfile
@@ -51,15 +57,18 @@ def measure_files(
         >>> [(row.label, row.dice) for row in measure_files(path, path, ["background", "liver"])]
         [('liver', 1.0)]
     """
+    known = LabelMap.of(label_map)
     prediction = read_labels(mask)
-    reference = read_labels(label, lowest=min(label_map or (0,)))
-    channels, ignored = map_values(
+    reference = read_labels(label, lowest=min(known or (0,)))
+    channels = map_values(
         reference.array,
-        label_map or {},
+        known,
         case=case if case is not None else case_id(label),
         source=str(label),
         channels=len(labels),
+        unannotated=unannotated,
     )
+    ignored = channels == IGNORE if channels.dtype.kind == "i" and channels.min() < 0 else None
     if ignored is not None:
         channels = _marked(channels, ignored, len(labels))
     predicted, expected, affine = on_shared_grid(
@@ -68,8 +77,15 @@ def measure_files(
     if ignored is not None:
         keep = expected != len(labels)
         predicted, expected = predicted * keep, expected * keep
-    names = {name: value for value, name in enumerate(labels) if value}
-    return case_metrics(predicted, expected, labels=names, affine=affine)
+    annotated = known.annotated_channels(unannotated, len(labels))
+    names = {name: value for value, name in enumerate(labels) if value and annotated[value]}
+    rows = case_metrics(predicted, expected, labels=names, affine=affine) if names else []
+    found = {row.label: row for row in rows}
+    return [
+        found.get(name) or not_annotated(name, value)
+        for value, name in enumerate(labels)
+        if value
+    ]
 
 
 def check_label(
@@ -78,12 +94,14 @@ def check_label(
     """Refuse a case whose label file cannot be measured against.
 
     Args:
-        item: {"id", "image", "label"}; paths, the image perhaps one per channel.
+        item: {"id", "image", "label"}; paths, the image perhaps one per channel; perhaps
+            "unannotated", see `measure_files`.
         labels: as for `measure_files`.
         label_map: as for `measure_files`.
 
     Raises:
-        DatasetError: the label lies elsewhere than the image, or holds values that nobody named.
+        DatasetError: the label lies elsewhere than the image, or holds values that nobody named, or
+            labels that the case does not declare as annotated.
         ImageError: a file cannot be read.
     """
     check_label_placement(item)
@@ -94,6 +112,7 @@ def check_label(
         case=item["id"],
         source=str(item["label"]),
         channels=len(labels),
+        unannotated=item.get("unannotated", ()),
     )
 
 

@@ -11,7 +11,7 @@ from ...errors import ConfigError, DatasetError
 from ...images.reading import read_labels
 from ...label_tables.reading import read_caret, read_table
 from ...progress import progressed
-from ..label_map import count_values
+from ..label_values import count_values
 from .segments import names_segments, segments
 
 _LOG = logging.getLogger("gridgate.datasets")

@@ -18,7 +18,7 @@ from ...geometry.placement import why_elsewhere
 from ...images.formats.nifti_affine import choose_affine
 from ...images.image import Image
 from ...images.reading import read_axes, read_image
-from ..label_map import count_values
+from ..label_values import count_values
 from .body import find_body
 from .intensities import Intensities, content_hash, is_ct, label_hash, measure_intensities
 from .label_numbers import Edges, LabelNumbers, measure_labels

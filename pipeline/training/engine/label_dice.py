@@ -42,19 +42,20 @@ class LabelDice(Metric):
     """Mean over cases of each foreground label's Dice, and their mean.
 
     Not MONAI's MeanDice: that wants one-hot volumes, classes x volume in float32; here one bincount
-    per case does. A label that is neither in the case nor predicted is left out of its mean. The
-    engine's `state.metrics` gets the mean under the metric's name and `val_dice_<label>` for each
+    per case does. A label that is neither in the case nor predicted is left out of its mean, and so
+    is one that the case does not have annotated. Voxels to ignore (-1 in the reference) do not
+    count. The engine's `state.metrics` gets the mean under the metric's name and `val_dice_<label>` for each
     label.
 
     Args:
         labels: names of all labels in order, the background first.
     """
 
-    required_output_keys = (Keys.PRED, Keys.LABEL)  # of the engine's output, as `update` takes them
+    required_output_keys = None
 
     def __init__(self, labels: Sequence[str], *, device: str | torch.device = "cpu") -> None:
         self.labels = list(labels)
-        super().__init__(device=device)
+        super().__init__(output_transform=_wanted, device=device)
 
     @reinit__is_reduced
     def reset(self) -> None:
@@ -68,9 +69,10 @@ class LabelDice(Metric):
         """Add the cases of a batch.
 
         Args:
-            output: predictions and reference label maps (B, 1, *spatial). A prediction is a label
-                map of integers (B, 1, *spatial), or logits (B, C, *spatial); of deep supervision's
-                list the finest counts. A decollated batch is a list of dicts.
+            output: predictions and reference label maps (B, 1, *spatial), and perhaps what is
+                annotated, (B, labels) bool. A prediction is a label map of integers (B, 1,
+                *spatial), or logits (B, C, *spatial); of deep supervision's list the finest counts.
+                A decollated batch is a list of dicts.
 
         Raises:
             ConfigError: the network has not as many channels as there are labels, or a label map
@@ -78,17 +80,23 @@ class LabelDice(Metric):
         """
         predictions: Any
         references: Any
+        annotated: Any = None
         if output and isinstance(output[0], Mapping):
             predictions = [one[Keys.PRED] for one in output]
             references = [one[Keys.LABEL] for one in output]
+            annotated = [one.get("annotated") for one in output]
         else:
-            predictions, references = output
+            predictions, references, *rest = output
+            annotated = rest[0] if rest else None
         if isinstance(references, torch.Tensor) and not isinstance(predictions, torch.Tensor):
             predictions = predictions[0]
-        for prediction, reference in zip(predictions, references, strict=True):
-            self._add(_plain(prediction), _plain(reference))
+        annotated = [None] * len(references) if annotated is None else annotated
+        for prediction, reference, there in zip(predictions, references, annotated, strict=True):
+            self._add(_plain(prediction), _plain(reference), there)
 
-    def _add(self, prediction: torch.Tensor, reference: torch.Tensor) -> None:
+    def _add(
+        self, prediction: torch.Tensor, reference: torch.Tensor, annotated: Any = None
+    ) -> None:
         classes = len(self.labels)
         if prediction.is_floating_point():
             if len(prediction) != classes and (len(prediction), classes) != (1, 2):
@@ -99,7 +107,10 @@ class LabelDice(Metric):
             prediction = labels_of(prediction, dim=0)
         prediction = prediction.flatten().long()
         reference = reference.to(prediction.device).flatten().long()
-        joint = torch.bincount(reference * classes + prediction, minlength=classes**2)
+        # what is ignored comes into a first row, which is left out
+        joint = torch.bincount(
+            (reference + 1) * classes + prediction, minlength=(classes + 1) * classes
+        )[classes:]
         if len(joint) > classes**2 or int(prediction.max()) >= classes:
             raise ConfigError(
                 f"labels up to {int(max(prediction.max(), reference.max()))} in a validation for "
@@ -109,6 +120,8 @@ class LabelDice(Metric):
         joint = joint.reshape(classes, classes).double()
         total = (joint.sum(0) + joint.sum(1))[1:].to(self._device)
         present = total > 0
+        if annotated is not None:
+            present &= torch.as_tensor(annotated)[1:].to(self._device)
         both = joint.diagonal()[1:].to(self._device)
         self._sum[present] += (2 * both[present]) / total[present]
         self._cases += present
@@ -124,6 +137,13 @@ class LabelDice(Metric):
         engine.state.metrics[name] = float(torch.nanmean(each)) if not each.isnan().all() else 0.0
         for label, value in zip(self.labels[1:], each.tolist(), strict=True):
             engine.state.metrics[dice_name(label)] = value
+
+
+def _wanted(output: Any) -> Any:
+    """What `update` takes, of an engine's output; a decollated batch as it is."""
+    if not isinstance(output, Mapping):
+        return output
+    return output[Keys.PRED], output[Keys.LABEL], output.get("annotated")
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

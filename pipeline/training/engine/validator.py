@@ -19,7 +19,8 @@ class SegmentationValidator(SupervisedEvaluator):
     """MONAI's SupervisedEvaluator whose predictions are label maps.
 
     `state.output["pred"]` is (B, 1, *spatial), the index of each voxel's highest score in the
-    smallest unsigned integer type; with one channel 1 where it is more likely than not. MONAI's
+    smallest unsigned integer type; with one channel 1 where it is more likely than not. "annotated"
+    is handed on where a batch has it. MONAI's
     holds classes x volume in float32. All of MONAI's options, handlers and events work as there.
 
     An inferer with a method `slabs` (SlidingWindow) is asked for slabs. Of any other inferer, or a
@@ -36,6 +37,8 @@ class SegmentationValidator(SupervisedEvaluator):
     def _iteration(self, engine: Any, batchdata: dict[str, torch.Tensor]) -> dict[str, Any]:
         image, label, args, kwargs = prepared(self, batchdata)
         self.state.output = {Keys.IMAGE: image, Keys.LABEL: label}
+        if isinstance(batchdata, Mapping) and "annotated" in batchdata:
+            self.state.output["annotated"] = batchdata["annotated"]
         with self.mode(self.network):
             self.state.output[Keys.PRED] = self._predict(image, args, kwargs)
         self.fire_event(IterationEvents.FORWARD_COMPLETED)

@@ -40,7 +40,7 @@ class SorensenDiceLoss(SegmentationLoss):
         smooth: float = 1e-5,
         sigmoid: bool = False,
     ) -> None:
-        weight_count = _check_weights(class_weights, sigmoid)
+        _check_weights(class_weights, sigmoid)
         loss = DiceLoss(
             include_background=True,
             to_onehot_y=not sigmoid,
@@ -52,7 +52,13 @@ class SorensenDiceLoss(SegmentationLoss):
             smooth_dr=smooth,
             weight=class_weights,
         )
-        super().__init__(loss, sigmoid=sigmoid, weight_count=weight_count)
+        super().__init__(
+            loss,
+            sigmoid=sigmoid,
+            class_weights=class_weights,
+            remake=partial(SorensenDiceLoss, batch=batch, smooth=smooth),
+            whole_batch=batch,
+        )
 
 
 def dice_ce(
@@ -83,7 +89,7 @@ def dice_ce(
         label_smoothing: 0..1, of the cross-entropy's target only; not with sigmoid.
         smooth: added to numerator and denominator of Dice.
     """
-    weight_count = _check_weights(class_weights, sigmoid)
+    _check_weights(class_weights, sigmoid)
     if sigmoid and label_smoothing:
         raise ConfigError(
             "label_smoothing needs a network with several output channels: MONAI ignores it with "
@@ -108,7 +114,22 @@ def dice_ce(
         lambda_ce=ce_weight,
         label_smoothing=label_smoothing,
     )
-    return SegmentationLoss(loss, sigmoid=sigmoid, weight_count=weight_count)
+    options: dict[str, Any] = dict(
+        squared=squared,
+        include_background=include_background,
+        batch=batch,
+        dice_weight=dice_weight,
+        ce_weight=ce_weight,
+        label_smoothing=label_smoothing,
+        smooth=smooth,
+    )
+    return SegmentationLoss(
+        loss,
+        sigmoid=sigmoid,
+        class_weights=class_weights,
+        remake=partial(dice_ce, **options),
+        whole_batch=batch,
+    )
 
 
 def dice_ce_nnunet(
@@ -146,11 +167,15 @@ def structure(
     Paper: Zhang et al. 2021 (arXiv 2102.08005). Arguments are those of
     structure.StructureLoss, which says what is ours in 3D and with several classes.
     """
-    weight_count = _check_weights(class_weights, sigmoid)
-    loss = StructureLoss(
-        kernel=kernel, boundary=boundary, class_weights=class_weights, slices=slices
+    _check_weights(class_weights, sigmoid)
+    options: dict[str, Any] = dict(kernel=kernel, boundary=boundary, slices=slices)
+    return SegmentationLoss(
+        StructureLoss(class_weights=class_weights, **options),
+        sigmoid=sigmoid,
+        class_weights=class_weights,
+        remake=partial(structure, **options),
+        masked=True,
     )
-    return SegmentationLoss(loss, sigmoid=sigmoid, weight_count=weight_count)
 
 
 LOSSES: dict[str, Callable[..., SegmentationLoss]] = {
@@ -203,10 +228,10 @@ def _nearest(word: str, known: Sequence[str] | dict[str, Any]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def _check_weights(class_weights: Sequence[float] | None, sigmoid: bool) -> int | None:
-    """How many class weights there are; they need several classes, for MONAI as well."""
+def _check_weights(class_weights: Sequence[float] | None, sigmoid: bool) -> None:
+    """Refuse class weights that cannot be; they need several classes, for MONAI as well."""
     if class_weights is None:
-        return None
+        return
     if sigmoid:
         raise ConfigError(
             "class_weights need a network with several output channels; sigmoid=True has one"
@@ -215,4 +240,3 @@ def _check_weights(class_weights: Sequence[float] | None, sigmoid: bool) -> int 
         raise ConfigError(
             f"class_weights must be one number per class, 0 or more, not {class_weights!r}"
         )
-    return len(class_weights)
