@@ -81,6 +81,16 @@ def unannotated_labels(annotated: Iterable[str] | None, labels: Iterable[str]) -
     return tuple(name for name in labels if name not in there)
 
 
+def fits_any(key: str, cases: Iterable[str]) -> bool:
+    """Whether a case's id, or a pattern with stars, fits one of some cases.
+
+    >>> fits_any("btcv_*", ["btcv_1"]), fits_any("btcv_?", ["btcv_1"])
+    (True, False)
+    """
+    pattern = _pattern(key)
+    return any(key == case or pattern.fullmatch(case) for case in cases)
+
+
 def _checked(
     entries: Any, labels: Sequence[str], source: Path
 ) -> dict[str, tuple[str, ...]]:

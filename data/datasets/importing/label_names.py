@@ -185,7 +185,8 @@ def _partial_notes(own: Mapping[Path, dict[int, str]], spelling: dict[str, str])
         if without:
             notes.append(
                 f"{len(without)} of {len(own)} label maps do not name {name!r}, such as "
-                f"{without[0]}: it counts as background there; check that it was annotated"
+                f"{without[0]}: it counts as background there; if it was not annotated, say which "
+                "labels were by --annotated '{case: [labels]}'"
             )
     return tuple(notes)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...errors import DatasetError
 from ...images.names import IMAGE_SUFFIXES, find_images
+from ..annotated import ANNOTATED, annotated_labels
 from ..dataset import Dataset, DatasetCase, case_files
 from ..entries import IGNORE_NAME, channel_names, labels_and_ignore, read_dataset_json
 from ..folds import Split, load_or_make_splits, splits_file
@@ -21,7 +22,7 @@ _OWN = frozenset(
     {
         *("name", "labels", "modality", "channel_names", "numTraining", "numTest", "training"),
         *("test", "dataset", "file_ending", "licence", "license"),
-        *("overwrite_image_reader_writer",),
+        *("overwrite_image_reader_writer", ANNOTATED),
     }
 )
 
@@ -66,6 +67,9 @@ def nnunet_source(folder: str | Path, *, licence: str = "") -> Source:
                 f"{where}: case {case.id} has {len(case.images)} image files, the dataset "
                 f"{len(channels)} channels ({', '.join(channels)})"
             )
+    entry = content.get(ANNOTATED, {})
+    names = [name for name, value in labels.items() if value != 0 and name != IGNORE_NAME]
+    annotated_labels(content, names, [files[0] for files in (*found, *unlabelled)], where)
     said = str(content.get("licence") or content.get("license") or licence or "not stated")
     return Source(
         "nnunet",
@@ -78,6 +82,10 @@ def nnunet_source(folder: str | Path, *, licence: str = "") -> Source:
         said,
         splits=_splits(root, found, plain, channels, ignore),
         more={key: value for key, value in content.items() if key not in _OWN},
+        annotated={
+            key if "*" in key else id_of(key): [value] if isinstance(value, str) else value
+            for key, value in entry.items()
+        },
         notes=_unlisted(root, (*cases, *tests)),
     )
 

@@ -56,12 +56,13 @@ def export_nnunet(
 
     Raises:
         DatasetError: the dataset is not sound.
-        ConfigError: no labelled case.
+        ConfigError: no labelled case, or one that does not have all labels annotated.
         OutputError: a file that Gridgate did not write is in the way.
     """
     dataset = load_dataset(dataset_dir)
     if not dataset.cases:
         raise ConfigError(f"{dataset.root}: has no labelled case, so nnU-Net cannot be trained")
+    _refuse_partial(dataset)
     folder = Path(out)
     if not _NAME.fullmatch(folder.name):
         name = re.sub(r"[^A-Za-z0-9]+", "", dataset.name.title()) or "Gridgate"
@@ -84,6 +85,21 @@ def export_nnunet(
             output.remove(name)
         record.save({"origin": str(dataset.root.absolute())}, record.files)
     return folder
+
+
+def _refuse_partial(dataset: Dataset) -> None:
+    """nnU-Net takes what is not annotated for background.
+
+    To write it as nnU-Net's ignore label would be wrong too: nobody knows which of the background's
+    voxels it is, so all of them would have to be ignored, and no background were left to learn.
+    """
+    partial = [case for case in dataset.cases if case.annotated is not None]
+    if partial:
+        raise ConfigError(
+            f"{dataset.root}: {len(partial)} cases do not have all labels annotated, such as "
+            f"{partial[0].id}, and nnU-Net would take what is missing for background; export a "
+            "dataset of the labels, or of the cases, that are annotated throughout"
+        )
 
 
 _Piece = tuple[str, dict[str, Any], Callable[[], object]]
