@@ -144,8 +144,10 @@ def write_page(
     """The page of what has been measured so far."""
     labels = [name for name, value in dataset.labels.items() if value]
     means = {
-        kind: {name: statistics.fmean(one for one in row["dice"][name] if one == one)
-               for name in labels}
+        kind: {
+            name: statistics.fmean(one for one in row["dice"][name] if one == one)
+            for name in labels
+        }
         for kind, row in found.items()
     }
     gone = sum(len(names) for names in removed.values())
@@ -153,8 +155,8 @@ def write_page(
         f"# Partial labels: {dataset.name}",
         "",
         f"`python benchmarks/partial_labels.py {options.folder} --epochs {options.epochs}`, bundle "
-        f"{options.bundle}, fold {options.fold}; {gone} of {len(labels) * len(removed)} labels were "
-        f"taken out (seed {options.seed}). Dice on the validation cases with all their labels, "
+        f"{options.bundle}, fold {options.fold}; {gone} of {len(labels) * len(removed)} labels "
+        f"were taken out (seed {options.seed}). Dice on the validation cases with all their labels, "
         "from the label files' own grids.",
         "",
         "| training | " + " | ".join(labels) + " | mean | of the full labels' | minutes |",

@@ -12,7 +12,6 @@ from monai.transforms import MapTransform
 from ..data.datasets.label_map import LabelMap
 from ..data.datasets.label_values import map_values
 from ..data.datasets.placement import misplaced
-from ..data.errors import DatasetError
 from ..data.geometry.grids import same_grid
 from ..data.geometry.label_grids import nearest_labels
 from ..data.geometry.placement import why_elsewhere

@@ -91,9 +91,7 @@ def fits_any(key: str, cases: Iterable[str]) -> bool:
     return any(key == case or pattern.fullmatch(case) for case in cases)
 
 
-def _checked(
-    entries: Any, labels: Sequence[str], source: Path
-) -> dict[str, tuple[str, ...]]:
+def _checked(entries: Any, labels: Sequence[str], source: Path) -> dict[str, tuple[str, ...]]:
     if not isinstance(entries, dict):
         raise DatasetError(
             f'{source}: "{ANNOTATED}" is a {type(entries).__name__}, not an object such as '

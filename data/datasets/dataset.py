@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import DatasetError
 from ..files import write_atomically
 from .annotated import annotated_labels, unannotated_labels
-from .entries import channel_names, labels_and_ignore, read_dataset_json
+from .entries import channel_names, dataset_labels, read_dataset_json
 from .listed import CaseFiles, mapped_cases, training_list, unlabelled_list
 from .pairing import pair_cases, scan_tests
 
@@ -49,15 +49,15 @@ class Dataset:
     Args:
         root: the folder.
         name: of the dataset.
-        labels: name -> value in the label maps, ordered by value; "background" 0 is always there.
+        labels: name -> value in the label maps, ordered by value; "background" 0 is always
+            there. Of regions the value that each is written as, in their order.
         channel_names: what the channels are, such as ("CT",).
         cases: the training cases, each with a label, sorted by id.
         test_cases: the others, sorted by id.
         ignore: value of the voxels that count as no label at all, not even as background (nnU-Net's
             label "ignore"); None where dataset.json names none. It is not among `labels`.
         regions: name -> the values in the label maps that it is made of, in the order in which
-            later ones are written over earlier ones; None where labels do not overlap. The values
-            of `labels` are then those that each region is written as.
+            later ones are written over earlier ones; None where labels do not overlap.
     """
 
     root: Path
@@ -83,14 +83,14 @@ def load_dataset(dataset_dir: str | Path) -> Dataset:
 
     Raises:
         DatasetError: names the file: no or broken dataset.json, a missing or unusable entry,
-            region-style labels, a listed file that is absent or outside the folder, an image
-            without label or a label without image, an id twice, an "annotated" that says what
+            regions without their order, a listed file that is absent or outside the folder, an
+            image without label or a label without image, an id twice, an "annotated" that says what
             cannot be.
     """
     root = Path(dataset_dir)
     source = root / "dataset.json"
     content = read_dataset_json(source)
-    labels, ignore = labels_and_ignore(content, source)
+    labels, ignore, regions = dataset_labels(content, source)
     channels = channel_names(content, source)
     found, unlabelled = case_files(content, root, source)
     cases, tests = ([DatasetCase(*files) for files in part] for part in (found, unlabelled))
@@ -116,7 +116,7 @@ def load_dataset(dataset_dir: str | Path) -> Dataset:
             "%s: numTraining is %s, but there are %d training cases", source, announced, len(cases)
         )
     name = content.get("name") or root.resolve().name
-    return Dataset(root, str(name), labels, channels, _by_id(cases), _by_id(tests), ignore)
+    return Dataset(root, str(name), labels, channels, _by_id(cases), _by_id(tests), ignore, regions)
 
 
 def write_dataset_json(

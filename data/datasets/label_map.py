@@ -69,10 +69,7 @@ class LabelMap(dict[int, int]):
         """Value -> its label, of values that cannot be in a case without these annotations."""
         names = [name for name in unannotated if name in self.parts]
         told = {
-            value
-            for name, part in self.parts.items()
-            if name not in names
-            for value in part.values
+            value for name, part in self.parts.items() if name not in names for value in part.values
         }
         return {
             value: name for name in names for value in self.parts[name].values if value not in told

@@ -67,8 +67,8 @@ def check_values(
         if value in present:
             raise DatasetError(
                 f"{source}: case {case} holds {present[value]} voxels of {name} ({value}), which "
-                'dataset.json\'s "annotated" does not name for this case; add it there, or take the '
-                "label out of the map"
+                'dataset.json\'s "annotated" does not name for this case; add it there, or take '
+                "the label out of the map"
             )
     return present
 
@@ -117,7 +117,9 @@ def map_values(
     dtype = array.dtype
     for state in (min(changed.values()), max(changed.values())):
         if dtype.kind in "iub" and not _holds(dtype, state):
-            dtype = np.promote_types(np.uint8 if dtype == bool else dtype, np.min_scalar_type(state))
+            dtype = np.promote_types(
+                np.uint8 if dtype.kind == "b" else dtype, np.min_scalar_type(state)
+            )
     result = array.astype(dtype)
     for value, state in changed.items():
         result[array == value] = state
@@ -125,7 +127,7 @@ def map_values(
 
 
 def _holds(dtype: np.dtype[np.generic], value: int) -> bool:
-    if dtype == bool:
+    if dtype.kind == "b":
         return value in (0, 1)
     return bool(np.iinfo(dtype).min <= value <= np.iinfo(dtype).max)
 
@@ -171,5 +173,3 @@ def _unnamed(
         "Correct the label map, name them in dataset.json, or say what they count as: "
         f'--merge_labels "{{{next(iter(values)):g}: background}}" (or a label, or ignore)'
     )
-
-

@@ -32,7 +32,9 @@ def annotated_labels(text: str | None) -> dict[str, list[str]]:
     from ...data.errors import ConfigError
 
     value = {} if text is None else _read(text)
-    if not isinstance(value, dict) or not all(isinstance(one, str | list) for one in value.values()):
+    if not isinstance(value, dict) or not all(
+        isinstance(one, str | list) for one in value.values()
+    ):
         raise ConfigError(f"--annotated {text}: write it as '{{\"btcv_*\": [liver]}}'")
     return {
         str(key): [str(name) for name in ([given] if isinstance(given, str) else given)]

@@ -82,9 +82,7 @@ def measure_files(
     rows = case_metrics(predicted, expected, labels=names, affine=affine) if names else []
     found = {row.label: row for row in rows}
     return [
-        found.get(name) or not_annotated(name, value)
-        for value, name in enumerate(labels)
-        if value
+        found.get(name) or not_annotated(name, value) for value, name in enumerate(labels) if value
     ]
 
 

@@ -94,9 +94,7 @@ def test_what_is_annotated_goes_with_the_case(tmp_path: Path) -> None:
     whole = transform({"label": torch.from_numpy(labels)[None]})
     assert whole["annotated"].all() and whole["label"].unique().tolist() == [0, 1, 2]
     with pytest.raises(DatasetError, match="case c1 holds 16 voxels of liver"):
-        transform(
-            {"label": torch.from_numpy(labels)[None], "unannotated": ["liver"], "id": "c1"}
-        )
+        transform({"label": torch.from_numpy(labels)[None], "unannotated": ["liver"], "id": "c1"})
 
 
 @pytest.mark.parametrize("label_map", [None, {}])

@@ -34,6 +34,8 @@ class Job:
         label: its label map; None where there is none.
         channels: their names.
         test: it is one of those without label map.
+        unannotated: values of the labels that it does not have annotated.
+        ignore: the value that counts as no label.
     """
 
     id: str
@@ -41,6 +43,8 @@ class Job:
     label: Path | None
     channels: tuple[str, ...]
     test: bool = False
+    unannotated: frozenset[int] = frozenset()
+    ignore: int | None = None
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,9 @@ def _pairing(options: argparse.Namespace, path: Path, dataset: Path) -> Pairing:
         return read_pairing_table(path)
     listing = Listing(path, [dataset])
     if options.images and (options.labels or options.masks):
-        return pair_by_patterns(listing, options.images, options.labels, mapping("masks", options.masks))
+        return pair_by_patterns(
+            listing, options.images, options.labels, mapping("masks", options.masks)
+        )
     if options.images or options.labels or options.masks:
         raise ConfigError("--images and --labels (or --masks) are given together, or neither")
     proposed = propose(listing)

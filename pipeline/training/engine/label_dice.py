@@ -44,8 +44,8 @@ class LabelDice(Metric):
     Not MONAI's MeanDice: that wants one-hot volumes, classes x volume in float32; here one bincount
     per case does. A label that is neither in the case nor predicted is left out of its mean, and so
     is one that the case does not have annotated. Voxels to ignore (-1 in the reference) do not
-    count. The engine's `state.metrics` gets the mean under the metric's name and `val_dice_<label>` for each
-    label.
+    count. The engine's `state.metrics` gets the mean under the metric's name and
+    `val_dice_<label>` for each label.
 
     Args:
         labels: names of all labels in order, the background first.

@@ -196,6 +196,10 @@ def test_annotated_labels_are_declared(
     assert annotated == {"Jäger.0": None, "Jäger.1": ("a",), "Jäger.2": None}
     assert json.loads((tmp_path / "D/dataset.json").read_text())["annotated"] == {"*.1": ["a"]}
     capsys.readouterr()
-    for given, text in (('{"*.7": a}', "fits no case"), ("[a]", "write it as"), ("{'*': c}", "'c'")):
+    for given, text in (
+        ('{"*.7": a}', "fits no case"),
+        ("[a]", "write it as"),
+        ("{'*': c}", "'c'"),
+    ):
         assert main([*words, "--annotated", given]) == 1
         assert text in capsys.readouterr().err

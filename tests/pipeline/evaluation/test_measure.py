@@ -14,6 +14,7 @@ from gridgate.data.datasets.label_map import LabelMap, Part
 from gridgate.data.errors import DatasetError, ImageError
 from gridgate.pipeline.evaluation.measure import check_label, measure_files
 from gridgate.pipeline.evaluation.metrics import METRICS, LabelMetrics
+from gridgate.pipeline.evaluation.statistics import summary
 
 LABELS = ["background", "liver", "spleen"]
 AFFINE = np.array([[-2.0, 0, 0, 70], [0, -2.5, 0, 60], [0, 0, 4.0, -300], [0, 0, 0, 1]])
@@ -177,7 +178,7 @@ def test_voxels_to_ignore_count_on_neither_side(tmp_path: Path) -> None:
 
 
 def test_an_unannotated_label_has_no_measures(tmp_path: Path) -> None:
-    """By hand: liver 4 of 5 + 4 voxels; the spleen was not drawn, and one is predicted over liver."""
+    """By hand: 3 of the liver's 4 voxels; a spleen, which was not drawn, is where the fourth is."""
     prediction, reference = np.zeros((12, 6, 6), np.uint8), np.zeros((12, 6, 6), np.uint8)
     reference[2:6, 2, 2] = 1
     prediction[2:5, 2, 2] = 1
@@ -197,7 +198,7 @@ def test_an_unannotated_label_has_no_measures(tmp_path: Path) -> None:
     found = summary([liver, spleen, whole])["labels"]["spleen"]
     assert found["cases"] == 1 and found["dice"]["count"] == 1 and found["dice"]["mean"] == 0
     assert found["counts"]["reference_empty"] == 1
-    with pytest.raises(DatasetError, match='c9 holds 4 voxels of liver .1., which .* "annotated"'):
+    with pytest.raises(DatasetError, match=r"c9 holds 4 voxels of liver .1., which .*annotated"):
         measure_files(mask, label, LABELS, label_map=known, unannotated=["liver"], case="c9")
 
 

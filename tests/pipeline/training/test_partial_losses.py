@@ -91,7 +91,9 @@ def test_a_window_without_annotation_teaches_nothing() -> None:
     logits, labels = draw(2, 3)
     logits.requires_grad_()
     given = annotation([False, False], [True, True])
-    loss = build_loss("dice_ce")(logits, labels * torch.tensor([0.0, 1.0]).view(2, 1, 1, 1, 1), given)
+    loss = build_loss("dice_ce")(
+        logits, labels * torch.tensor([0.0, 1.0]).view(2, 1, 1, 1, 1), given
+    )
     loss.backward()
     assert logits.grad is not None
     assert not logits.grad[0].any() and logits.grad[1].all()

@@ -40,6 +40,30 @@ def test_two_sound_cases_are_silent(small: Small) -> None:
     assert report.cases == 2
 
 
+def test_labels_that_were_not_annotated_are_not_missed(small: Small) -> None:
+    """Of ten cases one has no brainstem: a note, until dataset.json says that it was not drawn."""
+    root = small(12)
+    label = root / "labelsTr" / "sound_03.nii.gz"
+    image = nib.load(label)
+    array = np.asarray(image.dataobj).copy()
+    array[array == 1] = 0
+    nib.save(nib.Nifti1Image(array, image.affine), label)
+    assert ("label-missing", "sound_03") in kinds(check_soundness(root))
+    content = json.loads((root / "dataset.json").read_text())
+    rest = [name for name in content["labels"] if name not in ("brainstem", "background")]
+    content["annotated"] = {"sound_03": rest}
+    (root / "dataset.json").write_text(json.dumps(content))
+    assert kinds(check_soundness(root)) == []
+    content["annotated"] = {"sound_03": rest, "sound_04": rest}
+    (root / "dataset.json").write_text(json.dumps(content))
+    (found,) = check_soundness(root).findings
+    assert (found.kind, found.case, found.level) == ("label-not-annotated", "sound_04", "error")
+    assert "brainstem (" in found.text and found.numbers["labels"] == ["brainstem"]
+    content["annotated"] = {"sund_03": rest}
+    (root / "dataset.json").write_text(json.dumps(content))
+    assert ("annotated", "") in kinds(check_soundness(root))
+
+
 def test_swapped_sides_are_found_by_their_names_in_one_case_alone(small: Small) -> None:
     root = small(1)
     swap_labels(root / "labelsTr" / "sound_00.nii.gz", 3, 4)

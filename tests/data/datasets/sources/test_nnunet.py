@@ -247,6 +247,6 @@ def test_annotated_labels_come_along_and_cannot_be_exported(tmp_path: Path) -> N
     write_dataset(nnunet_source(root), tmp_path / "D")
     annotated = [case.annotated for case in load_dataset(tmp_path / "D").cases]
     assert annotated == [("a",), None, None, ("a",)]
-    with pytest.raises(ConfigError, match="2 cases do not have all labels annotated.* la_001"):
+    with pytest.raises(ConfigError, match=r"2 cases do not have all labels annotated.* la_001"):
         export_nnunet(tmp_path / "D", tmp_path / "out")
     assert not (tmp_path / "out").exists()

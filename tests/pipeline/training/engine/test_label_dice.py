@@ -146,7 +146,11 @@ def test_neither_ignored_voxels_nor_unannotated_labels_count() -> None:
 
 def test_an_engine_hands_on_what_is_annotated() -> None:
     label = blobs(1)
-    batch = {"pred": label.long(), "label": label, "annotated": torch.tensor([[True] * 3 + [False]])}
+    batch = {
+        "pred": label.long(),
+        "label": label,
+        "annotated": torch.tensor([[True] * 3 + [False]]),
+    }
     engine = Engine(lambda engine, batch: batch)
     LabelDice(LABELS).attach(engine, MEAN_DICE)
     metrics = engine.run([batch]).metrics
