@@ -156,8 +156,8 @@ def write_page(
         "",
         f"`python benchmarks/partial_labels.py {options.folder} --epochs {options.epochs}`, bundle "
         f"{options.bundle}, fold {options.fold}; {gone} of {len(labels) * len(removed)} labels "
-        f"were taken out (seed {options.seed}). Dice on the validation cases with all their labels, "
-        "from the label files' own grids.",
+        f"were taken out (seed {options.seed}). "
+        "Dice on the validation cases with all their labels, from the label files' own grids.",
         "",
         "| training | " + " | ".join(labels) + " | mean | of the full labels' | minutes |",
         "|---|" + "---|" * (len(labels) + 3),

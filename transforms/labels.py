@@ -156,7 +156,10 @@ class ClassIndicesd(MapTransform):
     Adds data[f"{key}_class_indices"]: a list of label_count int64 tensors, flat (C-order) indices
     of the voxels of that class in data[key] (1, x, y, z), at most `max_samples_per_class`, spread
     evenly. Unlike MONAI's ClassesToIndicesd it reads the volume once, not once per
-    class, and keeps no copy of the meta with each list.
+    class, and keeps no copy of the meta with each list. Voxels to ignore (below 0) are in none.
+
+    Args:
+        regions: labels are the bits of regions, which overlap: class 1 is bit 0, and so on.
     """
 
     def __init__(
@@ -165,10 +168,12 @@ class ClassIndicesd(MapTransform):
         *,
         label_count: int,
         max_samples_per_class: int = 10_000,
+        regions: bool = False,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.label_count = label_count
+        self.regions = regions
         self.max_samples_per_class = max_samples_per_class
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -183,7 +188,11 @@ class ClassIndicesd(MapTransform):
         foreground = np.flatnonzero(flat)
         values = flat[foreground]
         lists = [self._thin(np.flatnonzero(flat == 0))]
-        lists += [self._thin(foreground[values == label]) for label in range(1, self.label_count)]
+        if self.regions:
+            foreground, values = foreground[values > 0], values[values > 0]
+        for label in range(1, self.label_count):
+            held = (values >> (label - 1)) & 1 == 1 if self.regions else values == label
+            lists.append(self._thin(foreground[held]))
         return [torch.from_numpy(indices) for indices in lists]
 
     def _thin(self, indices: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from .restore.transform import RestoreLabelsd
 from .write.dicom_seg import WriteDicomSegd
 from .write.labels import WriteLabelsd
 from .write.probabilities import WriteProbabilitiesd
+from .write.regions import WriteRegionsd
 
 
 class Postprocessing(Compose):
@@ -80,13 +81,15 @@ def postprocessing(
     postfix: str = "",
     output_ext: str = ".nii.gz",
     terminology: Mapping[str, Any] | None = None,
+    region_values: Sequence[int] | None = None,
+    region_masks: bool = False,
     max_slab_bytes: float = 256e6,
 ) -> Postprocessing:
     """Transforms from {"pred": scores, "image": MetaTensor} to {"pred": label map (1, X, Y, Z)}.
 
     Scores are a tensor (C, x, y, z) or ScoreSlabs. The order: RestoreLabelsd, LargestComponentd,
-    FillHolesd, WriteProbabilitiesd, WriteDicomSegd, WriteLabelsd: the mask comes last, as a case is
-    done when it is there.
+    FillHolesd, WriteProbabilitiesd, WriteRegionsd, WriteDicomSegd, WriteLabelsd: the mask comes
+    last, as a case is done when it is there.
 
     Args:
         output_dir: where <case id><postfix><output_ext> is written; None writes nothing.
@@ -98,11 +101,14 @@ def postprocessing(
         of_probabilities: scores that come as a tensor are probabilities, not logits.
         dicom_seg: write DICOM SEG too where the case is a DICOM series.
         postfix, output_ext, terminology: see WriteLabelsd.
+        region_values: of labels that overlap, the value that each is written as, see Plan.
+        region_masks: write a mask per region too.
         max_slab_bytes: bound on the temporary arrays, see restore_labels.
 
     Raises:
-        ConfigError: a probability of no label is asked for, masks of a suffix that there is not, or
-            the terminology is not as it should be.
+        ConfigError: a probability of no label is asked for, masks of a suffix that there is not,
+            the terminology is not as it should be, a mask per region of a bundle without regions,
+            or segments, which would not overlap, of one with regions.
 
     Example:
         >>> after = postprocessing(keep_largest=[1])
@@ -110,13 +116,18 @@ def postprocessing(
         ['RestoreLabelsd', 'LargestComponentd']
     """
     probabilities = [probabilities] if isinstance(probabilities, str) else list(probabilities)
-    channels = _channels(probabilities, list(labels))
-    after = _components(keep_largest, fill_holes)
+    channels = _channels(probabilities, list(labels), region_values)
+    _check_regions(region_values, region_masks, dicom_seg, output_ext)
+    after = _components(keep_largest, fill_holes, region_values)
     if output_dir is not None:
         named: dict[str, Any] = dict(labels=labels, terminology=terminology, output_dir=output_dir)
-        mask = WriteLabelsd("pred", postfix=postfix, output_ext=output_ext, **named)
+        mask = WriteLabelsd(
+            "pred", postfix=postfix, output_ext=output_ext, values=region_values, **named
+        )
         if probabilities:
             after.append(WriteProbabilitiesd("pred", output_dir=output_dir, labels=probabilities))
+        if region_masks:
+            after.append(WriteRegionsd("pred", output_dir=output_dir, labels=list(labels)[1:]))
         if dicom_seg:
             after.append(WriteDicomSegd("pred", **named))
         after.append(mask)
@@ -124,28 +135,55 @@ def postprocessing(
         "pred",
         probabilities=channels,
         of_probabilities=of_probabilities,
+        region_values=region_values,
         max_slab_bytes=max_slab_bytes,
     )
     return Postprocessing(restore, after)
 
 
+def _check_regions(
+    region_values: Sequence[int] | None, masks: bool, dicom_seg: bool, output_ext: str
+) -> None:
+    if region_values is None:
+        if masks:
+            raise ConfigError(
+                "region_masks: this bundle's labels do not overlap, so that its masks hold all of "
+                "them; leave it out"
+            )
+        return
+    if dicom_seg or output_ext == ".seg.nrrd":
+        which = "dicom_seg" if dicom_seg else f"output_ext {output_ext}"
+        raise ConfigError(
+            f"{which}: this bundle's labels are regions, which overlap, and a segment of the one "
+            "map that is made of them lacks what later regions cover; write masks as .nii.gz, and "
+            "a mask per region by --region_masks true"
+        )
+
+
 def _components(
-    keep_largest: Sequence[int] | bool, fill_holes: Sequence[int] | bool
+    keep_largest: Sequence[int] | bool,
+    fill_holes: Sequence[int] | bool,
+    region_values: Sequence[int] | None,
 ) -> list[Callable[[Any], Any]]:
     after: list[Callable[[Any], Any]] = []
     for wanted, transform in ((keep_largest, LargestComponentd), (fill_holes, FillHolesd)):
         if wanted is True:
-            after.append(transform("pred"))
+            after.append(transform("pred", region_values=region_values))
         elif wanted:
-            after.append(transform("pred", labels=list(wanted)))
+            after.append(transform("pred", labels=list(wanted), region_values=region_values))
     return after
 
 
-def _channels(probabilities: list[str], labels: list[str]) -> dict[str, int]:
+def _channels(
+    probabilities: list[str], labels: list[str], region_values: Sequence[int] | None
+) -> dict[str, int]:
     """Label -> channel of those whose probability is asked for."""
+    if region_values is not None:
+        labels = ["", *labels[1:]]  # no channel is the background's
     unknown = [name for name in probabilities if name not in labels]
     if unknown:
         raise ConfigError(
-            f"probabilities: {unknown[0]!r} is no label; there are {', '.join(labels)}"
+            f"probabilities: {unknown[0]!r} is no label; there are "
+            f"{', '.join(filter(None, labels))}"
         )
     return {name: labels.index(name) for name in probabilities}

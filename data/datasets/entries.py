@@ -9,7 +9,7 @@ from ..errors import DatasetError
 IGNORE_NAME = "ignore"
 """nnU-Net's name for voxels that count neither in the loss nor in the metrics."""
 
-_MOST_REGIONS = 16
+_MOST_REGIONS = 15  # their bits are put into signed 16-bit numbers
 
 
 def read_dataset_json(source: Path) -> dict[str, Any]:

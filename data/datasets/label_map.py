@@ -85,7 +85,7 @@ def label_map(
     *,
     labels: Sequence[str],
     merge_labels: Mapping[str | int, str] | None = None,
-    regions: Sequence[int] | None = None,
+    region_values: Sequence[int] | None = None,
 ) -> LabelMap:
     """Value in a dataset's label maps -> the bundle's channel, by the labels' names.
 
@@ -100,7 +100,7 @@ def label_map(
         merge_labels: a label of the dataset by its name, or any value of its label maps, named in
             dataset.json or not -> the bundle's label that it is counted as, or "background" or
             "ignore": {"cancer": "pancreas", 255: "background"}.
-        regions: of a bundle whose labels overlap, see Plan; the map's states are bits then.
+        region_values: of a bundle whose labels overlap, see Plan; the map's states are bits then.
 
     Raises:
         DatasetError: the dataset has a label that the bundle has not, lacks one of the bundle's, or
@@ -108,9 +108,9 @@ def label_map(
             bundle's are not.
     """
     if dataset_dir is None or not Path(dataset_dir).is_dir():
-        return LabelMap(regions=regions is not None)
+        return LabelMap(regions=region_values is not None)
     dataset = load_dataset(dataset_dir)
-    if dataset.regions is not None and regions is None:
+    if dataset.regions is not None and region_values is None:
         raise DatasetError(
             f"{dataset.root}/dataset.json: its labels are regions, which overlap; this bundle's "
             "labels exclude each other. Use a bundle whose plan has regions"
@@ -138,8 +138,10 @@ def label_map(
     states: dict[int, int] = {}
     for values, target in found:
         for value in values:
-            states[value] = _state(states.get(value, 0), channel[target], bits=regions is not None)
-    return LabelMap(states, parts=parts, regions=regions is not None)
+            states[value] = _state(
+                states.get(value, 0), channel[target], bits=region_values is not None
+            )
+    return LabelMap(states, parts=parts, regions=region_values is not None)
 
 
 def _state(before: int, channel: int, *, bits: bool) -> int:

@@ -101,10 +101,15 @@ def map_values(
         DatasetError: the array holds values that the map does not name, or that the case does not
             declare as annotated.
     """
-    present = check_values(
-        array, label_map, case=case, source=source, channels=channels, unannotated=unannotated
-    )
     known = LabelMap.of(label_map)
+    if known.regions and not known:
+        raise DatasetError(
+            f"{source}: which values make the regions nobody has said; give --dataset_dir FOLDER "
+            'with a dataset.json of the regions, such as "whole": [1, 2], "core": 2'
+        )
+    present = check_values(
+        array, known, case=case, source=source, channels=channels, unannotated=unannotated
+    )
     missing = [
         channel
         for channel, there in enumerate(known.annotated_channels(unannotated, channels or 0))
@@ -129,7 +134,8 @@ def map_values(
 def _holds(dtype: np.dtype[np.generic], value: int) -> bool:
     if dtype.kind == "b":
         return value in (0, 1)
-    return bool(np.iinfo(dtype).min <= value <= np.iinfo(dtype).max)
+    info = np.iinfo(np.dtype(dtype.name))
+    return bool(info.min <= value <= info.max)
 
 
 def _without(state: int, missing: Collection[int], known: LabelMap) -> int:

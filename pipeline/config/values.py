@@ -33,6 +33,7 @@ _PATHS = frozenset(
         "pretrained",
         "pretrained_encoders",
         "region",
+        "region_values",
         "splits",
     }
 )
@@ -50,6 +51,7 @@ _NULLABLE = frozenset(
         "pretrained",
         "pretrained_encoders",
         "region",
+        "region_values",
         "spacing",
         "splits",
         "sw_batch_size",

@@ -11,6 +11,7 @@ from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 from monai.utils.enums import CommonKeys as Keys
 
 from ....data.errors import ConfigError
+from ....transforms.restore.regions import region_bits
 
 MEAN_DICE = "val_mean_dice"
 
@@ -20,18 +21,24 @@ def dice_name(label: str) -> str:
     return f"val_dice_{label}"
 
 
-def labels_of(scores: torch.Tensor, *, dim: int, probabilities: bool = False) -> torch.Tensor:
+def labels_of(
+    scores: torch.Tensor, *, dim: int, probabilities: bool = False, regions: bool = False
+) -> torch.Tensor:
     """The label of each voxel, with a size of 1 along `dim`, in the smallest unsigned integer type.
 
     Args:
         scores: logits along `dim`; of a single one the label is 1 where the logit is above 0.
         probabilities: they are probabilities; of a single one the label is 1 above 0.5.
+        regions: they overlap; a label is the bits of those that hold the voxel.
 
     Example:
         >>> labels_of(torch.tensor([[-1.0], [2.0]]), dim=1).flatten().tolist()
         [0, 1]
     """
     classes = scores.shape[dim]
+    if regions:
+        bits = region_bits(scores, dim=dim, threshold=0.5 if probabilities else 0.0)
+        return bits.unsqueeze(dim).to(torch.uint8 if classes <= 8 else torch.int32)
     if classes == 1:
         return (scores > (0.5 if probabilities else 0.0)).to(torch.uint8)
     smallest = torch.uint8 if classes <= 256 else torch.int32
@@ -49,12 +56,20 @@ class LabelDice(Metric):
 
     Args:
         labels: names of all labels in order, the background first.
+        regions: they overlap: label maps hold the bits of the regions, bit 0 for the first.
     """
 
     required_output_keys = None
 
-    def __init__(self, labels: Sequence[str], *, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        labels: Sequence[str],
+        *,
+        regions: bool = False,
+        device: str | torch.device = "cpu",
+    ) -> None:
         self.labels = list(labels)
+        self.regions = regions
         super().__init__(output_transform=_wanted, device=device)
 
     @reinit__is_reduced
@@ -97,6 +112,48 @@ class LabelDice(Metric):
     def _add(
         self, prediction: torch.Tensor, reference: torch.Tensor, annotated: Any = None
     ) -> None:
+        if self.regions:
+            both, total = self._of_regions(prediction, reference)
+        else:
+            both, total = self._of_labels(prediction, reference)
+        total = total.to(self._device)
+        present = total > 0
+        if annotated is not None:
+            present &= torch.as_tensor(annotated)[1:].to(self._device)
+        self._sum[present] += (2 * both.to(self._device)[present]) / total[present]
+        self._cases += present
+
+    def _of_regions(
+        self, prediction: torch.Tensor, reference: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of each region how many voxels both maps have, and the sum of what each has."""
+        count = len(self.labels) - 1
+        if prediction.is_floating_point():
+            if len(prediction) != count:
+                raise ConfigError(
+                    f"the network has {len(prediction)} output channels for {count} regions; give "
+                    "it one per region"
+                )
+            prediction = labels_of(prediction, dim=0, regions=True)
+        reference = reference.to(prediction.device).flatten().int()
+        counted = reference >= 0
+        found, truth = prediction.flatten().int()[counted], reference[counted]
+        if len(truth) and int(torch.maximum(found.max(), truth.max())) >= 1 << count:
+            raise ConfigError(f"a validation for {count} regions has bits of more than these")
+        sums = [
+            (
+                ((found & truth) >> number & 1).sum(),
+                (found >> number & 1).sum() + (truth >> number & 1).sum(),
+            )
+            for number in range(count)
+        ]
+        both, total = (torch.stack(column).double() for column in zip(*sums, strict=True))
+        return both, total
+
+    def _of_labels(
+        self, prediction: torch.Tensor, reference: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `_of_regions`, of labels that exclude each other."""
         classes = len(self.labels)
         if prediction.is_floating_point():
             if len(prediction) != classes and (len(prediction), classes) != (1, 2):
@@ -118,13 +175,7 @@ class LabelDice(Metric):
                 "per label, or a single one for one label"
             )
         joint = joint.reshape(classes, classes).double()
-        total = (joint.sum(0) + joint.sum(1))[1:].to(self._device)
-        present = total > 0
-        if annotated is not None:
-            present &= torch.as_tensor(annotated)[1:].to(self._device)
-        both = joint.diagonal()[1:].to(self._device)
-        self._sum[present] += (2 * both[present]) / total[present]
-        self._cases += present
+        return joint.diagonal()[1:], (joint.sum(0) + joint.sum(1))[1:]
 
     @sync_all_reduce("_sum", "_cases")
     def compute(self) -> torch.Tensor:

@@ -19,6 +19,7 @@ from ...models.devices import Amp, autocast, autocast_dtype, channels_last
 from ..losses.annotation import Annotation
 from ..losses.deep_supervision_loss import DeepSupervision
 from ..losses.logits_loss import SegmentationLoss, plain
+from ..losses.region_loss import RegionLoss
 from ..windows.loading import WindowLoader, end_workers
 from .average import unwrapped
 from .graphed_step import GraphedStep
@@ -136,7 +137,7 @@ class SegmentationTrainer(SupervisedTrainer):
         """
         annotation = Annotation.of(batchdata)
         if annotation is not None and not isinstance(
-            self.loss_function, SegmentationLoss | DeepSupervision
+            self.loss_function, SegmentationLoss | RegionLoss | DeepSupervision
         ):
             raise ConfigError(
                 f"a case has labels that are not annotated, or voxels to ignore, which the loss "

@@ -13,6 +13,7 @@ from torch import nn
 from ....data.errors import ConfigError
 from .deep_supervision_loss import deep_supervision
 from .logits_loss import SegmentationLoss
+from .region_loss import RegionLoss
 from .structure_loss import StructureLoss
 
 
@@ -190,12 +191,17 @@ LOSSES: dict[str, Callable[..., SegmentationLoss]] = {
 
 
 def build_loss(
-    name: str, *, deep_supervision_weights: Sequence[float] | str | None = None, **options: Any
+    name: str,
+    *,
+    regions: bool = False,
+    deep_supervision_weights: Sequence[float] | str | None = None,
+    **options: Any,
 ) -> nn.Module:
     """The loss of a name in LOSSES, made with its options.
 
     Args:
         name: a key of LOSSES.
+        regions: labels overlap: the mean over them of the loss of one channel, see RegionLoss.
         deep_supervision_weights: None for one output; else see deep_supervision.
         options: keyword arguments of the named loss.
 
@@ -214,12 +220,22 @@ def build_loss(
             raise ConfigError(
                 f"loss {name} has no option {option!r}{hint}; there are: {', '.join(accepted)}"
             )
-    loss = LOSSES[name](**options)
+    loss = _of_regions(name, options) if regions else LOSSES[name](**options)
     return (
         loss
         if deep_supervision_weights is None
         else deep_supervision(loss, deep_supervision_weights)
     )
+
+
+def _of_regions(name: str, options: dict[str, Any]) -> RegionLoss:
+    for option in ("class_weights", "label_smoothing"):
+        if options.get(option):
+            raise ConfigError(
+                f"loss {name}: {option} is not there for regions, each of which is a label of its "
+                "own; leave it out"
+            )
+    return RegionLoss(LOSSES[name](**{**options, "sigmoid": True}))
 
 
 def _nearest(word: str, known: Sequence[str] | dict[str, Any]) -> str:
