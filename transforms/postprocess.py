@@ -11,6 +11,7 @@ from monai.transforms import Compose
 
 from ..data.errors import ConfigError
 from .components import FillHolesd, LargestComponentd
+from .restore.regions import check_region_values
 from .restore.transform import RestoreLabelsd
 from .write.dicom_seg import WriteDicomSegd
 from .write.labels import WriteLabelsd
@@ -118,6 +119,8 @@ def postprocessing(
     probabilities = [probabilities] if isinstance(probabilities, str) else list(probabilities)
     channels = _channels(probabilities, list(labels), region_values)
     _check_regions(region_values, region_masks, dicom_seg, output_ext)
+    if region_values is not None and labels:
+        check_region_values(region_values, list(labels)[1:])
     after = _components(keep_largest, fill_holes, region_values)
     if output_dir is not None:
         named: dict[str, Any] = dict(labels=labels, terminology=terminology, output_dir=output_dir)

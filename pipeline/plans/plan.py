@@ -11,7 +11,7 @@ from typing import Any
 
 from ...data.errors import ConfigError
 from ...data.label_tables.terminology import check_terminology
-from ...transforms.restore.regions import MOST_REGIONS
+from ...transforms.restore.regions import check_region_values
 
 WEIGHT_FIELDS = (
     "channels",
@@ -216,7 +216,8 @@ def _check(plan: Plan) -> None:
         raise ConfigError(
             f"orientation {plan.orientation!r}: three letters, one each of L/R, P/A, I/S"
         )
-    _check_regions(plan)
+    if plan.region_values is not None:
+        check_region_values(plan.region_values, labels[1:])
     outputs, usual = plan.output_channels, channel_count(labels, plan.region_values)
     if outputs not in (None, usual) and (outputs, len(labels)) != (1, 2):
         raise ConfigError(
@@ -248,18 +249,6 @@ def _check(plan: Plan) -> None:
         check_terminology(plan.terminology, labels)
     except ConfigError as error:
         raise ConfigError(f"plan {plan.name}: {error}") from error
-
-
-def _check_regions(plan: Plan) -> None:
-    values = plan.region_values
-    if values is None:
-        return
-    sound = isinstance(values, list | tuple) and all(type(one) is int and one > 0 for one in values)
-    if not sound or len(set(values)) != len(plan.labels) - 1 or len(values) > MOST_REGIONS:
-        raise ConfigError(
-            f"region_values {values!r}: a whole number from 1 up for each of the regions "
-            f"{', '.join(plan.labels[1:])}, each once, and at most {MOST_REGIONS} of them"
-        )
 
 
 def _numbers(values: Any, count: int) -> bool:

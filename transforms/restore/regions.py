@@ -11,8 +11,32 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...data.errors import ConfigError
+
 MOST_REGIONS = 15
 """So many bits a signed 16-bit number has room for."""
+
+
+def check_region_values(region_values: Sequence[int], names: Sequence[str]) -> None:
+    """Refuse values of regions that cannot be.
+
+    Args:
+        region_values: the value that each region is written as.
+        names: of the regions.
+
+    Raises:
+        ConfigError: not one per region, one twice, one that is no whole number from 1 up, or more
+            regions than there can be.
+    """
+    listed = isinstance(region_values, list | tuple)
+    sound = listed and all(type(one) is int and one > 0 for one in region_values)
+    if not sound or not len(set(region_values)) == len(region_values) == len(names):
+        raise ConfigError(
+            f"region_values {region_values!r}: a whole number from 1 up for each of the regions "
+            f"{', '.join(names)} is wanted, each once"
+        )
+    if len(region_values) > MOST_REGIONS:
+        raise ConfigError(f"{len(region_values)} regions; {MOST_REGIONS} at most can overlap")
 
 
 def region_bits(scores: torch.Tensor, *, dim: int, threshold: float = 0.0) -> torch.Tensor:

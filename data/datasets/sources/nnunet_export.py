@@ -178,21 +178,31 @@ def _common_ending(dataset: Dataset, *, changed: bool) -> str:
 def _consecutive(dataset: Dataset) -> dict[int, int] | None:
     """Value -> the one that nnU-Net takes, 0, 1, 2, ... with "ignore" last; None where they are."""
     values = sorted(dataset.labels.values())
+    if dataset.regions is not None:
+        values = sorted({0, *(value for held in dataset.regions.values() for value in held)})
     values += [dataset.ignore] if dataset.ignore is not None else []
+    # what regions are written as alone, and is in no label map
+    values += sorted(set(dataset.labels.values()) - set(values))
     target = {value: index for index, value in enumerate(values)}
     return None if all(old == new for old, new in target.items()) else target
 
 
 def _content(dataset: Dataset, ending: str, values: dict[int, int] | None) -> dict[str, Any]:
-    labels = dict(dataset.labels)
+    labels: dict[str, Any] = dict(dataset.labels)
     if dataset.ignore is not None:
         labels[IGNORE_NAME] = dataset.ignore
     if values is not None:
         labels = {name: values[value] for name, value in labels.items()}
+    more = {}
+    if dataset.regions is not None:
+        more["regions_class_order"] = [labels[name] for name in dataset.regions]
+        for name, held in dataset.regions.items():
+            labels[name] = [value if values is None else values[value] for value in held]
     return {
         "name": dataset.name,
         "channel_names": {str(index): name for index, name in enumerate(dataset.channel_names)},
         "labels": labels,
+        **more,
         "numTraining": len(dataset.cases),
         "file_ending": ending,
     }
