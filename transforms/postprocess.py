@@ -118,22 +118,13 @@ def postprocessing(
     """
     probabilities = [probabilities] if isinstance(probabilities, str) else list(probabilities)
     channels = _channels(probabilities, list(labels), region_values)
-    _check_regions(region_values, region_masks, dicom_seg, output_ext)
-    if region_values is not None and labels:
-        check_region_values(region_values, list(labels)[1:])
+    _check_regions(region_values, labels, region_masks, dicom_seg, output_ext)
     after = _components(keep_largest, fill_holes, region_values)
     if output_dir is not None:
         named: dict[str, Any] = dict(labels=labels, terminology=terminology, output_dir=output_dir)
-        mask = WriteLabelsd(
-            "pred", postfix=postfix, output_ext=output_ext, values=region_values, **named
-        )
-        if probabilities:
-            after.append(WriteProbabilitiesd("pred", output_dir=output_dir, labels=probabilities))
-        if region_masks:
-            after.append(WriteRegionsd("pred", output_dir=output_dir, labels=list(labels)[1:]))
-        if dicom_seg:
-            after.append(WriteDicomSegd("pred", **named))
-        after.append(mask)
+        after += _beside(probabilities, region_masks, dicom_seg, named)
+        named |= {"postfix": postfix, "output_ext": output_ext, "values": region_values}
+        after.append(WriteLabelsd("pred", **named))
     restore = RestoreLabelsd(
         "pred",
         probabilities=channels,
@@ -144,8 +135,27 @@ def postprocessing(
     return Postprocessing(restore, after)
 
 
+def _beside(
+    probabilities: Sequence[str], region_masks: bool, dicom_seg: bool, named: dict[str, Any]
+) -> list[Callable[[Any], Any]]:
+    """What writes the files beside the masks."""
+    after: list[Callable[[Any], Any]] = []
+    folder, labels = named["output_dir"], list(named["labels"])
+    if probabilities:
+        after.append(WriteProbabilitiesd("pred", output_dir=folder, labels=probabilities))
+    if region_masks:
+        after.append(WriteRegionsd("pred", output_dir=folder, labels=labels[1:]))
+    if dicom_seg:
+        after.append(WriteDicomSegd("pred", **named))
+    return after
+
+
 def _check_regions(
-    region_values: Sequence[int] | None, masks: bool, dicom_seg: bool, output_ext: str
+    region_values: Sequence[int] | None,
+    labels: Sequence[str],
+    masks: bool,
+    dicom_seg: bool,
+    output_ext: str,
 ) -> None:
     if region_values is None:
         if masks:
@@ -154,6 +164,8 @@ def _check_regions(
                 "them; leave it out"
             )
         return
+    if labels:
+        check_region_values(region_values, list(labels)[1:])
     if dicom_seg or output_ext == ".seg.nrrd":
         which = "dicom_seg" if dicom_seg else f"output_ext {output_ext}"
         raise ConfigError(

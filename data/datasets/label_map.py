@@ -130,6 +130,17 @@ def label_map(
             'others by --merge_labels, such as --merge_labels "{cancer: pancreas, cyst: '
             'background}"'
         )
+    return _made_of(dataset, found, channel, regions=region_values is not None)
+
+
+def _made_of(
+    dataset: Dataset,
+    found: Sequence[tuple[tuple[int, ...], str]],
+    channel: Mapping[str, int],
+    *,
+    regions: bool,
+) -> LabelMap:
+    """The map of values and the names that they are counted as."""
     parts = {
         name: Part(values, channel[target])
         for (name, values), (_, target) in zip(_named(dataset).items(), found, strict=False)
@@ -138,10 +149,8 @@ def label_map(
     states: dict[int, int] = {}
     for values, target in found:
         for value in values:
-            states[value] = _state(
-                states.get(value, 0), channel[target], bits=region_values is not None
-            )
-    return LabelMap(states, parts=parts, regions=region_values is not None)
+            states[value] = _state(states.get(value, 0), channel[target], bits=regions)
+    return LabelMap(states, parts=parts, regions=regions)
 
 
 def _state(before: int, channel: int, *, bits: bool) -> int:

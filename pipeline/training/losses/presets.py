@@ -91,15 +91,9 @@ def dice_ce(
         smooth: added to numerator and denominator of Dice.
     """
     _check_weights(class_weights, sigmoid)
-    if sigmoid and label_smoothing:
-        raise ConfigError(
-            "label_smoothing needs a network with several output channels: MONAI ignores it with "
-            "sigmoid"
-        )
-    if not 0.0 <= label_smoothing <= 1.0 or dice_weight < 0.0 or ce_weight < 0.0:
-        raise ConfigError(
-            "label_smoothing must be in 0..1, and dice_weight and ce_weight 0 or more"
-        )
+    _check_smoothing(label_smoothing, sigmoid)
+    if dice_weight < 0.0 or ce_weight < 0.0:
+        raise ConfigError("dice_weight and ce_weight must be 0 or more")
     loss = DiceCELoss(
         # The single channel of a sigmoid network is the foreground already.
         include_background=include_background or sigmoid,
@@ -115,7 +109,8 @@ def dice_ce(
         lambda_ce=ce_weight,
         label_smoothing=label_smoothing,
     )
-    options: dict[str, Any] = dict(
+    same = partial(
+        dice_ce,
         squared=squared,
         include_background=include_background,
         batch=batch,
@@ -125,11 +120,7 @@ def dice_ce(
         smooth=smooth,
     )
     return SegmentationLoss(
-        loss,
-        sigmoid=sigmoid,
-        class_weights=class_weights,
-        remake=partial(dice_ce, **options),
-        whole_batch=batch,
+        loss, sigmoid=sigmoid, class_weights=class_weights, remake=same, whole_batch=batch
     )
 
 
@@ -242,6 +233,16 @@ def _nearest(word: str, known: Sequence[str] | dict[str, Any]) -> str:
     """A hint at the most similar known word, or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _check_smoothing(label_smoothing: float, sigmoid: bool) -> None:
+    if sigmoid and label_smoothing:
+        raise ConfigError(
+            "label_smoothing needs a network with several output channels: MONAI ignores it with "
+            "sigmoid"
+        )
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ConfigError("label_smoothing must be in 0..1")
 
 
 def _check_weights(class_weights: Sequence[float] | None, sigmoid: bool) -> None:
