@@ -147,6 +147,7 @@ class MapLabelsd(MapTransform):
         if self.channels is not None:
             annotated = self.label_map.annotated_channels(unannotated, self.channels)
             result["annotated"] = torch.tensor(annotated)
+            result.pop("unannotated", None)  # names, of which no batch can be made
         return result
 
 

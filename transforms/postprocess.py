@@ -99,17 +99,15 @@ def postprocessing(
         keep_largest, fill_holes: True for each label, or the labels (channel indices) this is done
             to.
         probabilities: labels whose probability is written too.
-        of_probabilities: scores that come as a tensor are probabilities, not logits.
+        of_probabilities: scores in a tensor are probabilities, not logits.
         dicom_seg: write DICOM SEG too where the case is a DICOM series.
         postfix, output_ext, terminology: see WriteLabelsd.
-        region_values: of labels that overlap, the value that each is written as, see Plan.
-        region_masks: write a mask per region too.
+        region_values, region_masks: of labels that overlap, see Plan; write a mask of each too.
         max_slab_bytes: bound on the temporary arrays, see restore_labels.
 
     Raises:
-        ConfigError: a probability of no label is asked for, masks of a suffix that there is not,
-            the terminology is not as it should be, a mask per region of a bundle without regions,
-            or segments, which would not overlap, of one with regions.
+        ConfigError: a label, a suffix or a terminology that there is not; masks per region without
+            regions, or segments, which would not overlap, of regions.
 
     Example:
         >>> after = postprocessing(keep_largest=[1])

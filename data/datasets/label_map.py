@@ -49,6 +49,9 @@ class LabelMap(dict[int, int]):
         """A mapping as a LabelMap; one that is one already as it is."""
         return states if isinstance(states, LabelMap) else cls(states)
 
+    def __repr__(self) -> str:
+        return f"LabelMap({dict(self)}, parts={self.parts}, regions={self.regions})"
+
     def __reduce__(self) -> Any:
         return _made, (dict(self), self.parts, self.regions)
 
