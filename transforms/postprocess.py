@@ -94,10 +94,8 @@ def postprocessing(
 
     Args:
         output_dir: where <case id><postfix><output_ext> is written; None writes nothing.
-        labels: names of the channels, the background first, which masks carry; needed for
-            probabilities and DICOM SEG.
-        keep_largest, fill_holes: True for each label, or the labels (channel indices) this is done
-            to.
+        labels: names of the channels, the background first; needed for all that names them.
+        keep_largest, fill_holes: True of each label, or the labels' channel indices.
         probabilities: labels whose probability is written too.
         of_probabilities: scores in a tensor are probabilities, not logits.
         dicom_seg: write DICOM SEG too where the case is a DICOM series.
