@@ -140,6 +140,8 @@ class MapLabelsd(MapTransform):
                 unannotated=unannotated,
             )
             if mapped is not array:
+                if mapped.dtype == np.uint16:  # of many regions; torch does little with it
+                    mapped = mapped.astype(np.int32)
                 tensor = torch.from_numpy(mapped)
                 if isinstance(labels, MetaTensor):
                     tensor = MetaTensor(tensor, affine=labels.affine, meta=dict(labels.meta))

@@ -122,6 +122,11 @@ def _measure(
     rows: list[tuple[str, LabelMetrics]] = []
     after = evaluator.case_postprocessing
     values = after.restore.region_values if isinstance(after, Postprocessing) else None
+    if values is None and LabelMap.of(label_map).regions:
+        raise ConfigError(
+            "regions are measured by the masks that gridgate.transforms.postprocessing writes; use "
+            "that as the postprocessing"
+        )
     for case, name in progressed(sorted(outputs.items()), len(outputs), "measuring"):
         mask = evaluator.table.folder / name
         try:

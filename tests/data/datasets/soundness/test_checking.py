@@ -271,3 +271,18 @@ def test_a_large_case_takes_less_than_two_gigabytes(tmp_path: Path) -> None:
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     most = int(re.findall(r"VmHWM:\s*(\d+) kB", done.stdout)[-1])
     assert 100 << 10 < most < 2 << 20  # kB
+
+
+def test_a_mended_copy_declares_what_is_left(small: Small, tmp_path: Path) -> None:
+    """A case that is there twice is left out of the copy, and out of "annotated"."""
+    root = small(3)
+    for part in ("imagesTr", "labelsTr"):
+        twin = (root / part / "sound_00.nii.gz").read_bytes()
+        (root / part / "sound_09.nii.gz").write_bytes(twin)
+    content = json.loads((root / "dataset.json").read_text())
+    names = [name for name in content["labels"] if name != "background"]
+    content |= {"annotated": {"sound_09": names, "sound_*": names}, "numTraining": 4}
+    (root / "dataset.json").write_text(json.dumps(content))
+    write_mended(check_soundness(root), tmp_path / "copy")
+    made = json.loads((tmp_path / "copy" / "dataset.json").read_text())
+    assert made["annotated"] == {"sound_*": names}
