@@ -14,11 +14,12 @@ import torch
 from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
 
+from ...data.cores import usable_cores
 from ...data.errors import ConfigError, GridgateError, OutputError
 from ...data.events import emit
 from ...data.walk import PassedOver
 from ...transforms.region import region_file
-from ..models.devices import choose_devices, usable_cores
+from ..models.devices import choose_devices
 from ..models.run_weights import Checkpoint, weights_fingerprint, with_weights
 from ..plans.plan import Plan
 from .case import Case

@@ -13,26 +13,15 @@ from ... import __version__
 from ...data.errors import user_error
 from ..process_settings import set_up_process
 from .arguments import Parser
-from .commands import (
-    bundles,
-    check,
-    demo,
-    evaluate,
-    export,
-    export_dataset,
-    import_,
-    infer,
-    networks,
-    new_bundle,
-    phantom,
-    train,
-)
+from .commands import bundles, demo, evaluate, export, infer, networks, new_bundle, train
+from .commands.datasets import check, export_dataset, import_, phantom, plan
 from .completion import complete
 from .console import console, say_end, say_error
 
 COMMANDS: dict[str, ModuleType] = {
     "import": import_,
     "check": check,
+    "plan": plan,
     "new-bundle": new_bundle,
     "train": train,
     "evaluate": evaluate,

@@ -5,9 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +18,8 @@ from ...data.files import write_atomically
 from ...data.progress import Progress
 from ...networks import NETWORKS, build, network_options
 from ..models.devices import choose_device
-from ..process_settings import set_up_process
 from .machine import machine_facts
+from .process import measured_in_process, one_line
 
 WINDOWS = {2: (224, 224), 3: (96, 96, 96)}
 """The window of a number of spatial axes, where none is given."""
@@ -43,8 +40,6 @@ COLUMNS = (
 )
 
 Row = dict[str, Any]
-
-_KILLED = -9  # SIGKILL, a name that Windows does not have
 
 
 @dataclass(frozen=True)
@@ -188,7 +183,7 @@ def _costs(name: str, settings: CostSettings) -> Row:
     try:
         row["parameters"], row["gflops"] = count(name, settings)
     except Exception as error:  # whatever a network, or MONAI's, raises is its row
-        row["reason"] = _one_line(f"{_multiples(name, settings)}{type(error).__name__}: {error}")
+        row["reason"] = one_line(f"{_multiples(name, settings)}{type(error).__name__}: {error}")
         return row
     if settings.measured:
         for found in _measured(name, settings):
@@ -229,47 +224,11 @@ def _measured(name: str, settings: CostSettings) -> Iterator[Row]:
         "batch": settings.batch,
         "device": settings.device,
         "training": settings.training,
-        "parent": os.getpid(),
     }
-    environment = dict(os.environ)
-    set_up_process(environment)
-    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    process = subprocess.Popen(
-        [sys.executable, "-m", f"{__package__}.measuring", json.dumps(wanted)],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    late = False
-    try:
-        said, errors = process.communicate(timeout=settings.timeout)
-    except subprocess.TimeoutExpired:
-        late = True
-        process.kill()
-        said, errors = process.communicate()
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    for line in said.splitlines():
-        found = json.loads(line) if line.startswith("{") else {}
+    for found in measured_in_process(wanted, timeout=settings.timeout):
         if "training_bytes" in found:
-            yield {"training_mib": found["training_bytes"] / 2**20}
-        elif found:
-            yield found
-    if late:
-        yield {"reason": f"given up after {settings.timeout:.0f} s"}
-    elif process.returncode:
-        yield {"reason": _how_it_ended(process.returncode, errors)}
-
-
-def _how_it_ended(code: int, errors: str) -> str:
-    if code == _KILLED:
-        return "its process was killed: probably by the system, for lack of memory"
-    last = errors.strip().splitlines()[-1:] or [f"code {code}"]
-    return _one_line(f"its process ended: {last[0]}")
+            found = {"training_mib": found["training_bytes"] / 2**20}
+        yield found
 
 
 def _heading(settings: CostSettings) -> str:
@@ -302,7 +261,3 @@ def _line(row: Row, width: int) -> str:
         f"{'-' if row[key] is None else form(row[key]):>{size}s}" for key, size, form in cells
     ]
     return "  ".join([*parts, row["reason"] or ""]).rstrip()
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:300]

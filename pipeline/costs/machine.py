@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from ...data.cores import usable_cores
+
 _PACKAGES = ("gridgate", "torch", "monai", "numpy", "scipy", "nibabel", "SimpleITK")
 
 
@@ -17,9 +19,7 @@ def machine_facts() -> list[tuple[str, str]]:
 
     No names of persons or hosts.
     """
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = usable_cores()
     found = [
         ("processor", f"{_processor()}, {cores} cores" if cores > 1 else f"{_processor()}, 1 core")
     ]

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
@@ -24,7 +25,7 @@ import torch
 
 from ...networks import build
 from ..models.build import to_device
-from ..models.devices import channels_last, choose_device
+from ..models.devices import autocast, autocast_dtype, channels_last, choose_device
 from ..training.losses import build_loss
 
 _RUNS = 3  # timed ones, after one that warms up
@@ -32,11 +33,11 @@ _SECONDS = 10.0  # after these no further run is begun
 
 
 def measure(settings: dict[str, Any]) -> None:
-    """Print a network's {"forward_s": seconds} and, when asked for, {"training_bytes": peak}.
+    """Print {"forward_s": ...}, and when asked for {"training_bytes": ...} and {"step_s": ...}.
 
     Args:
         settings: "name", "options", "window" (a list), "in_channels", "classes", "batch", "device"
-            and "training".
+            and "training"; "amp": False where it is not given.
     """
     device, classes, window = (
         choose_device(settings["device"]),
@@ -56,37 +57,38 @@ def measure(settings: dict[str, Any]) -> None:
         **settings["options"],
     )
     network = to_device(network, device)
-    _say(forward_s=forward_seconds(network, x))
+    dtype = autocast_dtype(device, settings.get("amp", False))
+    _say(forward_s=forward_seconds(network, x, dtype))
     if settings["training"]:
-        peak = training_peak(network, x, labels, classes=classes)
+        peak, seconds = training_step(network, x, labels, classes=classes, dtype=dtype)
         if peak is not None:
             _say(training_bytes=peak - before)
+        if "amp" in settings:  # a plan asks
+            _say(step_s=seconds)
 
 
-def forward_seconds(network: torch.nn.Module, x: torch.Tensor) -> float:
+def forward_seconds(
+    network: torch.nn.Module, x: torch.Tensor, dtype: torch.dtype | None = None
+) -> float:
     """Seconds of a forward pass in eval mode: the median of up to three, after a warm-up."""
     network.eval()
-    seconds: list[float] = []
-    begun = time.perf_counter()
-    with torch.inference_mode():
-        while len(seconds) < 2 or (
-            len(seconds) < 1 + _RUNS and time.perf_counter() - begun < _SECONDS
-        ):
-            start = time.perf_counter()
-            network(x)
-            if x.device.type == "cuda":
-                torch.cuda.synchronize(x.device)
-            seconds.append(time.perf_counter() - start)
-    return median(seconds[1:])
+    with torch.inference_mode(), autocast(x.device, dtype):
+        return median(timed(lambda: network(x), x.device))
 
 
-def training_peak(
-    network: torch.nn.Module, x: torch.Tensor, labels: torch.Tensor, *, classes: int
-) -> int | None:
-    """Bytes that this process, or the GPU for it, holds at the peak of a training step.
+def training_step(
+    network: torch.nn.Module,
+    x: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    classes: int,
+    dtype: torch.dtype | None = None,
+) -> tuple[int | None, float]:
+    """Bytes that this process, or the GPU for it, holds at a training step's peak, and its seconds.
 
-    None where the system does not tell. The step is one in the middle of a training: float32,
-    Dice + cross-entropy of all heads, AdamW, whose moments are there before the step.
+    No bytes where the system does not tell. The steps are some in the middle of a training: Dice +
+    cross-entropy of all heads, AdamW, whose moments are there before them. Seconds are those of the
+    fastest of up to three steps after the first.
     """
     network.train()
     weights = tuple(getattr(network, "head_weights", (1.0,)))
@@ -102,9 +104,29 @@ def training_peak(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     _forget_peak(x.device)
-    loss(network(x), labels).backward()
-    optimizer.step()
-    return _peak(x.device)
+
+    def step() -> None:
+        with autocast(x.device, dtype):
+            scores = network(x)
+        loss(scores, labels).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    seconds = min(timed(step, x.device))
+    return _peak(x.device), seconds
+
+
+def timed(run: Callable[[], Any], device: torch.device) -> list[float]:
+    """Seconds of up to three runs, after one that warms up."""
+    seconds: list[float] = []
+    begun = time.perf_counter()
+    while len(seconds) < 2 or (len(seconds) < 1 + _RUNS and time.perf_counter() - begun < _SECONDS):
+        start = time.perf_counter()
+        run()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return seconds[1:]
 
 
 def _memory(device: torch.device) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
@@ -61,13 +60,6 @@ def choose_devices(
     if not devices or len(set(devices)) < len(devices):
         raise ConfigError(f"device {names!r}: name each device once, such as cuda:0,cuda:1")
     return devices
-
-
-def usable_cores() -> int:
-    """Cores that this process may use; macOS and Windows do not say, so all there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def cpu_has_bfloat16() -> bool:

@@ -9,13 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...data.errors import ConfigError
+from ...data.errors import ConfigError, OutputError
 from .fitting_window import fitting_window
 from .plan import Plan
 from .plan_settings import with_settings
 from .planning import complete, new_plan_settings
 from .training_numbers import check_training
 from .writing import write_bundle
+
+RECORDS = ("plan.json", "fingerprint.json")
+"""What a planned bundle holds besides: why it is as it is, and the dataset's numbers."""
 
 
 def new_bundle(
@@ -65,11 +68,32 @@ def new_bundle(
         plan = complete(with_settings(plan, {"roi_size": fitting} | given))
         if "network::img_size" not in given and "img_size" in plan["network"]:
             plan["network"] = plan["network"] | {"img_size": fitting[:spatial_dims]}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    return write_new_bundle(Plan.from_dict(plan), target)
+
+
+def write_new_bundle(plan: Plan, folder: str | Path, more: Mapping[str, str] | None = None) -> Path:
+    """Write a plan's bundle into a new folder; it is there complete, or not at all.
+
+    Args:
+        more: further files, name -> text.
+
+    Raises:
+        ConfigError: the folder exists.
+        OutputError: it cannot be written.
+    """
+    target = Path(folder)
+    if target.exists():
+        raise ConfigError(f"{target} exists already; give another folder with --to")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written ({error.strerror})") from error
     try:
         os.chmod(work, 0o755)
-        write_bundle(Plan.from_dict(plan), work)
+        write_bundle(plan, work)
+        for name, text in (more or {}).items():
+            (work / name).write_text(text, encoding="utf-8")
         os.rename(work, target)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)

@@ -13,7 +13,7 @@ import pytest
 from gridgate.data.errors import ConfigError, OutputError
 from gridgate.networks import NETWORKS, build
 from gridgate.pipeline.cli.main import main
-from gridgate.pipeline.costs import costs
+from gridgate.pipeline.costs import costs, process
 from gridgate.pipeline.costs.costs import COLUMNS, CostSettings, count
 
 COUNTED = CostSettings(measured=False)
@@ -119,9 +119,9 @@ def test_a_network_that_takes_too_long_or_dies_is_a_row(monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "executable", "false")
     (row,) = costs.network_costs(["unet"], CostSettings(window=(16, 16, 16), device="cpu"))
     assert row["reason"] == "its process ended: code 1" and row["forward_s"] is None
-    assert "lack of memory" in costs._how_it_ended(-signal.SIGKILL, "")
+    assert "lack of memory" in process._how_it_ended(-signal.SIGKILL, "")
     assert (
-        costs._how_it_ended(1, "Traceback\n  line\nValueError: no\n")
+        process._how_it_ended(1, "Traceback\n  line\nValueError: no\n")
         == "its process ended: ValueError: no"
     )
 
@@ -129,15 +129,15 @@ def test_a_network_that_takes_too_long_or_dies_is_a_row(monkeypatch: pytest.Monk
 PEAKS = """
 import torch
 from torch import nn
-from gridgate.pipeline.costs.measuring import training_peak
+from gridgate.pipeline.costs.measuring import training_step
 
 size = (1, 1, 128, 128, 64)
 layers = [nn.Sequential(nn.Conv3d(1, 1, 1), nn.Tanh()) for _ in range(10)]
 labels = torch.zeros(size, dtype=torch.long)
 small = nn.Sequential(nn.Conv3d(1, 2, 1))
-few = training_peak(small, torch.randn(size), labels, classes=2)
+few, _ = training_step(small, torch.randn(size), labels, classes=2)
 large = nn.Sequential(*layers, nn.Conv3d(1, 2, 1))
-many = training_peak(large, torch.randn(size), labels, classes=2)
+many, _ = training_step(large, torch.randn(size), labels, classes=2)
 print(many - few)
 """
 

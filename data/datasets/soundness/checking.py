@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 
 from ...errors import DatasetError
 from ...progress import Progress
+from ..parallel import in_processes, worker_count
 from .families import (
     body,
     files,
@@ -29,7 +25,6 @@ from .listing import Listing, list_cases
 from .measures import CaseNumbers, Job, measure_case
 from .population import learn
 
-_ALONE_BYTES = 32 << 20  # with less on disk, starting processes takes longer than the work
 _EXPLAIN = {
     *("label-flipped", "case-mirrored", "sides-swapped", "labels-swapped", "image-hu-offset"),
     *("image-not-hu", "image-scaled", "label-outside-body"),
@@ -69,7 +64,7 @@ def check_soundness(dataset_dir: str | Path, *, workers: int | None = None) -> R
         )
     with Progress(len(jobs), "checking", unit="cases") as progress:
         cases = []
-        for case in _measured(jobs, workers):
+        for case in in_processes(measure_case, jobs, workers=_workers(jobs, workers)):
             cases.append(case)
             progress.advance()
     cases.sort(key=lambda case: case.id)
@@ -142,36 +137,6 @@ def _without_consequences(found: Sequence[Finding]) -> Iterator[Finding]:
             yield finding
 
 
-def _measured(jobs: Sequence[Job], workers: int | None) -> Iterator[CaseNumbers]:
-    """The cases as they are done; no more is read ahead than there are workers."""
-    count = _workers(jobs, workers)
-    if count < 2:
-        yield from map(measure_case, jobs)
-        return
-    waiting = iter(jobs)
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(measure_case, job) for job in islice(waiting, count + 1)}
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                try:
-                    yield future.result()
-                except BrokenProcessPool:
-                    raise DatasetError(
-                        "a process of the check was killed, probably for want of memory; check "
-                        "with --workers 1"
-                    ) from None
-            running |= {pool.submit(measure_case, job) for job in islice(waiting, len(done))}
-
-
 def _workers(jobs: Sequence[Job], workers: int | None) -> int:
-    if workers is not None:
-        return min(workers, len(jobs))
-    size = 0
-    for job in jobs:
-        for path in (*job.images, *((job.label,) if job.label else ())):
-            size += path.stat().st_size if path.exists() else 0
-            if size > _ALONE_BYTES:
-                cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-                return min(cores, len(jobs))
-    return 1
+    files = (path for job in jobs for path in (*job.images, *((job.label,) if job.label else ())))
+    return worker_count(files, len(jobs), workers)

@@ -11,6 +11,7 @@ from typing import BinaryIO
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 
+from ...plans.new_bundle import RECORDS
 from ...plans.plan import Plan
 from ...plans.writing import bundle_files
 from ..engine.label_dice import dice_name
@@ -60,6 +61,7 @@ class TrainedBundle:
         self.split = f"fold {fold} of {folds} (split seed {split_seed})"
         if splits is not None:
             self.split = f"fold {fold} of `{Path(splits).name}`"
+        self.bundle_root = Path(bundle_root)
         self.writes = writes and self.folder.resolve() != Path(bundle_root).resolve()
         self._best: dict[str, float] = {}
 
@@ -106,11 +108,21 @@ class TrainedBundle:
         if not self.writes:
             return
         files = bundle_files(self.plan.replace(results=results), trained=True)
+        files |= _records(self.bundle_root)
         for name, text in files.items():
             if not is_free(self.folder, name):
                 logger.warning("%s was changed by somebody, and stays as it is", self.folder / name)
                 continue
             write_result(self.folder, name, partial(_write, text))
+
+
+def _records(bundle_root: Path) -> dict[str, str]:
+    """What the bundle was planned by, where `gridgate plan` made it."""
+    return {
+        path.name: path.read_text(encoding="utf-8")
+        for path in (bundle_root / name for name in RECORDS)
+        if path.is_file()
+    }
 
 
 def _write(text: str, stream: BinaryIO) -> None:

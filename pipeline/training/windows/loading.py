@@ -12,8 +12,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from ....data.cores import usable_cores
 from ....data.errors import GridgateError, user_error
-from ...models.devices import usable_cores
 
 logger = logging.getLogger(__name__)
 _MARK = "\0"  # in no message of ours

@@ -85,7 +85,7 @@ def test_each_command_is_a_file_and_says_what_it_does(capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = capsys.readouterr().out
-    modules = {path.stem for path in Path(bundles.__file__).parent.glob("*.py")} - {"__init__"}
+    modules = {path.stem for path in Path(bundles.__file__).parent.rglob("*.py")} - {"__init__"}
     files = {name.removesuffix("_") for name in modules}  # import_: Python keeps the word itself
     assert {name.replace("-", "_") for name in COMMANDS} == files
     assert all(re.search(rf"\n    {name}\s+\w+", shown) for name in COMMANDS)

@@ -17,6 +17,7 @@ import yaml
 from monai.bundle import run
 
 from gridgate.data.datasets.dataset import load_dataset
+from gridgate.data.images.formats.itk import kept_locale
 from gridgate.pipeline.cli.main import main
 from gridgate.pipeline.models.checkpoints import load_checkpoint
 from gridgate.pipeline.plans.new_bundle import new_bundle
@@ -182,7 +183,8 @@ def write_series(folder: Path, ct: np.ndarray, number: int) -> None:
         }.items():
             image.SetMetaData(tag, value)
         writer.SetFileName(str(folder / f"{index:03d}.dcm"))
-        writer.Execute(image)
+        with kept_locale():  # GDCM leaves it at "C"
+            writer.Execute(image)
 
 
 @pytest.mark.parametrize(

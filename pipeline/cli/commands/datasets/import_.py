@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..console import add_console_options, say_last
-from ..given import annotated_labels, label_names, mapping, names
+from ...console import add_console_options, say_last
+from ...given import annotated_labels, label_names, mapping, names
 
 if TYPE_CHECKING:
-    from ....data.datasets.importing.label_names import NamedLabels
-    from ....data.datasets.importing.pairing import Pairing
-    from ....data.datasets.importing.source import Source
-    from ....data.datasets.importing.writer import Imported
+    from .....data.datasets.importing.label_names import NamedLabels
+    from .....data.datasets.importing.pairing import Pairing
+    from .....data.datasets.importing.source import Source
+    from .....data.datasets.importing.writer import Imported
 
 _OF_FOLDERS = ("images", "labels", "masks", "skip_unpaired", "label_names", "channel_names")
 _EPILOG = """\
@@ -84,8 +84,8 @@ def add(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Import; the last line says what is there now."""
-    from ....data.datasets.importing.writer import refuse_source_as_output, write_dataset
-    from ....data.datasets.sources import msd
+    from .....data.datasets.importing.writer import refuse_source_as_output, write_dataset
+    from .....data.datasets.sources import msd
 
     refuse_source_as_output(options.source, Path(options.dataset))
     if options.source.startswith(msd.PREFIX):
@@ -99,10 +99,10 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _task_of_the_decathlon(options: argparse.Namespace) -> None:
-    from ....data.datasets.importing.writer import write_dataset
-    from ....data.datasets.sources import msd, msd_tasks
-    from ....data.errors import ConfigError
-    from ....data.output_folder import OutputFolder
+    from .....data.datasets.importing.writer import write_dataset
+    from .....data.datasets.sources import msd, msd_tasks
+    from .....data.errors import ConfigError
+    from .....data.output_folder import OutputFolder
 
     _refuse(options, "a task of the Decathlon", *_OF_FOLDERS, "classes")
     task = options.source.removeprefix(msd.PREFIX)
@@ -130,9 +130,9 @@ def _say(source: Source, done: Imported) -> None:
 
 
 def _source(options: argparse.Namespace) -> Source:
-    from ....data.datasets.importing.archive import SUFFIXES
-    from ....data.datasets.sources.layouts import layout_source
-    from ....data.datasets.sources.msd import tar_source
+    from .....data.datasets.importing.archive import SUFFIXES
+    from .....data.datasets.sources.layouts import layout_source
+    from .....data.datasets.sources.msd import tar_source
 
     _refuse(options, "this source, which is no task of the Decathlon,", "base_address", "checksum")
     path = Path(options.source)
@@ -161,7 +161,7 @@ def _renamed(source: Source, options: argparse.Namespace) -> Source:
 
 def _refuse(options: argparse.Namespace, what: str, *others: str) -> None:
     """Refuse options that would not be used."""
-    from ....data.errors import ConfigError
+    from .....data.errors import ConfigError
 
     for name in others:
         if getattr(options, name):
@@ -169,8 +169,8 @@ def _refuse(options: argparse.Namespace, what: str, *others: str) -> None:
 
 
 def _folder_or_table(options: argparse.Namespace, path: Path) -> Source:
-    from ....data.datasets.importing.pairing import settle_unpaired
-    from ....data.datasets.sources.folder import folder_source, labels_of
+    from .....data.datasets.importing.pairing import settle_unpaired
+    from .....data.datasets.sources.folder import folder_source, labels_of
 
     pairing = _pairing(options, path, Path(options.dataset))
     pairing, notes = settle_unpaired(pairing, skip=options.skip_unpaired)
@@ -186,11 +186,11 @@ def _folder_or_table(options: argparse.Namespace, path: Path) -> Source:
 
 
 def _pairing(options: argparse.Namespace, path: Path, dataset: Path) -> Pairing:
-    from ....data.datasets.importing.pairing import pair_by_patterns
-    from ....data.datasets.importing.patterns import Listing
-    from ....data.datasets.importing.proposal import propose
-    from ....data.datasets.sources.table import read_pairing_table
-    from ....data.errors import ConfigError
+    from .....data.datasets.importing.pairing import pair_by_patterns
+    from .....data.datasets.importing.patterns import Listing
+    from .....data.datasets.importing.proposal import propose
+    from .....data.datasets.sources.table import read_pairing_table
+    from .....data.errors import ConfigError
 
     if path.suffix.lower() == ".csv" and not path.is_dir():
         return read_pairing_table(path)
@@ -212,8 +212,8 @@ def _agree(proposed: Pairing, options: argparse.Namespace) -> None:
     Raises:
         ConfigError: it is not, or nobody can be asked.
     """
-    from ....data.datasets.importing.pairing import as_table
-    from ....data.errors import ConfigError
+    from .....data.datasets.importing.pairing import as_table
+    from .....data.errors import ConfigError
 
     lost = "".join(f"\n  {name}: {why}" for name, why in list(proposed.unpaired.items())[:10])
     without = f"\nwithout a counterpart ({len(proposed.unpaired)}):{lost}" if lost else ""
@@ -241,8 +241,8 @@ def _agree(proposed: Pairing, options: argparse.Namespace) -> None:
 
 def _name(labels: NamedLabels, options: argparse.Namespace) -> NamedLabels:
     """Ask for the names of values that have none, or number them."""
-    from ....data.datasets.importing.label_names import numbered, with_names
-    from ....data.errors import ConfigError
+    from .....data.datasets.importing.label_names import numbered, with_names
+    from .....data.errors import ConfigError
 
     if options.yes:
         return numbered(labels)

@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..console import add_console_options, say_last
+from ...console import add_console_options, say_last
 
 if TYPE_CHECKING:
-    from ....data.datasets.soundness.findings import Report
+    from .....data.datasets.soundness.findings import Report
 
 _EPILOG = """examples:
   gridgate check dataset
@@ -59,9 +59,9 @@ def run(options: argparse.Namespace) -> None:
         ConfigError: --dry-run without --fix.
         DatasetError: errors were found, and none of them was mended.
     """
-    from ....data.datasets.soundness.checking import check_soundness
-    from ....data.errors import ConfigError, DatasetError
-    from ...reports.check_text import check_text, headline
+    from .....data.datasets.soundness.checking import check_soundness
+    from .....data.errors import ConfigError, DatasetError
+    from ....reports.check_text import check_text, headline
 
     if options.dry_run and not options.fix:
         raise ConfigError("--dry-run says what --fix FOLDER would do; give --fix too")
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         report.write_json(options.json)
     if options.page:
-        from ...reports.check_page import write_check_page
+        from ....reports.check_page import write_check_page
 
         say_last(f"\n{write_check_page(options.page, report)}")
     stays = report.count("error")
@@ -94,8 +94,8 @@ def _hint(options: argparse.Namespace) -> str:
 
 def _fix(report: Report, out: Path, *, dry_run: bool) -> int:
     """How many errors stay."""
-    from ....data.datasets.soundness.mending.copy import LOG, planned, write_mended
-    from ...reports.check_text import plan_text
+    from .....data.datasets.soundness.mending.copy import LOG, planned, write_mended
+    from ....reports.check_text import plan_text
 
     plan = planned(report)
     if dry_run:
@@ -115,7 +115,7 @@ def _fix(report: Report, out: Path, *, dry_run: bool) -> int:
 
 def _tell(report: Report) -> None:
     """The findings as events, for --json-log."""
-    from ....data.events import emit
+    from .....data.events import emit
 
     for finding in report.findings:
         emit(

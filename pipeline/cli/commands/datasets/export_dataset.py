@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..console import add_console_options, say_last
+from ...console import add_console_options, say_last
 
 
 def add(subparsers: Any) -> None:
@@ -32,7 +32,7 @@ def add(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Export; print the folder."""
-    from ....data.datasets.sources.nnunet_export import export_nnunet
+    from .....data.datasets.sources.nnunet_export import export_nnunet
 
     folder = export_nnunet(
         options.dataset,

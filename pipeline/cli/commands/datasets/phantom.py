@@ -16,6 +16,6 @@ def add(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the dataset; print its folder."""
-    from ....data.phantom.dataset import write_phantom_dataset
+    from .....data.phantom.dataset import write_phantom_dataset
 
     print(write_phantom_dataset(options.folder, cases=options.cases, seed=options.seed))

@@ -1,0 +1,1 @@
+"""What a dataset looks like in numbers: what plans are made from."""

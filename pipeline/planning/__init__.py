@@ -1,0 +1,1 @@
+"""From a dataset's fingerprint to a bundle that fits it: each decision with its reason."""

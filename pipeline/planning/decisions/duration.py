@@ -1,0 +1,80 @@
+"""How long a training is, and how it learns: the numbers that depend on the time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ....data.errors import ConfigError
+from ..measures.machine import Machine
+from ..measures.pace import FOLDS, Pace
+from .decision import Decision
+
+_EPOCHS = 30
+_UNMEASURED = 25_000  # iterations, where nothing was measured
+_VALIDATIONS = (10, 6, 5, 3, 2, 1)  # divisors of the epochs
+_VALIDATING = 0.1  # of the time, at most
+_FEWEST = 30  # iterations that are a training at all
+_LEARNING_RATE = {"small": 0.003, "paper": 0.001}
+
+
+def decide_duration(
+    pace: Pace | None, machine: Machine, training: Mapping[str, object], size: str
+) -> list[Decision]:
+    """Epochs, iterations, validations and learning rate.
+
+    Args:
+        pace: as measured; None where it could not be.
+        training: settings that the network asks for.
+        size: "small" or "paper".
+
+    Raises:
+        ConfigError: the time is too short for a training.
+    """
+    if pace is None:
+        iterations, validations = _UNMEASURED, 10
+        why = (
+            f"{_UNMEASURED} iterations: the device is not here, so no time was measured; give "
+            "--epochs to the training"
+        )
+    else:
+        iterations, validations = _fitting(pace, machine.seconds)
+        why = (
+            f"{machine.seconds / 60:.0f} minutes: {pace.reading:.0f} s for reading the cases, "
+            f"{pace.iteration:.2g} s an iteration with its windows, {pace.validation:.0f} s a "
+            f"validation of a fifth of the cases: {iterations} iterations in {_EPOCHS} epochs"
+        )
+    rate = training.get("learning_rate", _LEARNING_RATE[size])
+    whose = "what the network asks for" if "learning_rate" in training else "AdamW's"
+    warmup = int(min(max(iterations // 40, 10), 1000))
+    decay = round(min(max(1 - 10 / iterations, 0.9), 0.999), 4)
+    return [
+        Decision("epochs", _EPOCHS, why),
+        Decision("iterations_per_epoch", max(1, iterations // _EPOCHS), why),
+        Decision(
+            "val_interval",
+            _EPOCHS // validations,
+            f"{validations} validations, so that they take no more than {_VALIDATING:.0%} of the "
+            f"time; the best one's weights are kept. Folds: {FOLDS}",
+        ),
+        Decision("learning_rate", rate, f"{whose}, falling to 0 along a cosine"),
+        Decision("warmup_iterations", training.get("warmup_iterations", warmup), "a fortieth"),
+        Decision(
+            "average_decay", decay, "the average is over the last tenth or so of the training"
+        ),
+    ]
+
+
+def _fitting(pace: Pace, seconds: float) -> tuple[int, int]:
+    """Iterations and validations that fit into a time."""
+    left = seconds - pace.reading
+    validations = next(
+        (one for one in _VALIDATIONS if one * pace.validation <= _VALIDATING * left), 1
+    )
+    iterations = int((left - validations * pace.validation) / pace.iteration)
+    if iterations < _FEWEST:
+        raise ConfigError(
+            f"--time: {seconds / 60:.3g} minutes are too short: reading takes {pace.reading:.0f} "
+            f"s, a validation {pace.validation:.0f} s, an iteration {pace.iteration:.2g} s; give "
+            "more time, or a smaller --roi_size or --network"
+        )
+    return iterations // _EPOCHS * _EPOCHS, validations

@@ -1,0 +1,271 @@
+"""The window and the batch: as large as memory and time allow, in the shape of the scans.
+
+The order is nnU-Net's (Isensee et al. 2021): a cube in mm, no larger than the median case, made
+smaller along the axis where it covers most of the case; where it covers the case, larger batches.
+Memory and time are measured, on the device or on PyTorch's meta device.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from ....data.datasets.fingerprint.numbers import Fingerprint
+from ....data.errors import ConfigError
+from ..measures.machine import Machine, busy
+from ..measures.trial import Candidate, Step
+from .decision import Decision, sizes
+from .window_sizes import fewest_iterations, first_window, smaller_window
+
+_LOG = logging.getLogger("gridgate.planning")
+_PROBE = 48**3  # voxels of the windows of the first trial
+_BATCH = 2
+_GIVEN = "given on the command line"
+_MOST_BATCH = 32
+_MOST_SHARE = 0.05  # of the dataset's voxels in one batch
+_TOO_SLOW = 1.25  # times what a step may take
+_TRIALS = 4
+
+
+@dataclass(frozen=True)
+class WindowChoice:
+    """What was decided.
+
+    Args:
+        window, batch: the decisions.
+        step: as it was measured; None without a device.
+    """
+
+    window: Decision
+    batch: Decision
+    step: Step | None
+
+
+def decide_window(
+    fingerprint: Fingerprint,
+    spacing: Sequence[float],
+    candidate: Candidate,
+    machine: Machine,
+    *,
+    window: list[int] | None = None,
+    batch: int | None = None,
+) -> WindowChoice:
+    """The window and the batch size of a network on a machine.
+
+    Args:
+        spacing: of the network's grid, mm.
+        window, batch: what is given and not to be decided.
+
+    Raises:
+        ConfigError: not even the smallest window fits into the memory.
+    """
+    search = _Search(fingerprint, spacing, candidate, machine, batch or _BATCH)
+    reason = search.shrink() if window is None else search.take(window)
+    grown = _BATCH
+    why = f"{search.batch}: " + (_GIVEN if batch else "two are the fewest")
+    if batch is None:
+        grown, why = search.grow()
+    return WindowChoice(
+        Decision("roi_size", search.window, reason),
+        Decision("batch_size", batch or grown, why),
+        search.step,
+    )
+
+
+class _Search:
+    def __init__(
+        self,
+        fingerprint: Fingerprint,
+        spacing: Sequence[float],
+        candidate: Candidate,
+        machine: Machine,
+        batch: int,
+    ) -> None:
+        self.candidate, self.machine, self.batch = candidate, machine, batch
+        self.shapes = fingerprint.content_shapes(spacing)
+        self.shape = np.median(self.shapes, axis=0).tolist()
+        self.divisor = candidate.divisor()
+        self.first = first_window(self.shape, spacing, self.divisor)
+        self.window = list(self.first)
+        self.allowed = machine.seconds / fewest_iterations(machine.seconds)
+        self.step: Step | None = None
+
+    def shrink(self) -> str:
+        """Make the window fit; the reason for what it has become."""
+        reasons = [
+            f"the median case has {sizes(self.shape)} voxels, and {self.candidate.name} takes "
+            f"multiples of {sizes(self.divisor)}: {sizes(self.first)} to begin with"
+        ]
+        self._fit_memory()
+        if self.window != self.first:
+            reasons.append(
+                f"{sizes(self.window)} is what fits into {_gb(self.machine.memory)} "
+                f"({self.machine.why}) with {self.batch} windows at once, by PyTorch's meta device"
+            )
+        if self.machine.device is None:
+            reasons.append("time was not measured: the device is not here")
+            return "; ".join(reasons)
+        before = self.window
+        self._fit_time()
+        assert self.step is not None
+        if self.window != before:
+            reasons.append(
+                f"a step may take {self.allowed:.2g} s, so that {self.machine.seconds / 60:.0f} "
+                f"minutes have {fewest_iterations(self.machine.seconds):.0f} iterations: "
+                f"{sizes(self.window)}"
+            )
+        reasons.append(f"measured: {self.step.seconds:.2g} s a step{self._peak()}{busy()}")
+        return "; ".join(reasons)
+
+    def take(self, window: list[int]) -> str:
+        """Take a window that was given, and try it."""
+        self.window = list(window)
+        fitting = [-(-one // step) * step for one, step in zip(window, self.divisor, strict=True)]
+        if fitting != self.window:
+            raise ConfigError(
+                f"roi_size {window}: {self.candidate.name} takes multiples of "
+                f'{sizes(self.divisor)}; give --roi_size "{fitting}"'
+            )
+        if self.machine.device is None:
+            return _GIVEN
+        found = self._try(self.window, self.batch)
+        if isinstance(found, str):
+            raise self._does_not_run(found)
+        self.step = found
+        return f"{_GIVEN}; measured: {found.seconds:.2g} s a step{self._peak()}{busy()}"
+
+    def grow(self) -> tuple[int, str]:
+        """A larger batch, where the window covers the case; and why."""
+        if self.window != self.first:
+            return self.batch, (
+                "two are the fewest with which normalisation and the CPU's convolutions work well; "
+                "what is left goes into the window"
+            )
+        most = min(_MOST_BATCH, int(_MOST_SHARE * float(self.shapes.prod(1).sum()) / self._voxels))
+        batch = self.batch
+        while 2 * batch <= most and self._may_grow(2 * batch):
+            batch *= 2
+        if batch > self.batch and self.machine.device is not None:
+            batch = self._tried(batch)
+        return batch, (
+            "the window covers the median case, so what is left goes into the batch: no more than "
+            f"{_MOST_SHARE:.0%} of the dataset's voxels, {_gb(self.machine.memory)}, and more than "
+            f"{2.5 * fewest_iterations(self.machine.seconds):.0f} iterations"
+        )
+
+    @property
+    def _voxels(self) -> int:
+        return prod(self.window)
+
+    def _may_grow(self, batch: int) -> bool:
+        if self.candidate.needed(self.window, batch, half=self.machine.half) > self.machine.memory:
+            return False
+        if self.step is None:
+            return True
+        return self.step.seconds * batch / self.batch <= self.allowed / 2.5
+
+    def _tried(self, batch: int) -> int:
+        """The batch, or half of it where it does not run; its step is remembered."""
+        while batch > self.batch:
+            found = self._try(self.window, batch)
+            if isinstance(found, Step) and not self._too_large(found):
+                self.step = found
+                return batch
+            batch //= 2
+        return batch
+
+    def _fit_memory(self) -> None:
+        half = self.machine.half
+        while True:
+            needed = self.candidate.needed(self.window, self.batch, half=half)
+            if needed <= self.machine.memory:
+                return
+            _LOG.info("windows of %s need %s", sizes(self.window), _gb(needed))
+            share = self.machine.memory / needed
+            target = self._voxels * max(share, 0.05) * 1.1  # what is found next decides anew
+            self._cut()
+            while self._voxels > target:
+                self._cut()
+
+    def _fit_time(self) -> None:
+        """Cut the window by what a small one takes, and see whether the result keeps to it."""
+        probe = self.window
+        while prod(probe) > _PROBE and (smaller := self._smaller(probe)) is not None:
+            probe = smaller
+        found = self._try(probe, self.batch)
+        if isinstance(found, Step):
+            per_voxel = found.seconds / prod(probe)
+            while per_voxel * self._voxels > self.allowed and self.window != probe:
+                self.window = self._smaller(self.window) or probe
+            if self.window == probe:
+                self.step = found
+                if not self._too_slow(found):
+                    return
+        self._try_windows(str(found))
+
+    def _try_windows(self, why: str) -> None:
+        """Try the window, and smaller ones while it is too slow; the last one that ran is taken."""
+        ran: list[int] | None = self.window if self.step is not None else None
+        window: list[int] | None = self.window if ran is None else self._smaller(self.window)
+        for _ in range(_TRIALS):
+            if window is None:
+                break
+            found = self._try(window, self.batch)
+            if isinstance(found, Step) and not self._too_large(found):
+                ran, self.step = window, found
+                if not self._too_slow(found):
+                    break
+            elif isinstance(found, str):
+                why = found
+                if ran is not None:
+                    break
+            window = self._smaller(window)
+        if ran is None:
+            raise self._does_not_run(why)
+        self.window = ran
+
+    def _does_not_run(self, why: str) -> ConfigError:
+        return ConfigError(
+            f"{self.candidate.name} with {self.batch} windows of {sizes(self.window)} at once does "
+            f"not run on {self.machine.device}: {why}; take another --network or --roi_size"
+        )
+
+    def _smaller(self, window: list[int]) -> list[int] | None:
+        return smaller_window(window, self.shape, self.divisor)
+
+    def _try(self, window: list[int], batch: int) -> Step | str:
+        _LOG.info("trying %d windows of %s on %s", batch, sizes(window), self.machine.device)
+        found = self.candidate.try_step(window, batch, self.machine)
+        if isinstance(found, str):
+            _LOG.info("it did not run: %s", found)
+        return found
+
+    def _too_slow(self, step: Step) -> bool:
+        return step.seconds > _TOO_SLOW * self.allowed
+
+    def _too_large(self, step: Step) -> bool:
+        return step.bytes is not None and step.bytes > self.machine.memory
+
+    def _cut(self) -> None:
+        smaller = self._smaller(self.window)
+        if smaller is None:
+            needed = self.candidate.needed(self.window, self.batch, half=self.machine.half)
+            raise ConfigError(
+                f"{self.candidate.name} needs {_gb(needed)} for {self.batch} windows of "
+                f"{sizes(self.window)}, its smallest, and there are {_gb(self.machine.memory)} "
+                f"({self.machine.why}); take another --network, or more --memory"
+            )
+        self.window = smaller
+
+    def _peak(self) -> str:
+        if self.step is None or self.step.bytes is None:
+            return ""
+        return f", {_gb(self.step.bytes)} at its peak"
+
+
+def _gb(count: float) -> str:
+    return f"{count / 1e9:.2g} GB"

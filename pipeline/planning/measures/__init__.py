@@ -1,0 +1,1 @@
+"""What is measured for a plan: memory, seconds, the pace of a training."""
