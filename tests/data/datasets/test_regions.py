@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from gridgate.data.datasets.dataset import load_dataset
+from gridgate.data.datasets.fingerprint.measuring import measure_fingerprint
+from gridgate.data.datasets.fingerprint.numbers import Fingerprint
 from gridgate.data.datasets.importing.writer import write_dataset
 from gridgate.data.datasets.label_map import label_map
 from gridgate.data.datasets.label_values import map_values
@@ -155,3 +157,11 @@ def test_check_has_nothing_against_regions(tmp_path: Path) -> None:
     assert {one.kind for one in report.findings} == {"label-undeclared"}
     partly = dataset(tmp_path / "c", BRATS, annotated={"b": ["whole", "core"]})
     assert [one.kind for one in check_soundness(partly).findings] == []
+
+
+def test_a_fingerprint_measures_each_region_whole(tmp_path: Path) -> None:
+    found = measure_fingerprint(dataset(tmp_path))
+    assert found.labels == tuple(NAMES) and found.region_values == (1, 2, 3)
+    voxels = {name: round(size.ml * 1000) for name, size in found.cases[0].labels.items()}
+    assert voxels == {"whole": 96, "core": 64, "enhancing": 32}
+    assert Fingerprint.from_dict(json.loads(json.dumps(found.to_dict()))) == found
