@@ -117,6 +117,7 @@ class MapLabelsd(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.label_map = LabelMap.of(label_map)
+        self.told = repr(self.label_map)  # all of it, for who keys stored cases by their settings
         self.channels = channels
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
