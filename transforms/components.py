@@ -10,25 +10,38 @@ from monai.transforms import MapTransform
 from scipy import ndimage
 
 from .connected import connected_components, erase
+from .restore.regions import region_mask, written_map
 
 
 class _LabelMapd(MapTransform):
-    """Run `_process` on a copy of each label map (1, X, Y, Z); the input is not changed."""
+    """Run `_process` on a copy of each label map (1, X, Y, Z); the input is not changed.
+
+    Args:
+        labels: the label values this is done to; None: each of them.
+        region_values: of labels that overlap, see RestoreLabelsd: each region is changed by itself,
+            in data[f"{key}_bits"], and the map is made anew of them. A region's label is its number
+            from 1 up.
+    """
 
     def __init__(
         self,
         keys: KeysCollection,
         *,
         labels: Sequence[int] | None = None,
+        region_values: Sequence[int] | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.labels = None if labels is None else tuple(int(label) for label in labels)
+        self.region_values = None if region_values is None else list(region_values)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A new dict with the keys transformed; `data` and its tensors are left as they are."""
         result = dict(data)
         for key in self.key_iterator(result):
+            if self.region_values is not None:
+                self._change_regions(result, key, self.region_values)
+                continue
             changed = result[key].clone()
             array = torch.as_tensor(changed).cpu().numpy()[0]
             whole = array if np.issubdtype(array.dtype, np.integer) else array.astype(np.int32)
@@ -42,8 +55,30 @@ class _LabelMapd(MapTransform):
                 result[f"{key}_removed"] = remark
         return result
 
+    def _change_regions(
+        self, result: dict[Hashable, Any], key: Hashable, region_values: Sequence[int]
+    ) -> None:
+        bits = np.asarray(result[f"{key}_bits"])[0].copy(order="K")
+        remarks: dict[int, tuple[int, int]] = {}
+        for number in range(len(region_values)):
+            if self._wants_label(number + 1):
+                mask = region_mask(bits, number)
+                before = mask.copy(order="K")
+                remark = self._process(mask)
+                for what in (remark or {}).values():
+                    remarks[number + 1] = what
+                bits ^= (mask ^ before).astype(bits.dtype, copy=False) << number
+        changed = result[key].clone()
+        torch.as_tensor(changed).copy_(torch.from_numpy(written_map(bits, region_values))[None])
+        result[key], result[f"{key}_bits"] = changed, bits[None]
+        if remarks:
+            result[f"{key}_removed"] = remarks
+
     def _wants(self, label: int) -> bool:
-        return label != 0 and (self.labels is None or label in self.labels)
+        return label != 0 and (self.region_values is not None or self._wants_label(label))
+
+    def _wants_label(self, label: int) -> bool:
+        return self.labels is None or label in self.labels
 
     def _process(self, labels: np.ndarray) -> dict[int, tuple[int, int]] | None:
         raise NotImplementedError

@@ -9,9 +9,9 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from ..data.datasets.label_map import map_values
+from ..data.datasets.label_map import LabelMap
+from ..data.datasets.label_values import map_values
 from ..data.datasets.placement import misplaced
-from ..data.errors import DatasetError
 from ..data.geometry.grids import same_grid
 from ..data.geometry.label_grids import nearest_labels
 from ..data.geometry.placement import why_elsewhere
@@ -94,13 +94,17 @@ class CheckPlacementd(MapTransform):
 class MapLabelsd(MapTransform):
     """Turn a dataset's label values into the network's channels: label_map[value] -> channel.
 
-    Several values may become one (pancreas and the tumour in it). The labels keep their type, and
-    a map that changes nothing costs a count of the values only.
+    Several values may become one (pancreas and the tumour in it). The labels keep their type where
+    it holds the channels, and a map that changes nothing costs a count of the values only. Voxels
+    to ignore become -1, of which no later step makes anything else. Where `channels` are told,
+    data["annotated"] says which of them the case has annotated, (channels,) bool: all but those
+    that a label in data["unannotated"] counts to.
 
     Args:
         label_map: of `gridgate.data.datasets.label_map.label_map`. Where it is empty, the values
-            are channels already.
-        channels: how many the network has; checked where label_map is empty.
+            are channels already. Of regions the result is the bits of those that hold a voxel.
+        channels: how many labels there are, the background with them; checked where label_map is
+            empty.
     """
 
     def __init__(
@@ -112,37 +116,41 @@ class MapLabelsd(MapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.label_map = {int(value): int(channel) for value, channel in label_map.items()}
+        self.label_map = LabelMap.of(label_map)
+        self.told = repr(self.label_map)  # all of it, for who keys stored cases by their settings
         self.channels = channels
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A new dict with the keys transformed; `data` and its tensors are left as they are.
 
         Raises:
-            DatasetError: a label map holds a value that is not in the map, or voxels to ignore.
+            DatasetError: a label map holds a value that is not in the map, or a label that the case
+                does not declare as annotated.
         """
         result = dict(data)
+        unannotated = tuple(data.get("unannotated", ()))
         for key in self.key_iterator(result):
             labels = result[key]
             array = np.asarray(torch.as_tensor(labels))
-            mapped, ignored = map_values(
+            mapped = map_values(
                 array,
                 self.label_map,
                 case=_case(data),
                 source=_source(labels),
                 channels=self.channels,
+                unannotated=unannotated,
             )
-            if ignored is not None:
-                raise DatasetError(
-                    f"{_source(labels)}: case {_case(data)} has {int(ignored.sum())} voxels of the "
-                    "label 'ignore', which only an evaluation can leave out; to train, count them "
-                    'as a label: --merge_labels "{ignore: background}"'
-                )
             if mapped is not array:
+                if mapped.dtype == np.uint16:  # of many regions; torch does little with it
+                    mapped = mapped.astype(np.int32)
                 tensor = torch.from_numpy(mapped)
                 if isinstance(labels, MetaTensor):
                     tensor = MetaTensor(tensor, affine=labels.affine, meta=dict(labels.meta))
                 result[key] = tensor
+        if self.channels is not None:
+            annotated = self.label_map.annotated_channels(unannotated, self.channels)
+            result["annotated"] = torch.tensor(annotated)
+            result.pop("unannotated", None)  # names, of which no batch can be made
         return result
 
 
@@ -152,7 +160,11 @@ class ClassIndicesd(MapTransform):
     Adds data[f"{key}_class_indices"]: a list of label_count int64 tensors, flat (C-order) indices
     of the voxels of that class in data[key] (1, x, y, z), at most `max_samples_per_class`, spread
     evenly. It changes nothing that is there (`only_adds`). Unlike MONAI's ClassesToIndicesd it
-    reads the volume once, not once per class, and keeps no copy of the meta with each list.
+    reads the volume once, not once per class, and keeps no copy of the meta with each list. Voxels
+    to ignore (below 0) are in none.
+
+    Args:
+        regions: labels are the bits of regions, which overlap: class 1 is bit 0, and so on.
     """
 
     only_adds = True
@@ -163,10 +175,12 @@ class ClassIndicesd(MapTransform):
         *,
         label_count: int,
         max_samples_per_class: int = 10_000,
+        regions: bool = False,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.label_count = label_count
+        self.regions = regions
         self.max_samples_per_class = max_samples_per_class
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -181,7 +195,11 @@ class ClassIndicesd(MapTransform):
         foreground = np.flatnonzero(flat)
         values = flat[foreground]
         lists = [self._thin(np.flatnonzero(flat == 0))]
-        lists += [self._thin(foreground[values == label]) for label in range(1, self.label_count)]
+        if self.regions:
+            foreground, values = foreground[values > 0], values[values > 0]
+        for label in range(1, self.label_count):
+            held = (values >> (label - 1)) & 1 == 1 if self.regions else values == label
+            lists.append(self._thin(foreground[held]))
         return [torch.from_numpy(indices) for indices in lists]
 
     def _thin(self, indices: np.ndarray) -> np.ndarray:

@@ -11,10 +11,12 @@ from monai.transforms import Compose
 
 from ..data.errors import ConfigError
 from .components import FillHolesd, LargestComponentd
+from .restore.regions import check_region_values
 from .restore.transform import RestoreLabelsd
 from .write.dicom_seg import WriteDicomSegd
 from .write.labels import WriteLabelsd
 from .write.probabilities import WriteProbabilitiesd
+from .write.regions import WriteRegionsd
 
 
 class Postprocessing(Compose):
@@ -80,29 +82,30 @@ def postprocessing(
     postfix: str = "",
     output_ext: str = ".nii.gz",
     terminology: Mapping[str, Any] | None = None,
+    region_values: Sequence[int] | None = None,
+    region_masks: bool = False,
     max_slab_bytes: float = 256e6,
 ) -> Postprocessing:
     """Transforms from {"pred": scores, "image": MetaTensor} to {"pred": label map (1, X, Y, Z)}.
 
     Scores are a tensor (C, x, y, z) or ScoreSlabs. The order: RestoreLabelsd, LargestComponentd,
-    FillHolesd, WriteProbabilitiesd, WriteDicomSegd, WriteLabelsd: the mask comes last, as a case is
-    done when it is there.
+    FillHolesd, WriteProbabilitiesd, WriteRegionsd, WriteDicomSegd, WriteLabelsd: the mask comes
+    last, as a case is done when it is there.
 
     Args:
         output_dir: where <case id><postfix><output_ext> is written; None writes nothing.
-        labels: names of the channels, the background first, which masks carry; needed for
-            probabilities and DICOM SEG.
-        keep_largest, fill_holes: True for each label, or the labels (channel indices) this is done
-            to.
+        labels: names of the channels, the background first; needed for all that names them.
+        keep_largest, fill_holes: True of each label, or the labels' channel indices.
         probabilities: labels whose probability is written too.
-        of_probabilities: scores that come as a tensor are probabilities, not logits.
+        of_probabilities: scores in a tensor are probabilities, not logits.
         dicom_seg: write DICOM SEG too where the case is a DICOM series.
         postfix, output_ext, terminology: see WriteLabelsd.
+        region_values, region_masks: of labels that overlap, see Plan; write a mask of each too.
         max_slab_bytes: bound on the temporary arrays, see restore_labels.
 
     Raises:
-        ConfigError: a probability of no label is asked for, masks of a suffix that there is not, or
-            the terminology is not as it should be.
+        ConfigError: a label, a suffix or a terminology that there is not; masks per region without
+            regions, or segments, which would not overlap, of regions.
 
     Example:
         >>> after = postprocessing(keep_largest=[1])
@@ -110,42 +113,88 @@ def postprocessing(
         ['RestoreLabelsd', 'LargestComponentd']
     """
     probabilities = [probabilities] if isinstance(probabilities, str) else list(probabilities)
-    channels = _channels(probabilities, list(labels))
-    after = _components(keep_largest, fill_holes)
+    channels = _channels(probabilities, list(labels), region_values)
+    _check_regions(region_values, labels, region_masks, dicom_seg, output_ext)
+    after = _components(keep_largest, fill_holes, region_values)
     if output_dir is not None:
         named: dict[str, Any] = dict(labels=labels, terminology=terminology, output_dir=output_dir)
-        mask = WriteLabelsd("pred", postfix=postfix, output_ext=output_ext, **named)
-        if probabilities:
-            after.append(WriteProbabilitiesd("pred", output_dir=output_dir, labels=probabilities))
-        if dicom_seg:
-            after.append(WriteDicomSegd("pred", **named))
-        after.append(mask)
+        after += _beside(probabilities, region_masks, dicom_seg, named)
+        named |= {"postfix": postfix, "output_ext": output_ext, "values": region_values}
+        after.append(WriteLabelsd("pred", **named))
     restore = RestoreLabelsd(
         "pred",
         probabilities=channels,
         of_probabilities=of_probabilities,
+        region_values=region_values,
         max_slab_bytes=max_slab_bytes,
     )
     return Postprocessing(restore, after)
 
 
+def _beside(
+    probabilities: Sequence[str], region_masks: bool, dicom_seg: bool, named: dict[str, Any]
+) -> list[Callable[[Any], Any]]:
+    """What writes the files beside the masks."""
+    after: list[Callable[[Any], Any]] = []
+    folder, labels = named["output_dir"], list(named["labels"])
+    if probabilities:
+        after.append(WriteProbabilitiesd("pred", output_dir=folder, labels=probabilities))
+    if region_masks:
+        after.append(WriteRegionsd("pred", output_dir=folder, labels=labels[1:]))
+    if dicom_seg:
+        after.append(WriteDicomSegd("pred", **named))
+    return after
+
+
+def _check_regions(
+    region_values: Sequence[int] | None,
+    labels: Sequence[str],
+    masks: bool,
+    dicom_seg: bool,
+    output_ext: str,
+) -> None:
+    if region_values is None:
+        if masks:
+            raise ConfigError(
+                "region_masks: this bundle's labels do not overlap, so that its masks hold all of "
+                "them; leave it out"
+            )
+        return
+    if labels:
+        check_region_values(region_values, list(labels)[1:])
+    if dicom_seg or output_ext == ".seg.nrrd":
+        which = "dicom_seg" if dicom_seg else f"output_ext {output_ext}"
+        raise ConfigError(
+            f"{which}: this bundle's labels are regions, which overlap, and a segment of the one "
+            "map that is made of them lacks what later regions cover; write masks as .nii.gz, and "
+            "a mask per region by --region_masks true"
+        )
+
+
 def _components(
-    keep_largest: Sequence[int] | bool, fill_holes: Sequence[int] | bool
+    keep_largest: Sequence[int] | bool,
+    fill_holes: Sequence[int] | bool,
+    region_values: Sequence[int] | None,
 ) -> list[Callable[[Any], Any]]:
     after: list[Callable[[Any], Any]] = []
     for wanted, transform in ((keep_largest, LargestComponentd), (fill_holes, FillHolesd)):
         if wanted is True:
-            after.append(transform("pred"))
+            after.append(transform("pred", region_values=region_values))
         elif wanted:
-            after.append(transform("pred", labels=list(wanted)))
+            after.append(transform("pred", labels=list(wanted), region_values=region_values))
     return after
 
 
-def _channels(probabilities: list[str], labels: list[str]) -> dict[str, int]:
+def _channels(
+    probabilities: list[str], labels: list[str], region_values: Sequence[int] | None
+) -> dict[str, int]:
     """Label -> channel of those whose probability is asked for."""
+    if region_values is not None:
+        labels = ["", *labels[1:]]  # no channel is the background's
     unknown = [name for name in probabilities if name not in labels]
     if unknown:
         raise ConfigError(
-            f"probabilities: {unknown[0]!r} is no label; there are {', '.join(labels)}"
+            f"probabilities: {unknown[0]!r} is no label; there are "
+            f"{', '.join(filter(None, labels))}"
         )
     return {name: labels.index(name) for name in probabilities}

@@ -9,13 +9,14 @@ elsewhere.
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import DatasetError
 from ..files import write_atomically
-from .entries import channel_names, labels_and_ignore, read_dataset_json
+from .annotated import annotated_labels, unannotated_labels
+from .entries import channel_names, dataset_labels, read_dataset_json
 from .listed import CaseFiles, mapped_cases, training_list, unlabelled_list
 from .pairing import pair_cases, scan_tests
 
@@ -30,11 +31,15 @@ class DatasetCase:
         id: unique within its dataset.
         images: one file, or one per channel in the order of the dataset's channel names.
         label: the label map's file; None where there is none.
+        annotated: the labels that were annotated, as dataset.json's "annotated" declares them; None
+            where all were. Where another label would be, the label map says background, and means
+            nothing by it.
     """
 
     id: str
     images: tuple[Path, ...]
     label: Path | None
+    annotated: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,12 +49,15 @@ class Dataset:
     Args:
         root: the folder.
         name: of the dataset.
-        labels: name -> value in the label maps, ordered by value; "background" 0 is always there.
+        labels: name -> value in the label maps, ordered by value; "background" 0 is always
+            there. Of regions the value that each is written as, in their order.
         channel_names: what the channels are, such as ("CT",).
         cases: the training cases, each with a label, sorted by id.
         test_cases: the others, sorted by id.
         ignore: value of the voxels that count as no label at all, not even as background (nnU-Net's
             label "ignore"); None where dataset.json names none. It is not among `labels`.
+        regions: name -> the values in the label maps that it is made of, in the order in which
+            later ones are written over earlier ones; None where labels do not overlap.
     """
 
     root: Path
@@ -59,6 +67,12 @@ class Dataset:
     cases: tuple[DatasetCase, ...]
     test_cases: tuple[DatasetCase, ...]
     ignore: int | None = None
+    regions: dict[str, tuple[int, ...]] | None = None
+
+    def unannotated(self, case: DatasetCase) -> tuple[str, ...]:
+        """The foreground labels that a case does not have annotated; none where all were."""
+        foreground = [name for name, value in self.labels.items() if value]
+        return unannotated_labels(case.annotated, foreground)
 
 
 def load_dataset(dataset_dir: str | Path) -> Dataset:
@@ -69,13 +83,14 @@ def load_dataset(dataset_dir: str | Path) -> Dataset:
 
     Raises:
         DatasetError: names the file: no or broken dataset.json, a missing or unusable entry,
-            region-style labels, a listed file that is absent or outside the folder, an image
-            without label or a label without image, an id twice.
+            regions without their order, a listed file that is absent or outside the folder, an
+            image without label or a label without image, an id twice, an "annotated" that says what
+            cannot be.
     """
     root = Path(dataset_dir)
     source = root / "dataset.json"
     content = read_dataset_json(source)
-    labels, ignore = labels_and_ignore(content, source)
+    labels, ignore, regions = dataset_labels(content, source)
     channels = channel_names(content, source)
     found, unlabelled = case_files(content, root, source)
     cases, tests = ([DatasetCase(*files) for files in part] for part in (found, unlabelled))
@@ -91,13 +106,17 @@ def load_dataset(dataset_dir: str | Path) -> Dataset:
                 f"{source}: case {case.id} has {len(case.images)} image files, the dataset "
                 f"{len(channels)} channels ({', '.join(channels)})"
             )
+    foreground = [name for name, value in labels.items() if value]
+    ids = [case.id for case in (*cases, *tests)]
+    known = annotated_labels(content, foreground, ids, source)
+    cases = [replace(case, annotated=known.get(case.id)) for case in cases]
     announced = content.get("numTraining", len(cases))
     if announced != len(cases):
         _LOG.warning(
             "%s: numTraining is %s, but there are %d training cases", source, announced, len(cases)
         )
     name = content.get("name") or root.resolve().name
-    return Dataset(root, str(name), labels, channels, _by_id(cases), _by_id(tests), ignore)
+    return Dataset(root, str(name), labels, channels, _by_id(cases), _by_id(tests), ignore, regions)
 
 
 def write_dataset_json(

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import DatasetError
 
 IGNORE_NAME = "ignore"
 """nnU-Net's name for voxels that count neither in the loss nor in the metrics."""
+
+_MOST_REGIONS = 15  # their bits are put into signed 16-bit numbers
 
 
 def read_dataset_json(source: Path) -> dict[str, Any]:
@@ -31,33 +33,44 @@ def read_dataset_json(source: Path) -> dict[str, Any]:
     return content
 
 
-def labels_and_ignore(content: dict[str, Any], source: Path) -> tuple[dict[str, int], int | None]:
-    """The labels by name, and the value of the label "ignore".
+class DatasetLabels(NamedTuple):
+    """The labels of a dataset.
+
+    Args:
+        values: name -> value, "background" 0 included and "ignore" not; ordered by value. Of
+            regions it is the value that each is written as, in the order of dataset.json.
+        ignore: the value of "ignore"; None where it is not named.
+        regions: name -> the values in the label maps that a region is made of, in the order in
+            which later ones are written over earlier ones; None where labels do not overlap.
+    """
+
+    values: dict[str, int]
+    ignore: int | None
+    regions: dict[str, tuple[int, ...]] | None = None
+
+
+def dataset_labels(content: dict[str, Any], source: Path) -> DatasetLabels:
+    """The labels that a dataset.json names.
 
     Both directions are read: name -> value (nnU-Net v2) and value -> name (the Decathlon, nnU-Net
-    v1).
-
-    Returns:
-        name -> value ordered by value, "background" 0 included and "ignore" not; and the value of
-        "ignore", None where it is not named.
+    v1). A label that is a list of values is a region, and then "regions_class_order" says, as in
+    nnU-Net, which value each region is written as.
 
     Raises:
-        DatasetError: no labels, regions, a value that is no whole number, a name or value twice,
-            another background than 0.
+        DatasetError: no labels, a value that is no whole number, a name or value twice, another
+            background than 0, regions without their order.
     """
     entries = content.get("labels")
     if not isinstance(entries, dict) or not entries:
         raise DatasetError(
             f'{source}: has no "labels"; add them, as {{"background": 0, "liver": 1}}'
         )
+    if any(isinstance(entry, list) and len(entry) != 1 for entry in entries.values()):
+        return _regions(entries, content.get("regions_class_order"), source)
     by_value = all(key.isdigit() for key in entries)
     labels: dict[str, int] = {}
     for key, entry in entries.items():
-        if isinstance(entry, list):
-            raise DatasetError(
-                f"{source}: label {key!r} is a region ({entry}); regions are not supported, list "
-                "plain labels that do not overlap, one value each"
-            )
+        entry = entry[0] if isinstance(entry, list) else entry
         name, number = (str(entry), key) if by_value else (key, entry)
         value = _value(name, number, source)
         if name in labels or value in labels.values():
@@ -71,7 +84,45 @@ def labels_and_ignore(content: dict[str, Any], source: Path) -> tuple[dict[str, 
                 f"{source}: background has the value {labels['background']}, it must be 0"
             )
         labels["background"] = 0
-    return dict(sorted(labels.items(), key=lambda item: item[1])), ignore
+    return DatasetLabels(dict(sorted(labels.items(), key=lambda item: item[1])), ignore)
+
+
+def _regions(entries: dict[str, Any], order: Any, source: Path) -> DatasetLabels:
+    regions: dict[str, tuple[int, ...]] = {}
+    ignore = None
+    for name, entry in entries.items():
+        values = [
+            _value(name, one, source) for one in (entry if isinstance(entry, list) else [entry])
+        ]
+        if not values or len(set(values)) < len(values):
+            raise DatasetError(f"{source}: the region {name!r} has no value, or one twice: {entry}")
+        if name.lower() == IGNORE_NAME and len(values) == 1 and values != [0]:
+            ignore = values[0]
+        elif values == [0]:
+            continue
+        elif 0 in values or name == "background":
+            raise DatasetError(
+                f"{source}: {name!r} is {entry}; the background is 0 and in no region"
+            )
+        else:
+            regions[name] = tuple(values)
+    if any(ignore in values for values in regions.values()):
+        raise DatasetError(f"{source}: the value {ignore} of 'ignore' is in a region too")
+    if len(regions) > _MOST_REGIONS:
+        raise DatasetError(f"{source}: {len(regions)} regions; {_MOST_REGIONS} at most can overlap")
+    if not isinstance(order, list) or len(order) != len(regions):
+        raise DatasetError(
+            f'{source}: has {len(regions)} regions and "regions_class_order" {order!r}; it lists '
+            "the value that each region is written as, in the order of the labels, later ones over "
+            "earlier ones"
+        )
+    written = [_value(name, one, source) for name, one in zip(regions, order, strict=True)]
+    if 0 in written or len(set(written)) < len(written):
+        raise DatasetError(
+            f'{source}: "regions_class_order" {order}: values from 1 up are wanted, each once'
+        )
+    named = dict(zip(regions, written, strict=True))
+    return DatasetLabels({"background": 0, **named}, ignore, regions)
 
 
 def channel_names(content: dict[str, Any], source: Path) -> tuple[str, ...]:

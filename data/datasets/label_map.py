@@ -1,10 +1,10 @@
 """Values in a dataset's label maps -> the channels of a bundle's network; no value goes unnamed."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from ..errors import DatasetError
 from .dataset import Dataset, load_dataset
@@ -13,9 +13,74 @@ from .entries import IGNORE_NAME
 IGNORE = -1
 """In the place of a channel: these voxels count as no label at all, not even as background."""
 
-_NAMED = 6  # values that an error lists
-_COUNTED = 2**16  # values below are counted by a table, the others by sorting
-_PIECE = 2**22  # voxels
+
+class Part(NamedTuple):
+    """A label of the dataset: its values in the label maps, and the channel they count to."""
+
+    values: tuple[int, ...]
+    channel: int
+
+
+class LabelMap(dict[int, int]):
+    """Value in a dataset's label maps -> a voxel's state, and which label of the dataset is what.
+
+    A state is the number of a channel of the bundle's network; of a bundle with regions the bits of
+    those that hold the voxel, bit 0 for channel 1; IGNORE for voxels that count as nothing.
+
+    Args:
+        states: value -> state.
+        parts: the dataset's foreground labels by name.
+        regions: states are bits.
+    """
+
+    def __init__(
+        self,
+        states: Mapping[int, int] | None = None,
+        *,
+        parts: Mapping[str, Part] | None = None,
+        regions: bool = False,
+    ) -> None:
+        super().__init__({int(value): int(state) for value, state in (states or {}).items()})
+        self.parts = dict(parts or {})
+        self.regions = regions
+
+    @classmethod
+    def of(cls, states: Mapping[int, int] | None) -> LabelMap:
+        """A mapping as a LabelMap; one that is one already as it is."""
+        return states if isinstance(states, LabelMap) else cls(states)
+
+    def __repr__(self) -> str:
+        return f"LabelMap({dict(self)}, parts={self.parts}, regions={self.regions})"
+
+    def __reduce__(self) -> Any:
+        return _made, (dict(self), self.parts, self.regions)
+
+    def annotated_channels(self, unannotated: Iterable[str], count: int) -> tuple[bool, ...]:
+        """Whether each of `count` channels is annotated: all labels that it is made of are.
+
+        Args:
+            unannotated: labels of the dataset.
+
+        >>> parts = {"liver": Part((1,), 1), "tumour": Part((2,), 1), "spleen": Part((3,), 2)}
+        >>> LabelMap({0: 0, 1: 1, 2: 1, 3: 2}, parts=parts).annotated_channels(["tumour"], 3)
+        (True, False, True)
+        """
+        missing = {self.parts[name].channel for name in unannotated if name in self.parts}
+        return tuple(channel == 0 or channel not in missing for channel in range(count))
+
+    def forbidden_values(self, unannotated: Iterable[str]) -> dict[int, str]:
+        """Value -> its label, of values that cannot be in a case without these annotations."""
+        names = [name for name in unannotated if name in self.parts]
+        told = {
+            value for name, part in self.parts.items() if name not in names for value in part.values
+        }
+        return {
+            value: name for name in names for value in self.parts[name].values if value not in told
+        }
+
+
+def _made(states: dict[int, int], parts: dict[str, Part], regions: bool) -> LabelMap:
+    return LabelMap(states, parts=parts, regions=regions)
 
 
 def label_map(
@@ -23,7 +88,8 @@ def label_map(
     *,
     labels: Sequence[str],
     merge_labels: Mapping[str | int, str] | None = None,
-) -> dict[int, int]:
+    region_values: Sequence[int] | None = None,
+) -> LabelMap:
     """Value in a dataset's label maps -> the bundle's channel, by the labels' names.
 
     Every value that a label map may hold is a key; `map_values` refuses any other. A label that
@@ -37,14 +103,21 @@ def label_map(
         merge_labels: a label of the dataset by its name, or any value of its label maps, named in
             dataset.json or not -> the bundle's label that it is counted as, or "background" or
             "ignore": {"cancer": "pancreas", 255: "background"}.
+        region_values: of a bundle whose labels overlap, see Plan; the map's states are bits then.
 
     Raises:
         DatasetError: the dataset has a label that the bundle has not, lacks one of the bundle's, or
-            a label is merged into one that the bundle has not.
+            a label is merged into one that the bundle has not; its labels are regions and the
+            bundle's are not.
     """
     if dataset_dir is None or not Path(dataset_dir).is_dir():
-        return {}
+        return LabelMap(regions=region_values is not None)
     dataset = load_dataset(dataset_dir)
+    if dataset.regions is not None and region_values is None:
+        raise DatasetError(
+            f"{dataset.root}/dataset.json: its labels are regions, which overlap; this bundle's "
+            "labels exclude each other. Use a bundle whose plan has regions"
+        )
     merged = {
         _spelt(str(source)): _spelt(str(target)) for source, target in (merge_labels or {}).items()
     }
@@ -52,7 +125,7 @@ def label_map(
     channel.setdefault("background", 0)
     channel.setdefault(IGNORE_NAME, IGNORE)
     found = _targets(dataset, merged)
-    reached = {channel.get(name) for name in found.values()}
+    reached = {channel.get(name) for _, name in found}
     if reached - {IGNORE} != set(range(len(labels))):
         raise DatasetError(
             f"{dataset.root}/dataset.json: its labels are {', '.join(dataset.labels)}; this "
@@ -60,119 +133,62 @@ def label_map(
             'others by --merge_labels, such as --merge_labels "{cancer: pancreas, cyst: '
             'background}"'
         )
-    return {value: channel[name] for value, name in found.items()}
+    return _made_of(dataset, found, channel, regions=region_values is not None)
 
 
-def count_values(array: NDArray[np.generic]) -> dict[int | float, int]:
-    """How many voxels of a label map have each value; values that are whole are int.
-
-    Args:
-        array: any shape, integers or floating point.
-    """
-    if array.dtype.kind not in "biu" or not array.size:
-        return _count_any(array)
-    flat = array.ravel(order="K")  # the array's own memory, where that is in one piece
-    lowest, highest = int(flat.min()), int(flat.max())
-    if lowest < 0 or highest >= _COUNTED:
-        return _count_any(flat)
-    counts = np.zeros(highest + 1, dtype=np.int64)
-    for begin in range(0, flat.size, _PIECE):  # bincount makes an int64 copy of what it counts
-        counts += np.bincount(flat[begin : begin + _PIECE], minlength=highest + 1)
-    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
-
-
-def check_values(
-    array: NDArray[np.generic],
-    label_map: Mapping[int, int],
+def _made_of(
+    dataset: Dataset,
+    found: Sequence[tuple[tuple[int, ...], str]],
+    channel: Mapping[str, int],
     *,
-    case: str,
-    source: str,
-    channels: int | None = None,
-) -> dict[int | float, int]:
-    """How many voxels of a label map have each value, each of which must be named.
-
-    Args:
-        array: a label map, any shape.
-        label_map: of `label_map`; where it is empty, values are channels already.
-        case: the case's id, for the error.
-        source: the label map's file, for the error.
-        channels: how many there are, the background with them; checked where `label_map` is empty.
-
-    Raises:
-        DatasetError: names the file, the case, and the values that the map does not name, with
-            their counts.
-    """
-    present = count_values(array)
-    unnamed = {
-        value: count
-        for value, count in present.items()
-        if not (value in label_map if label_map else _is_channel(value, channels))
+    regions: bool,
+) -> LabelMap:
+    """The map of values and the names that they are counted as."""
+    parts = {
+        name: Part(values, channel[target])
+        for (name, values), (_, target) in zip(_named(dataset).items(), found, strict=False)
+        if values != (0,) and name != IGNORE_NAME
     }
-    if unnamed:
-        raise _unnamed(unnamed, array.size, case, source, channels if not label_map else None)
-    return present
+    states: dict[int, int] = {}
+    for values, target in found:
+        for value in values:
+            states[value] = _state(states.get(value, 0), channel[target], bits=regions)
+    return LabelMap(states, parts=parts, regions=regions)
 
 
-def map_values(
-    array: NDArray[np.generic],
-    label_map: Mapping[int, int],
-    *,
-    case: str,
-    source: str,
-    channels: int | None = None,
-) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
-    """A label map's values turned into channels.
-
-    Args:
-        array: a label map, any shape.
-        label_map: as for `check_values`, and so are the others.
-        case: the case's id.
-        source: the label map's file.
-        channels: how many there are.
-
-    Returns:
-        The channels, of the array's type, and the array itself when nothing changes; and where
-        voxels are to be ignored (0 among the channels), None when nowhere.
-
-    Raises:
-        DatasetError: the array holds values that the map does not name.
-    """
-    present = check_values(array, label_map, case=case, source=source, channels=channels)
-    wanted = {int(value): label_map[int(value)] for value in present} if label_map else {}
-    changed = {value: channel for value, channel in wanted.items() if value != channel}
-    if not changed:
-        return array, None
-    ignored_values = [value for value, channel in changed.items() if channel == IGNORE]
-    ignored = np.isin(array, ignored_values) if ignored_values else None
-    result = array.copy()
-    for value, channel in changed.items():
-        result[array == value] = max(channel, 0)
-    return result, ignored
+def _state(before: int, channel: int, *, bits: bool) -> int:
+    """A voxel's state when it counts to one more channel."""
+    if IGNORE in (before, channel):
+        return IGNORE
+    if not bits:
+        return channel
+    return before | (1 << (channel - 1) if channel else 0)
 
 
-def _count_any(array: NDArray[np.generic]) -> dict[int | float, int]:
-    values, numbers = np.unique(array, return_counts=True)
-    return {
-        int(value) if float(value).is_integer() else float(value): int(number)
-        for value, number in zip(values.tolist(), numbers.tolist(), strict=True)
-    }
+def _named(dataset: Dataset) -> dict[str, tuple[int, ...]]:
+    """The values of each label of a dataset, the background and "ignore" among them."""
+    if dataset.regions is not None:
+        named = {"background": (0,), **dataset.regions}
+    else:
+        named = {name: (value,) for name, value in dataset.labels.items()}
+    return named if dataset.ignore is None else {**named, IGNORE_NAME: (dataset.ignore,)}
 
 
-def _targets(dataset: Dataset, merged: Mapping[str, str]) -> dict[int, str]:
-    """Value -> the name that it is counted as: of the dataset's labels, and of values merged."""
-    named = dict(dataset.labels)
-    if dataset.ignore is not None:
-        named[IGNORE_NAME] = dataset.ignore
-    found = {}
-    for name, value in named.items():
+def _targets(dataset: Dataset, merged: Mapping[str, str]) -> list[tuple[tuple[int, ...], str]]:
+    """Values and the name that they are counted as: of the dataset's labels, then those merged."""
+    named = _named(dataset)
+    found = []
+    for name, values in named.items():
         spelt = _spelt(name)
-        own = "background" if value == 0 else spelt
-        found[value] = merged.get(spelt, merged.get(str(value), own))
+        own = "background" if values == (0,) else spelt
+        by_value = merged.get(str(values[0]), own) if dataset.regions is None else own
+        found.append((values, merged.get(spelt, by_value)))
     spelt_names = {_spelt(name) for name in named}
+    known = {value for values in named.values() for value in values}
     for source, target in merged.items():
         number = _as_value(source)
-        if number is not None and source not in spelt_names and number not in found:
-            found[number] = target
+        if number is not None and source not in spelt_names and number not in known:
+            found.append(((number,), target))
     return found
 
 
@@ -182,30 +198,6 @@ def _as_value(text: str) -> int | None:
     if not digits.isdigit():
         return None
     return -int(digits) if text.startswith("_") else int(digits)
-
-
-def _is_channel(value: int | float, channels: int | None) -> bool:
-    whole = isinstance(value, int) and value >= 0
-    return whole and (channels is None or value < channels)
-
-
-def _unnamed(
-    values: Mapping[int | float, int], size: int, case: str, source: str, channels: int | None
-) -> DatasetError:
-    told = ", ".join(
-        f"{value:g} ({count} of {size} voxels)" for value, count in list(values.items())[:_NAMED]
-    )
-    more = f" and {len(values) - _NAMED} more values" if len(values) > _NAMED else ""
-    if channels is not None:
-        return DatasetError(
-            f"{source}: case {case} holds the label values {told}{more}; the network's channels "
-            f"are 0 to {channels - 1}: correct the label map, or map its values before training"
-        )
-    return DatasetError(
-        f"{source}: case {case} holds label values that dataset.json does not name: {told}{more}. "
-        "Correct the label map, name them in dataset.json, or say what they count as: "
-        f'--merge_labels "{{{next(iter(values)):g}: background}}" (or a label, or ignore)'
-    )
 
 
 def _spelt(name: str) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ConfigError
-from .dataset import DatasetCase, load_dataset
+from .dataset import Dataset, DatasetCase, load_dataset
 from .folds import load_or_make_splits, select_fold, splits_file
 
 Part = Literal["train", "validation", "all", "test"]
@@ -40,7 +40,8 @@ def dataset_cases(
             rank-th on.
 
     Returns:
-        "image" is a path, or a list of paths, one per channel; "label" a path.
+        "image" is a path, or a list of paths, one per channel; "label" a path. Of a case that is
+        not wholly annotated, "unannotated" lists the labels that are not.
 
     Raises:
         ConfigError: no such part.
@@ -48,12 +49,13 @@ def dataset_cases(
     """
     if dataset_dir is None or not Path(dataset_dir).is_dir():
         return []
-    cases = part_cases(
-        dataset_dir, part=part, fold=fold, folds=folds, split_seed=split_seed, splits=splits
+    dataset = load_dataset(dataset_dir)
+    cases = _cases_of(
+        dataset, part=part, fold=fold, folds=folds, split_seed=split_seed, splits=splits
     )
     # too few for all processes: each takes them all, which leaves the mean over processes as it is
     share = cases[rank::world_size] if len(cases) >= world_size else cases
-    return [_item(case) for case in share]
+    return [_item(case, dataset) for case in share]
 
 
 def part_cases(
@@ -71,7 +73,25 @@ def part_cases(
         ConfigError: no such part.
         DatasetError: the dataset is not sound, or the fold is out of range.
     """
-    dataset = load_dataset(dataset_dir)
+    return _cases_of(
+        load_dataset(dataset_dir),
+        part=part,
+        fold=fold,
+        folds=folds,
+        split_seed=split_seed,
+        splits=splits,
+    )
+
+
+def _cases_of(
+    dataset: Dataset,
+    *,
+    part: Part,
+    fold: int,
+    folds: int,
+    split_seed: int,
+    splits: str | Path | None,
+) -> tuple[DatasetCase, ...]:
     if part in ("train", "validation"):
         found = load_or_make_splits(dataset, folds=folds, seed=split_seed, splits=splits)
         source = splits_file(dataset, splits)
@@ -82,9 +102,11 @@ def part_cases(
     raise ConfigError(f"part {part!r} is not known: use train, validation, all or test")
 
 
-def _item(case: DatasetCase) -> dict[str, Any]:
+def _item(case: DatasetCase, dataset: Dataset) -> dict[str, Any]:
     images = [str(path) for path in case.images]
     item: dict[str, Any] = {"id": case.id, "image": images[0] if len(images) == 1 else images}
     if case.label is not None:
         item["label"] = str(case.label)
+        if unannotated := dataset.unannotated(case):
+            item["unannotated"] = list(unannotated)
     return item

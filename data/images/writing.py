@@ -79,7 +79,7 @@ def write_labels(
     if int(array.min()) < 0:
         raise OutputError(f"{path}: labels hold the negative value {int(array.min())}")
     largest = int(array.max())
-    if table is not None and largest >= len(table.labels):
+    if table is not None and largest > max(label.value for label in table):
         raise OutputError(f"{path}: the labels hold the value {largest}, which has no name")
     array = array.astype(smallest_unsigned(largest), copy=False)
     name, affine = path.name.lower(), like.grid.affine

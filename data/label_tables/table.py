@@ -38,11 +38,19 @@ class LabelTable:
     labels: tuple[Label, ...]
 
     @classmethod
-    def of(cls, names: Sequence[str], terminology: Mapping[str, Any] | None = None) -> LabelTable:
+    def of(
+        cls,
+        names: Sequence[str],
+        terminology: Mapping[str, Any] | None = None,
+        *,
+        values: Sequence[int] | None = None,
+    ) -> LabelTable:
         """The table of labels' names.
 
         Args:
             names: in the order of the values 0, 1, ..., the background first.
+            values: of the foreground labels, where they are not 1, 2, ...; the table is in their
+                order then.
             terminology: a plan's codes of some of them, see planned_terminology; names that it
                 leaves out have the codes of terminology_of.
 
@@ -51,6 +59,7 @@ class LabelTable:
         """
         check_terminology(terminology, names)
         given = dict(terminology or {})
+        numbers = [0, *values] if values is not None else range(len(names))
         return cls(
             tuple(
                 Label(
@@ -61,7 +70,7 @@ class LabelTable:
                     if name in given
                     else terminology_of(name),
                 )
-                for value, (name, color) in enumerate(zip(names, colors_of(names), strict=True))
+                for value, name, color in sorted(zip(numbers, names, colors_of(names), strict=True))
             )
         )
 

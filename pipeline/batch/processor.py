@@ -25,7 +25,7 @@ from .case import Case, CaseInProgress, MonaiItem, StoppedError
 from .reasons import hits_all_cases, is_expected, reason
 from .results.case_result import FAILED, CaseResult
 from .results.quality import Expectations, case_hints
-from .results.volumes import label_volumes
+from .results.volumes import label_volumes, region_volumes
 
 logger = logging.getLogger("gridgate.cases")
 
@@ -208,9 +208,15 @@ class CaseProcessor:
         data = work.data
         prediction = np.asarray(data["pred"])[0]
         affine = np.asarray(data["image"].meta["original_affine"])
-        volumes = label_volumes(prediction, affine=affine, names=self.labels, scan=data.get("scan"))
+        told: dict[str, Any] = {"affine": affine, "names": self.labels, "scan": data.get("scan")}
+        bits = None if "pred_bits" not in data else np.asarray(data["pred_bits"])[0]
+        if bits is None:
+            volumes = label_volumes(prediction, **told)
+        else:
+            volumes = region_volumes(bits, **told)
         hints = case_hints(
-            prediction,
+            prediction if bits is None else bits,
+            regions=bits is not None,
             affine=affine,
             names=self.labels,
             volumes=volumes,

@@ -34,6 +34,7 @@ _PATHS = frozenset(
         "pretrained",
         "pretrained_encoders",
         "region",
+        "region_values",
         "splits",
     }
 )
@@ -52,6 +53,7 @@ _NULLABLE = frozenset(
         "pretrained",
         "pretrained_encoders",
         "region",
+        "region_values",
         "spacing",
         "splits",
         "sw_batch_size",

@@ -7,14 +7,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...data.datasets.label_map import LabelMap
 from ...data.errors import ConfigError, GridgateError, OutputError
 from ...data.events import emit
 from ...data.progress import progressed
+from ...transforms.postprocess import Postprocessing
+from ...transforms.write.regions import region_file
 from ..batch.case_dataset import CaseDataset
 from ..batch.evaluator import CaseEvaluator, CasesFailedError
 from ..batch.reasons import reason
 from ..batch.results.case_result import DONE
-from .measure import CheckedLabels, check_label_placement, measure_files
+from .measure import CheckedLabels, check_label_placement, measure_files, measure_regions
 from .metrics import LabelMetrics
 from .results import METRICS_FILE, SUMMARY_FILE, write_results
 
@@ -117,20 +120,47 @@ def _measure(
         if row["status"] == DONE and row["case"] in items
     }
     rows: list[tuple[str, LabelMetrics]] = []
+    after = evaluator.case_postprocessing
+    values = after.restore.region_values if isinstance(after, Postprocessing) else None
+    if values is None and LabelMap.of(label_map).regions:
+        raise ConfigError(
+            "regions are measured by the masks that gridgate.transforms.postprocessing writes; use "
+            "that as the postprocessing"
+        )
     for case, name in progressed(sorted(outputs.items()), len(outputs), "measuring"):
         mask = evaluator.table.folder / name
         try:
-            if not evaluator.table.output.owns(name):
-                raise OutputError(
-                    f"{mask}: was changed since Gridgate wrote it, so it is not what these weights "
-                    "give; move it away and start again, or give another --output_dir"
-                )
+            _refuse_changed(evaluator, name)
             check_label_placement(items[case])
-            measured = measure_files(
-                mask, items[case]["label"], labels, label_map=label_map, case=case
-            )
+            told: dict[str, Any] = {
+                "label_map": LabelMap.of(label_map),
+                "case": case,
+                "unannotated": items[case].get("unannotated", ()),
+            }
+            if values is None:
+                measured = measure_files(mask, items[case]["label"], labels, **told)
+            else:
+                masks = _region_masks(evaluator, case)
+                told["values"] = values
+                measured = measure_regions(masks, items[case]["label"], labels, **told)
             rows += [(case, row) for row in measured]
         except GridgateError as error:
             failed[case] = reason(error)
             logger.error(f"{case}: {failed[case]}")
     return rows
+
+
+def _region_masks(evaluator: CaseEvaluator, case: str) -> list[Path]:
+    """The masks of a case's regions, in their order."""
+    files = [region_file(label, case) for label in evaluator.table.labels[1:]]
+    for file in files:
+        _refuse_changed(evaluator, file)
+    return [evaluator.table.folder / file for file in files]
+
+
+def _refuse_changed(evaluator: CaseEvaluator, file: str) -> None:
+    if not evaluator.table.output.owns(file):
+        raise OutputError(
+            f"{evaluator.table.folder / file}: was changed since Gridgate wrote it, so it is not "
+            "what these weights give; move it away and start again, or give another --output_dir"
+        )

@@ -1,18 +1,20 @@
 """One case measured: its mask file against its label file, wherever the two files begin and end."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.datasets.label_map import check_values, map_values
+from ...data.datasets.label_map import IGNORE, LabelMap
+from ...data.datasets.label_values import check_values, map_values
 from ...data.datasets.placement import check_placement
+from ...data.geometry.grids import Grid
 from ...data.geometry.label_grids import on_shared_grid
-from ...data.images.reading import case_id, read_labels
-from .metrics import LabelMetrics, case_metrics
+from ...data.images.reading import Image, case_id, read_labels
+from .metrics import LabelMetrics, case_metrics, not_annotated
 
 
 def measure_files(
@@ -22,6 +24,7 @@ def measure_files(
     *,
     label_map: Mapping[int, int] | None = None,
     case: str | None = None,
+    unannotated: Collection[str] = (),
 ) -> list[LabelMetrics]:
     """Metrics per foreground label of one mask file against one label file.
 
@@ -37,10 +40,14 @@ def measure_files(
         label_map: value in the label file -> channel, see `data.datasets.label_map`; None or empty
             when the values are channels already.
         case: the case's id, for errors; None takes the label file's name.
+        unannotated: the dataset's labels that the case does not have annotated. What counts to them
+            has no measures; where another label is predicted instead of one of them, that counts
+            against the other label.
 
     Raises:
         ImageError: one of the files cannot be read, or the label's voxels are too small to compare.
-        DatasetError: the label file holds values that the label map does not name.
+        DatasetError: the label file holds values that the label map does not name, or labels that
+            the case does not declare as annotated.
 
     Example:
         >>> import nibabel, tempfile
@@ -51,25 +58,70 @@ def measure_files(
         >>> [(row.label, row.dice) for row in measure_files(path, path, ["background", "liver"])]
         [('liver', 1.0)]
     """
+    known = LabelMap.of(label_map)
     prediction = read_labels(mask)
-    reference = read_labels(label, lowest=min(label_map or (0,)))
-    channels, ignored = map_values(
+    reference = read_labels(label, lowest=min(known or (0,)))
+    channels = map_values(
         reference.array,
-        label_map or {},
+        known,
         case=case if case is not None else case_id(label),
         source=str(label),
         channels=len(labels),
+        unannotated=unannotated,
     )
-    if ignored is not None:
-        channels = _marked(channels, ignored, len(labels))
-    predicted, expected, affine = on_shared_grid(
-        prediction.array, prediction.grid, channels, reference.grid
+    annotated = known.annotated_channels(unannotated, len(labels))
+    names = {name: value for value, name in enumerate(labels) if value and annotated[value]}
+    rows = _compared(prediction, channels, reference.grid, names) if names else []
+    found = {row.label: row for row in rows}
+    return [
+        found.get(name) or not_annotated(name, value) for value, name in enumerate(labels) if value
+    ]
+
+
+def measure_regions(
+    masks: Sequence[str | Path],
+    label: str | Path,
+    labels: Sequence[str],
+    *,
+    values: Sequence[int],
+    label_map: LabelMap,
+    case: str,
+    unannotated: Collection[str] = (),
+) -> list[LabelMetrics]:
+    """Metrics per region, of a mask file each, against one label file; see `measure_files`.
+
+    Args:
+        masks: of each region, 0 and 1.
+        labels: names of the regions, the background first.
+        values: that each region is written as, for the rows.
+        label_map: value in the label file -> bits of the regions that hold it.
+        label, case, unannotated: as for `measure_files`.
+
+    Raises:
+        ImageError: one of the files cannot be read, or the label's voxels are too small to compare.
+        DatasetError: the label file holds values that the label map does not name, or regions that
+            the case does not declare as annotated.
+    """
+    reference = read_labels(label, lowest=min(label_map or (0,)))
+    bits: Any = map_values(
+        reference.array,
+        label_map,
+        case=case,
+        source=str(label),
+        channels=len(labels),
+        unannotated=unannotated,
     )
-    if ignored is not None:
-        keep = expected != len(labels)
-        predicted, expected = predicted * keep, expected * keep
-    names = {name: value for value, name in enumerate(labels) if value}
-    return case_metrics(predicted, expected, labels=names, affine=affine)
+    annotated = label_map.annotated_channels(unannotated, len(labels))
+    rows: list[LabelMetrics] = []
+    for number, (name, value) in enumerate(zip(labels[1:], values, strict=True)):
+        if not annotated[number + 1]:
+            rows.append(not_annotated(name, value))
+            continue
+        inside = np.where(bits < 0, IGNORE, (bits >> number) & 1).astype(np.int8)
+        prediction = read_labels(masks[number])
+        (row,) = _compared(prediction, inside, reference.grid, {name: 1})
+        rows.append(replace(row, value=value))
+    return rows
 
 
 def check_label(
@@ -78,12 +130,14 @@ def check_label(
     """Refuse a case whose label file cannot be measured against.
 
     Args:
-        item: {"id", "image", "label"}; paths, the image perhaps one per channel.
+        item: {"id", "image", "label"}; paths, the image perhaps one per channel; perhaps
+            "unannotated", see `measure_files`.
         labels: as for `measure_files`.
         label_map: as for `measure_files`.
 
     Raises:
-        DatasetError: the label lies elsewhere than the image, or holds values that nobody named.
+        DatasetError: the label lies elsewhere than the image, or holds values that nobody named, or
+            labels that the case does not declare as annotated.
         ImageError: a file cannot be read.
     """
     check_label_placement(item)
@@ -94,6 +148,7 @@ def check_label(
         case=item["id"],
         source=str(item["label"]),
         channels=len(labels),
+        unannotated=item.get("unannotated", ()),
     )
 
 
@@ -130,6 +185,21 @@ class CheckedLabels:
         """The case preprocessed; raises as `check_label`."""
         check_label(item, self.labels, self.label_map)
         return self.transform(item)
+
+
+def _compared(
+    prediction: Image, expected: NDArray[np.generic], grid: Grid, names: Mapping[str, int]
+) -> list[LabelMetrics]:
+    """Metrics of a prediction against labels on a grid, of which voxels that are IGNORE are out."""
+    ignored = expected == IGNORE if expected.dtype.kind == "i" and expected.min() < 0 else None
+    mark = int(expected.max()) + 1
+    if ignored is not None:
+        expected = _marked(expected, ignored, mark)
+    predicted, expected, affine = on_shared_grid(prediction.array, prediction.grid, expected, grid)
+    if ignored is not None:
+        keep = expected != mark
+        predicted, expected = predicted * keep, expected * keep
+    return case_metrics(predicted, expected, labels=names, affine=affine)
 
 
 def _marked(

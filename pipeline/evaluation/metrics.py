@@ -23,6 +23,9 @@ METRICS = (
 )
 """The measures of a LabelMetrics, in the order of its columns."""
 
+NOT_ANNOTATED = "not annotated"
+"""The status of a label that a case has no measures of, as it was not annotated there."""
+
 
 @dataclass(frozen=True)
 class LabelMetrics:
@@ -61,10 +64,27 @@ class LabelMetrics:
     """The same, in percent of the reference's volume."""
     volume_prediction_ml: float
     volume_reference_ml: float
+    status: str = ""
+    """NOT_ANNOTATED where the case cannot be measured: all measures are NaN then."""
+
+    @property
+    def annotated(self) -> bool:
+        """Whether the label was annotated in the case."""
+        return self.status != NOT_ANNOTATED
 
     def as_row(self) -> dict[str, str | int | float]:
-        """Column name -> value, in the order of the fields; undefined measures stay NaN."""
-        return asdict(self)
+        """Column name -> value, in the order of the fields.
+
+        Undefined measures stay NaN; a label that was not annotated has empty cells.
+        """
+        row = asdict(self)
+        return row if self.annotated else row | dict.fromkeys(METRICS, "")
+
+
+def not_annotated(label: str, value: int) -> LabelMetrics:
+    """The measures of a label that was not annotated in a case: none."""
+    nothing = dict.fromkeys(METRICS, float("nan"))
+    return LabelMetrics(label, value, **nothing, status=NOT_ANNOTATED)
 
 
 def case_metrics(

@@ -35,7 +35,7 @@ def write_results(
         OutputError: a file cannot be written, or one that Gridgate did not write is in its place.
     """
     table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, ["case", "label", "value", *METRICS])
+    writer = csv.DictWriter(table, ["case", "label", "value", *METRICS, "status"])
     writer.writeheader()
     writer.writerows({"case": case, **row.as_row()} for case, row in rows)
     result = {

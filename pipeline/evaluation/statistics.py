@@ -18,7 +18,7 @@ def summary(rows: Sequence[LabelMetrics]) -> dict[str, Any]:
     Returns:
         {"labels": {label: {"value", "cases", "counts": {...}, <metric>: {"mean", "std", "median",
         "min", "max", "count", "nan"}}}, "mean": {<metric>: number or None}}, labels in the order of
-        their first row.
+        their first row. "cases" and all else are of the cases in which the label was annotated.
 
         Statistics ignore NaN; "count" cases have a number and "nan" have none. "std" is over the
         cases themselves (numpy's default, ddof 0). "counts" says what the NaNs are: "both_empty"
@@ -32,9 +32,10 @@ def summary(rows: Sequence[LabelMetrics]) -> dict[str, Any]:
         by_label.setdefault(row.label, []).append(row)
     labels: dict[str, dict[str, Any]] = {}
     means: dict[str, list[float]] = {metric: [] for metric in METRICS}
-    for name, of_label in by_label.items():
+    for name, rows_of_label in by_label.items():
+        of_label = [row for row in rows_of_label if row.annotated]
         entry: dict[str, Any] = {
-            "value": of_label[0].value,
+            "value": rows_of_label[0].value,
             "cases": len(of_label),
             "counts": _counts(of_label),
         }

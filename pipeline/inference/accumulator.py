@@ -32,6 +32,7 @@ class Accumulator:
         probabilities: what comes are probabilities, not logits.
         normalise: hand on the probabilities of mean logits: their softmax, or the sigmoid of one
             channel.
+        regions: channels overlap; each has its sigmoid.
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class Accumulator:
         device: torch.device,
         probabilities: bool = False,
         normalise: bool = False,
+        regions: bool = False,
     ) -> None:
         self.dtype = dtype
+        self.regions = regions
         self.sums = torch.zeros(
             rows, *others, channels, dtype=_sums_dtype(rows, others, channels, dtype), device=device
         )
@@ -109,9 +112,13 @@ class Accumulator:
         # float16 divides in float32 and rounds once; both copies are as small as a slab
         means = (self.sums[(part, *crop)] / weights).to(self.dtype)
         if bool(unseen.any()):
-            means[unseen] = background(means.shape[-1], probabilities=self.probabilities).to(means)
+            none = background(
+                means.shape[-1], probabilities=self.probabilities, regions=self.regions
+            )
+            means[unseen] = none.to(means)
         if self.normalise:
-            chances = means.float().softmax(-1) if means.shape[-1] > 1 else means.float().sigmoid()
+            alone = means.shape[-1] == 1 or self.regions
+            chances = means.float().sigmoid() if alone else means.float().softmax(-1)
             return chances.to(means.dtype)
         return means
 
@@ -121,11 +128,12 @@ def _sums_dtype(rows: int, others: Sequence[int], channels: int, dtype: torch.dt
     return torch.float32 if exact else dtype
 
 
-def background(channels: int, *, probabilities: bool) -> torch.Tensor:
-    """(C,) scores that say background; one channel is the foreground's."""
+def background(channels: int, *, probabilities: bool, regions: bool = False) -> torch.Tensor:
+    """(C,) scores that say background; one channel is the foreground's, and so is each region's."""
     scores = torch.zeros(channels)
+    has_own = channels > 1 and not regions
     if probabilities:
-        scores[0] = float(channels > 1)
+        scores[0] = float(has_own)
         return scores
-    scores[(1 if channels > 1 else 0) :] = -BACKGROUND_LOGIT
+    scores[(1 if has_own else 0) :] = -BACKGROUND_LOGIT
     return scores

@@ -43,6 +43,8 @@ class SlidingWindow(SlidingWindowInferer):
             blended logits, not the logits: what the model zoo's chain brings back to the scan's
             grid. Labels differ in a few voxels along boundaries, as the mean of probabilities is
             not the probability of the mean.
+        regions: the network's channels are regions, which overlap: probabilities are sigmoids, and
+            no channel is the background's.
         fit_region: lay the windows over the box around the region, not over the whole volume, where
             that makes fewer:
             they stand at other places, so that scores differ as they do between two overlaps.
@@ -66,6 +68,7 @@ class SlidingWindow(SlidingWindowInferer):
         mirror_axes: Sequence[int] = (),
         amp: Amp = "auto",
         probabilities: bool = False,
+        regions: bool = False,
         fit_region: bool = False,
         compile: bool = False,
         **options: Any,
@@ -102,6 +105,7 @@ class SlidingWindow(SlidingWindowInferer):
         self.mirror_axes = tuple(mirror_axes)
         self.amp = amp
         self.probabilities = probabilities
+        self.regions = regions
         self.fit_region = fit_region
         self.compile = compile
         self._compiled: tuple[Any, Any] | None = None
@@ -184,6 +188,7 @@ class SlidingWindow(SlidingWindowInferer):
             self._network(network),
             dtype=dtype,
             mirror_axes=self.mirror_axes,
+            regions=self.regions,
             batch_size=self.chosen_batch_size or default_batch_size(device, dtype),
             arguments=args,
             options=kwargs,
@@ -203,6 +208,7 @@ class SlidingWindow(SlidingWindowInferer):
             accumulate_on=None if accumulate_on is None else torch.device(accumulate_on),
             adapts=self.chosen_batch_size is None,
             normalise=self.probabilities,
+            regions=self.regions,
             progress=progress,
             facts=facts,
         )

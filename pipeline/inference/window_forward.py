@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ...networks.slices import SliceBySlice
+from ...transforms.restore.regions import region_bits
 from ..models.devices import autocast, channels_last
 from .device_memory import is_out_of_memory
 
@@ -28,6 +29,7 @@ class WindowForward:
             `gives_probabilities` that is true its scores are probabilities, else logits.
         dtype: to autocast to, None for float32.
         mirror_axes: spatial axes; scores are the mean over all flips along them.
+        regions: channels overlap: each is a label of its own, and there is none for the background.
         batch_size: at the most; halved for good when memory runs out.
         arguments, options: handed to the network after the windows.
     """
@@ -38,12 +40,14 @@ class WindowForward:
         *,
         dtype: torch.dtype | None,
         mirror_axes: Sequence[int] = (),
+        regions: bool = False,
         batch_size: int = 1,
         arguments: Sequence[Any] = (),
         options: dict[str, Any] | None = None,
     ) -> None:
         self.network = network
         self.dtype = dtype
+        self.regions = regions
         self.probabilities = bool(getattr(network, "gives_probabilities", False))
         modules = network.modules() if isinstance(network, torch.nn.Module) else ()
         self.of_slices = any(isinstance(module, SliceBySlice) for module in modules)
@@ -122,12 +126,20 @@ class WindowForward:
                 axes = tuple(2 + axis for axis in flip)
                 flipped = self._run(windows.flip(axes) if axes else windows)
                 back = flipped.float().flip(axes) if axes else flipped.float()
-                parts.append(_labels(back, self.probabilities))
+                parts.append(self._labels(back))
                 total = back if total is None else total.add_(back)
             assert total is not None
             scores = total.div_(len(self.flips))
-            self._agreement.append(_agreement(_labels(scores, self.probabilities), parts))
+            self._agreement.append(_agreement(self._labels(scores), parts))
         return scores
+
+    def _labels(self, scores: torch.Tensor) -> torch.Tensor:
+        """Labels of every second voxel along each axis: an eighth of the work, and enough."""
+        few = scores[(slice(None), slice(None), *[slice(None, None, 2)] * (scores.ndim - 2))]
+        threshold = 0.5 if self.probabilities else 0.0
+        if self.regions:
+            return region_bits(few, dim=1, threshold=threshold)
+        return few.argmax(1) if few.shape[1] > 1 else (few[:, 0] > threshold).long()
 
     def _run(self, windows: torch.Tensor) -> torch.Tensor:
         count = len(windows)
@@ -154,14 +166,6 @@ class WindowForward:
                 )
             )
         return scores[:count]
-
-
-def _labels(scores: torch.Tensor, probabilities: bool) -> torch.Tensor:
-    """Labels of every second voxel along each axis: enough to compare, an eighth of the work."""
-    few = scores[(slice(None), slice(None), *[slice(None, None, 2)] * (scores.ndim - 2))]
-    return (
-        few.argmax(1) if few.shape[1] > 1 else (few[:, 0] > (0.5 if probabilities else 0.0)).long()
-    )
 
 
 def _agreement(mean: torch.Tensor, flips: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -39,6 +39,7 @@ class WindowRun:
         accumulate_on: None: the device where there is room, else the machine's memory.
         adapts: make batches smaller where the scores are large.
         normalise: hand on probabilities instead of logits.
+        regions: channels overlap.
         progress: called with (windows run, windows to run) after each batch.
         facts: filled in when all rows were read.
     """
@@ -56,6 +57,7 @@ class WindowRun:
         accumulate_on: torch.device | None,
         adapts: bool,
         normalise: bool,
+        regions: bool,
         progress: Progress | None,
         facts: ForwardFacts,
     ) -> None:
@@ -64,7 +66,7 @@ class WindowRun:
         value = float(image.amin()) if padding_value is None else padding_value
         self.image = grid.pad(image, value)
         self.progress, self.facts = progress, facts
-        self.normalise = normalise
+        self.normalise, self.regions = normalise, regions
         self.probabilities = forward.probabilities or normalise
         self.adapts = adapts
         self.order = (grid.axis, *(axis for axis in range(len(grid.shape)) if axis != grid.axis))
@@ -148,6 +150,7 @@ class WindowRun:
             dtype=dtype,
             probabilities=self.forward.probabilities,
             normalise=self.normalise,
+            regions=self.regions,
         )
         device = self.accumulate_on or accumulator_device(self.device, needed)
         try:
@@ -184,7 +187,8 @@ class WindowRun:
         """The rows before the first window that ran."""
         others = [self.grid.shape[axis] for axis in self.order[1:]]
         device = self.accumulator.sums.device if self.accumulator else self.device
-        scores = background(channels, probabilities=self.probabilities).to(device)
+        scores = background(channels, probabilities=self.probabilities, regions=self.regions)
+        scores = scores.to(device)
         for first, rows in self.unseen:
             for row in range(first, first + rows, _ROWS_AT_A_TIME):
                 count = min(_ROWS_AT_A_TIME, first + rows - row)

@@ -10,19 +10,23 @@ from torch import nn
 
 
 class Ensemble(nn.Module):
-    """Mean over networks of the softmax of their logits (the sigmoid for one channel), float32.
+    """Mean over networks of the softmax of their logits, float32.
+
+    For one channel, and for regions, it is the mean of their sigmoids.
 
     What comes out are probabilities, (B, C, *spatial), 0 to 1: the networks' logits need not be on
     one scale.
 
     Args:
         networks: with the same classes; each gives logits (B, C, *spatial).
+        regions: channels overlap.
     """
 
     gives_probabilities = True
 
-    def __init__(self, networks: Iterable[nn.Module]) -> None:
+    def __init__(self, networks: Iterable[nn.Module], *, regions: bool = False) -> None:
         super().__init__()
+        self.regions = regions
         self.networks = nn.ModuleList(networks)
         if not len(self.networks):
             raise ValueError("an ensemble needs a network")
@@ -32,6 +36,7 @@ class Ensemble(nn.Module):
         total: torch.Tensor | None = None
         for network in self.networks:
             logits = network(*inputs, **options).float()
-            chances = logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
+            alone = logits.shape[1] == 1 or self.regions
+            chances = logits.sigmoid() if alone else logits.softmax(1)
             total = chances if total is None else total + chances
         return cast(torch.Tensor, total) / len(self.networks)

@@ -37,7 +37,8 @@ def with_weights(
         return load_weights(network, checkpoint, plan)
     if len(checkpoint) == 1:
         return load_weights(network, checkpoint[0], plan)
-    return Ensemble(load_weights(copy.deepcopy(network), path, plan) for path in checkpoint)
+    networks = (load_weights(copy.deepcopy(network), path, plan) for path in checkpoint)
+    return Ensemble(networks, regions=plan is not None and plan.region_values is not None)
 
 
 def chosen_checkpoint(checkpoint: Checkpoint, *, load_pretrain: bool) -> Checkpoint:

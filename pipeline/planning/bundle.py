@@ -12,7 +12,7 @@ from ...data.datasets.fingerprint.numbers import Fingerprint, fingerprint_text
 from ...data.errors import ConfigError
 from ...networks import network_facts
 from ..plans.new_bundle import RECORDS, write_new_bundle
-from ..plans.plan import Plan
+from ..plans.plan import Plan, channel_count
 from ..plans.plan_settings import with_settings
 from ..plans.training_numbers import check_training
 from .decisions.decision import Decision
@@ -108,7 +108,7 @@ def plan_bundle(
         found["network"],
         {**found["network_options"], **_part(given, "network")},
         len(fingerprint.channels),
-        len(fingerprint.labels),
+        channel_count(fingerprint.labels, fingerprint.region_values),
     )
     asked = _asked_by(candidate.name, found["size"])
     decisions = [
@@ -239,6 +239,9 @@ def _settings(
         "merge_labels": {},
         "terminology": {},
         "output_channels": None,
+        "region_values": None
+        if fingerprint.region_values is None
+        else list(fingerprint.region_values),
         "network": candidate.architecture(found["roi_size"]),
         "training": training,
         "results": "Not measured yet.",

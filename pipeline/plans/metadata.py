@@ -30,7 +30,9 @@ _APPS = {"monailabel": "0.8.5", "monai-deploy-app-sdk": "4.0.0"}
 def metadata(plan: Plan) -> dict[str, Any]:
     """The content of metadata.json; under "plan" the plan, but for its results."""
     modality = plan.modality or "any modality"
-    labels = ", ".join(f"{value} {name}" for value, name in enumerate(plan.labels))
+    values = range(len(plan.labels)) if plan.region_values is None else [0, *plan.region_values]
+    labels = ", ".join(f"{value} {name}" for value, name in zip(values, plan.labels, strict=True))
+    channels = plan.labels if plan.region_values is None else plan.labels[1:]
     return {
         "schema": _SCHEMA,
         "version": plan.version,
@@ -47,7 +49,7 @@ def metadata(plan: Plan) -> dict[str, Any]:
         "data_type": "nibabel",
         "image_classes": f"{modality}, {plan.intensity['mode']} normalised",
         "label_classes": f"a label map: {labels}",
-        "pred_classes": f"logits of {len(plan.labels)} channels: {', '.join(plan.labels)}",
+        "pred_classes": f"logits of {len(channels)} channels: {', '.join(channels)}",
         "eval_metrics": {},
         "intended_use": "Research; not a medical device and not for diagnosis.",
         "references": plan.references,
@@ -69,12 +71,13 @@ def _network_data_format(plan: Plan) -> dict[str, Any]:
         "value_range": plan.value_range,
         "channel_def": {str(index): name for index, name in enumerate(names)},
     }
+    channels = plan.labels if plan.region_values is None else plan.labels[1:]
     prediction = {
         "type": "image",
         "format": "segmentation",
-        "num_channels": len(plan.labels),
+        "num_channels": len(channels),
         **window,
         "value_range": [],
-        "channel_def": {str(value): name for value, name in enumerate(plan.labels)},
+        "channel_def": {str(index): name for index, name in enumerate(channels)},
     }
     return {"inputs": {"image": image}, "outputs": {"pred": prediction}}

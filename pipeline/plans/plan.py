@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...data.errors import ConfigError
 from ...data.label_tables.terminology import check_terminology
+from ...transforms.restore.regions import check_region_values
 
 WEIGHT_FIELDS = (
     "channels",
@@ -20,6 +21,7 @@ WEIGHT_FIELDS = (
     "network",
     "orientation",
     "output_channels",
+    "region_values",
     "roi_size",
     "spacing",
 )
@@ -37,7 +39,11 @@ class Plan:
         labels: names of the network's output channels in order, the background first.
         channels: of the input image.
         output_channels: of the network: one per label, or 1 for a single foreground label, whose
-            probability is then a sigmoid; None is one per label.
+            probability is then a sigmoid; None is one per label. Regions have one each, and the
+            background none.
+        region_values: of labels that overlap (regions, as a kidney and the tumour in it): the value
+            that each is written as in the one map of them, in the order of the labels, later ones
+            over earlier ones; each has a sigmoid of its own. None: labels exclude each other.
         orientation: three letters, the direction towards which each index increases.
         spacing: mm along each axis of that orientation; None keeps the scan's own.
         roi_size: voxels of a window along each axis.
@@ -85,6 +91,7 @@ class Plan:
     value_range: list[float] = field(default_factory=lambda: [0, 1])
     channels: int = 1
     output_channels: int | None = None
+    region_values: list[int] | None = None
     orientation: str = "RAS"
     overlap: float | list[float] = 0.5
     foreground: float | None = None
@@ -128,12 +135,20 @@ class Plan:
     @property
     def fingerprint(self) -> str:
         """12 hexadecimal digits of what weights are made for (WEIGHT_FIELDS)."""
-        text = json.dumps(self.weight_values(), sort_keys=True)
+        values = self.weight_values()
+        if values["region_values"] is None:  # plans from before there were regions keep theirs
+            del values["region_values"]
+        text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def weight_values(self) -> dict[str, Any]:
         """The values of WEIGHT_FIELDS, so written that equal numbers are equal text."""
         return _weight_values(self.to_dict())
+
+
+def channel_count(labels: Sequence[str], region_values: Sequence[int] | None) -> int:
+    """The output channels of a network of some labels; of regions the background has none."""
+    return len(labels) - (0 if region_values is None else 1)
 
 
 def plan_differences(made_for: Mapping[str, Any], now: Plan) -> list[str]:
@@ -166,7 +181,8 @@ def _is_required(one: dataclasses.Field[Any]) -> bool:
 def _weight_values(settings: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: _canonical(settings.get(name)) for name in WEIGHT_FIELDS}
     if found["output_channels"] is None:
-        found["output_channels"] = float(len(settings.get("labels") or []))
+        labels, regions = settings.get("labels") or [], settings.get("region_values")
+        found["output_channels"] = float(channel_count(labels, regions))
     return found
 
 
@@ -200,10 +216,12 @@ def _check(plan: Plan) -> None:
         raise ConfigError(
             f"orientation {plan.orientation!r}: three letters, one each of L/R, P/A, I/S"
         )
-    outputs = plan.output_channels
-    if outputs not in (None, len(labels)) and (outputs, len(labels)) != (1, 2):
+    if plan.region_values is not None:
+        check_region_values(plan.region_values, labels[1:])
+    outputs, usual = plan.output_channels, channel_count(labels, plan.region_values)
+    if outputs not in (None, usual) and (outputs, len(labels)) != (1, 2):
         raise ConfigError(
-            f"output_channels {outputs}: {len(labels)}, one per label, are wanted, or 1 for a "
+            f"output_channels {outputs}: {usual}, one per label, are wanted, or 1 for a "
             "background and one foreground label"
         )
     if plan.spacing is not None and not _numbers(plan.spacing, 3):

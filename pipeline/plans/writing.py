@@ -116,8 +116,10 @@ def _plan_table(plan: Plan) -> str:
     if plan.spacing is not None:
         spacing = " x ".join(str(mm) for mm in plan.spacing) + " mm"
     window = " x ".join(str(size) for size in plan.roi_size)
+    values = range(len(plan.labels)) if plan.region_values is None else [0, *plan.region_values]
+    labels = [f"{value} {label}" for value, label in zip(values, plan.labels, strict=True)]
     rows = {
-        "labels": ", ".join(f"{value} {label}" for value, label in enumerate(plan.labels)),
+        "labels": ", ".join(labels) + ("" if plan.region_values is None else " (they overlap)"),
         "network": f"{name} ({options})",
         "grid": f"{plan.orientation}, {spacing}",
         "intensity": " ".join([mode, *(f"{key} {value}" for key, value in intensity.items())]),

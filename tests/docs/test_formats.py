@@ -34,7 +34,7 @@ def test_columns_of_cases_csv(tmp_path: Path) -> None:
 
 
 def test_columns_of_metrics_csv() -> None:
-    assert first_cells(section("metrics.csv")) == {"case", "label", "value", *METRICS}
+    assert first_cells(section("metrics.csv")) == {"case", "label", "value", *METRICS, "status"}
 
 
 def test_columns_of_metrics_train_csv() -> None:

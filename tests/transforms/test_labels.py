@@ -10,8 +10,9 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from gridgate.data.datasets.label_map import LabelMap, Part
 from gridgate.data.errors import DatasetError, GridgateError, user_error
-from gridgate.transforms import AlignLabeld, preprocessing
+from gridgate.transforms import AlignLabeld, MapLabelsd, preprocessing
 
 AFFINE = np.array([[-2.0, 0, 0, 70], [0, -2.0, 0, 60], [0, 0, 4.0, -300], [0, 0, 0, 1]])
 WINDOW = {"mode": "window", "low": -160, "high": 240}
@@ -71,15 +72,29 @@ def test_values_are_looked_at_in_the_file_not_on_the_networks_grid(tmp_path: Pat
     assert "9 (1 of 5760 voxels)" in text and "c7" in text
 
 
-def test_voxels_to_ignore_are_refused_in_training_where_there_are_any(tmp_path: Path) -> None:
+def test_voxels_to_ignore_become_minus_one(tmp_path: Path) -> None:
     ignoring = ORGANS | {9: -1}
     assert (prepared(case(tmp_path, organs()), ignoring) == organs()).all()
     labels = organs()
     labels[0, 0, 0] = 9
-    item = case(tmp_path, labels)
-    error = error_of(lambda: prepared(item, ignoring))
-    assert isinstance(error, DatasetError)
-    assert "1 voxels of the label 'ignore'" in str(error) and "{ignore: background}" in str(error)
+    found = prepared(case(tmp_path, labels), ignoring)
+    assert found[0, 0, 0] == -1 and (found < 0).sum() == 1
+
+
+def test_what_is_annotated_goes_with_the_case(tmp_path: Path) -> None:
+    """Liver (2) and its tumour (3) are one channel; a case without tumour has half of it drawn."""
+    parts = {"spleen": Part((1,), 1), "liver": Part((2,), 2), "tumour": Part((3,), 2)}
+    known = LabelMap({0: 0, 1: 1, 2: 2, 3: 2}, parts=parts)
+    labels = np.zeros((4, 4, 4), np.uint8)
+    labels[0], labels[1] = 1, 2
+    transform = MapLabelsd("label", label_map=known, channels=3)
+    made = transform({"label": torch.from_numpy(labels)[None], "unannotated": ["tumour"]})
+    assert made["annotated"].tolist() == [True, True, False]
+    assert made["label"].unique().tolist() == [0, 1]
+    whole = transform({"label": torch.from_numpy(labels)[None]})
+    assert whole["annotated"].all() and whole["label"].unique().tolist() == [0, 1, 2]
+    with pytest.raises(DatasetError, match="case c1 holds 16 voxels of liver"):
+        transform({"label": torch.from_numpy(labels)[None], "unannotated": ["liver"], "id": "c1"})
 
 
 @pytest.mark.parametrize("label_map", [None, {}])

@@ -11,6 +11,8 @@ from itertools import product
 import numpy as np
 import torch
 
+from .regions import region_bits
+
 Block = tuple[slice, slice, slice]
 TOLERANCE = 1e-4
 """In source voxels: what maps between float64 affines may be off by."""
@@ -32,13 +34,18 @@ _BYTES_PER_MIXED_VOXEL = 256
 _CACHED = 2**20  # bytes of scores at a time, so that they stay in the CPU's cache
 
 
-def decide(scores: torch.Tensor, threshold: float = 0.0) -> torch.Tensor:
+def decide(scores: torch.Tensor, threshold: float = 0.0, *, regions: bool = False) -> torch.Tensor:
     """Label of each voxel, int16: argmax over the last axis; of one channel 1 above `threshold`.
+
+    Args:
+        regions: channels overlap; the label is the bits of those above `threshold`.
 
     Raises:
         ScoresError: a voxel's highest score is NaN or infinite.
     """
-    if scores.shape[-1] == 1:
+    if regions:
+        best, labels = scores, region_bits(scores, dim=-1, threshold=threshold)
+    elif scores.shape[-1] == 1:
         best, labels = scores[..., 0], scores[..., 0] > threshold
     else:
         best, labels = scores.max(-1)
@@ -144,6 +151,7 @@ def decide_mixed(
     *,
     threshold: float,
     max_bytes: float,
+    regions: bool = False,
 ) -> None:
     """Fill in the MIXED voxels of `found` by interpolating their scores (rows, y, z, C)."""
     flat = found.view(-1)
@@ -153,7 +161,9 @@ def decide_mixed(
         step = min(step, max(256, _CACHED // (4 * scores.shape[-1])))
     for which in mixed.split(step):
         coordinates = block_coordinates(which, matrix, block)
-        flat[which] = decide(interpolate(scores, first, coordinates, sizes), threshold)
+        flat[which] = decide(
+            interpolate(scores, first, coordinates, sizes), threshold, regions=regions
+        )
 
 
 def block_coordinates(which: torch.Tensor, matrix: torch.Tensor, block: Block) -> torch.Tensor:

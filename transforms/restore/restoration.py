@@ -26,6 +26,7 @@ from .cells import (
     look_up_separable,
     outside,
 )
+from .regions import MOST_REGIONS, bits_dtype
 from .slabs import ScoreSlabs, Slab
 
 # What a target voxel needs on the way: coordinates and indices of the general map, float64 and
@@ -80,8 +81,10 @@ class Restoration:
     Args:
         slabs: say of which volume and kind the slabs will be; they are not read here.
         affine, target, max_slab_bytes: as for `restore_labels`.
-        probabilities: labels (channel indices; of a single channel 0 and 1) whose probability is
-            wanted in the target's grid: the softmax (or sigmoid) on the scores' grid, interpolated.
+        probabilities: labels (channel indices; of a single channel 0 and 1; of regions from 1 up)
+            whose probability is wanted in the target's grid: the softmax (or sigmoid) on the
+            scores' grid, interpolated.
+        regions: channels overlap; `labels` are the bits of the regions, see `regions`.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Restoration:
         target: Grid,
         max_slab_bytes: float = 256e6,
         probabilities: Sequence[int] = (),
+        regions: bool = False,
     ) -> None:
         x, y, z = slabs.shape
         source = Grid((x, y, z), np.asarray(torch.as_tensor(affine).cpu(), dtype=np.float64))
@@ -105,6 +109,7 @@ class Restoration:
         self.sizes = [slabs.shape[axis] for axis in slabs.order]
         self.shape = target.shape[::-1]
         self.perm = axis_permutation(self.matrix)
+        self.regions = regions
         self.wanted = list(probabilities)
         self._labels: np.ndarray | None = None
         self._probabilities = [np.zeros(self.shape, dtype=np.uint8) for _ in self.wanted]
@@ -114,7 +119,7 @@ class Restoration:
 
     @property
     def labels(self) -> np.ndarray:
-        """(X, Y, Z) channel indices, once all slabs were added."""
+        """(X, Y, Z) channel indices, or bits of regions, once all slabs were added."""
         assert self._labels is not None
         return self._labels.T
 
@@ -146,7 +151,7 @@ class Restoration:
             ValueError: it does not begin where the slab before ended.
             ScoresError: scores are NaN or infinite.
         """
-        first, scores, labels = slab.start, slab.scores, decide(slab.scores, self.threshold)
+        first, scores, labels = slab.start, slab.scores, self._decide(slab.scores)
         if first != self._reached:
             raise ValueError(f"slab from row {first} on, row {self._reached} was due")
         self._reached += len(scores)
@@ -158,6 +163,11 @@ class Restoration:
         if len(scores) > 1 or self.sizes[0] == 1:
             self._paint(first, scores, labels)
         self._last_row = scores[-1:].clone(), labels[-1:].clone()
+
+    def _decide(self, scores: torch.Tensor) -> torch.Tensor:
+        if self.regions and scores.shape[-1] > MOST_REGIONS:
+            raise ValueError(f"{scores.shape[-1]} regions; {MOST_REGIONS} at most can overlap")
+        return decide(scores, self.threshold, regions=self.regions)
 
     def finish(self) -> None:
         """Check that all rows came.
@@ -173,7 +183,10 @@ class Restoration:
         """Decide the target voxels that lie in the cells between the rows of this part."""
         channels = scores.shape[-1]
         if self._labels is None:
-            self._labels = np.zeros(self.shape, dtype=smallest_unsigned(max(channels - 1, 1)))
+            dtype = (
+                bits_dtype(channels) if self.regions else smallest_unsigned(max(channels - 1, 1))
+            )
+            self._labels = np.zeros(self.shape, dtype=dtype)
         cells = cell_labels(labels)
         self._measure_margin(cells, scores)
         chances = self._chances(scores) if self.wanted else None
@@ -196,6 +209,7 @@ class Restoration:
                 block,
                 threshold=self.threshold,
                 max_bytes=self.max_bytes / 2,
+                regions=self.regions,
             )
             _put(self._labels[block], found, inside)
             if chances is not None:
@@ -233,11 +247,12 @@ class Restoration:
         result = torch.empty(
             *scores.shape[:3], len(self.wanted), dtype=torch.float32, device=scores.device
         )
-        single = scores.shape[-1] == 1  # the foreground's, though its label is 1
+        # a single channel is the foreground's, though its label is 1; so is each region's
+        alone = scores.shape[-1] == 1 or self.regions
         for row, chances in zip(scores, result, strict=True):
-            whole = _probabilities(row.float(), self.slabs.probabilities)
-            if single:
-                whole = torch.cat([1 - whole, whole], -1)
+            whole = _probabilities(row.float(), self.slabs.probabilities, regions=self.regions)
+            if alone:
+                whole = torch.cat([1 - whole.amax(-1, keepdim=True), whole], -1)
             chances.copy_(whole[..., self.wanted])
         return result
 
@@ -273,10 +288,12 @@ class Restoration:
             return
         at = at[:: max(1, len(at) // _BOUNDARY_SAMPLES)]
         chances = _probabilities(
-            scores[at[:, 0], at[:, 1], at[:, 2]].float(), self.slabs.probabilities
+            scores[at[:, 0], at[:, 1], at[:, 2]].float(),
+            self.slabs.probabilities,
+            regions=self.regions,
         )
-        if chances.shape[1] == 1:
-            margin = (2 * chances[:, 0] - 1).abs()
+        if chances.shape[1] == 1 or self.regions:  # of regions the least sure one counts
+            margin = (2 * chances - 1).abs().amin(1)
         else:
             best = chances.topk(2, 1).values
             margin = best[:, 0] - best[:, 1]
@@ -299,11 +316,12 @@ def as_slabs(scores: torch.Tensor | ScoreSlabs, *, probabilities: bool = False) 
     )
 
 
-def _probabilities(scores: torch.Tensor, ready: bool) -> torch.Tensor:
+def _probabilities(scores: torch.Tensor, ready: bool, *, regions: bool) -> torch.Tensor:
     """Probabilities of scores (..., C), float32."""
     if ready:
         return scores
-    return scores.sigmoid() if scores.shape[-1] == 1 else scores.softmax(-1)
+    alone = scores.shape[-1] == 1 or regions
+    return scores.sigmoid() if alone else scores.softmax(-1)
 
 
 def _put(target: np.ndarray, found: torch.Tensor, inside: torch.Tensor | None) -> None:

@@ -1,6 +1,6 @@
 """The transform that replaces a network's scores by the label map in the scan's own grid."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from monai.transforms import MapTransform
 
 from ...data.geometry.grids import Grid
 from ..timing import stage
+from .regions import written_map
 from .restoration import Restoration, as_slabs
 from .slabs import ScoreSlabs
 
@@ -29,8 +30,13 @@ class RestoreLabelsd(MapTransform):
     Whoever computes the slabs can do these steps apart: `begin`, `Restoration.add` for each slab,
     `end`.
 
+    Of regions, which overlap, data[key] is the one map of them, see `regions.written_map`, and
+    data[f"{key}_bits"] (1, X, Y, Z) which of them hold each voxel; what changes regions works on
+    these, and then calls `flatten`.
+
     Args:
         probabilities: name -> channel whose probability is wanted.
+        region_values: of a network with a channel per region: the value each is written as.
         of_probabilities: scores in a tensor are probabilities, not logits; slabs say it themselves.
         max_slab_bytes: see restore_labels.
 
@@ -45,6 +51,7 @@ class RestoreLabelsd(MapTransform):
         reference: str = "image",
         probabilities: Mapping[str, int] | None = None,
         of_probabilities: bool = False,
+        region_values: Sequence[int] | None = None,
         max_slab_bytes: float = 256e6,
         allow_missing_keys: bool = False,
     ) -> None:
@@ -52,6 +59,7 @@ class RestoreLabelsd(MapTransform):
         self.reference = reference
         self.probabilities = dict(probabilities or {})
         self.of_probabilities = of_probabilities
+        self.region_values = None if region_values is None else list(region_values)
         self.max_slab_bytes = max_slab_bytes
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -78,6 +86,7 @@ class RestoreLabelsd(MapTransform):
             target=original_grid(image),
             max_slab_bytes=self.max_slab_bytes,
             probabilities=list(self.probabilities.values()),
+            regions=self.region_values is not None,
         )
 
     def end(
@@ -92,12 +101,13 @@ class RestoreLabelsd(MapTransform):
         }
         if "nifti_header" in image.meta:
             meta["nifti_header"] = image.meta["nifti_header"]
-        labels = torch.from_numpy(restoration.labels)[None]
         affine = torch.as_tensor(target.affine)
-        result: dict[Hashable, Any] = {
-            key: MetaTensor(labels, affine=affine, meta=meta),
-            f"{key}_margin": restoration.boundary_margin,
-        }
+        result: dict[Hashable, Any] = {f"{key}_margin": restoration.boundary_margin}
+        labels = restoration.labels
+        if self.region_values is not None:
+            result[f"{key}_bits"] = labels[None]
+            labels = written_map(labels, self.region_values)
+        result[key] = MetaTensor(torch.from_numpy(labels)[None], affine=affine, meta=meta)
         if self.probabilities:
             found = restoration.probabilities
             result[f"{key}_probabilities"] = {

@@ -41,6 +41,7 @@ class WriteLabelsd(Writerd):
         labels: names of the values 0, 1, ..., the background first; they are written into the mask
             where its form holds names. None are not.
         terminology: label -> its codes, see label_tables.terminology.planned_terminology.
+        values: those of the foreground labels, where they are not 1, 2, ...
 
     Raises:
         ConfigError: there is no such output_ext, or the terminology is not as it should be.
@@ -58,6 +59,7 @@ class WriteLabelsd(Writerd):
         output_ext: str = ".nii.gz",
         labels: Sequence[str] = (),
         terminology: Mapping[str, Any] | None = None,
+        values: Sequence[int] | None = None,
         id_key: str = "id",
         allow_missing_keys: bool = False,
     ) -> None:
@@ -65,7 +67,7 @@ class WriteLabelsd(Writerd):
         if output_ext not in MASK_SUFFIXES:
             raise ConfigError(f"output_ext {output_ext!r} is not one of {', '.join(MASK_SUFFIXES)}")
         self.output_ext = output_ext
-        self.table = LabelTable.of(labels, terminology) if labels else None
+        self.table = LabelTable.of(labels, terminology, values=values) if labels else None
         self.output = OutputFolder(output_dir)
         self.postfix = postfix
         self.id_key = id_key

@@ -19,7 +19,7 @@ from ...geometry.label_grids import nearest_labels
 from ...images.reading import read_image, read_labels
 from ...progress import Progress
 from ..dataset import Dataset, load_dataset
-from ..label_map import check_values
+from ..label_values import check_values
 from ..parallel import in_processes, worker_count
 from ..placement import check_placement
 from ..soundness.body import find_body
@@ -32,13 +32,13 @@ _SAMPLE = 10_000  # labelled voxels of a case whose intensities are taken
 
 @dataclass(frozen=True)
 class _Job:
-    """A case to be measured: its files, and the dataset's labels by their values."""
+    """A case to be measured: its files, and the values of each of the dataset's labels."""
 
     id: str
     images: tuple[Path, ...]
     label: Path
     channels: tuple[str, ...]
-    labels: Mapping[int, str]
+    labels: Mapping[str, tuple[int, ...]]
     ignore: int | None
 
 
@@ -88,11 +88,15 @@ def measure_fingerprint(dataset_dir: str | Path, *, workers: int | None = None) 
         tuple(one.case for one in found),
         tuple(_pooled(channel) for channel in pooled),
         float(np.median([one.seconds for one in found])),
+        None
+        if dataset.regions is None
+        else tuple(dataset.labels[name] for name in dataset.regions),
     )
 
 
 def _jobs(dataset: Dataset) -> list[_Job]:
-    labels = {value: name for name, value in dataset.labels.items() if value}
+    plain = {name: (value,) for name, value in dataset.labels.items() if value}
+    labels = plain if dataset.regions is None else dataset.regions
     return [
         _Job(case.id, case.images, case.label, dataset.channel_names, labels, dataset.ignore)
         for case in dataset.cases
@@ -130,7 +134,7 @@ def _measure(job: _Job) -> _Measured:
 
 def _labels_of(job: _Job) -> tuple[NDArray[Any], Grid]:
     read = read_labels(job.label)
-    known = {0: 0, **dict.fromkeys(job.labels, 0)}
+    known = dict.fromkeys([0, *(value for values in job.labels.values() for value in values)], 0)
     if job.ignore is not None:
         known[job.ignore] = 0
     check_values(read.array, known, case=job.id, source=str(job.label))
@@ -152,15 +156,18 @@ def _content(image: NDArray[Any], channel: str) -> tuple[int, int, int]:
     return sizes[0], sizes[1], sizes[2]
 
 
-def _sizes(labels: NDArray[Any], grid: Grid, names: Mapping[int, str]) -> dict[str, LabelSize]:
+def _sizes(
+    labels: NDArray[Any], grid: Grid, names: Mapping[str, tuple[int, ...]]
+) -> dict[str, LabelSize]:
     middle = (np.array(grid.shape) - 1) / 2
     found = {}
-    boxes = ndimage.find_objects(labels.astype(np.int32, copy=False), max_label=max(names))
-    for value, name in names.items():
-        box = boxes[value - 1]
+    highest = max(value for values in names.values() for value in values)
+    boxes = ndimage.find_objects(labels.astype(np.int32, copy=False), max_label=highest)
+    for name, values in names.items():
+        box = _around([boxes[value - 1] for value in values])
         if box is None:
             continue
-        mask = labels[box] == value
+        mask = np.isin(labels[box], values)
         voxels = int(mask.sum())
         pieces, count = ndimage.label(mask, np.ones((3, 3, 3)))
         largest = int(np.bincount(pieces.ravel())[1:].max()) if count > 1 else voxels
@@ -175,6 +182,17 @@ def _sizes(labels: NDArray[Any], grid: Grid, names: Mapping[int, str]) -> dict[s
             bool((start == 0).any() or (end == grid.shape).any()),
         )
     return found
+
+
+def _around(boxes: Sequence[tuple[slice, ...] | None]) -> tuple[slice, ...] | None:
+    """The box around all boxes that there are."""
+    there = [box for box in boxes if box is not None]
+    if not there:
+        return None
+    return tuple(
+        slice(min(one.start for one in along), max(one.stop for one in along))
+        for along in zip(*there, strict=True)
+    )
 
 
 def _sample(

@@ -81,6 +81,8 @@ class Fingerprint:
         cases: of the training cases.
         intensities: one per channel.
         case_seconds: to read a case and look at it.
+        region_values: of labels that overlap, the value that each is written as; None where labels
+            exclude each other.
     """
 
     dataset: str
@@ -89,6 +91,7 @@ class Fingerprint:
     cases: tuple[CaseNumbers, ...]
     intensities: tuple[Intensities, ...]
     case_seconds: float = 0.0
+    region_values: tuple[int, ...] | None = None
 
     @property
     def foreground(self) -> tuple[str, ...]:
@@ -132,6 +135,7 @@ class Fingerprint:
                 tuple(map(_case, values["cases"])),
                 tuple(Intensities(**one) for one in values["intensities"]),
                 float(values.get("case_seconds", 0)),
+                None if values.get("region_values") is None else tuple(values["region_values"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DatasetError(

@@ -24,7 +24,7 @@ from ...images.parts import files_of
 from ...images.reading import read_grid, read_image, read_labels
 from ...images.writing import write_image, write_labels
 from ...output_folder import OutputFolder
-from ..label_map import count_values
+from ..label_values import count_values
 from .archive import opened_member
 from .flips import find_flips
 from .record import Input, files_behind, sha256_of

@@ -11,7 +11,7 @@ from ...errors import ConfigError, DatasetError
 from ...images.reading import read_labels
 from ...label_tables.reading import read_caret, read_table
 from ...progress import progressed
-from ..label_map import count_values
+from ..label_values import count_values
 from .segments import names_segments, segments
 
 _LOG = logging.getLogger("gridgate.datasets")
@@ -185,7 +185,8 @@ def _partial_notes(own: Mapping[Path, dict[int, str]], spelling: dict[str, str])
         if without:
             notes.append(
                 f"{len(without)} of {len(own)} label maps do not name {name!r}, such as "
-                f"{without[0]}: it counts as background there; check that it was annotated"
+                f"{without[0]}: it counts as background there; if it was not annotated, say which "
+                "labels were by --annotated '{case: [labels]}'"
             )
     return tuple(notes)
 

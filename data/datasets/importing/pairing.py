@@ -77,7 +77,7 @@ def pair_by_patterns(
     found = [_one_each(listing, pattern, every) for pattern in images]
     maps = {name: _one_each(listing, pattern, every) for name, pattern in named.items()}
     imaged = set.intersection(*map(set, found))
-    # a case may lack some masks, where a label is not in it
+    # a case may lack some masks, where a label was not drawn
     labelled = set().union(*map(set, maps.values())) if maps else set()
     unpaired: dict[str, str] = {}
     for case in sorted(set().union(*map(set, found)) - imaged):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 from ...dicom.series import DicomSeries
 from ...errors import DatasetError
 from ...ids import safe_id
+from ..annotated import ANNOTATED, annotated_labels, fits_any
+from ..entries import IGNORE_NAME
 from ..folds import Split
 
 LabelEntries = dict[str, int | list[int]]
@@ -72,12 +74,14 @@ class SourceCase:
         images: one, or one per channel in order.
         label: None where there is none.
         notes: what is odd about it, in words.
+        annotated: the labels that were annotated in it; None: all, or as Source.annotated says.
     """
 
     id: str
     images: tuple[Path | DicomSeries | Member, ...]
     label: LabelFile | Masks | None = None
     notes: tuple[str, ...] = ()
+    annotated: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ class Source:
         splits: folds by the name of a file, "splits.json" among them those that training takes.
         more: further entries of dataset.json.
         notes: what was left out or guessed, in words.
+        annotated: case id, or pattern with a star -> the labels that were annotated there; comes
+            before what cases say themselves.
     """
 
     kind: str
@@ -112,12 +118,13 @@ class Source:
     splits: Mapping[str, list[Split]] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    annotated: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a source without cases, and ids that are there twice.
+        """Refuse a source without cases, ids that are there twice, and what `annotated` cannot say.
 
         Raises:
-            DatasetError: names both files.
+            DatasetError: names both files, or the key.
         """
         if not self.cases and not self.tests:
             raise DatasetError(f"{self.origin}: there is no case in it")
@@ -130,6 +137,25 @@ class Source:
                     f"({seen[key].images[0]} and {case.images[0]}); rename or remove one"
                 )
             seen[key] = case
+        self.annotated_of([case.id for case in (*self.cases, *self.tests)])
+
+    def annotated_of(self, ids: Sequence[str]) -> dict[str, list[str]]:
+        """The entry "annotated" of dataset.json, where these cases are left.
+
+        Raises:
+            DatasetError: see annotated.annotated_labels; of the keys only those that fit no case of
+                the source at all.
+        """
+        names = [name for name, value in self.labels.items() if value != 0 and name != IGNORE_NAME]
+        every = [case.id for case in (*self.cases, *self.tests)]
+        said = {key: list(labels) for key, labels in self.annotated.items()}
+        annotated_labels({ANNOTATED: said}, names, every, Path(self.origin))
+        left = {key: labels for key, labels in said.items() if fits_any(key, ids)}
+        for case in self.cases:
+            if case.annotated is not None and case.id in ids:
+                told = any(fits_any(key, [case.id]) for key in said)
+                left |= {} if told else {case.id: list(case.annotated)}
+        return left
 
 
 def id_of(name: str) -> str:

@@ -13,6 +13,7 @@ from ...errors import DatasetError, GridgateError, OutputError
 from ...events import emit
 from ...output_folder import OutputFolder
 from ...progress import Progress
+from ..annotated import ANNOTATED
 from .conversion import NIFTI, label_suffix, make_image, make_label, recipe_of, suffix_of
 from .record import FILE, Record, state_of, write_json
 from .source import LabelFile, Masks, Source, SourceCase
@@ -261,12 +262,14 @@ def _write_head(source: Source, plan: list[_Planned], output: OutputFolder) -> b
     labels = dict(source.labels)
     if 0 not in labels.values():
         labels = {"background": 0, **labels}
+    annotated = source.annotated_of([one.case.id for one in plan])
     content = {
         "name": source.name,
         "licence": source.licence,
         **source.more,
         "channel_names": {str(index): name for index, name in enumerate(source.channels)},
         "labels": labels,
+        **({ANNOTATED: annotated} if annotated else {}),
         "numTraining": len(training),
         "numTest": len(tests),
         "training": training,

@@ -75,7 +75,15 @@ def check_soundness(dataset_dir: str | Path, *, workers: int | None = None) -> R
 def jobs_of(listing: Listing) -> list[Job]:
     """One per case that has as many files as it should have."""
     return [
-        Job(name, images, label, listing.channels, test=label is None)
+        Job(
+            name,
+            images,
+            label,
+            listing.channels,
+            test=label is None,
+            unannotated=listing.unannotated.get(name, frozenset()),
+            ignore=listing.ignore,
+        )
         for name, images, label in (*listing.cases, *listing.tests)
         if len(images) in (1, len(listing.channels))
     ]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ...errors import DatasetError
 from ...images.names import case_id, find_images
-from ..entries import channel_names, labels_and_ignore, read_dataset_json
+from ..annotated import annotated_labels, unannotated_labels
+from ..entries import DatasetLabels, channel_names, dataset_labels, read_dataset_json
 from ..listed import CaseFiles, mapped_cases, training_list, unlabelled_list
 from ..pairing import match_files, scan_tests
 from .findings import DATASET, Finding
@@ -27,12 +28,14 @@ class Listing:
     Args:
         root: the folder.
         content: of its dataset.json.
-        labels: name -> value, the background included.
+        labels: name -> value in the label maps, the background included. Of regions each value is
+            called after the innermost region that holds it.
         ignore: value of the voxels that count as no label; None where there is none.
         channels: their names.
         cases: id, image files, label file; each labelled.
         tests: the same without label.
-        findings: what could not be paired.
+        findings: what could not be paired, and an "annotated" that cannot be meant.
+        unannotated: case -> the values of the labels that it does not have annotated.
     """
 
     root: Path
@@ -43,6 +46,7 @@ class Listing:
     cases: tuple[CaseFiles, ...]
     tests: tuple[CaseFiles, ...]
     findings: tuple[Finding, ...]
+    unannotated: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
 
 def list_cases(dataset_dir: str | Path) -> Listing:
@@ -55,7 +59,7 @@ def list_cases(dataset_dir: str | Path) -> Listing:
     root = Path(dataset_dir)
     source = root / "dataset.json"
     content = read_dataset_json(source)
-    labels, ignore = labels_and_ignore(content, source)
+    declared = dataset_labels(content, source)
     channels = channel_names(content, source)
     found: list[Finding] = []
     if "training" in content or "dataset" in content:
@@ -70,9 +74,57 @@ def list_cases(dataset_dir: str | Path) -> Listing:
             "files are missing, or the number was not brought up to date"
         )
         found.append(Finding("count-differs", "warning", DATASET, text, {"announced": announced}))
+    names = [case[0] for case in (*cases, *tests)]
+    unannotated = _unannotated(content, declared, names, source, found)
     return Listing(
-        root, content, labels, ignore, channels, tuple(cases), tuple(tests), tuple(found)
+        root,
+        content,
+        _named_values(declared),
+        declared.ignore,
+        channels,
+        tuple(cases),
+        tuple(tests),
+        tuple(found),
+        unannotated,
     )
+
+
+def _named_values(declared: DatasetLabels) -> dict[str, int]:
+    """Name -> value in the label maps; of regions the last that holds a value gives its name.
+
+    >>> regions = {"whole": (1, 2, 3), "core": (2, 3), "enhancing": (3,)}
+    >>> _named_values(DatasetLabels({"background": 0, "whole": 1}, None, regions))
+    {'background': 0, 'whole': 1, 'core': 2, 'enhancing': 3}
+    """
+    if declared.regions is None:
+        return declared.values
+    innermost = {value: name for name, values in declared.regions.items() for value in values}
+    named = {"background": 0}
+    for value, name in sorted(innermost.items()):
+        named[name if name not in named else f"{name} ({value})"] = value
+    return named
+
+
+def _unannotated(
+    content: dict[str, Any],
+    declared: DatasetLabels,
+    cases: Sequence[str],
+    source: Path,
+    found: list[Finding],
+) -> dict[str, frozenset[int]]:
+    foreground = [name for name, value in declared.values.items() if value]
+    try:
+        annotated = annotated_labels(content, foreground, cases, source)
+    except DatasetError as error:
+        found.append(Finding("annotated", "error", DATASET, str(error)))
+        return {}
+    values = declared.regions or {name: (declared.values[name],) for name in foreground}
+    result = {}
+    for case, names in annotated.items():
+        told = {value for name in names for value in values[name]}
+        missing = unannotated_labels(names, foreground)
+        result[case] = frozenset(v for name in missing for v in values[name] if v not in told)
+    return result
 
 
 def _listed(

@@ -18,7 +18,7 @@ from ...geometry.placement import why_elsewhere
 from ...images.formats.nifti_affine import choose_affine
 from ...images.image import Image
 from ...images.reading import read_axes, read_image
-from ..label_map import count_values
+from ..label_values import count_values
 from .body import find_body
 from .intensities import Intensities, content_hash, is_ct, label_hash, measure_intensities
 from .label_numbers import Edges, LabelNumbers, measure_labels
@@ -34,6 +34,8 @@ class Job:
         label: its label map; None where there is none.
         channels: their names.
         test: it is one of those without label map.
+        unannotated: values of the labels that it does not have annotated.
+        ignore: the value that counts as no label.
     """
 
     id: str
@@ -41,6 +43,8 @@ class Job:
     label: Path | None
     channels: tuple[str, ...]
     test: bool = False
+    unannotated: frozenset[int] = frozenset()
+    ignore: int | None = None
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Population:
         places: value -> mm RAS from the image's centre.
         volumes: value -> the logarithm of ml.
         intensities: value -> of `brightness`.
-        share: value -> of the labelled cases that have it, 0..1.
+        share: value -> of the cases that have the label annotated, how many have it, 0..1.
     """
 
     vectors: dict[tuple[int, int], Usual]
@@ -115,10 +115,10 @@ def learn(cases: Sequence[CaseNumbers]) -> Population:
     """What is usual among the cases whose label maps lie on their images."""
     placed = [case for case in cases if any(label.place for label in case.labels.values())]
     values = _most_frequent(placed)
-    share = {
-        value: sum(value in case.labels for case in placed) / max(len(placed), 1)
-        for value in values
-    }
+    share = {}
+    for value in values:
+        having = [value in case.labels for case in placed if value not in case.job.unannotated]
+        share[value] = sum(having) / max(len(having), 1)
     where = [places_of(case) for case in placed]
     vectors = {}
     for pair in combinations(values, 2):
@@ -187,6 +187,7 @@ def _most_frequent(cases: Sequence[CaseNumbers]) -> list[int]:
     count: dict[int, int] = {}
     for case in cases:
         for value, label in case.labels.items():
-            count[value] = count.get(value, 0) + (label.place is not None)
+            if value != case.job.ignore:
+                count[value] = count.get(value, 0) + (label.place is not None)
     often = sorted(count, key=lambda value: (-count[value], value))
     return sorted(often[:_MOST_LABELS])

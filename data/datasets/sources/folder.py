@@ -88,8 +88,14 @@ def folder_source(
         notes_of = tuple(
             note for one in images if isinstance(one, DicomSeries) for note in one.notes
         )
-        notes_of += _lacks(pair, labels)
-        cases.append(SourceCase(pair.id, images, _label(pair, labels), notes_of))
+        annotated = _annotated(pair, labels)
+        if annotated is not None:
+            lacks = ", ".join(name for name in labels.labels if name not in annotated)
+            notes_of += (
+                f"has no mask of {lacks}, so it counts as not annotated there (dataset.json's "
+                '"annotated"); if it is not there, say so by --annotated',
+            )
+        cases.append(SourceCase(pair.id, images, _label(pair, labels), notes_of, annotated))
     first, count = _readable(cases)
     found, why = _channels(first, count) if channels is None else (tuple(channels), ())
     if len(found) != count:
@@ -123,11 +129,11 @@ def _values_of_masks(names: Sequence[str], given: dict[str, int] | None) -> dict
     return {name: given[name] for name in names}
 
 
-def _lacks(pair: Pair, labels: NamedLabels) -> tuple[str, ...]:
-    lacks = [name for name in labels.labels if pair.masks and name not in pair.masks]
-    if not lacks:
-        return ()
-    return (f"has no mask of {', '.join(lacks)}, which is taken as: it is not there",)
+def _annotated(pair: Pair, labels: NamedLabels) -> tuple[str, ...] | None:
+    """The labels that a case has masks of; None where it has all, or one label map."""
+    if not pair.masks or all(name in pair.masks for name in labels.labels):
+        return None
+    return tuple(name for name in labels.labels if name in pair.masks)
 
 
 def _label(pair: Pair, labels: NamedLabels) -> LabelFile | Masks | None:

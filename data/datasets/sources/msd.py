@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import DatasetError
 from ...images.names import case_id
 from ...output_folder import OutputFolder
-from ..entries import channel_names, labels_and_ignore
+from ..entries import channel_names, dataset_labels
 from ..importing.archive import Archive, look_into, opened_member
 from ..importing.download import download, md5_of
 from ..importing.record import Record
@@ -94,7 +94,7 @@ def tar_source(path: str | Path, *, origin: str = "", checksum: str = "") -> Sou
     if archive.left_out:
         notes.append(f"{path}: {archive.left_out} files of macOS's (._name) were left out")
     content, where = _dataset_json(archive)
-    labels, ignore = labels_and_ignore(content, where)
+    labels, ignore, _ = dataset_labels(content, where)
     entries: dict[str, int | list[int]] = dict(labels)
     if ignore is not None:
         entries["ignore"] = ignore

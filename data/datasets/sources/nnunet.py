@@ -12,8 +12,15 @@ from typing import Any
 
 from ...errors import DatasetError
 from ...images.names import IMAGE_SUFFIXES, find_images
+from ..annotated import ANNOTATED, annotated_labels
 from ..dataset import Dataset, DatasetCase, case_files
-from ..entries import IGNORE_NAME, channel_names, labels_and_ignore, read_dataset_json
+from ..entries import (
+    IGNORE_NAME,
+    DatasetLabels,
+    channel_names,
+    dataset_labels,
+    read_dataset_json,
+)
 from ..folds import Split, load_or_make_splits, splits_file
 from ..importing.source import LabelEntries, LabelFile, Source, SourceCase, id_of
 
@@ -21,7 +28,7 @@ _OWN = frozenset(
     {
         *("name", "labels", "modality", "channel_names", "numTraining", "numTest", "training"),
         *("test", "dataset", "file_ending", "licence", "license"),
-        *("overwrite_image_reader_writer",),
+        *("overwrite_image_reader_writer", ANNOTATED),
     }
 )
 
@@ -54,7 +61,8 @@ def nnunet_source(folder: str | Path, *, licence: str = "") -> Source:
             f"{where}: its files end in {ending}, and volumes that know their place are needed; "
             f"convert them to one of {', '.join(IMAGE_SUFFIXES[:8])}"
         )
-    labels, plain, ignore = _labels(content, where)
+    declared = dataset_labels(content, where)
+    labels = _labels(content, declared)
     channels = channel_names(content, where)
     found, unlabelled = case_files(content, root, where)
     cases = tuple(_case(*files) for files in found)
@@ -66,6 +74,9 @@ def nnunet_source(folder: str | Path, *, licence: str = "") -> Source:
                 f"{where}: case {case.id} has {len(case.images)} image files, the dataset "
                 f"{len(channels)} channels ({', '.join(channels)})"
             )
+    entry = content.get(ANNOTATED, {})
+    names = [name for name, value in declared.values.items() if value]
+    annotated_labels(content, names, [files[0] for files in (*found, *unlabelled)], where)
     said = str(content.get("licence") or content.get("license") or licence or "not stated")
     return Source(
         "nnunet",
@@ -76,36 +87,24 @@ def nnunet_source(folder: str | Path, *, licence: str = "") -> Source:
         tests,
         channels,
         said,
-        splits=_splits(root, found, plain, channels, ignore),
+        splits=_splits(root, found, declared, channels),
         more={key: value for key, value in content.items() if key not in _OWN},
+        annotated={
+            key if "*" in key else id_of(key): [value] if isinstance(value, str) else value
+            for key, value in entry.items()
+        },
         notes=_unlisted(root, (*cases, *tests)),
     )
 
 
-def _labels(
-    content: dict[str, Any], where: Path
-) -> tuple[LabelEntries, dict[str, int], int | None]:
-    """All entries, with regions and the ignore label; and the plain labels with ignore's value."""
-    entries = content.get("labels")
-    if not isinstance(entries, dict):
-        return {}, *labels_and_ignore(content, where)
-    regions = {key: entry for key, entry in entries.items() if isinstance(entry, list)}
-    if not regions:
-        plain, ignore = labels_and_ignore(content, where)
-        labels: LabelEntries = dict(plain)
-        if ignore is not None:
-            labels[IGNORE_NAME] = ignore
-        return labels, plain, ignore
-    for name, values in regions.items():
-        if not values or not all(isinstance(one, int) and one >= 0 for one in values):
-            raise DatasetError(f"{where}: the region {name!r} is {values!r}, not a list of values")
-    order = content.get("regions_class_order")
-    if not isinstance(order, list) or not all(isinstance(one, int) for one in order):
-        raise DatasetError(
-            f'{where}: has regions and no "regions_class_order"; add the value that each region '
-            "is written as, in the order of the labels"
-        )
-    return dict(entries), {"background": 0}, None
+def _labels(content: dict[str, Any], declared: DatasetLabels) -> LabelEntries:
+    """All entries of a dataset.json's labels: regions as they are, the ignore label with them."""
+    if declared.regions is not None:
+        return dict(content["labels"])
+    labels: LabelEntries = dict(declared.values)
+    if declared.ignore is not None:
+        labels[IGNORE_NAME] = declared.ignore
+    return labels
 
 
 def _case(name: str, images: tuple[Path, ...], label: Path | None) -> SourceCase:
@@ -127,11 +126,11 @@ def _unlisted(root: Path, cases: Sequence[SourceCase]) -> tuple[str, ...]:
 
 
 def _splits(
-    root: Path, found: Any, labels: dict[str, int], channels: tuple[str, ...], ignore: int | None
+    root: Path, found: Any, declared: DatasetLabels, channels: tuple[str, ...]
 ) -> dict[str, list[Split]]:
     """The folds that lie beside: ours or nnU-Net's splits_final.json."""
     cases = tuple(DatasetCase(*files) for files in found)
-    dataset = Dataset(root, root.name, labels, channels, cases, (), ignore)
+    dataset = Dataset(root, root.name, declared.values, channels, cases, ())
     if splits_file(dataset) is None:
         return {}
     return {"splits.json": load_or_make_splits(dataset)}

@@ -56,12 +56,13 @@ def export_nnunet(
 
     Raises:
         DatasetError: the dataset is not sound.
-        ConfigError: no labelled case.
+        ConfigError: no labelled case, or one that does not have all labels annotated.
         OutputError: a file that Gridgate did not write is in the way.
     """
     dataset = load_dataset(dataset_dir)
     if not dataset.cases:
         raise ConfigError(f"{dataset.root}: has no labelled case, so nnU-Net cannot be trained")
+    _refuse_partial(dataset)
     folder = Path(out)
     if not _NAME.fullmatch(folder.name):
         name = re.sub(r"[^A-Za-z0-9]+", "", dataset.name.title()) or "Gridgate"
@@ -84,6 +85,21 @@ def export_nnunet(
             output.remove(name)
         record.save({"origin": str(dataset.root.absolute())}, record.files)
     return folder
+
+
+def _refuse_partial(dataset: Dataset) -> None:
+    """nnU-Net takes what is not annotated for background.
+
+    To write it as nnU-Net's ignore label would be wrong too: nobody knows which of the background's
+    voxels it is, so all of them would have to be ignored, and no background were left to learn.
+    """
+    partial = [case for case in dataset.cases if case.annotated is not None]
+    if partial:
+        raise ConfigError(
+            f"{dataset.root}: {len(partial)} cases do not have all labels annotated, such as "
+            f"{partial[0].id}, and nnU-Net would take what is missing for background; export a "
+            "dataset of the labels, or of the cases, that are annotated throughout"
+        )
 
 
 _Piece = tuple[str, dict[str, Any], Callable[[], object]]
@@ -162,21 +178,31 @@ def _common_ending(dataset: Dataset, *, changed: bool) -> str:
 def _consecutive(dataset: Dataset) -> dict[int, int] | None:
     """Value -> the one that nnU-Net takes, 0, 1, 2, ... with "ignore" last; None where they are."""
     values = sorted(dataset.labels.values())
+    if dataset.regions is not None:
+        values = sorted({0, *(value for held in dataset.regions.values() for value in held)})
     values += [dataset.ignore] if dataset.ignore is not None else []
+    # what regions are written as alone, and is in no label map
+    values += sorted(set(dataset.labels.values()) - set(values))
     target = {value: index for index, value in enumerate(values)}
     return None if all(old == new for old, new in target.items()) else target
 
 
 def _content(dataset: Dataset, ending: str, values: dict[int, int] | None) -> dict[str, Any]:
-    labels = dict(dataset.labels)
+    labels: dict[str, Any] = dict(dataset.labels)
     if dataset.ignore is not None:
         labels[IGNORE_NAME] = dataset.ignore
     if values is not None:
         labels = {name: values[value] for name, value in labels.items()}
+    more = {}
+    if dataset.regions is not None:
+        more["regions_class_order"] = [labels[name] for name in dataset.regions]
+        for name, held in dataset.regions.items():
+            labels[name] = [value if values is None else values[value] for value in held]
     return {
         "name": dataset.name,
         "channel_names": {str(index): name for index, name in enumerate(dataset.channel_names)},
         "labels": labels,
+        **more,
         "numTraining": len(dataset.cases),
         "file_ending": ending,
     }

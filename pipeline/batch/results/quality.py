@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ....data.errors import ConfigError
 from ....data.geometry.affines import orientation
 from ....transforms.connected import connected_components
+from ....transforms.restore.regions import region_mask
 from .volumes import LabelVolume
 
 UNSURE_MARGIN = 0.3
@@ -71,17 +72,19 @@ def case_hints(
     removed: Mapping[int, tuple[int, int]] | None = None,
     margin: float | None = None,
     mirror_agreement: float | None = None,
+    regions: bool = False,
 ) -> list[str]:
     """The hints of one mask, in words.
 
     Args:
-        labels: (X, Y, Z), an index of `names` each.
+        labels: (X, Y, Z), an index of `names` each; of regions the bits of those that hold a voxel.
         affine: (4, 4) of that grid, RAS+ mm.
         volumes: of each foreground label, see `label_volumes`.
         removed: label -> (pieces, voxels removed) where post-processing kept only the largest
             piece.
         margin: mean margin at boundaries, 0 to 1 (Restoration.boundary_margin).
         mirror_agreement: 0 to 1 (WindowForward.mirror_agreement).
+        regions: labels overlap.
     """
     hints = []
     if not any(volume.voxels for volume in volumes):
@@ -92,8 +95,16 @@ def case_hints(
             hints.append(f"{volume.name}: absent, expected {low:g} to {high:g} ml")
         elif not low <= volume.ml <= high:
             hints.append(f"{volume.name}: {volume.ml:.4g} ml, expected {low:g} to {high:g}")
-    hints += _pieces(labels, names, volumes, expected, removed or {})
-    hints += _cut(labels, affine, names, expected)
+    removed = removed or {}
+    if regions:
+        for number, name in enumerate(names[1:]):
+            mask, alone = region_mask(labels, number), ["", name]
+            gone = {1: removed[number + 1]} if number + 1 in removed else {}
+            hints += _pieces(mask, alone, [volumes[number]], expected, gone)
+            hints += _cut(mask, affine, alone, expected)
+    else:
+        hints += _pieces(labels, names, volumes, expected, removed)
+        hints += _cut(labels, affine, names, expected)
     if margin is not None and margin < UNSURE_MARGIN:
         hints.append(f"unsure where labels meet: margin {margin:.2f}, below {UNSURE_MARGIN}")
     if mirror_agreement is not None and mirror_agreement < DISAGREEMENT:

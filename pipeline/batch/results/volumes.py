@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ....transforms.restore.regions import region_mask
+
 _VOXELS_AT_A_TIME = 2**24
 
 
@@ -68,6 +70,28 @@ def label_volumes(
         )
         for value, name in enumerate(names)
         if value
+    ]
+
+
+def region_volumes(
+    bits: NDArray[np.integer],
+    *,
+    affine: NDArray[np.float64],
+    names: Sequence[str],
+    scan: NDArray[np.generic] | None = None,
+) -> list[LabelVolume]:
+    """Volume of each region, and the scan's mean in it; a voxel counts to all that hold it.
+
+    Args:
+        bits: (X, Y, Z), see transforms.restore.regions.
+        affine, names, scan: as for `label_volumes`.
+    """
+    return [
+        volume
+        for number, name in enumerate(names[1:])
+        for volume in label_volumes(
+            region_mask(bits, number), affine=affine, names=["", name], scan=scan
+        )
     ]
 
 

@@ -11,6 +11,7 @@ from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 from monai.utils.enums import CommonKeys as Keys
 
 from ....data.errors import ConfigError
+from ....transforms.restore.regions import region_bits
 
 MEAN_DICE = "val_mean_dice"
 
@@ -20,18 +21,24 @@ def dice_name(label: str) -> str:
     return f"val_dice_{label}"
 
 
-def labels_of(scores: torch.Tensor, *, dim: int, probabilities: bool = False) -> torch.Tensor:
+def labels_of(
+    scores: torch.Tensor, *, dim: int, probabilities: bool = False, regions: bool = False
+) -> torch.Tensor:
     """The label of each voxel, with a size of 1 along `dim`, in the smallest unsigned integer type.
 
     Args:
         scores: logits along `dim`; of a single one the label is 1 where the logit is above 0.
         probabilities: they are probabilities; of a single one the label is 1 above 0.5.
+        regions: they overlap; a label is the bits of those that hold the voxel.
 
     Example:
         >>> labels_of(torch.tensor([[-1.0], [2.0]]), dim=1).flatten().tolist()
         [0, 1]
     """
     classes = scores.shape[dim]
+    if regions:
+        bits = region_bits(scores, dim=dim, threshold=0.5 if probabilities else 0.0)
+        return bits.unsqueeze(dim).to(torch.uint8 if classes <= 8 else torch.int32)
     if classes == 1:
         return (scores > (0.5 if probabilities else 0.0)).to(torch.uint8)
     smallest = torch.uint8 if classes <= 256 else torch.int32
@@ -42,19 +49,28 @@ class LabelDice(Metric):
     """Mean over cases of each foreground label's Dice, and their mean.
 
     Not MONAI's MeanDice: that wants one-hot volumes, classes x volume in float32; here one bincount
-    per case does. A label that is neither in the case nor predicted is left out of its mean. The
-    engine's `state.metrics` gets the mean under the metric's name and `val_dice_<label>` for each
-    label.
+    per case does. A label that is neither in the case nor predicted is left out of its mean, and so
+    is one that the case does not have annotated. Voxels to ignore (-1 in the reference) do not
+    count. The engine's `state.metrics` gets the mean under the metric's name and
+    `val_dice_<label>` for each label.
 
     Args:
         labels: names of all labels in order, the background first.
+        regions: they overlap: label maps hold the bits of the regions, bit 0 for the first.
     """
 
-    required_output_keys = (Keys.PRED, Keys.LABEL)  # of the engine's output, as `update` takes them
+    required_output_keys = None
 
-    def __init__(self, labels: Sequence[str], *, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        labels: Sequence[str],
+        *,
+        regions: bool = False,
+        device: str | torch.device = "cpu",
+    ) -> None:
         self.labels = list(labels)
-        super().__init__(device=device)
+        self.regions = regions
+        super().__init__(output_transform=_wanted, device=device)
 
     @reinit__is_reduced
     def reset(self) -> None:
@@ -68,9 +84,10 @@ class LabelDice(Metric):
         """Add the cases of a batch.
 
         Args:
-            output: predictions and reference label maps (B, 1, *spatial). A prediction is a label
-                map of integers (B, 1, *spatial), or logits (B, C, *spatial); of deep supervision's
-                list the finest counts. A decollated batch is a list of dicts.
+            output: predictions and reference label maps (B, 1, *spatial), and perhaps what is
+                annotated, (B, labels) bool. A prediction is a label map of integers (B, 1,
+                *spatial), or logits (B, C, *spatial); of deep supervision's list the finest counts.
+                A decollated batch is a list of dicts.
 
         Raises:
             ConfigError: the network has not as many channels as there are labels, or a label map
@@ -78,17 +95,65 @@ class LabelDice(Metric):
         """
         predictions: Any
         references: Any
+        annotated: Any = None
         if output and isinstance(output[0], Mapping):
             predictions = [one[Keys.PRED] for one in output]
             references = [one[Keys.LABEL] for one in output]
+            annotated = [one.get("annotated") for one in output]
         else:
-            predictions, references = output
+            predictions, references, *rest = output
+            annotated = rest[0] if rest else None
         if isinstance(references, torch.Tensor) and not isinstance(predictions, torch.Tensor):
             predictions = predictions[0]
-        for prediction, reference in zip(predictions, references, strict=True):
-            self._add(_plain(prediction), _plain(reference))
+        annotated = [None] * len(references) if annotated is None else annotated
+        for prediction, reference, there in zip(predictions, references, annotated, strict=True):
+            self._add(_plain(prediction), _plain(reference), there)
 
-    def _add(self, prediction: torch.Tensor, reference: torch.Tensor) -> None:
+    def _add(
+        self, prediction: torch.Tensor, reference: torch.Tensor, annotated: Any = None
+    ) -> None:
+        if self.regions:
+            both, total = self._of_regions(prediction, reference)
+        else:
+            both, total = self._of_labels(prediction, reference)
+        total = total.to(self._device)
+        present = total > 0
+        if annotated is not None:
+            present &= torch.as_tensor(annotated)[1:].to(self._device)
+        self._sum[present] += (2 * both.to(self._device)[present]) / total[present]
+        self._cases += present
+
+    def _of_regions(
+        self, prediction: torch.Tensor, reference: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of each region how many voxels both maps have, and the sum of what each has."""
+        count = len(self.labels) - 1
+        if prediction.is_floating_point():
+            if len(prediction) != count:
+                raise ConfigError(
+                    f"the network has {len(prediction)} output channels for {count} regions; give "
+                    "it one per region"
+                )
+            prediction = labels_of(prediction, dim=0, regions=True)
+        reference = reference.to(prediction.device).flatten().int()
+        counted = reference >= 0
+        found, truth = prediction.flatten().int()[counted], reference[counted]
+        if len(truth) and int(torch.maximum(found.max(), truth.max())) >= 1 << count:
+            raise ConfigError(f"a validation for {count} regions has bits of more than these")
+        sums = [
+            (
+                ((found & truth) >> number & 1).sum(),
+                (found >> number & 1).sum() + (truth >> number & 1).sum(),
+            )
+            for number in range(count)
+        ]
+        both, total = (torch.stack(column).double() for column in zip(*sums, strict=True))
+        return both, total
+
+    def _of_labels(
+        self, prediction: torch.Tensor, reference: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `_of_regions`, of labels that exclude each other."""
         classes = len(self.labels)
         if prediction.is_floating_point():
             if len(prediction) != classes and (len(prediction), classes) != (1, 2):
@@ -99,7 +164,10 @@ class LabelDice(Metric):
             prediction = labels_of(prediction, dim=0)
         prediction = prediction.flatten().long()
         reference = reference.to(prediction.device).flatten().long()
-        joint = torch.bincount(reference * classes + prediction, minlength=classes**2)
+        # what is ignored comes into a first row, which is left out
+        joint = torch.bincount(
+            (reference + 1) * classes + prediction, minlength=(classes + 1) * classes
+        )[classes:]
         if len(joint) > classes**2 or int(prediction.max()) >= classes:
             raise ConfigError(
                 f"labels up to {int(max(prediction.max(), reference.max()))} in a validation for "
@@ -107,11 +175,7 @@ class LabelDice(Metric):
                 "per label, or a single one for one label"
             )
         joint = joint.reshape(classes, classes).double()
-        total = (joint.sum(0) + joint.sum(1))[1:].to(self._device)
-        present = total > 0
-        both = joint.diagonal()[1:].to(self._device)
-        self._sum[present] += (2 * both[present]) / total[present]
-        self._cases += present
+        return joint.diagonal()[1:], (joint.sum(0) + joint.sum(1))[1:]
 
     @sync_all_reduce("_sum", "_cases")
     def compute(self) -> torch.Tensor:
@@ -124,6 +188,13 @@ class LabelDice(Metric):
         engine.state.metrics[name] = float(torch.nanmean(each)) if not each.isnan().all() else 0.0
         for label, value in zip(self.labels[1:], each.tolist(), strict=True):
             engine.state.metrics[dice_name(label)] = value
+
+
+def _wanted(output: Any) -> Any:
+    """What `update` takes, of an engine's output; a decollated batch as it is."""
+    if not isinstance(output, Mapping):
+        return output
+    return output[Keys.PRED], output[Keys.LABEL], output.get("annotated")
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

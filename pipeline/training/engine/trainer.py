@@ -16,7 +16,10 @@ from torch.optim.swa_utils import AveragedModel
 
 from ....data.errors import ConfigError
 from ...models.devices import Amp, autocast, autocast_dtype, channels_last
-from ..losses.logits_loss import plain
+from ..losses.annotation import Annotation
+from ..losses.deep_supervision_loss import DeepSupervision
+from ..losses.logits_loss import SegmentationLoss, plain
+from ..losses.region_loss import RegionLoss
 from ..windows.loading import WindowLoader, end_workers
 from .average import unwrapped
 from .graphed_step import GraphedStep
@@ -111,21 +114,47 @@ class SegmentationTrainer(SupervisedTrainer):
         if not self.network.training:
             self.network.train()
         first, last = self._place_in_step()
-        replayed = self._replayed(image, label) if not (args or kwargs) else None
+        annotation = self._annotation(batchdata)
+        usual = annotation is None and not (args or kwargs)
+        replayed = self._replayed(image, label) if usual else None
         if replayed is not None:
             prediction, loss = replayed
             self.state.output |= {Keys.PRED: prediction, Keys.LOSS: loss}
             self.fire_event(IterationEvents.FORWARD_COMPLETED)
             self.fire_event(IterationEvents.LOSS_COMPLETED)
         else:
-            self._compute(image, label, args, kwargs, first=first)
+            self._compute(image, label, args, kwargs, annotation, first=first)
         self.fire_event(IterationEvents.BACKWARD_COMPLETED)
         self._step(self.state.output[Keys.LOSS], last=last)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return cast(dict[str, Any], self.state.output)
 
+    def _annotation(self, batchdata: Any) -> Annotation | None:
+        """What of a batch is annotated; None for all of it.
+
+        Such a batch's step is no CUDA graph: which windows are computed together, and of which
+        channels, is another choice in each batch, and a graph repeats that of one.
+        """
+        annotation = Annotation.of(batchdata)
+        if annotation is not None and not isinstance(
+            self.loss_function, SegmentationLoss | RegionLoss | DeepSupervision
+        ):
+            raise ConfigError(
+                f"a case has labels that are not annotated, or voxels to ignore, which the loss "
+                f"{type(self.loss_function).__name__} cannot leave out; use one of Gridgate's "
+                "(gridgate losses)"
+            )
+        return annotation
+
     def _compute(
-        self, image: torch.Tensor, label: torch.Tensor, args: Any, kwargs: Any, *, first: bool
+        self,
+        image: torch.Tensor,
+        label: torch.Tensor,
+        args: Any,
+        kwargs: Any,
+        annotation: Annotation | None,
+        *,
+        first: bool,
     ) -> None:
         """The forward and backward pass, with MONAI's events between their parts."""
         if first:
@@ -133,7 +162,9 @@ class SegmentationTrainer(SupervisedTrainer):
         self.state.output[Keys.PRED] = self._predicted(image, *args, **kwargs)
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
         prediction = self.state.output[Keys.PRED]
-        self.state.output[Keys.LOSS] = self.loss_function(_to_float(prediction), label).mean()
+        more = () if annotation is None else (annotation,)
+        loss = self.loss_function(_to_float(prediction), label, *more)
+        self.state.output[Keys.LOSS] = loss.mean()
         self.fire_event(IterationEvents.LOSS_COMPLETED)
         loss = self.state.output[Keys.LOSS]
         self.grad_scaler.scale(loss / self.accumulation_steps).backward()

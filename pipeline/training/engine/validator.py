@@ -19,23 +19,28 @@ class SegmentationValidator(SupervisedEvaluator):
     """MONAI's SupervisedEvaluator whose predictions are label maps.
 
     `state.output["pred"]` is (B, 1, *spatial), the index of each voxel's highest score in the
-    smallest unsigned integer type; with one channel 1 where it is more likely than not. MONAI's
+    smallest unsigned integer type; with one channel 1 where it is more likely than not. "annotated"
+    is handed on where a batch has it. MONAI's
     holds classes x volume in float32. All of MONAI's options, handlers and events work as there.
 
     An inferer with a method `slabs` (SlidingWindow) is asked for slabs. Of any other inferer, or a
     network with several outputs, the scores are taken as a whole and decided at once.
 
     Args:
+        regions: the network's channels are regions, which overlap; predictions are their bits.
         **options: those of SupervisedEvaluator; `decollate` is False unless given.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, regions: bool = False, **options: Any) -> None:
+        self.regions = regions
         options.setdefault("decollate", False)
         super().__init__(**options)
 
     def _iteration(self, engine: Any, batchdata: dict[str, torch.Tensor]) -> dict[str, Any]:
         image, label, args, kwargs = prepared(self, batchdata)
         self.state.output = {Keys.IMAGE: image, Keys.LABEL: label}
+        if isinstance(batchdata, Mapping) and "annotated" in batchdata:
+            self.state.output["annotated"] = batchdata["annotated"]
         with self.mode(self.network):
             self.state.output[Keys.PRED] = self._predict(image, args, kwargs)
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
@@ -49,7 +54,10 @@ class SegmentationValidator(SupervisedEvaluator):
         if slabs is not None:
             cases = image.as_tensor() if hasattr(image, "as_tensor") else image
             try:
-                made = [decide(slabs(one, self.network, *args, **kwargs)) for one in cases]
+                made = [
+                    decide(slabs(one, self.network, *args, **kwargs), regions=self.regions)
+                    for one in cases
+                ]
                 return torch.stack(made)
             except OtherOutputError:
                 pass
@@ -57,14 +65,20 @@ class SegmentationValidator(SupervisedEvaluator):
         if isinstance(scores, list | tuple):  # deep supervision, the finest first
             scores = scores[0]
         given = getattr(self.network, "gives_probabilities", False)
-        return labels_of(scores, dim=1, probabilities=given)
+        return labels_of(scores, dim=1, probabilities=given, regions=self.regions)
 
 
-def decide(slabs: ScoreSlabs) -> torch.Tensor:
-    """The labels (1, *spatial) of a volume's scores, in the smallest unsigned integer type."""
+def decide(slabs: ScoreSlabs, *, regions: bool = False) -> torch.Tensor:
+    """The labels (1, *spatial) of a volume's scores, in the smallest unsigned integer type.
+
+    Args:
+        regions: they overlap; labels are bits.
+    """
     labels: torch.Tensor | None = None
     for slab in slabs:
-        rows = labels_of(slab.scores, dim=-1, probabilities=slabs.probabilities)[..., 0]
+        rows = labels_of(slab.scores, dim=-1, probabilities=slabs.probabilities, regions=regions)[
+            ..., 0
+        ]
         if labels is None:
             labels = torch.empty(slabs.shape, dtype=rows.dtype, device=rows.device)
         # the slabs' axis comes first in a slab, the others in order behind it

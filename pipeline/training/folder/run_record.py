@@ -31,8 +31,9 @@ class RunRecord:
 
     Args:
         settings: flat id -> value of the resolved config, see workflow.run_settings.
-        dataset: what was trained on: "labels", and "cases": id -> sizes in bytes of its images and
-            its label map. Empty for trainings of earlier versions.
+        dataset: what was trained on: "labels", "regions", what is "annotated" where not all is, and
+            "cases": id -> sizes in bytes of its images and its label map. Empty for trainings of
+            earlier versions.
     """
 
     settings: dict[str, Any]
@@ -85,9 +86,11 @@ def changed_dataset(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[s
     if GIVEN in (before, now):
         return ["its cases came from a dataset folder, or come from one now"]
     changed = []
-    for name in ("labels", "ignore", "channels"):
+    for name in ("labels", "ignore", "channels", "regions"):
         if name in before and before[name] != now[name]:
             changed.append(f"the dataset's {name} were {before[name]} and are {now[name]}")
+    if before.get("annotated", now["annotated"]) != now["annotated"]:
+        changed.append("other labels are declared as annotated in dataset.json")
     earlier, current = before.get("cases", {}), now["cases"]
     for id_ in sorted({*earlier, *current}):
         if id_ not in current:
@@ -113,5 +116,9 @@ def dataset_contents(dataset: Dataset) -> dict[str, Any]:
         "labels": dict(dataset.labels),
         "ignore": dataset.ignore,
         "channels": list(dataset.channel_names),
+        "regions": {name: list(values) for name, values in (dataset.regions or {}).items()},
+        "annotated": {
+            case.id: list(case.annotated) for case in dataset.cases if case.annotated is not None
+        },
         "cases": cases,
     }

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from monai.losses import DeepSupervisionLoss
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ....data.errors import ConfigError
+from .annotation import Annotation
 from .logits_loss import plain
 
 _WEIGHT_MODES = ("same", "exp", "two")
@@ -16,10 +19,20 @@ _WEIGHT_MODES = ("same", "exp", "two")
 class DeepSupervision(DeepSupervisionLoss):
     """MONAI's DeepSupervisionLoss that wants as many outputs as weights; see deep_supervision."""
 
-    def forward(self, input: Tensor | Sequence[Tensor] | None, target: Tensor) -> Tensor:
-        """Weighted sum of the loss over the outputs, finest first; of a tensor the loss itself."""
+    def forward(
+        self,
+        input: Tensor | Sequence[Tensor] | None,
+        target: Tensor,
+        annotation: Annotation | None = None,
+    ) -> Tensor:
+        """Weighted sum of the loss over the outputs, finest first; of a tensor the loss itself.
+
+        Args:
+            annotation: see SegmentationLoss; None where all is annotated.
+        """
+        more = () if annotation is None else (annotation,)
         if input is None or isinstance(input, Tensor):
-            return self.loss(input, target)
+            return self.loss(input, target, *more)
         # MONAI takes weight 1 for all when there are too few, and forgets those that are too many.
         if self.weights is not None and len(self.weights) != len(input):
             raise ConfigError(
@@ -31,7 +44,17 @@ class DeepSupervision(DeepSupervisionLoss):
             target = (
                 target.float()
             )  # torch resizes few integer types; whole numbers to 2^24 stay exact
-        return super().forward(list(input), target)
+        if annotation is None:
+            return super().forward(list(input), target)
+        weights = self.get_weights(levels=len(input))
+        total = torch.zeros((), device=target.device)
+        for weight, output in zip(weights, input, strict=True):
+            size = output.shape[2:]
+            labels = target
+            if size != target.shape[2:]:
+                labels = functional.interpolate(target, size=size, mode=self.interp_mode)
+            total = total + weight * self.loss(output.float(), labels, annotation)
+        return total
 
 
 def deep_supervision(loss: nn.Module, weights: Sequence[float] | str = "same") -> DeepSupervision:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor, nn
 
 from ....data.errors import ConfigError
+from .annotation import Annotation, annotated_groups, merged
 
 
 class SegmentationLoss(nn.Module):
@@ -16,36 +19,121 @@ class SegmentationLoss(nn.Module):
     float32 and autocast is off inside: sums over millions of voxels overflow float16. Meta of
     MetaTensors is dropped, class weights move to the logits' device.
 
+    With an Annotation, labels that a window does not have annotated are counted together with its
+    background: their probabilities are added, and they have no term of their own. Voxels whose
+    label is negative are left out. Windows with the same annotated labels are computed together,
+    and the loss is the mean over the windows that have an annotated label. Paper: Shi et al. 2021,
+    Marginal loss and exclusion loss for partially supervised multi-organ segmentation
+    (arXiv 2007.03868).
+
+    Args:
+        loss: of (logits, labels).
+        sigmoid: the network has one channel.
+        class_weights: those that `loss` has, one per channel.
+        remake: makes the same loss of other `class_weights`; needed where it has some.
+        whole_batch: `loss` takes sums over the whole batch, not per window.
+        masked: `loss` takes (logits, labels, valid), as it looks at a voxel's neighbours; of others
+            the voxels that count are cut out.
+
     Raises (forward):
         ConfigError: one channel of logits without sigmoid, several with it, labels of another
             shape, or with values above 1 with sigmoid, or class weights that are not as many as the
             channels.
     """
 
-    def __init__(self, loss: nn.Module, *, sigmoid: bool, weight_count: int | None = None) -> None:
+    def __init__(
+        self,
+        loss: nn.Module,
+        *,
+        sigmoid: bool,
+        class_weights: Sequence[float] | None = None,
+        remake: Callable[..., SegmentationLoss] | None = None,
+        whole_batch: bool = False,
+        masked: bool = False,
+    ) -> None:
         super().__init__()
         self.loss = loss
         self.sigmoid = sigmoid
-        self.weight_count = weight_count
+        self.class_weights = None if class_weights is None else list(class_weights)
+        self.whole_batch = whole_batch
+        self.masked = masked
+        self._remake = remake
+        self._reduced: dict[tuple[int, ...], SegmentationLoss] = {}
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss, averaged over the batch; see the class."""
+    def forward(
+        self, logits: Tensor, labels: Tensor, annotation: Annotation | None = None
+    ) -> Tensor:
+        """The loss, averaged over the batch; see the class.
+
+        Args:
+            annotation: None where all labels of all windows are annotated, and no voxel ignored.
+        """
         self._check(logits, labels)
         logits, labels = plain(logits), plain(labels)
-        if self.weight_count is not None:
+        if self.class_weights is not None:
             self.loss.to(logits.device)
         with torch.autocast(device_type=logits.device.type, enabled=False):
             if logits.dtype in (torch.float16, torch.bfloat16):
                 logits = logits.float()
-            if self.sigmoid:
-                if labels.numel() and labels.max() > 1:
-                    raise ConfigError(
-                        f"a label map holds {int(labels.max())}, but a network of one output "
-                        "channel knows 0 and 1 alone: give it one channel per label, or merge "
-                        "labels by --merge_labels"
-                    )
-                labels = labels.to(logits.dtype)
-            return self.loss(logits, labels)
+            if annotation is not None:
+                return self._of_annotated(logits, labels, annotation)
+            return self.of(logits, labels)
+
+    def of(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of windows that are wholly annotated, unchecked and in their own precision."""
+        if self.sigmoid:
+            if labels.numel() and labels.max() > 1:
+                raise ConfigError(
+                    f"a label map holds {int(labels.max())}, but a network of one output "
+                    "channel knows 0 and 1 alone: give it one channel per label, or merge "
+                    "labels by --merge_labels"
+                )
+            labels = labels.to(logits.dtype)
+        return self.loss(logits, labels)
+
+    def of_valid(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, int]:
+        """The loss of the voxels whose label is not negative, and of how many windows it is.
+
+        A window without such voxels does not count.
+        """
+        valid = labels >= 0
+        there = valid.flatten(1).any(1)
+        logits, labels, valid = logits[there], labels[there], valid[there]
+        count = len(logits)
+        if not count or bool(valid.all()):
+            return (self.of(logits, labels) if count else logits.sum()), count
+        if self.masked:
+            return self.loss(logits, labels.clamp(min=0), valid), count
+        step = count if self.whole_batch else 1
+        rows = zip(logits.split(step), labels.split(step), valid.split(step), strict=True)
+        terms = [self.of(*_cut_out(*row)) for row in rows]
+        return torch.stack(terms).mean(), count
+
+    def _of_annotated(self, logits: Tensor, labels: Tensor, annotation: Annotation) -> Tensor:
+        total, windows = logits[:0].sum(), 0
+        foreground = 2 if self.sigmoid else logits.shape[1]
+        for channels, rows in annotated_groups(annotation, foreground):
+            part, target, loss = logits[rows], labels[rows], self
+            if len(channels) < foreground - 1:
+                part, target = merged(part, target, channels)
+                loss = self._of_channels(channels, logits.device)
+            if annotation.ignores[rows].any():
+                term, count = loss.of_valid(part, target)
+            else:
+                term, count = loss.of(part, target), len(rows)
+            if count:
+                total, windows = total + term * count, windows + count
+        return total / max(windows, 1)
+
+    def _of_channels(self, channels: tuple[int, ...], device: torch.device) -> SegmentationLoss:
+        """This loss for the background and some of the channels."""
+        if self.class_weights is None:
+            return self
+        if channels not in self._reduced:
+            assert self._remake is not None, "class weights, and no way to choose some of them"
+            weights = [self.class_weights[channel] for channel in (0, *channels)]
+            self._reduced[channels] = self._remake(class_weights=weights).to(device)
+        return self._reduced[channels]
 
     def _check(self, logits: Tensor, labels: Tensor) -> None:
         """MONAI only warns here, and then trains something else than what was asked for."""
@@ -57,16 +145,22 @@ class SegmentationLoss(nn.Module):
                 "sigmoid=True for exactly one output channel, and sigmoid=False for background and "
                 "labels"
             )
-        if self.weight_count not in (None, channels):
+        if self.class_weights is not None and len(self.class_weights) != channels:
             raise ConfigError(
-                f"{self.weight_count} class_weights for {channels} output channels, background "
-                "included"
+                f"{len(self.class_weights)} class_weights for {channels} output channels, "
+                "background included"
             )
         if labels.shape != (logits.shape[0], 1, *logits.shape[2:]):
             raise ConfigError(
                 f"logits of shape {tuple(logits.shape)} need labels of shape "
                 f"{(logits.shape[0], 1, *logits.shape[2:])}, not {tuple(labels.shape)}"
             )
+
+
+def _cut_out(logits: Tensor, labels: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """The voxels that count, as one window of a single axis: (1, C, n) and (1, 1, n)."""
+    chosen = valid[:, 0]
+    return logits.movedim(1, 0)[:, chosen][None], labels.movedim(1, 0)[:, chosen][None]
 
 
 def plain(tensor: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import nn
 from ....data.errors import ConfigError
 from .deep_supervision_loss import deep_supervision
 from .logits_loss import SegmentationLoss
+from .region_loss import RegionLoss
 from .structure_loss import StructureLoss
 
 
@@ -40,7 +41,7 @@ class SorensenDiceLoss(SegmentationLoss):
         smooth: float = 1e-5,
         sigmoid: bool = False,
     ) -> None:
-        weight_count = _check_weights(class_weights, sigmoid)
+        _check_weights(class_weights, sigmoid)
         loss = DiceLoss(
             include_background=True,
             to_onehot_y=not sigmoid,
@@ -52,7 +53,13 @@ class SorensenDiceLoss(SegmentationLoss):
             smooth_dr=smooth,
             weight=class_weights,
         )
-        super().__init__(loss, sigmoid=sigmoid, weight_count=weight_count)
+        super().__init__(
+            loss,
+            sigmoid=sigmoid,
+            class_weights=class_weights,
+            remake=partial(SorensenDiceLoss, batch=batch, smooth=smooth),
+            whole_batch=batch,
+        )
 
 
 def dice_ce(
@@ -83,16 +90,10 @@ def dice_ce(
         label_smoothing: 0..1, of the cross-entropy's target only; not with sigmoid.
         smooth: added to numerator and denominator of Dice.
     """
-    weight_count = _check_weights(class_weights, sigmoid)
-    if sigmoid and label_smoothing:
-        raise ConfigError(
-            "label_smoothing needs a network with several output channels: MONAI ignores it with "
-            "sigmoid"
-        )
-    if not 0.0 <= label_smoothing <= 1.0 or dice_weight < 0.0 or ce_weight < 0.0:
-        raise ConfigError(
-            "label_smoothing must be in 0..1, and dice_weight and ce_weight 0 or more"
-        )
+    _check_weights(class_weights, sigmoid)
+    _check_smoothing(label_smoothing, sigmoid)
+    if dice_weight < 0.0 or ce_weight < 0.0:
+        raise ConfigError("dice_weight and ce_weight must be 0 or more")
     loss = DiceCELoss(
         # The single channel of a sigmoid network is the foreground already.
         include_background=include_background or sigmoid,
@@ -108,7 +109,19 @@ def dice_ce(
         lambda_ce=ce_weight,
         label_smoothing=label_smoothing,
     )
-    return SegmentationLoss(loss, sigmoid=sigmoid, weight_count=weight_count)
+    same = partial(
+        dice_ce,
+        squared=squared,
+        include_background=include_background,
+        batch=batch,
+        dice_weight=dice_weight,
+        ce_weight=ce_weight,
+        label_smoothing=label_smoothing,
+        smooth=smooth,
+    )
+    return SegmentationLoss(
+        loss, sigmoid=sigmoid, class_weights=class_weights, remake=same, whole_batch=batch
+    )
 
 
 def dice_ce_nnunet(
@@ -146,11 +159,15 @@ def structure(
     Paper: Zhang et al. 2021 (arXiv 2102.08005). Arguments are those of
     structure.StructureLoss, which says what is ours in 3D and with several classes.
     """
-    weight_count = _check_weights(class_weights, sigmoid)
-    loss = StructureLoss(
-        kernel=kernel, boundary=boundary, class_weights=class_weights, slices=slices
+    _check_weights(class_weights, sigmoid)
+    options: dict[str, Any] = dict(kernel=kernel, boundary=boundary, slices=slices)
+    return SegmentationLoss(
+        StructureLoss(class_weights=class_weights, **options),
+        sigmoid=sigmoid,
+        class_weights=class_weights,
+        remake=partial(structure, **options),
+        masked=True,
     )
-    return SegmentationLoss(loss, sigmoid=sigmoid, weight_count=weight_count)
 
 
 LOSSES: dict[str, Callable[..., SegmentationLoss]] = {
@@ -165,12 +182,17 @@ LOSSES: dict[str, Callable[..., SegmentationLoss]] = {
 
 
 def build_loss(
-    name: str, *, deep_supervision_weights: Sequence[float] | str | None = None, **options: Any
+    name: str,
+    *,
+    regions: bool = False,
+    deep_supervision_weights: Sequence[float] | str | None = None,
+    **options: Any,
 ) -> nn.Module:
     """The loss of a name in LOSSES, made with its options.
 
     Args:
         name: a key of LOSSES.
+        regions: labels overlap: the mean over them of the loss of one channel, see RegionLoss.
         deep_supervision_weights: None for one output; else see deep_supervision.
         options: keyword arguments of the named loss.
 
@@ -189,12 +211,22 @@ def build_loss(
             raise ConfigError(
                 f"loss {name} has no option {option!r}{hint}; there are: {', '.join(accepted)}"
             )
-    loss = LOSSES[name](**options)
+    loss = _of_regions(name, options) if regions else LOSSES[name](**options)
     return (
         loss
         if deep_supervision_weights is None
         else deep_supervision(loss, deep_supervision_weights)
     )
+
+
+def _of_regions(name: str, options: dict[str, Any]) -> RegionLoss:
+    for option in ("class_weights", "label_smoothing"):
+        if options.get(option):
+            raise ConfigError(
+                f"loss {name}: {option} is not there for regions, each of which is a label of its "
+                "own; leave it out"
+            )
+    return RegionLoss(LOSSES[name](**{**options, "sigmoid": True}))
 
 
 def _nearest(word: str, known: Sequence[str] | dict[str, Any]) -> str:
@@ -203,10 +235,20 @@ def _nearest(word: str, known: Sequence[str] | dict[str, Any]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def _check_weights(class_weights: Sequence[float] | None, sigmoid: bool) -> int | None:
-    """How many class weights there are; they need several classes, for MONAI as well."""
+def _check_smoothing(label_smoothing: float, sigmoid: bool) -> None:
+    if sigmoid and label_smoothing:
+        raise ConfigError(
+            "label_smoothing needs a network with several output channels: MONAI ignores it with "
+            "sigmoid"
+        )
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ConfigError("label_smoothing must be in 0..1")
+
+
+def _check_weights(class_weights: Sequence[float] | None, sigmoid: bool) -> None:
+    """Refuse class weights that cannot be; they need several classes, for MONAI as well."""
     if class_weights is None:
-        return None
+        return
     if sigmoid:
         raise ConfigError(
             "class_weights need a network with several output channels; sigmoid=True has one"
@@ -215,4 +257,3 @@ def _check_weights(class_weights: Sequence[float] | None, sigmoid: bool) -> int 
         raise ConfigError(
             f"class_weights must be one number per class, 0 or more, not {class_weights!r}"
         )
-    return len(class_weights)

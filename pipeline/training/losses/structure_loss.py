@@ -13,7 +13,8 @@ from ....networks.slices import to_slices
 class StructureLoss(nn.Module):
     """Boundary-weighted cross-entropy plus boundary-weighted IoU, one foreground class at a time.
 
-    forward(logits (B, C, ...), labels (B, 1, ...) of whole numbers) -> scalar tensor, 0 or more. Of
+    forward(logits (B, C, ...), labels (B, 1, ...) of whole numbers, valid (B, 1, ...) bool or None)
+    -> scalar tensor, 0 or more. Voxels that are not valid weigh nothing, and count as outside. Of
     a mask m (0 or 1), a voxel weighs ``w = 1 + boundary * |mean of m around it - m|``; with p the
     probability the two terms are ``sum(w * BCE) / sum(w)`` and ``1 - (sum(w p m) + 1) / (sum(w (p +
     m)) - sum(w p m) + 1)``, sums over one case's voxels, the loss their mean over cases and
@@ -54,24 +55,32 @@ class StructureLoss(nn.Module):
         self.kernel, self.boundary, self.slices = kernel, boundary, slices
         self.class_weights = None if class_weights is None else tuple(class_weights)
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, labels: Tensor, valid: Tensor | None = None) -> Tensor:
         """The loss, averaged over cases and foreground classes; see the class."""
         if self.slices:
             logits, labels = to_slices(logits), to_slices(labels)
+            if valid is not None:
+                valid = to_slices(valid)
+                there = valid.flatten(1).any(1)  # a slice without voxels that count has no loss
+                logits, labels, valid = logits[there], labels[there], valid[there]
         if logits.shape[1] == 1:
-            return self._binary(logits, labels.to(logits.dtype)).mean()
+            return self._binary(logits, labels.to(logits.dtype), valid).mean()
         terms = []
         for c in range(1, logits.shape[1]):
             rest = torch.cat([logits[:, :c], logits[:, c + 1 :]], dim=1)
             # the sigmoid of this is class c's softmax probability, and it does not saturate
             against_rest = logits[:, c : c + 1] - rest.logsumexp(dim=1, keepdim=True)
-            term = self._binary(against_rest, (labels == c).to(logits.dtype)).mean()
+            term = self._binary(against_rest, (labels == c).to(logits.dtype), valid).mean()
             terms.append(term if self.class_weights is None else term * self.class_weights[c])
         return torch.stack(terms).mean()
 
-    def _binary(self, logits: Tensor, mask: Tensor) -> Tensor:
+    def _binary(self, logits: Tensor, mask: Tensor, valid: Tensor | None) -> Tensor:
         """The loss of each case (B,), of logits and mask (B, 1, ...)."""
+        if valid is not None:
+            mask = mask * valid
         weight = 1 + self.boundary * (local_mean(mask, self.kernel) - mask).abs()
+        if valid is not None:
+            weight = weight * valid
         entropy = functional.binary_cross_entropy_with_logits(logits, mask, reduction="none")
         entropy, p, mask, weight = (
             t.flatten(1) for t in (entropy, torch.sigmoid(logits), mask, weight)

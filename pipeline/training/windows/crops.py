@@ -23,6 +23,9 @@ class WindowDataset(CachedCases):
     are derived from (seed, key), so a window is the same whatever the number of workers or GPUs,
     and whether or not the run was interrupted before: that is what makes resuming exact.
 
+    Beside "image" and "label" a window has "annotated", as the case has it, and "ignores": whether
+    it holds voxels that do not count (-1 in its label).
+
     Args:
         augmentation: the random part, from a whole case to one window {"image": (C, *roi), "label":
             (1, *roi)}.
@@ -51,9 +54,13 @@ class WindowDataset(CachedCases):
         self.augmentation.set_random_state(seed=draw)
         with readable_in_parent():
             window = self.augmentation(case)
-        return {
+        made = {
             name: torch.as_tensor(np.ascontiguousarray(window[name])) for name in ("image", "label")
         }
+        if "annotated" in case:
+            made["annotated"] = torch.as_tensor(case["annotated"])
+            made["ignores"] = (made["label"] < 0).any()
+        return made
 
     def _case(self, index: int) -> dict[str, Any]:
         """A case; one on disk is left there where the augmentation reads a window's box alone."""

@@ -246,7 +246,7 @@ def test_links_out_of_the_folder_are_followed(tmp_path: Path) -> None:
         (
             NEW | {"labels": {"background": 0, "whole": [1, 2]}},
             PAIR,
-            "'whole' is a region.*not supported",
+            'regions and "regions_class_order" None',
         ),
         (NEW | {"labels": {"background": 1}}, PAIR, "must be 0"),
         (

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from gridgate.data.datasets.dataset import write_dataset_json
-from gridgate.data.datasets.label_map import IGNORE, count_values, label_map, map_values
+from gridgate.data.datasets.label_map import IGNORE, label_map
+from gridgate.data.datasets.label_values import count_values, map_values
 from gridgate.data.errors import DatasetError
 
 ORGANS = {"background": 0, "liver": 1, "spleen": 2}
@@ -125,7 +126,7 @@ def test_values_are_counted(array: np.ndarray, value: int, fortran: bool) -> Non
 
 
 def test_large_label_maps_are_counted_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gridgate.data.datasets.label_map._PIECE", 7)
+    monkeypatch.setattr("gridgate.data.datasets.label_values._PIECE", 7)
     array = np.arange(100, dtype=np.uint8).reshape(4, 25) % 9
     assert count_values(array) == dict.fromkeys(range(9), 11) | {0: 12}
 
@@ -152,17 +153,16 @@ def test_values_that_nobody_named_are_refused(dtype: type) -> None:
 def test_values_are_mapped() -> None:
     array = np.array([[[0, 1, 5, 255, 255, 1]]], np.uint8)
     before = array.copy()
-    mapped, ignored = map_values(array, {0: 0, 1: 2, 5: 1, 255: IGNORE, 9: 0}, case="c", source="f")
-    np.testing.assert_array_equal(mapped, [[[0, 2, 1, 0, 0, 2]]])
-    np.testing.assert_array_equal(ignored, [[[0, 0, 0, 1, 1, 0]]])
-    assert mapped.dtype == np.uint8
+    mapped = map_values(array, {0: 0, 1: 2, 5: 1, 255: IGNORE, 9: 0}, case="c", source="f")
+    np.testing.assert_array_equal(mapped, [[[0, 2, 1, -1, -1, 2]]])
+    assert mapped.dtype == np.int16
     np.testing.assert_array_equal(array, before)
-    same, nothing = map_values(array % 5 % 2, {0: 0, 1: 1}, case="c", source="f")
-    assert nothing is None and same.max() == 1
+    same = map_values(array % 5 % 2, {0: 0, 1: 2}, case="c", source="f")
+    assert same.dtype == np.uint8 and same.max() == 2
 
 
 def test_without_a_map_the_values_are_channels_and_must_be() -> None:
     array = np.array([[[0, 1, 2]]], np.uint8)
-    assert map_values(array, {}, case="c", source="f", channels=3)[0] is array
+    assert map_values(array, {}, case="c", source="f", channels=3) is array
     assert "2 (1 of 3 voxels); the network's channels are 0 to 1" in refused(array, {}, 2)
     assert "0.5 (1 of 1" in refused(np.array([0.5]), {})

@@ -185,3 +185,21 @@ def test_export_prints_the_raw_dataset_of_nnunet(
     labels = json.loads((folder / "dataset.json").read_text())["labels"]
     assert labels == {"background": 0, "label_2": 1}  # nnU-Net wants values without gaps
     assert read_labels(folder / "labelsTr/Jäger.0.nii.gz").array.max() == 1
+
+
+def test_annotated_labels_are_declared(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["import", str(scans), str(tmp_path / "D"), "--yes", "--label_names", "{a: 2, b: 3}"]
+    assert main([*words, "--annotated", '{"*.1": a}']) == 0
+    annotated = {case.id: case.annotated for case in load_dataset(tmp_path / "D").cases}
+    assert annotated == {"Jäger.0": None, "Jäger.1": ("a",), "Jäger.2": None}
+    assert json.loads((tmp_path / "D/dataset.json").read_text())["annotated"] == {"*.1": ["a"]}
+    capsys.readouterr()
+    for given, text in (
+        ('{"*.7": a}', "fits no case"),
+        ("[a]", "write it as"),
+        ("{'*': c}", "'c'"),
+    ):
+        assert main([*words, "--annotated", given]) == 1
+        assert text in capsys.readouterr().err

@@ -10,9 +10,11 @@ import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gridgate.data.datasets.label_map import LabelMap, Part
 from gridgate.data.errors import DatasetError, ImageError
 from gridgate.pipeline.evaluation.measure import check_label, measure_files
 from gridgate.pipeline.evaluation.metrics import METRICS, LabelMetrics
+from gridgate.pipeline.evaluation.statistics import summary
 
 LABELS = ["background", "liver", "spleen"]
 AFFINE = np.array([[-2.0, 0, 0, 70], [0, -2.5, 0, 60], [0, 0, 4.0, -300], [0, 0, 0, 1]])
@@ -173,6 +175,31 @@ def test_voxels_to_ignore_count_on_neither_side(tmp_path: Path) -> None:
     assert liver.dice == pytest.approx(2 * 4 / (5 + 4))
     assert liver.volume_prediction_ml == pytest.approx(5 * 0.02)
     assert liver.hd95_mm == pytest.approx(np.percentile([0, 0, 0, 0, 2], 95))
+
+
+def test_an_unannotated_label_has_no_measures(tmp_path: Path) -> None:
+    """By hand: 3 of the liver's 4 voxels; a spleen, which was not drawn, is where the fourth is."""
+    prediction, reference = np.zeros((12, 6, 6), np.uint8), np.zeros((12, 6, 6), np.uint8)
+    reference[2:6, 2, 2] = 1
+    prediction[2:5, 2, 2] = 1
+    prediction[5:9, 2, 2] = 2
+    mask = save(tmp_path / "mask.nii.gz", prediction, AFFINE)
+    label = save(tmp_path / "label.nii.gz", reference, AFFINE)
+    parts = {"liver": Part((1,), 1), "spleen": Part((2,), 2)}
+    known = LabelMap({0: 0, 1: 1, 2: 2}, parts=parts)
+    liver, spleen = measure_files(mask, label, LABELS, label_map=known, unannotated=["spleen"])
+    assert liver.dice == pytest.approx(2 * 3 / (3 + 4)) and liver.recall == pytest.approx(3 / 4)
+    assert spleen.status == "not annotated" and not spleen.annotated
+    assert spleen.as_row() == {"label": "spleen", "value": 2, "status": "not annotated"} | {
+        name: "" for name in METRICS
+    }
+    (_, whole) = measure_files(mask, label, LABELS, label_map=known)
+    assert whole.dice == 0 and whole.annotated
+    found = summary([liver, spleen, whole])["labels"]["spleen"]
+    assert found["cases"] == 1 and found["dice"]["count"] == 1 and found["dice"]["mean"] == 0
+    assert found["counts"]["reference_empty"] == 1
+    with pytest.raises(DatasetError, match=r"c9 holds 4 voxels of liver .1., which .*annotated"):
+        measure_files(mask, label, LABELS, label_map=known, unannotated=["liver"], case="c9")
 
 
 def test_a_case_whose_label_lies_elsewhere_or_cannot_be_read(tmp_path: Path) -> None:

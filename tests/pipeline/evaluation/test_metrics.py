@@ -200,7 +200,7 @@ def test_memory_layout_and_dtype_do_not_matter() -> None:
 
 def test_a_row_has_the_columns_in_order() -> None:
     (row,) = case_metrics(one_voxel(), one_voxel(), labels={"x": 1}, spacing_mm=SPACING)
-    assert tuple(row.as_row()) == ("label", "value", *METRICS)
+    assert tuple(row.as_row()) == ("label", "value", *METRICS, "status")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ OTHER: dict[str, Any] = {
     "network": {"name": "unet", "feature_scale": 4},
     "orientation": "LPS",
     "output_channels": 1,
+    "region_values": [3],
     "roi_size": [64, 64, 32],
     "spacing": [1.5, 1.5, 2.5],
 }
@@ -40,8 +41,20 @@ def test_each_number_that_weights_are_made_for_changes_the_fingerprint(
 ) -> None:
     other = plan.replace(**{name: OTHER[name]})
     assert other.fingerprint != plan.fingerprint
-    (told,) = plan_differences(plan.to_dict(), other)
-    assert told.startswith(name) and "now" in told
+    told = plan_differences(plan.to_dict(), other)
+    assert any(one.startswith(name) and "now" in one for one in told)
+    assert len(told) == (2 if name == "region_values" else 1)  # a region has no background beside
+
+
+def test_regions_have_a_channel_each(plan: Plan) -> None:
+    regions = plan.replace(labels=["background", "a", "b"], region_values=[2, 1])
+    assert regions.weight_values()["output_channels"] == 2
+    assert plan.fingerprint == "957f819194e8"  # as before there were regions
+    for values in ([1], [1, 1], [0, 1], [1.5, 2]):
+        with pytest.raises(ConfigError, match="region_values"):
+            plan.replace(labels=["background", "a", "b"], region_values=values)
+    with pytest.raises(ConfigError, match="2, one per label"):
+        regions.replace(output_channels=3)
 
 
 def test_how_a_number_is_written_changes_nothing(plan: Plan) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..findings import Finding
 from ..listing import Listing
@@ -25,7 +26,7 @@ def find(case: CaseNumbers, listing: Listing) -> list[Finding]:
     values = list(case.counts)
     strange = [value for value in values if value not in declared]
     if not strange:
-        return _empty(case, path.as_posix(), declared)
+        return _empty(case, path.as_posix(), declared) + _unannotated(case, path, listing)
     if _is_label_map(case, declared) and len(strange) > _MANY:
         text = (
             f"{path}: holds {len(values)} values as an image does, and {case.images[0].path} only "
@@ -91,6 +92,20 @@ def _empty(case: CaseNumbers, path: str, declared: Sequence[int]) -> list[Findin
         "label map was lost on the way"
     )
     return [Finding("label-empty", "warning", case.id, text)]
+
+
+def _unannotated(case: CaseNumbers, path: Path, listing: Listing) -> list[Finding]:
+    there = sorted(value for value in case.job.unannotated if case.counts.get(value))
+    if not there:
+        return []
+    names = {value: name for name, value in listing.labels.items()}
+    told = ", ".join(f"{names[value]} ({case.counts[value]} voxels)" for value in there)
+    text = (
+        f'{path}: holds {told}, which dataset.json\'s "annotated" does not name for this case; add '
+        "it there, or take the label out of the map"
+    )
+    numbers = {"labels": [names[value] for value in there]}
+    return [Finding("label-not-annotated", "error", case.id, text, numbers)]
 
 
 def _factor(values: Sequence[int | float], declared: Sequence[int]) -> float | None:

@@ -104,13 +104,17 @@ def _missing(case: CaseNumbers, population: Population, names: dict[int, str]) -
     gone = [
         names[value]
         for value, share in population.share.items()
-        if share >= _OFTEN and value in names and value not in case.labels
+        if share >= _OFTEN
+        and value in names
+        and value not in case.labels
+        and value not in case.job.unannotated
     ]
     if not gone:
         return []
     text = (
         f"{_path(case)}: has no {', '.join(gone)}, which nearly all other cases have; if it was "
-        "not drawn, training takes it for background"
+        'not drawn, training takes it for background: say by dataset.json\'s "annotated" which '
+        "labels were drawn"
     )
     return [Finding("label-missing", "note", case.id, text, {"labels": gone})]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...console import add_console_options, say_last
+from ...given import annotated_labels, label_names, mapping, names
 
 if TYPE_CHECKING:
     from .....data.datasets.importing.label_names import NamedLabels
@@ -63,6 +64,11 @@ def add(subparsers: Any) -> None:
     )
     group = command.add_argument_group("what they are")
     group.add_argument("--label_names", metavar="MAP", help="such as '{liver: 1, spleen: 2}'")
+    group.add_argument(
+        "--annotated",
+        metavar="MAP",
+        help="of cases that are not wholly annotated: '{\"btcv_*\": [liver]}', ids or patterns",
+    )
     group.add_argument("--channel_names", metavar="LIST", help="such as '[CT]' or '[T2, ADC]'")
     group.add_argument("--name", help="of the dataset; by default the folder's")
     group.add_argument("--licence", help="of the data, as dataset.json and import.json keep it")
@@ -134,7 +140,7 @@ def _source(options: argparse.Namespace) -> Source:
         _refuse(options, "an archive of the Decathlon", *_OF_FOLDERS, "classes")
         return tar_source(path)
     if path.is_dir() and not (options.images or options.labels or options.masks):
-        found = layout_source(path, classes=_list(options.classes), licence=options.licence or "")
+        found = layout_source(path, classes=names(options.classes), licence=options.licence or "")
         if found is not None:
             _refuse(options, f"{path}, whose layout is known,", *_OF_FOLDERS)
             return found
@@ -149,14 +155,15 @@ def _renamed(source: Source, options: argparse.Namespace) -> Source:
         source,
         name=options.name or source.name,
         licence=options.licence or source.licence,
+        annotated={**source.annotated, **annotated_labels(options.annotated)},
     )
 
 
-def _refuse(options: argparse.Namespace, what: str, *names: str) -> None:
+def _refuse(options: argparse.Namespace, what: str, *others: str) -> None:
     """Refuse options that would not be used."""
     from .....data.errors import ConfigError
 
-    for name in names:
+    for name in others:
         if getattr(options, name):
             raise ConfigError(f"--{name} does not go with {what}; leave it out")
 
@@ -167,13 +174,13 @@ def _folder_or_table(options: argparse.Namespace, path: Path) -> Source:
 
     pairing = _pairing(options, path, Path(options.dataset))
     pairing, notes = settle_unpaired(pairing, skip=options.skip_unpaired)
-    pairing, labels = labels_of(pairing, _names(options.label_names))
+    pairing, labels = labels_of(pairing, label_names(options.label_names))
     if labels.unnamed:
         labels = _name(labels, options)
     return folder_source(
         pairing,
         labels,
-        channels=_list(options.channel_names),
+        channels=names(options.channel_names),
         notes=notes,
     )
 
@@ -189,7 +196,9 @@ def _pairing(options: argparse.Namespace, path: Path, dataset: Path) -> Pairing:
         return read_pairing_table(path)
     listing = Listing(path, [dataset])
     if options.images and (options.labels or options.masks):
-        return pair_by_patterns(listing, options.images, options.labels, _map("masks", options))
+        return pair_by_patterns(
+            listing, options.images, options.labels, mapping("masks", options.masks)
+        )
     if options.images or options.labels or options.masks:
         raise ConfigError("--images and --labels (or --masks) are given together, or neither")
     proposed = propose(listing)
@@ -245,48 +254,7 @@ def _name(labels: NamedLabels, options: argparse.Namespace) -> NamedLabels:
             f"'{{{example}}}', or take label_1, label_2, ... by --yes"
         )
     print(f"The label maps hold values without names (in how many files): {told}", file=sys.stderr)
-    names = {}
+    given = {}
     for value in labels.unnamed:
-        names[value] = input(f"name of {value} [label_{value}]: ").strip() or f"label_{value}"
-    return with_names(labels, names)
-
-
-def _names(text: str | None) -> dict[str, int] | None:
-    """Label names: a mapping, or a list whose values are 1, 2, ..."""
-    from .....data.errors import ConfigError
-
-    if text is None:
-        return None
-    value = _read(text)
-    if isinstance(value, list):
-        return {str(name): number for number, name in enumerate(value, start=1)}
-    if not isinstance(value, dict):
-        raise ConfigError(f"--label_names {text}: write it as '{{liver: 1, spleen: 2}}'")
-    return {str(name): number for name, number in value.items()}
-
-
-def _map(name: str, options: argparse.Namespace) -> dict[str, str] | None:
-    from .....data.errors import ConfigError
-
-    text = getattr(options, name)
-    if text is None:
-        return None
-    value = _read(text)
-    if not isinstance(value, dict) or not value:
-        raise ConfigError(f"--{name} {text}: write it as '{{liver: \"*/liver.nii.gz\"}}'")
-    return {str(key): str(pattern) for key, pattern in value.items()}
-
-
-def _list(text: str | None) -> list[str] | None:
-    """Names: a list, or one alone."""
-    if text is None:
-        return None
-    value = _read(text)
-    return [str(one) for one in (value if isinstance(value, list) else [value])]
-
-
-def _read(text: str) -> Any:
-    """A value of the command line, read as YAML."""
-    from ....config.values import read_value
-
-    return read_value(text)
+        given[value] = input(f"name of {value} [label_{value}]: ").strip() or f"label_{value}"
+    return with_names(labels, given)

@@ -40,6 +40,30 @@ def test_two_sound_cases_are_silent(small: Small) -> None:
     assert report.cases == 2
 
 
+def test_labels_that_were_not_annotated_are_not_missed(small: Small) -> None:
+    """Of ten cases one has no brainstem: a note, until dataset.json says that it was not drawn."""
+    root = small(12)
+    label = root / "labelsTr" / "sound_03.nii.gz"
+    image = nib.load(label)
+    array = np.asarray(image.dataobj).copy()
+    array[array == 1] = 0
+    nib.save(nib.Nifti1Image(array, image.affine), label)
+    assert ("label-missing", "sound_03") in kinds(check_soundness(root))
+    content = json.loads((root / "dataset.json").read_text())
+    rest = [name for name in content["labels"] if name not in ("brainstem", "background")]
+    content["annotated"] = {"sound_03": rest}
+    (root / "dataset.json").write_text(json.dumps(content))
+    assert kinds(check_soundness(root)) == []
+    content["annotated"] = {"sound_03": rest, "sound_04": rest}
+    (root / "dataset.json").write_text(json.dumps(content))
+    (found,) = check_soundness(root).findings
+    assert (found.kind, found.case, found.level) == ("label-not-annotated", "sound_04", "error")
+    assert "brainstem (" in found.text and found.numbers["labels"] == ["brainstem"]
+    content["annotated"] = {"sund_03": rest}
+    (root / "dataset.json").write_text(json.dumps(content))
+    assert ("annotated", "") in kinds(check_soundness(root))
+
+
 def test_swapped_sides_are_found_by_their_names_in_one_case_alone(small: Small) -> None:
     root = small(1)
     swap_labels(root / "labelsTr" / "sound_00.nii.gz", 3, 4)
@@ -247,3 +271,18 @@ def test_a_large_case_takes_less_than_two_gigabytes(tmp_path: Path) -> None:
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     most = int(re.findall(r"VmHWM:\s*(\d+) kB", done.stdout)[-1])
     assert 100 << 10 < most < 2 << 20  # kB
+
+
+def test_a_mended_copy_declares_what_is_left(small: Small, tmp_path: Path) -> None:
+    """A case that is there twice is left out of the copy, and out of "annotated"."""
+    root = small(3)
+    for part in ("imagesTr", "labelsTr"):
+        twin = (root / part / "sound_00.nii.gz").read_bytes()
+        (root / part / "sound_09.nii.gz").write_bytes(twin)
+    content = json.loads((root / "dataset.json").read_text())
+    names = [name for name in content["labels"] if name != "background"]
+    content |= {"annotated": {"sound_09": names, "sound_*": names}, "numTraining": 4}
+    (root / "dataset.json").write_text(json.dumps(content))
+    write_mended(check_soundness(root), tmp_path / "copy")
+    made = json.loads((tmp_path / "copy" / "dataset.json").read_text())
+    assert made["annotated"] == {"sound_*": names}

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -478,3 +479,22 @@ def test_another_source_does_not_come_into_the_same_dataset(tmp_path: Path) -> N
     write_dataset(source(tmp_path / "one"), tmp_path / "D")
     with pytest.raises(DatasetError, match=r"holds the import of .*one"):
         write_dataset(source(tmp_path / "two"), tmp_path / "D")
+
+
+def test_a_missing_mask_is_declared_as_not_annotated(tmp_path: Path) -> None:
+    """And a source's own word on the case comes before that."""
+    for name in ("a", "b", "c"):
+        nifti(tmp_path / "in" / name / "ct.nii.gz", ct(0))
+        nifti(tmp_path / "in" / name / "liver.nii.gz", labels(1))
+    nifti(tmp_path / "in" / "a" / "tumour.nii.gz", labels(1))
+    masks = {"liver": "*/liver.nii.gz", "tumour": "*/tumour.nii.gz"}
+    found = source(tmp_path / "in", "*/ct.nii.gz", None, None, masks)
+    write_dataset(found, tmp_path / "D")
+    cases = {case.id: case.annotated for case in load_dataset(tmp_path / "D").cases}
+    assert cases == {"a": None, "b": ("liver",), "c": ("liver",)}
+    told = replace(found, annotated={"b": ["liver", "tumour"]})
+    assert write_dataset(told, tmp_path / "D").changed
+    cases = {case.id: case.annotated for case in load_dataset(tmp_path / "D").cases}
+    assert cases == {"a": None, "b": None, "c": ("liver",)}
+    with pytest.raises(DatasetError, match="fits no case"):
+        replace(found, annotated={"x*": ["liver"]})

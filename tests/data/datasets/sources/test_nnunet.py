@@ -14,7 +14,7 @@ from gridgate.data.datasets.importing.writer import write_dataset
 from gridgate.data.datasets.sources.layouts import layout_source
 from gridgate.data.datasets.sources.nnunet import nnunet_source
 from gridgate.data.datasets.sources.nnunet_export import export_nnunet
-from gridgate.data.errors import DatasetError
+from gridgate.data.errors import ConfigError, DatasetError
 from gridgate.data.images.reading import read_image, read_labels
 
 
@@ -235,3 +235,18 @@ def test_a_second_export_follows_the_dataset(tmp_path: Path) -> None:
     assert len(load_dataset(out).cases) == 3
     made, source = (read_labels(one / "labelsTr/la_003.mha").array for one in (out, root))
     assert np.array_equal(made, source)
+
+
+def test_annotated_labels_come_along_and_cannot_be_exported(tmp_path: Path) -> None:
+    root = raw(tmp_path / "Dataset007_X", values=(1,))
+    labels = {"background": 0, "a": 1, "b": 2}
+    head(root, labels, ".nii.gz", annotated={"la_00[1]": ["a"]})
+    with pytest.raises(DatasetError, match="fits no case"):
+        nnunet_source(root)
+    head(root, labels, ".nii.gz", annotated={"la_001": ["a"], "*4": "a"})
+    write_dataset(nnunet_source(root), tmp_path / "D")
+    annotated = [case.annotated for case in load_dataset(tmp_path / "D").cases]
+    assert annotated == [("a",), None, None, ("a",)]
+    with pytest.raises(ConfigError, match=r"2 cases do not have all labels annotated.* la_001"):
+        export_nnunet(tmp_path / "D", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

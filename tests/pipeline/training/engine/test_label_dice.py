@@ -129,3 +129,29 @@ def test_the_mean_leaves_out_what_no_case_has_and_is_0_without_any() -> None:
 def test_unequal_batches_are_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         LabelDice(LABELS).update((logits(blobs(1, batch=2)), blobs(2)))
+
+
+def test_neither_ignored_voxels_nor_unannotated_labels_count() -> None:
+    """By hand: of 8 voxels the last two are ignored; the spleen was not drawn."""
+    reference = torch.tensor([0, 1, 1, 1, 0, 0, -1, -1]).reshape(1, 1, 2, 2, 2).float()
+    prediction = torch.tensor([0, 1, 1, 2, 2, 0, 1, 1]).reshape(1, 1, 2, 2, 2)
+    metric = LabelDice(LABELS)
+    metric.update((prediction, reference, torch.tensor([[True, True, False, True]])))
+    liver, spleen, aorta = metric.compute().tolist()
+    assert liver == pytest.approx(2 * 2 / (2 + 3))
+    assert math.isnan(spleen) and math.isnan(aorta)
+    metric.update((prediction, reference, None))
+    assert metric.compute()[1] == 0  # annotated now, and predicted where it is not
+
+
+def test_an_engine_hands_on_what_is_annotated() -> None:
+    label = blobs(1)
+    batch = {
+        "pred": label.long(),
+        "label": label,
+        "annotated": torch.tensor([[True] * 3 + [False]]),
+    }
+    engine = Engine(lambda engine, batch: batch)
+    LabelDice(LABELS).attach(engine, MEAN_DICE)
+    metrics = engine.run([batch]).metrics
+    assert metrics[dice_name("liver")] == 1 and math.isnan(metrics[dice_name("aorta")])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gridgate.data.datasets.dataset import load_dataset
+from gridgate.data.datasets.dataset import Dataset, DatasetCase, load_dataset
 from gridgate.data.errors import ConfigError, DatasetError
 from gridgate.pipeline.plans.plan import Plan, example_plan
 from gridgate.pipeline.training.folder.run_folder import (
@@ -16,7 +16,11 @@ from gridgate.pipeline.training.folder.run_folder import (
     close_run_folder,
     write_result,
 )
-from gridgate.pipeline.training.folder.run_record import CHANGEABLE
+from gridgate.pipeline.training.folder.run_record import (
+    CHANGEABLE,
+    changed_dataset,
+    dataset_contents,
+)
 from gridgate.pipeline.training.run import prepare_training
 
 from .runs import CONFIG, begin
@@ -169,3 +173,20 @@ def test_folds_of_a_file_count_by_what_it_holds(dataset: Path, tmp_path: Path) -
         begin(folder, dataset, fold=0, splits=moved, resume=True)
     with pytest.raises(DatasetError, match="holds other folds"):
         begin(folder, dataset, fold=0, resume=True)
+
+
+def test_other_annotated_labels_are_another_training(tmp_path: Path) -> None:
+    """What dataset.json declares as annotated changes the loss, though no file of a case does."""
+
+    def contents(annotated: tuple[str, ...] | None) -> dict[str, Any]:
+        case = DatasetCase("a", (tmp_path / "a.nii.gz",), None, annotated)
+        labels = {"background": 0, "liver": 1, "spleen": 2}
+        found = dataset_contents(Dataset(tmp_path, "D", labels, ("CT",), (case,), ()))
+        return dict(json.loads(json.dumps(found)))
+
+    assert changed_dataset(contents(None), contents(None)) == []
+    (told,) = changed_dataset(contents(None), contents(("liver",)))
+    assert "declared as annotated" in told
+    earlier = contents(None)
+    del earlier["annotated"], earlier["regions"]
+    assert changed_dataset(earlier, contents(("liver",))) == []

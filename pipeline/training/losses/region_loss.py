@@ -1,0 +1,74 @@
+"""A loss of regions, which overlap: each is a label of its own, with a sigmoid."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ....data.errors import ConfigError
+from .annotation import Annotation, annotated_groups
+from .logits_loss import SegmentationLoss, plain
+
+
+class RegionLoss(nn.Module):
+    """The mean over regions of a loss of one channel.
+
+    forward(logits (B, R, ...), labels (B, 1, ...)) -> scalar tensor. Labels are the bits of the
+    regions that hold a voxel, bit 0 for the first; voxels that are negative do not count. A region
+    that a window does not have annotated has no term there.
+
+    Args:
+        loss: with sigmoid.
+
+    Raises (forward):
+        ConfigError: labels of another shape, or with bits of regions that there are not.
+    """
+
+    def __init__(self, loss: SegmentationLoss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(
+        self, logits: Tensor, labels: Tensor, annotation: Annotation | None = None
+    ) -> Tensor:
+        """The loss, averaged over regions and the batch; see the class.
+
+        Args:
+            annotation: None where all regions of all windows are annotated, and no voxel ignored.
+        """
+        if labels.shape != (logits.shape[0], 1, *logits.shape[2:]):
+            raise ConfigError(
+                f"logits of shape {tuple(logits.shape)} need labels of shape "
+                f"{(logits.shape[0], 1, *logits.shape[2:])}, not {tuple(labels.shape)}"
+            )
+        logits, labels = plain(logits), plain(labels).int()
+        with torch.autocast(device_type=logits.device.type, enabled=False):
+            if logits.dtype in (torch.float16, torch.bfloat16):
+                logits = logits.float()
+            if annotation is not None:
+                return self._of_annotated(logits, labels, annotation)
+            terms = [
+                self.loss.loss(logits[:, r : r + 1], _bit(labels, r).to(logits.dtype))
+                for r in range(logits.shape[1])
+            ]
+            return torch.stack(terms).mean()
+
+    def _of_annotated(self, logits: Tensor, labels: Tensor, annotation: Annotation) -> Tensor:
+        total, windows = logits[:0].sum(), 0
+        for channels, rows in annotated_groups(annotation, logits.shape[1] + 1):
+            part, target = logits[rows], labels[rows]
+            found = [
+                self.loss.of_valid(
+                    part[:, c - 1 : c], torch.where(target < 0, -1, _bit(target, c - 1))
+                )
+                for c in channels
+            ]
+            count = found[0][1]  # of the windows; the same for each region
+            if count:
+                term = torch.stack([one for one, _ in found]).mean()
+                total, windows = total + term * count, windows + count
+        return total / max(windows, 1)
+
+
+def _bit(labels: Tensor, number: int) -> Tensor:
+    return (labels >> number) & 1
