@@ -155,8 +155,8 @@ def write_page(
         f"# Partial labels: {dataset.name}",
         "",
         f"`python benchmarks/datasets/partial_labels.py {options.folder} --epochs "
-        f"{options.epochs}`, bundle {options.bundle}, fold {options.fold}; {gone} of {len(labels) * len(removed)} labels "
-        f"were taken out (seed {options.seed}). "
+        f"{options.epochs}`, bundle {options.bundle}, fold {options.fold}; {gone} of "
+        f"{len(labels) * len(removed)} labels were taken out (seed {options.seed}). "
         "Dice on the validation cases with all their labels, from the label files' own grids.",
         "",
         "| training | " + " | ".join(labels) + " | mean | of the full labels' | minutes |",
