@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -16,20 +17,29 @@ import monai
 import numpy as np
 import torch
 
-PREPROCESSING = 1
-"""To be raised with each change of the code that changes what a preprocessed case is."""
-
+_CODE = ("data", "transforms")  # rooms whose code may change what a preprocessed case is
 _RANDOM = (np.random.RandomState, np.random.Generator)  # not a setting
 
 
 def settings_of(transforms: Sequence[Any]) -> Any:
     """All settings of transforms and the versions of their code, as JSON can hold them."""
     return {
-        "preprocessing": PREPROCESSING,
+        "code": code_hash(),
         "gridgate": _version("gridgate"),
         "monai": monai.__version__,
         "transforms": described(list(transforms)),
     }
+
+
+@functools.cache
+def code_hash() -> str:
+    """64 hexadecimal digits of the source of all code that reads and preprocesses cases."""
+    root = Path(__file__).resolve().parents[3]
+    digest = hashlib.sha256()
+    for room in _CODE:
+        for path in sorted((root / room).rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def case_key(item: Mapping[str, Any], content: Callable[[str], str], settings: Any) -> str:
