@@ -176,7 +176,13 @@ class SegmentationTrainer(SupervisedTrainer):
             autocast(self.state.device, self.dtype),
             SmallMapsInFloat32() if breaks else nullcontext(),
         ):
-            return self.inferer(channels_last(image), self.network, *args, **kwargs)
+            try:
+                return self.inferer(channels_last(image), self.network, *args, **kwargs)
+            except ValueError as error:  # what our networks say to windows that they cannot take
+                window = list(image.shape[2:])
+                raise ConfigError(
+                    f"--roi_size {window}, --batch_size {len(image)}: {error}"
+                ) from error
 
     def _replayed(
         self, image: torch.Tensor, label: torch.Tensor

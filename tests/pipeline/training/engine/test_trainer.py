@@ -266,3 +266,15 @@ def test_the_end_is_told_once_however_it_comes(ending: str) -> None:
     else:
         engine.run()
     assert told == [2 if ending == "completed" else 1]
+
+
+def test_a_window_that_a_network_refuses_is_the_users_to_mend() -> None:
+    class Refuses(torch.nn.Conv3d):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            raise ValueError("the window is too small")
+
+    engine = trainer(Refuses(1, len(LABELS), 1), train_data_loader=windows(1))
+    with pytest.raises(
+        ConfigError, match=r"--roi_size \[.*\], --batch_size \d+: the window is too"
+    ):
+        engine.run()
