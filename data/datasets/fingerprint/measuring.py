@@ -40,6 +40,7 @@ class _Job:
     channels: tuple[str, ...]
     labels: Mapping[str, tuple[int, ...]]
     ignore: int | None
+    unannotated: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,15 @@ def _jobs(dataset: Dataset) -> list[_Job]:
     plain = {name: (value,) for name, value in dataset.labels.items() if value}
     labels = plain if dataset.regions is None else dataset.regions
     return [
-        _Job(case.id, case.images, case.label, dataset.channel_names, labels, dataset.ignore)
+        _Job(
+            case.id,
+            case.images,
+            case.label,
+            dataset.channel_names,
+            labels,
+            dataset.ignore,
+            dataset.unannotated(case),
+        )
         for case in dataset.cases
         if case.label is not None
     ]
@@ -127,7 +136,12 @@ def _measure(job: _Job) -> _Measured:
         array = nearest_labels(array, label_grid, grid)
     content = _content(channels[0], job.channels[0])
     case = CaseNumbers(
-        job.id, grid.shape, _three(spacing(grid.affine)), content, _sizes(array, grid, job.labels)
+        job.id,
+        grid.shape,
+        _three(spacing(grid.affine)),
+        content,
+        _sizes(array, grid, job.labels),
+        job.unannotated,
     )
     return _Measured(case, _sample(channels, array, job.ignore), time.perf_counter() - began)
 

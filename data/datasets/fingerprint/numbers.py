@@ -61,6 +61,7 @@ class CaseNumbers:
         spacing: mm.
         content: voxels of the box around the body of a CT, or around what is not 0 in other scans.
         labels: name -> its size; labels that the case does not have are left out.
+        unannotated: labels that nobody drew in the case.
     """
 
     id: str
@@ -68,6 +69,7 @@ class CaseNumbers:
     spacing: Three
     content: tuple[int, int, int]
     labels: Mapping[str, LabelSize]
+    unannotated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,10 @@ class Fingerprint:
         """Of a label, in the cases that have it."""
         return [case.labels[label] for case in self.cases if label in case.labels]
 
+    def drawn(self, label: str) -> int:
+        """In how many cases a label would have been drawn if it was there."""
+        return sum(label not in case.unannotated for case in self.cases)
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values, ready for JSON."""
         return dataclasses.asdict(self)
@@ -158,6 +164,7 @@ def _case(values: Mapping[str, Any]) -> CaseNumbers:
             name: LabelSize(**{**size, "centre": _three(size["centre"], float)})
             for name, size in values["labels"].items()
         },
+        tuple(values.get("unannotated", ())),
     )
 
 

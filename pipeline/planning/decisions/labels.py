@@ -94,7 +94,7 @@ def decide_expected(fingerprint: Fingerprint) -> Decision:
         volumes = np.array([size.ml for size in found])
         ends = (1, 99) if len(volumes) >= _MANY else (0, 100)
         low, high = np.percentile(volumes, ends)
-        low = 0.0 if len(found) < len(fingerprint.cases) else _LOW * low
+        low = 0.0 if len(found) < fingerprint.drawn(name) else _LOW * low
         what: dict[str, Any] = {"ml": [_rounded(low), _rounded(_HIGH * high)]}
         if np.mean([size.largest >= _ONE_PIECE for size in found]) < _MOST_CASES:
             what["pieces"] = 0
@@ -119,9 +119,9 @@ def decide_foreground_share(fingerprint: Fingerprint) -> Decision:
     rarest = min(shares, key=lambda name: shares[name])
     share = 0.67 if shares[rarest] < _RARE else 0.5
     seldom = [
-        f"{name} ({len(fingerprint.sizes(name))} of {len(fingerprint.cases)})"
+        f"{name} ({len(fingerprint.sizes(name))} of {fingerprint.drawn(name)})"
         for name in fingerprint.foreground
-        if 2 * len(fingerprint.sizes(name)) < len(fingerprint.cases)
+        if 2 * len(fingerprint.sizes(name)) < fingerprint.drawn(name)
     ]
     reason = (
         f"windows centred on a label, each label of a case as often as the others; the rarest, "

@@ -1,5 +1,7 @@
 """Single decisions, against what a person would decide from the numbers."""
 
+from dataclasses import replace
+
 import pytest
 
 from gridgate.pipeline.planning.decisions.grid import decide_spacing, half_resolution
@@ -141,6 +143,11 @@ def test_plausible_volumes() -> None:
     assert decide_expected(fingerprint(cases)).value == {"liver": {"ml": [700.0, 1500.0]}}
     some = [*cases, {}]  # absent in one case: absence is plausible
     assert decide_expected(fingerprint(some)).value == {"liver": {"ml": [0.0, 1500.0]}}
+    undrawn = fingerprint(some)
+    undrawn = replace(
+        undrawn, cases=(*undrawn.cases[:-1], replace(undrawn.cases[-1], unannotated=("liver",)))
+    )  # nobody drew it there, which says nothing about absence
+    assert decide_expected(undrawn).value == {"liver": {"ml": [700.0, 1500.0]}}
     odd = [{"cord": size(10.0, largest=0.5, at_border=True)}] * 5
     found = decide_expected(fingerprint(odd, labels=("cord", "never")))
     assert found.value == {"cord": {"ml": [7.0, 14.0], "pieces": 0, "cut": True}}

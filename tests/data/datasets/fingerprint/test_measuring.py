@@ -1,5 +1,6 @@
 """A dataset's fingerprint against arrays whose numbers are known."""
 
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -123,9 +124,17 @@ def test_processes_find_the_same(dataset: Path) -> None:
     assert alone.cases == shared.cases and alone.intensities == shared.intensities
 
 
-def test_it_survives_its_text(dataset: Path) -> None:
-    import json
+def test_labels_that_nobody_drew_are_told(dataset: Path) -> None:
+    content = json.loads((dataset / "dataset.json").read_text())
+    content["annotated"] = {"c": ["liver"]}
+    (dataset / "dataset.json").write_text(json.dumps(content))
+    found = measure_fingerprint(dataset)
+    assert [case.unannotated for case in found.cases] == [(), (), ("tumour",)]
+    assert (found.drawn("tumour"), found.drawn("liver")) == (2, 3)
+    assert Fingerprint.from_dict(json.loads(fingerprint_text(found))) == found
 
+
+def test_it_survives_its_text(dataset: Path) -> None:
     found = measure_fingerprint(dataset)
     assert Fingerprint.from_dict(json.loads(fingerprint_text(found))) == found
     with pytest.raises(DatasetError, match="no fingerprint"):

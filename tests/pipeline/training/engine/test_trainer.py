@@ -274,7 +274,5 @@ def test_a_window_that_a_network_refuses_is_the_users_to_mend() -> None:
             raise ValueError("the window is too small")
 
     engine = trainer(Refuses(1, len(LABELS), 1), train_data_loader=windows(1))
-    with pytest.raises(
-        ConfigError, match=r"--roi_size .*, --batch_size \d+: the window is"
-    ):
+    with pytest.raises(ConfigError, match=r"--roi_size .*, --batch_size \d+: the window is"):
         engine.run()
