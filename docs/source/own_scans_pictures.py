@@ -117,9 +117,10 @@ def page(html: Path) -> None:
         capture_output=True,
     )
     with Image.open(target) as picture:
-        height = round(picture.height * 800 / picture.width)
-        small = picture.convert("RGB").resize((800, height), Image.Resampling.LANCZOS)
-    small.save(target, optimize=True)
+        top = picture.convert("RGB").crop((0, 0, picture.width, round(0.88 * picture.height)))
+        small = top.resize((640, round(640 * top.height / top.width)), Image.Resampling.LANCZOS)
+    few = small.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(target, optimize=True)
     print(target)
 
 

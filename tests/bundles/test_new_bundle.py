@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from itertools import cycle
 from pathlib import Path
 
 import nibabel as nib
@@ -50,8 +51,14 @@ def test_any_network_gets_a_bundle_whose_config_builds_it(network: str, tmp_path
     assert len(outputs) == len(weights) if isinstance(outputs, list) else weights is None
 
 
-@pytest.mark.parametrize("dataset", dataset_names())
-@pytest.mark.parametrize("network", sorted(NETWORKS))
+PAIRS = [
+    # each network with one dataset after the other, and one network with all of them
+    *zip(sorted(NETWORKS), cycle(dataset_names())),
+    *(("attention_unet", dataset) for dataset in dataset_names()),
+]
+
+
+@pytest.mark.parametrize(("network", "dataset"), sorted(set(PAIRS)))
 def test_each_pair_of_network_and_dataset(network: str, dataset: str, tmp_path: Path) -> None:
     # new_bundle runs the network on a window without memory; its plan is what the config gives
     folder = new_bundle(network, dataset, tmp_path / "bundle")

@@ -74,7 +74,7 @@ def _logits(rng: np.random.Generator, channels: int, shape: tuple[int, ...]) -> 
     return functional.interpolate(coarse, size=shape, mode="trilinear")[0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     seed=st.integers(0, 2**31),
     channels=st.integers(1, 5),
