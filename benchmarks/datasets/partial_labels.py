@@ -154,7 +154,7 @@ def write_page(
     lines = [
         f"# Partial labels: {dataset.name}",
         "",
-        f"`python benchmarks/datasets/partial_labels.py {options.folder} --epochs "
+        f"`python benchmarks/datasets/partial_labels.py DATASET --epochs "
         f"{options.epochs}`, bundle {options.bundle}, fold {options.fold}; {gone} of "
         f"{len(labels) * len(removed)} labels were taken out (seed {options.seed}). "
         "Dice on the validation cases with all their labels, from the label files' own grids.",
