@@ -12,7 +12,7 @@ from ...data.errors import ConfigError, GridgateError, OutputError
 from ...data.events import emit
 from ...data.progress import progressed
 from ...transforms.postprocess import Postprocessing
-from ...transforms.write.regions import region_file
+from ...transforms.write.regions import WriteRegionsd
 from ..batch.case_dataset import CaseDataset
 from ..batch.evaluator import CaseEvaluator, CasesFailedError
 from ..batch.reasons import reason
@@ -152,7 +152,7 @@ def _measure(
 
 def _region_masks(evaluator: CaseEvaluator, case: str) -> list[Path]:
     """The masks of a case's regions, in their order."""
-    files = [region_file(label, case) for label in evaluator.table.labels[1:]]
+    files = [WriteRegionsd.file(label, case) for label in evaluator.table.labels[1:]]
     for file in files:
         _refuse_changed(evaluator, file)
     return [evaluator.table.folder / file for file in files]

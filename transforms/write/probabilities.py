@@ -1,69 +1,30 @@
 """Writing the probabilities of chosen labels beside the masks."""
 
-from collections.abc import Hashable, Mapping, Sequence
-from os import PathLike
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from ...data.images.image import Image
 from ...data.images.writing import write_probabilities
-from ...data.output_folder import OutputFolder
-from ..timing import stage
-from .labels import scan_of
-from .writer import Writerd, case_name
-
-FOLDER = "probabilities"
-"""The folder below the masks."""
+from .per_label import LabelFilesd
 
 
-class WriteProbabilitiesd(Writerd):
-    """Write data[f"{key}_probabilities"] (label -> (X, Y, Z) uint8) in the scan's own grid.
+class WriteProbabilitiesd(LabelFilesd):
+    """Write data[f"{key}_probabilities"] (label -> (X, Y, Z) uint8), all labels that are there.
 
-    As <output_dir>/probabilities/<label>/<case id>.nii.gz, uint8 with the slope 1/255: any reader
-    gives 0 to 1, in steps of 0.4 %. (NIfTI has no 16-bit floating point type.) Seconds are added to
-    data["timings"]["write"].
-
-    Args:
-        output_dir: see OutputFolder for which files may be replaced.
-        labels: those whose probability will be there; all that are there are written.
-
-    Raises:
-        OutputError: a file cannot be written, is in the place of one that Gridgate did not write,
-            or the id or a label leads out of the folder.
+    The files are uint8 with the slope 1/255: any reader gives 0 to 1, in steps of 0.4 %. (NIfTI has
+    no 16-bit floating point type.) See LabelFilesd.
     """
 
-    def __init__(
-        self,
-        key: str = "pred",
-        *,
-        output_dir: str | PathLike[str],
-        labels: Sequence[str] = (),
-        id_key: str = "id",
+    folder = "probabilities"
+
+    def arrays(self, item: Mapping[Hashable, Any]) -> Iterable[tuple[str, Any]]:
+        """Labels and their probabilities."""
+        found: Mapping[str, Any] = item.get(f"{self.key}_probabilities", {})
+        return found.items()
+
+    def write(
+        self, path: Path, array: Any, label: str, *, like: Image, save: Callable[..., Any]
     ) -> None:
-        super().__init__(key)
-        self.key, self.id_key = key, id_key
-        self.output = OutputFolder(output_dir)
-        self.labels = list(labels)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The item as it is; the files are written."""
-        result = dict(data)
-        with stage(result, "write"):
-            like = scan_of(result, result[self.key])
-            name = case_name(result, self.id_key, like.path)
-            found = result.get(f"{self.key}_probabilities", {}) if name else {}
-            for label, array in found.items():
-                relative = _file(label, name)
-                write_probabilities(
-                    self.output.path(relative),
-                    array,
-                    like=like,
-                    save=self.output.saver(relative),
-                )
-        return result
-
-    def files(self, case_id: str, image: Any = None) -> list[str]:
-        """The files of a case, as paths in the output folder."""
-        return [_file(label, case_id) for label in self.labels]
-
-
-def _file(label: str, case_id: str) -> str:
-    return f"{FOLDER}/{label}/{case_id}.nii.gz"
+        """Write one label's."""
+        write_probabilities(path, array, like=like, save=save)

@@ -15,8 +15,8 @@ from typing import Any
 from ....data.errors import ConfigError, OutputError
 from ....data.images.names import MASK_SUFFIXES
 from ....data.output_folder import OutputFolder
-from ....transforms.write.probabilities import FOLDER as PROBABILITIES
-from ....transforms.write.regions import FOLDER as REGIONS
+from ....transforms.write.probabilities import WriteProbabilitiesd
+from ....transforms.write.regions import WriteRegionsd
 from .case_result import DONE, FAILED, PASSED_OVER, STAGES
 from .table_file import CSV_OPTIONS, read_case_table
 
@@ -205,7 +205,7 @@ class CaseTable:
         stale |= {
             path.relative_to(self.folder).as_posix()
             for earlier in {name, glob.escape(f"{case}.nii.gz")}
-            for folder in (PROBABILITIES, REGIONS)
+            for folder in (WriteProbabilitiesd.folder, WriteRegionsd.folder)
             for path in self.folder.glob(f"{folder}/*/{earlier}")
         }
         for relative in sorted(stale):
