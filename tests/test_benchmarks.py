@@ -200,10 +200,11 @@ def test_formats_of_stored_cases_are_measured_and_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = load("datasets/cache", monkeypatch)
-    monkeypatch.setattr(cache, "FORMATS", {"blosc2": [("LZ4", 5, "SHUFFLE", 64, 16)]})
+    formats = load("datasets/cache_formats", monkeypatch)
+    monkeypatch.setattr(formats, "FORMATS", {"blosc2": [("LZ4", 5, "SHUFFLE", 64, 16)]})
     image = np.random.default_rng(0).standard_normal((1, 70, 20, 20)).astype(np.float32)
     np.savez(tmp_path / "case.npz", image=image, label=(image > 0).astype(np.uint8))
-    rows = list(cache.measured_formats(tmp_path / "case.npz"))
+    rows = list(formats.measured_formats(tmp_path / "case.npz"))
     assert [row["case"] for row in rows] == ["case image 70x20x20", "case label 70x20x20"]
     assert float(rows[0]["MB"]) > 0.05 and rows[0]["way"] == (
         "lz4 5, shuffle, 64^3 chunks, 16^3 blocks"
@@ -219,6 +220,6 @@ def test_formats_of_stored_cases_are_measured_and_compared(
         def __getitem__(self, box: object) -> np.ndarray:
             return image[box] + 1
 
-    way = cache.FORMATS["blosc2"][0]
+    way = formats.FORMATS["blosc2"][0]
     with pytest.raises(AssertionError):  # what comes back is looked at
-        cache.one_format(image, tmp_path / "a", way, cache.write_blosc2, lambda path: Wrong())
+        formats.one_format(image, tmp_path / "a", way, formats.write_blosc2, lambda path: Wrong())

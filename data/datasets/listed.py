@@ -23,7 +23,7 @@ def training_list(content: dict[str, Any], root: Path, source: Path) -> list[Cas
         DatasetError: an entry that is no case, a file that is absent or outside the folder.
     """
     cases: list[CaseFiles] = []
-    for entry in _list(content, "training", source):
+    for entry in list_of_entries(content, "training", source):
         _, images, named = _images(entry, root, source)
         if not entry.get("label"):
             raise DatasetError(
@@ -45,7 +45,7 @@ def unlabelled_list(content: dict[str, Any], root: Path, source: Path) -> list[C
     """
     entries = [
         {"image": entry} if isinstance(entry, str) else entry
-        for entry in _list(content, "test", source)
+        for entry in list_of_entries(content, "test", source)
     ]
     cases = (_images(entry, root, source) for entry in entries)
     return [(name, images, None) for name, images, _ in cases]
@@ -83,7 +83,12 @@ def mapped_cases(content: dict[str, Any], root: Path, source: Path) -> list[Case
     return cases
 
 
-def _list(content: dict[str, Any], key: str, source: Path) -> list[Any]:
+def list_of_entries(content: dict[str, Any], key: str, source: Path) -> list[Any]:
+    """The list under a key of dataset.json; empty where there is none.
+
+    Raises:
+        DatasetError: it is no list.
+    """
     entries = content.get(key, [])
     if not isinstance(entries, list):
         raise DatasetError(f"{source}: {key!r} is a {type(entries).__name__}, not a list of cases")

@@ -15,6 +15,7 @@ from ..importing.download import download, md5_of
 from ..importing.record import Record
 from ..importing.source import LabelFile, Member, Source, SourceCase, id_of
 from ..importing.writer import refuse_another
+from ..listed import list_of_entries
 from .msd_tasks import BASE_ADDRESS, LICENCE, TASKS, Task, task_named
 
 PREFIX = "msd:"
@@ -145,7 +146,7 @@ def _dataset_json(archive: Archive) -> tuple[dict[str, Any], Path]:
 
 def _labelled(archive: Archive, content: dict[str, Any], where: Path) -> list[SourceCase]:
     cases = []
-    for entry in _entries(content, "training", where):
+    for entry in list_of_entries(content, "training", where):
         if not isinstance(entry, dict) or not {"image", "label"} <= entry.keys():
             raise DatasetError(f"{where}: {entry!r} in 'training' has no image or no label")
         label = _member(archive, entry["label"])
@@ -156,17 +157,10 @@ def _labelled(archive: Archive, content: dict[str, Any], where: Path) -> list[So
 
 def _unlabelled(archive: Archive, content: dict[str, Any], where: Path) -> list[SourceCase]:
     cases = []
-    for entry in _entries(content, "test", where):
+    for entry in list_of_entries(content, "test", where):
         image = _member(archive, entry["image"] if isinstance(entry, dict) else entry)
         cases.append(SourceCase(id_of(case_id(image.name)), (image,)))
     return cases
-
-
-def _entries(content: dict[str, Any], key: str, where: Path) -> list[Any]:
-    entries = content.get(key, [])
-    if not isinstance(entries, list):
-        raise DatasetError(f"{where}: {key!r} is no list of cases")
-    return entries
 
 
 def _member(archive: Archive, name: Any) -> Member:

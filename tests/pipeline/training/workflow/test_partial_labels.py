@@ -12,19 +12,11 @@ import numpy as np
 import pytest
 
 from gridgate.data.errors import DatasetError, user_error
+from gridgate.data.phantom.phantom import PHANTOM_LABELS
 
 from ...small_bundle import train
 
-LABELS = {
-    "background": 0,
-    "liver": 1,
-    "spleen": 2,
-    "right_kidney": 3,
-    "left_kidney": 4,
-    "pancreas": 5,
-    "aorta": 6,
-    "ignore": 9,
-}
+LABELS = {**PHANTOM_LABELS, "ignore": 9}
 
 
 def partial_dataset(phantom: Path, root: Path, *, left: tuple[int, ...]) -> Path:
