@@ -34,7 +34,6 @@ _PATHS = frozenset(
         "pretrained",
         "pretrained_encoders",
         "region",
-        "region_values",
         "splits",
     }
 )
