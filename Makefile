@@ -4,8 +4,8 @@ PYTHON := python3
 VENV := .venv
 ROOMS := gridgate data transforms networks pipeline bundles
 # A worker per core, four at most (each holds torch and MONAI), of one thread; a file's tests stay in one worker, so that
-# what they share is made once.
-TEST_FLAGS := -n auto --maxprocesses 4 --dist loadfile
+# what they share is made once, and files come in the order of tests/conftest.py.
+TEST_FLAGS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 STAMP := $(VENV)/.set-up
 
 .PHONY: set-up compiled demo test interop lint format docs clean

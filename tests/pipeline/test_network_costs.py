@@ -16,6 +16,8 @@ from gridgate.pipeline.cli.main import main
 from gridgate.pipeline.costs import costs, process
 from gridgate.pipeline.costs.costs import COLUMNS, CostSettings, count
 
+pytestmark = pytest.mark.slow
+
 COUNTED = CostSettings(measured=False)
 
 

@@ -15,6 +15,8 @@ from gridgate.pipeline.batch.case import Case
 from gridgate.pipeline.batch.workers import pool
 from gridgate.pipeline.batch.workers.pool import WorkerError, WorkerPool
 
+pytestmark = pytest.mark.slow
+
 STEPS = '''
 """Steps that do what their case says, and write down that they tried."""
 import ctypes, logging, os, signal, time, warnings
