@@ -1,14 +1,14 @@
 """Networks trained for the same time on one dataset, and measured on the same fold.
 
-    python benchmarks/compare_networks.py ../shared/data/msd_hippocampus --minutes 15 python
-    benchmarks/compare_networks.py DATASET --dataset btcv --networks unetr uctransnet --minutes 600
-    --size paper
+    python benchmarks/compare_networks.py ../shared/data/msd_hippocampus --minutes 15
+    python benchmarks/compare_networks.py ../shared/data/openkbp_head_neck --side_by_side 2
+    --networks attention_unet SegResNet --roi_size "[64, 48, 48]"
 
-Each network gets a bundle by `gridgate new-bundle`, a short run that shows how long an iteration
-and a validation take, then a training of as many epochs as fit into the time (its learning rate
-falls to 0 at their end), and an evaluation of the best checkpoint. One after the other, with the
-commands that a user types. What is finished in the work folder is kept: the same command goes on
-where it was stopped. Writes results/networks_<dataset>.md and .csv.
+Each network gets a bundle by `gridgate plan`, which measures how many iterations fit into the time,
+a training and an evaluation. Any setting of `gridgate plan` can be given, for all networks. One
+after the other, or several side by side with a share of the cores each, with the commands that a
+user types. What is finished in the work folder is kept: the same command goes on where it was
+stopped. Writes results/networks_<dataset folder>.md and .csv.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import re
+import os
 import shlex
 import shutil
 import statistics
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 NETWORKS = ("attention_unet", "unet_plus_plus", "uctransnet", "transfuse", "transunet")
-TRIAL = 25  # iterations of an epoch of the short run; it has three, and validates after the last
 
 
 def main() -> int:
@@ -36,30 +36,40 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", help="with dataset.json, imagesTr and labelsTr")
-    parser.add_argument(
-        "--dataset", default="msd_hippocampus", help="name of what is known about it"
-    )
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
     parser.add_argument("--size", choices=("small", "paper"), default="small")
     parser.add_argument(
         "--minutes", type=float, default=15, help="of training each, validations included"
     )
     parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument(
+        "--side_by_side", type=int, default=1, help="how many at once, with a share of the cores"
+    )
     parser.add_argument("--work", type=Path, default=Path("compare_networks"))
     parser.add_argument("--results", type=Path, default=HERE / "results")
-    options = parser.parse_args()
-    asked = {name: getattr(options, name) for name in ("dataset", "size", "minutes", "fold")}
+    options, options.settings = parser.parse_known_args()
+    options.dataset = Path(options.folder).resolve().name
+    if options.side_by_side > 1:
+        os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // options.side_by_side))
     rows = []
-    for network in options.networks:
-        done = options.work / network / "row.json"
-        row = json.loads(done.read_text()) if done.exists() else {}
-        if row.get("asked") != asked:  # not measured yet, or something else was
-            row = measure(network, options, asked)
-            done.write_text(json.dumps(row))
-        rows.append(row)
-        write(rows, options)
+    with ThreadPoolExecutor(options.side_by_side) as pool:
+        for row in pool.map(lambda network: row_of(network, options), options.networks):
+            rows.append(row)
+            write(rows, options)
     print((options.results / f"networks_{options.dataset}.md").read_text())
     return 0
+
+
+def row_of(network: str, options: argparse.Namespace) -> dict[str, Any]:
+    """What was measured of a network before, where the same was asked; else it is measured."""
+    names = ("dataset", "size", "minutes", "fold", "side_by_side", "settings")
+    asked = {name: getattr(options, name) for name in names}
+    done = options.work / network / "row.json"
+    row = dict(json.loads(done.read_text())) if done.exists() else {}
+    if row.get("asked") != asked:
+        row = measure(network, options, asked)
+        done.write_text(json.dumps(row))
+    return row
 
 
 def measure(network: str, options: argparse.Namespace, asked: dict[str, Any]) -> dict[str, Any]:
@@ -71,25 +81,18 @@ def measure(network: str, options: argparse.Namespace, asked: dict[str, Any]) ->
         trained = {**train(network, options), "asked": asked}
         finished.write_text(json.dumps(trained))
     shutil.rmtree(work / "evaluation", ignore_errors=True)
-    bundle, checkpoint = work / "bundle", work / "training" / "model.pt"
-    words = [
-        "evaluate",
-        str(bundle),
-        options.folder,
-        str(work / "evaluation"),
-        "--checkpoint",
-        str(checkpoint),
-    ]
+    training = work / "training"
+    words = ["evaluate", str(training), options.folder, str(work / "evaluation")]
     words += ["--fold", str(options.fold)]
     gridgate(*words)
     cases = table(work / "evaluation" / "cases.csv")
+    plan = json.loads((training / "configs" / "metadata.json").read_text())["plan"]
     return {
         **trained,
         "network": network,
-        "options": json.loads((bundle / "configs" / "metadata.json").read_text())["plan"][
-            "network"
-        ],
-        "parameters": parameters(bundle),
+        "options": plan["network"],
+        "window": plan["roi_size"],
+        "parameters": parameters(training),
         "labels": scores(work / "evaluation" / "metrics.csv"),
         "cases": len(cases),
         "case_s": statistics.mean(float(row["total_s"]) for row in cases),
@@ -98,52 +101,26 @@ def measure(network: str, options: argparse.Namespace, asked: dict[str, Any]) ->
 
 
 def train(network: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Make a network's bundle and train it for the time that was asked for."""
+    """Plan a network's bundle for the time that was asked for, and train it."""
     work = options.work / network
-    bundle = work / "bundle"
-    shutil.rmtree(bundle, ignore_errors=True)
-    made = ["new-bundle", network, options.dataset, "--to", str(bundle), "--size", options.size]
-    gridgate(*made)
-    fold = ["--fold", str(options.fold)]
-    short = ["--epochs", "3", "--iterations_per_epoch", str(TRIAL), "--val_interval", "3"]
-    shutil.rmtree(work / "trial", ignore_errors=True)
-    log = gridgate("train", str(bundle), options.folder, str(work / "trial"), *short, *fold)
-    _, second, _ = seconds(log, "SegmentationTrainer")
-    iteration, validation = second / TRIAL, seconds(log, "SupervisedEvaluator")[-1]
-
-    length, interval = 75, 3
-    epochs = int(60 * options.minutes / (length * iteration + validation / interval))
-    epochs = max(interval, epochs - epochs % interval)  # the last one is validated
-    words = ["train", str(bundle), options.folder, str(work / "training"), "--epochs", str(epochs)]
-    words += ["--iterations_per_epoch", str(length), "--val_interval", str(interval), *fold]
-    shutil.rmtree(work / "training", ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
+    bundle = str(work / "bundle")
+    plan = ["plan", options.folder, "--to", bundle, "--network", network, "--size", options.size]
+    plan += ["--time", f"{options.minutes:g}m", *options.settings]
+    words = ["train", bundle, options.folder, str(work / "training"), "--fold", str(options.fold)]
+    gridgate(*plan)
     gridgate(*words)
+    last = table(work / "training" / "metrics_train.csv")[-1]
     return {
-        "iterations": epochs * length,
-        "iteration_s": iteration,
-        "training_min": float(table(work / "training" / "metrics_train.csv")[-1]["seconds"]) / 60,
-        "commands": [shlex.join(["gridgate", *made]), shlex.join(["gridgate", *words])],
+        "iterations": int(last["iteration"]),
+        "training_min": float(last["seconds"]) / 60,
+        "commands": [shlex.join(["gridgate", *plan]), shlex.join(["gridgate", *words])],
     }
 
 
-def gridgate(*words: str) -> str:
-    """Run the command, and give what it logged; its error is ours."""
-    words = (sys.executable, "-m", "gridgate.pipeline.cli.main", *words)
-    lines = []
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            sys.stderr.write(line)
-            lines.append(line)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, words)
-    return "".join(lines)
-
-
-def seconds(log: str, engine: str) -> list[float]:
-    """Of each epoch of an engine, from what ignite logs."""
-    found = re.findall(rf"{engine}: Epoch\[\d+\] Complete. Time taken: (\d+):(\d+):([\d.]+)", log)
-    return [3600 * int(hours) + 60 * int(minutes) + float(rest) for hours, minutes, rest in found]
+def gridgate(*words: str) -> None:
+    """Run the command."""
+    subprocess.run([sys.executable, "-m", "gridgate", *words], check=True)
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -192,9 +169,9 @@ def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
         f"# Networks on {options.dataset}, fold {options.fold}: {options.minutes:g} minutes of "
         "training each",
         "",
-        f"`python benchmarks/compare_networks.py DATASET --minutes {options.minutes:g} --dataset "
-        f"{options.dataset} "
-        f"--size {options.size} --fold {options.fold} --networks {shlex.join(options.networks)}`",
+        f"`python benchmarks/compare_networks.py DATASET --minutes {options.minutes:g} "
+        f"--size {options.size} --fold {options.fold} --side_by_side {options.side_by_side} "
+        f"--networks {shlex.join([*options.networks, *options.settings])}`",
         "",
         *(f"- {name}: {value}" for name, value in facts()),
         "",
@@ -220,14 +197,15 @@ def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
 def markdown(rows: list[dict[str, Any]]) -> list[str]:
     """The page's table, in Markdown."""
     labels = list(rows[0]["labels"])
-    head = ["network", "parameters", "iterations", "s per iteration", "training, min"]
+    head = ["network", "parameters", "window", "iterations", "training, min"]
     head += [f"Dice {label} (SD)" for label in labels]
     head += ["mean Dice", *(f"HD95 {label}, mm" for label in labels), "s per case"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
         found = row["labels"]
-        cells = [row["network"], f"{row['parameters']:,}", f"{row['iterations']:,}"]
-        cells += [f"{row['iteration_s']:.2f}", f"{row['training_min']:.1f}"]
+        window = " x ".join(map(str, row["window"]))
+        cells = [row["network"], f"{row['parameters']:,}", window, f"{row['iterations']:,}"]
+        cells += [f"{row['training_min']:.1f}"]
         cells += [f"{found[label]['dice']:.3f} ({found[label]['dice_sd']:.3f})" for label in labels]
         cells += [f"{statistics.mean(found[label]['dice'] for label in labels):.3f}"]
         cells += [far(found[label]) for label in labels]

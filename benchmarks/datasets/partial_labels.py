@@ -1,12 +1,15 @@
-"""Partial labels: how much a training loses when half of the labels are missing.
+"""Partial labels: how much a training loses when labels are missing.
 
     python benchmarks/datasets/partial_labels.py ../shared/data/openkbp_head_neck --work WORK
+    python benchmarks/datasets/partial_labels.py ../shared/data/openkbp_head_neck --work WORK
+    --missing 3
 
 Three trainings of one bundle, of the same length and seed: with all labels; with a random half of
-the labels taken out of each case and dataset.json's "annotated" declaring what is left; and with
-the same label maps undeclared, so that what is missing counts as background. Each is measured on
-the fold's validation cases with all their labels. What is finished in the work folder is kept: the
-same command goes on where it was stopped. Writes results/partial_labels_<bundle>.md.
+the labels (or as many as --missing says) taken out of each case and dataset.json's "annotated"
+declaring what is left; and with the same label maps undeclared, so that what is missing counts as
+background. Each is measured on the fold's validation cases with all their labels. What is finished
+in the work folder is kept: the same command goes on where it was stopped. Writes
+results/partial_labels_<bundle>.md, with --missing 3 partial_labels_<bundle>_3_missing.md.
 """
 
 from __future__ import annotations
@@ -32,8 +35,8 @@ from gridgate.data.datasets.dataset import Dataset, load_dataset
 HERE = Path(__file__).resolve().parent
 KINDS = {
     "full": "all labels",
-    "declared": "half of the labels, declared",
-    "background": "half of the labels, the others taken for background",
+    "declared": "{part} of the labels, declared",
+    "background": "{part} of the labels, the others taken for background",
 }
 
 
@@ -47,31 +50,34 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=13, help="of 55 iterations each")
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0, help="of the labels that are taken out")
+    parser.add_argument("--missing", type=int, help="labels taken out of each case (half of them)")
     parser.add_argument("--work", type=Path, default=Path("partial_labels"))
     parser.add_argument("--results", type=Path, default=HERE.parent / "results")
     options = parser.parse_args()
     full = load_dataset(options.folder)
-    removed = removed_labels(full, options.seed)
+    options.suffix = "" if options.missing is None else f"_{options.missing}_missing"
+    removed = removed_labels(full, options.seed, options.missing)
     found: dict[str, dict[str, Any]] = {}
     for kind in KINDS:
         dataset = Path(options.folder)
         if kind != "full":
-            dataset = options.work / f"dataset_{kind}"
+            dataset = options.work / f"dataset_{kind}{options.suffix}"
             write_partial(full, removed, dataset, declared=kind == "declared")
         found[kind] = measured(kind, dataset, options)
         write_page(found, full, removed, options)
     return 0
 
 
-def removed_labels(dataset: Dataset, seed: int) -> dict[str, list[str]]:
-    """Case -> the labels taken out of it: half of them, the odd one by chance."""
+def removed_labels(dataset: Dataset, seed: int, missing: int | None) -> dict[str, list[str]]:
+    """Case -> the labels taken out of it: so many, or half of them, the odd one by chance."""
     draw = random.Random(seed)
     names = [name for name, value in dataset.labels.items() if value]
     half, odd = divmod(len(names), 2)
-    return {
-        case.id: draw.sample(names, half + (draw.randrange(2) if odd else 0))
-        for case in dataset.cases
-    }
+
+    def count() -> int:
+        return missing if missing is not None else half + (draw.randrange(2) if odd else 0)
+
+    return {case.id: draw.sample(names, count()) for case in dataset.cases}
 
 
 def write_partial(
@@ -93,7 +99,7 @@ def write_partial(
             nib.save(nib.Nifti1Image(array, source.affine, source.header), folder / label)
         training.append({"image": f"imagesTr/{image.name}", "label": label})
     content = {
-        "name": f"{dataset.name}, half of the labels",
+        "name": f"{dataset.name}, with labels taken out",
         "channel_names": {str(i): name for i, name in enumerate(dataset.channel_names)},
         "labels": dataset.labels,
         "training": training,
@@ -108,7 +114,7 @@ def write_partial(
 
 def measured(kind: str, dataset: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Train and evaluate; label -> its Dice of each case, and the seconds of the training."""
-    work = options.work / kind
+    work = options.work / (kind if kind == "full" else f"{kind}{options.suffix}")
     done = work / "done.json"
     if not done.exists():
         work.mkdir(parents=True, exist_ok=True)
@@ -151,11 +157,15 @@ def write_page(
         for kind, row in found.items()
     }
     gone = sum(len(names) for names in removed.values())
+    left = (
+        "half" if options.missing is None else f"{len(labels) - options.missing} of {len(labels)}"
+    )
+    asked = "" if options.missing is None else f" --missing {options.missing}"
     lines = [
         f"# Partial labels: {dataset.name}",
         "",
         f"`python benchmarks/datasets/partial_labels.py DATASET --epochs "
-        f"{options.epochs}`, bundle {options.bundle}, fold {options.fold}; {gone} of "
+        f"{options.epochs}{asked}`, bundle {options.bundle}, fold {options.fold}; {gone} of "
         f"{len(labels) * len(removed)} labels were taken out (seed {options.seed}). "
         "Dice on the validation cases with all their labels, from the label files' own grids.",
         "",
@@ -167,8 +177,8 @@ def write_page(
         mean = statistics.fmean(row.values())
         cells = [f"{row[name]:.3f}" for name in labels]
         cells += [f"{mean:.3f}", f"{mean / base:.3f}", f"{found[kind]['seconds'] / 60:.0f}"]
-        lines.append(f"| {KINDS[kind]} | " + " | ".join(cells) + " |")
-    page = options.results / f"partial_labels_{options.bundle}.md"
+        lines.append(f"| {KINDS[kind].format(part=left)} | " + " | ".join(cells) + " |")
+    page = options.results / f"partial_labels_{options.bundle}{options.suffix}.md"
     page.write_text("\n".join(lines) + "\n")
     print(page.read_text(), flush=True)
 

@@ -26,9 +26,10 @@ from .decisions.labels import (
     decide_mirror_axes,
 )
 from .decisions.network import decide_network
+from .decisions.running import decide_test_mirror_axes
 from .decisions.window import decide_window
 from .measures.machine import Machine
-from .measures.pace import measure_pace
+from .measures.pace import OVERLAP, Pace, measure_pace
 from .measures.trial import Candidate
 
 FILE, _FINGERPRINT_FILE = RECORDS
@@ -111,12 +112,15 @@ def plan_bundle(
         channel_count(fingerprint.labels, fingerprint.region_values),
     )
     asked = _asked_by(candidate.name, found["size"])
+    training, pace = _decide_training(fingerprint, machine, candidate, found, given, asked)
+    mirroring = _said(given, "mirror_axes") or decide_mirror_axes(fingerprint)
     decisions = [
         *data,
         *chosen,
         _deep_supervision(candidate),
-        *_decide_training(fingerprint, machine, candidate, found, given, asked),
-        decide_mirror_axes(fingerprint),
+        *training,
+        mirroring,
+        decide_test_mirror_axes(mirroring.value, pace),
         decide_foreground_share(fingerprint),
         decide_keep_largest(fingerprint),
         decide_expected(fingerprint),
@@ -135,8 +139,8 @@ def _decide_training(
     found: Mapping[str, Any],
     given: Mapping[str, Any],
     asked: Mapping[str, Any],
-) -> list[Decision]:
-    """The window, the batch, and how long the training is."""
+) -> tuple[list[Decision], Pace | None]:
+    """The window, the batch, and how long the training is; and the pace as measured."""
     window = decide_window(
         fingerprint,
         found["spacing"],
@@ -150,7 +154,7 @@ def _decide_training(
         sizes, batch = window.window.value, window.batch.value
         pace = measure_pace(fingerprint, found["spacing"], sizes, batch, window.step, machine)
     duration = decide_duration(pace, machine, asked, found["size"])
-    return [window.window, window.batch, *duration]
+    return [window.window, window.batch, *duration], pace
 
 
 def _asked_by(network: str, size: str) -> dict[str, Any]:
@@ -231,8 +235,9 @@ def _settings(
         "roi_size": found["roi_size"],
         "intensity": found["intensity"],
         "foreground": None,
-        "overlap": 0.5,
+        "overlap": OVERLAP,
         "mirror_axes": found["mirror_axes"],
+        "test_mirror_axes": found["test_mirror_axes"],
         "keep_largest": found["keep_largest"],
         "body_threshold": found["body_threshold"],
         "expected": found["expected"],

@@ -51,6 +51,7 @@ class Plan:
         intensity: see transforms.intensity_transforms.
         foreground: crop to image > foreground, in units after `intensity`; None does not crop.
         mirror_axes: axes along which training windows are mirrored.
+        test_mirror_axes: axes along which windows are mirrored when the trained bundle is run.
         keep_largest: labels of which only the largest component is kept: True is all of them.
         body_threshold: HU; windows without anything denser are not run; None runs all.
         expected: label -> what is plausible, for the hints.
@@ -96,6 +97,7 @@ class Plan:
     overlap: float | list[float] = 0.5
     foreground: float | None = None
     mirror_axes: list[int] = field(default_factory=list)
+    test_mirror_axes: list[int] = field(default_factory=list)
     keep_largest: bool | list[int] = False
     body_threshold: float | None = None
     expected: dict[str, Any] | None = None

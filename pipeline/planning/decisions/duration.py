@@ -12,7 +12,7 @@ from .decision import Decision
 _EPOCHS = 30
 _UNMEASURED = 25_000  # iterations, where nothing was measured
 _VALIDATIONS = (10, 6, 5, 3, 2, 1)  # divisors of the epochs
-_VALIDATING = 0.1  # of the time, at most
+_VALIDATING = 0.05  # of the time, at most
 _FEWEST = 30  # iterations that are a training at all
 _LEARNING_RATE = {"small": 0.003, "paper": 0.001}
 

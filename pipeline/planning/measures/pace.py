@@ -20,7 +20,7 @@ from .machine import Machine
 from .trial import Step
 
 FOLDS = 5
-VALIDATION_OVERLAP = 0.25
+OVERLAP, VALIDATION_OVERLAP = 0.5, 0.25
 _DRAWN = 8
 _MOST_VOXELS = 64e6  # of the case that windows are drawn from
 _WORKERS = 12  # at most, for a GPU
@@ -34,11 +34,13 @@ class Pace:
         iteration: with the drawing of its windows.
         validation: of all validation cases of a fold.
         reading: of all cases, before the first iteration.
+        case: of the windows of the median case, when the trained bundle is run.
     """
 
     iteration: float
     validation: float
     reading: float
+    case: float
 
 
 def measure_pace(
@@ -57,12 +59,17 @@ def measure_pace(
         iteration = max(step.seconds, drawing / min(max(cores - 2, 2), _WORKERS))
     else:  # the workers take the cores that the network computes on
         iteration = step.seconds + drawing / cores
-    grid = WindowGrid([int(size) or 1 for size in shape], window, [VALIDATION_OVERLAP] * 3)
-    windows = len(grid.starts)
-    cases = ceil(len(fingerprint.cases) / FOLDS)
-    validation = cases * windows * step.forward_seconds / batch
+    validation, case = (
+        _windows(shape, window, overlap) * step.forward_seconds / batch
+        for overlap in (VALIDATION_OVERLAP, OVERLAP)
+    )
     reading = fingerprint.case_seconds * len(fingerprint.cases) / 2
-    return Pace(iteration, validation, reading)
+    return Pace(iteration, ceil(len(fingerprint.cases) / FOLDS) * validation, reading, case)
+
+
+def _windows(shape: np.ndarray, window: Sequence[int], overlap: float) -> int:
+    grid = WindowGrid([int(size) or 1 for size in shape], window, [overlap] * 3)
+    return len(grid.starts)
 
 
 def _drawing_seconds(shape: np.ndarray, window: Sequence[int], labels: int) -> float:
