@@ -45,10 +45,11 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Measured:
-    """A case's numbers, and (channels, N) intensities of labelled voxels."""
+    """A case's numbers; (channels, N) intensities of labelled voxels, and their N values."""
 
     case: CaseNumbers
     intensities: NDArray[np.float32]
+    values: NDArray[np.int32]
     seconds: float
 
 
@@ -78,6 +79,7 @@ def measure_fingerprint(dataset_dir: str | Path, *, workers: int | None = None) 
             progress.advance()
     found.sort(key=lambda one: one.case.id)
     pooled = np.concatenate([one.intensities for one in found], axis=1)
+    values = np.concatenate([one.values for one in found])
     if not pooled.size:
         raise DatasetError(
             f"{dataset.root}: no label map has a labelled voxel; see: gridgate check {dataset.root}"
@@ -87,7 +89,7 @@ def measure_fingerprint(dataset_dir: str | Path, *, workers: int | None = None) 
         dataset.channel_names,
         tuple(dataset.labels),
         tuple(one.case for one in found),
-        tuple(_pooled(channel) for channel in pooled),
+        tuple(_pooled(channel, values, jobs[0].labels) for channel in pooled),
         float(np.median([one.seconds for one in found])),
         None
         if dataset.regions is None
@@ -143,7 +145,7 @@ def _measure(job: _Job) -> _Measured:
         _sizes(array, grid, job.labels),
         job.unannotated,
     )
-    return _Measured(case, _sample(channels, array, job.ignore), time.perf_counter() - began)
+    return _Measured(case, *_sample(channels, array, job.ignore), time.perf_counter() - began)
 
 
 def _labels_of(job: _Job) -> tuple[NDArray[Any], Grid]:
@@ -211,23 +213,31 @@ def _around(boxes: Sequence[tuple[slice, ...] | None]) -> tuple[slice, ...] | No
 
 def _sample(
     channels: Sequence[NDArray[Any]], labels: NDArray[Any], ignore: int | None
-) -> NDArray[np.float32]:
-    """(channels, N) intensities of labelled voxels, spread evenly over them."""
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """(channels, N) intensities of labelled voxels, spread evenly over them, and their values."""
     inside = labels > 0
     if ignore is not None:
         inside &= labels != ignore
     where = np.nonzero(inside)
     step = max(1, -(-len(where[0]) // _SAMPLE))
     at = tuple(index[::step] for index in where)
-    return np.stack([np.asarray(channel[at], dtype=np.float32) for channel in channels])
+    found = np.stack([np.asarray(channel[at], dtype=np.float32) for channel in channels])
+    return found, labels[at].astype(np.int32)
 
 
-def _pooled(values: NDArray[np.float32]) -> Intensities:
-    exact = values.astype(np.float64)
-    low, median, high = np.percentile(exact, (0.5, 50, 99.5))
-    return Intensities(
-        float(exact.mean()), float(exact.std()), float(low), float(median), float(high)
-    )
+def _pooled(
+    intensities: NDArray[np.float32],
+    values: NDArray[np.int32],
+    labels: Mapping[str, tuple[int, ...]],
+) -> Intensities:
+    exact = intensities.astype(np.float64)
+    low, median, high = map(float, np.percentile(exact, (0.5, 50, 99.5)))
+    medians = {
+        name: float(np.median(exact[inside]))
+        for name, members in labels.items()
+        if (inside := np.isin(values, members)).any()
+    }
+    return Intensities(float(exact.mean()), float(exact.std()), low, median, high, medians)
 
 
 def _three(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ class Intensities:
     Args:
         mean, std: in the image's units (HU for a CT).
         low, median, high: percentiles 0.5, 50 and 99.5.
+        labels: name -> median of its voxels; labels that no case has are left out.
     """
 
     mean: float
@@ -30,6 +31,7 @@ class Intensities:
     low: float
     median: float
     high: float
+    labels: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

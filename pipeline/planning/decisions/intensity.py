@@ -8,6 +8,8 @@ from ....data.datasets.fingerprint.numbers import Fingerprint, Intensities
 from ....data.datasets.soundness.intensities import is_ct
 from .decision import Decision
 
+_BONE = 400.0  # HU; what is denser is bone, contrast agent or metal
+_SOFT_TISSUE = -200.0  # HU; below fat, above lung
 _MR = ("mr", "t1", "t2", "flair", "adc", "dwi", "pd", "swi", "bold", "dixon")
 
 
@@ -24,7 +26,11 @@ def decide_modality(fingerprint: Fingerprint) -> Decision:
 
 
 def decide_intensity(fingerprint: Fingerprint) -> Decision:
-    """Clip and z-score with the dataset's numbers for a CT, an image's own z-score for others."""
+    """Clip and z-score with the dataset's numbers for a CT, an image's own z-score for others.
+
+    nnU-Net's rule (Isensee et al. 2021), but for CTs in which bone is one label among soft tissue:
+    there its percentiles reach far into bone, and leave soft tissue little contrast.
+    """
     each = [
         _of_ct(numbers) if is_ct(channel) else {"mode": "zscore"}
         for channel, numbers in zip(fingerprint.channels, fingerprint.intensities, strict=True)
@@ -33,12 +39,7 @@ def decide_intensity(fingerprint: Fingerprint) -> Decision:
     reasons = []
     if cts:
         numbers = fingerprint.intensities[fingerprint.channels.index(cts[0])]
-        reasons.append(
-            f"HU mean the same in each scan: clipped to the 0.5 and 99.5 percentiles of the "
-            f"labelled voxels ({numbers.low:.0f} to {numbers.high:.0f} HU), then minus their mean "
-            "and by their standard deviation. A paper's HU window: --intensity '{mode: window, "
-            "low: -175, high: 250}'"
-        )
+        reasons.append(f"HU mean the same in each scan: {_why(numbers)}")
     if len(cts) < len(each):
         others = ", ".join(one for one in fingerprint.channels if not is_ct(one))
         reasons.append(
@@ -50,7 +51,34 @@ def decide_intensity(fingerprint: Fingerprint) -> Decision:
     return Decision("intensity", value, ". ".join(reasons))
 
 
+def _why(numbers: Intensities) -> str:
+    between = f"{numbers.low:.0f} to {numbers.high:.0f} HU"
+    if _bone_is_one_of_several(numbers):
+        window, bone = _of_ct(numbers), _dense(numbers)[0]
+        return (
+            f"a window from {window['low']:.0f} to {window['high']:.0f} HU, as {bone} is the only "
+            f"dense label. The 0.5 and 99.5 percentiles of the labelled voxels "
+            f"({between}) would leave the others little contrast"
+        )
+    return (
+        f"clipped to the 0.5 and 99.5 percentiles of the labelled voxels ({between}), then minus "
+        "their mean and by their standard deviation. A paper's HU window: --intensity '{mode: "
+        "window, low: -175, high: 250}'"
+    )
+
+
+def _dense(numbers: Intensities) -> list[str]:
+    return [name for name, median in numbers.labels.items() if median > _BONE]
+
+
+def _bone_is_one_of_several(numbers: Intensities) -> bool:
+    """Two dense labels may differ in their density alone, as teeth and jaw do."""
+    return numbers.high > _BONE and len(_dense(numbers)) == 1 and len(numbers.labels) > 1
+
+
 def _of_ct(numbers: Intensities) -> dict[str, Any]:
+    if _bone_is_one_of_several(numbers):
+        return {"mode": "window", "low": min(_SOFT_TISSUE, round(numbers.low)), "high": _BONE}
     return {
         "mode": "ct_zscore",
         "low": round(numbers.low, 1),

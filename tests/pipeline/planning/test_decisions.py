@@ -94,6 +94,35 @@ def test_modality_and_intensity(channels: list[str], modality: str | None, mode:
     assert decide_body_threshold(found).value == (-500 if modality == "CT" else None)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "medians", "window"),
+    [
+        # one bone among soft tissue: the percentiles reach far into it
+        (-105.0, 1614.0, {"cord": 35.0, "mandible": 673.0}, (-200.0, 400.0)),
+        (-950.0, 1400.0, {"lung": -850.0, "rib": 500.0}, (-950.0, 400.0)),
+        # teeth and jaw differ in density alone
+        (-105.0, 2600.0, {"cord": 35.0, "mandible": 673.0, "teeth": 1700.0}, None),
+        (100.0, 1614.0, {"mandible": 673.0}, None),
+        (-60.0, 210.0, {"liver": 100.0, "spleen": 110.0}, None),
+        # a few dense voxels of a soft label
+        (-60.0, 900.0, {"liver": 100.0, "vertebra": 250.0}, None),
+    ],
+)
+def test_one_dense_label_among_soft_tissue_has_a_window(
+    low: float, high: float, medians: dict[str, float], window: tuple[float, float] | None
+) -> None:
+    found = fingerprint([LIVER] * 3)
+    numbers = replace(found.intensities[0], low=low, high=high, labels=medians)
+    intensity = decide_intensity(replace(found, intensities=(numbers,)))
+    if window is None:
+        assert intensity.value["mode"] == "ct_zscore"
+        assert (intensity.value["low"], intensity.value["high"]) == (low, high)
+    else:
+        assert intensity.value == {"mode": "window", "low": window[0], "high": window[1]}
+        assert "is the only dense label" in intensity.reason
+    intensity_transforms(intensity.value)  # the transforms take it
+
+
 def pair(one: tuple[float, float, float], other: tuple[float, float, float]) -> dict[str, object]:
     return {"a": size(centre=one), "b": size(centre=other)}
 

@@ -76,18 +76,23 @@ def test_sizes_places_and_pieces(dataset: Path) -> None:
 
 def test_intensities_are_those_of_the_labelled_voxels(dataset: Path) -> None:
     (found,) = measure_fingerprint(dataset).intensities
-    values = []
+    values, members = [], []
     for name in "abc":
         image, labels = (
             np.asanyarray(nib.load(dataset / part / f"{name}.nii.gz").dataobj)  # type: ignore[attr-defined]
             for part in ("imagesTr", "labelsTr")
         )
         values.append(image[labels > 0])
+        members.append(labels[labels > 0])
     pooled = np.concatenate(values).astype(np.float64)
     assert found.mean == pytest.approx(pooled.mean()) and found.std == pytest.approx(pooled.std())
     assert [found.low, found.median, found.high] == pytest.approx(
         np.percentile(pooled, [0.5, 50, 99.5])
     )
+    of = np.concatenate(members)
+    assert found.labels == {
+        name: pytest.approx(np.median(pooled[of == LABELS[name]])) for name in ("liver", "tumour")
+    }
 
 
 def test_the_body_of_a_ct_and_its_ignored_voxels(tmp_path: Path) -> None:
