@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import DatasetError, GridgateError, OutputError
+from ...errors import GridgateError, OutputError
 from ...events import emit
 from ...output_folder import OutputFolder
 from ...progress import Progress
 from ..annotated import ANNOTATED
 from .conversion import NIFTI, label_suffix, make_image, make_label, recipe_of, suffix_of
-from .record import FILE, Record, state_of, write_json
+from .record import Record, state_of, write_json
+from .refusals import refuse_another, refuse_broken, refuse_source_as_output
 from .source import LabelFile, Masks, Source, SourceCase
 
 _LOG = logging.getLogger("gridgate.datasets")
-_NAMED = 10  # cases that an error lists
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def write_dataset(
         try:
             plan = list(_planned(source, output, copy=copy))
             made, broken = _make_all(plan, record, progress=progress)
-            _refuse_broken(broken, source, skip=skip_broken)
+            refuse_broken(broken, source, skip=skip_broken)
             for one in plan:
                 if one.case.id in broken:
                     record.forget(piece.relative for piece in one.pieces)
@@ -122,44 +121,6 @@ def write_dataset(
     done = Imported(held.folder, labelled, tests, made, kept, changed, removed, broken)
     emit("imported", **{**vars(done), "folder": str(held.folder), "removed": list(removed)})
     return done
-
-
-def refuse_source_as_output(origin: str, folder: Path) -> None:
-    """Refuse to write a dataset into its own source, or around it.
-
-    Raises:
-        DatasetError: it would be.
-    """
-    if not os.path.exists(origin):
-        return
-    source, target = Path(origin).resolve(), folder.resolve()
-    if source == target or target in source.parents:
-        raise DatasetError(
-            f"{folder}: the dataset would be written over its source {origin}; give another folder"
-        )
-
-
-def refuse_another(origin: str, record: Record) -> None:
-    """Refuse a folder that holds another dataset.
-
-    Args:
-        origin: of the source that is to be imported.
-        record: of the folder.
-
-    Raises:
-        DatasetError: it holds another source's import, or a dataset that is none.
-    """
-    folder = record.output.folder
-    if record.origin not in ("", origin):
-        raise DatasetError(
-            f"{folder}: holds the import of {record.origin}; give another folder for {origin}"
-        )
-    for name in ("dataset.json", FILE):
-        if os.path.lexists(folder / name) and not record.output.owns(name):
-            raise DatasetError(
-                f"{folder / name}: was not written by an import, or was changed since; give "
-                "another folder for the dataset, or move the file away"
-            )
 
 
 def _planned(source: Source, output: OutputFolder, *, copy: bool) -> Iterator[_Planned]:
@@ -237,22 +198,6 @@ def _make(one: _Planned, record: Record, bar: Progress) -> int:
             made += 1
         bar.advance(note=one.case.id)
     return made
-
-
-def _refuse_broken(broken: dict[str, str], source: Source, *, skip: bool) -> None:
-    for case, why in broken.items():
-        if skip:
-            _LOG.warning(f"the case {case} is left out: {why}")
-    if broken and not skip:
-        told = "".join(f"\n  {case}: {why}" for case, why in list(broken.items())[:_NAMED])
-        more = f"\n  and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-        raise DatasetError(
-            f"{source.origin}: {len(broken)} of {len(source.cases) + len(source.tests)} cases "
-            f"cannot be imported:{told}{more}\nMend them and start the same command again, which "
-            "goes on where it was; or leave them out by --skip_broken"
-        )
-    if len(broken) == len(source.cases) + len(source.tests):
-        raise DatasetError(f"{source.origin}: no case of it can be imported")
 
 
 def _write_head(source: Source, plan: list[_Planned], output: OutputFolder) -> bool:

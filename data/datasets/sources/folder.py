@@ -12,8 +12,8 @@ from ...images.reading import read_axes, read_image
 from ...label_tables.reading import is_table
 from ...progress import progressed
 from ..importing.label_names import NamedLabels, name_labels
-from ..importing.pairing import Pair, Pairing
-from ..importing.patterns import is_dicom_file
+from ..importing.pairs.pairing import Pair, Pairing
+from ..importing.pairs.patterns import is_dicom_file
 from ..importing.source import LabelEntries, LabelFile, Masks, Source, SourceCase
 
 _HU = -200  # no other modality than CT has values below

@@ -13,8 +13,8 @@ from ..entries import channel_names, dataset_labels
 from ..importing.archive import Archive, look_into, opened_member
 from ..importing.download import download, md5_of
 from ..importing.record import Record
+from ..importing.refusals import refuse_another
 from ..importing.source import LabelFile, Member, Source, SourceCase, id_of
-from ..importing.writer import refuse_another
 from ..listed import list_of_entries
 from .msd_tasks import BASE_ADDRESS, LICENCE, TASKS, Task, task_named
 

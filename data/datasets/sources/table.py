@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from ...errors import ConfigError
-from ..importing.pairing import Pair, Pairing
+from ..importing.pairs.pairing import Pair, Pairing
 from ..importing.source import id_of
 
 _CASE = ("case", "case_id", "caseid", "id", "patient", "subject")

@@ -12,7 +12,7 @@ from ...given import annotated_labels, label_names, mapping, names
 
 if TYPE_CHECKING:
     from .....data.datasets.importing.label_names import NamedLabels
-    from .....data.datasets.importing.pairing import Pairing
+    from .....data.datasets.importing.pairs.pairing import Pairing
     from .....data.datasets.importing.source import Source
     from .....data.datasets.importing.writer import Imported
 
@@ -84,7 +84,8 @@ def add(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Import; the last line says what is there now."""
-    from .....data.datasets.importing.writer import refuse_source_as_output, write_dataset
+    from .....data.datasets.importing.refusals import refuse_source_as_output
+    from .....data.datasets.importing.writer import write_dataset
     from .....data.datasets.sources import msd
 
     refuse_source_as_output(options.source, Path(options.dataset))
@@ -169,7 +170,7 @@ def _refuse(options: argparse.Namespace, what: str, *others: str) -> None:
 
 
 def _folder_or_table(options: argparse.Namespace, path: Path) -> Source:
-    from .....data.datasets.importing.pairing import settle_unpaired
+    from .....data.datasets.importing.pairs.pairing import settle_unpaired
     from .....data.datasets.sources.folder import folder_source, labels_of
 
     pairing = _pairing(options, path, Path(options.dataset))
@@ -186,9 +187,9 @@ def _folder_or_table(options: argparse.Namespace, path: Path) -> Source:
 
 
 def _pairing(options: argparse.Namespace, path: Path, dataset: Path) -> Pairing:
-    from .....data.datasets.importing.pairing import pair_by_patterns
-    from .....data.datasets.importing.patterns import Listing
-    from .....data.datasets.importing.proposal import propose
+    from .....data.datasets.importing.pairs.pairing import pair_by_patterns
+    from .....data.datasets.importing.pairs.patterns import Listing
+    from .....data.datasets.importing.pairs.proposal import propose
     from .....data.datasets.sources.table import read_pairing_table
     from .....data.errors import ConfigError
 
@@ -212,7 +213,7 @@ def _agree(proposed: Pairing, options: argparse.Namespace) -> None:
     Raises:
         ConfigError: it is not, or nobody can be asked.
     """
-    from .....data.datasets.importing.pairing import as_table
+    from .....data.datasets.importing.pairs.pairing import as_table
     from .....data.errors import ConfigError
 
     lost = "".join(f"\n  {name}: {why}" for name, why in list(proposed.unpaired.items())[:10])

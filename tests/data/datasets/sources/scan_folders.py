@@ -7,8 +7,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from gridgate.data.datasets.importing.label_names import numbered
-from gridgate.data.datasets.importing.pairing import pair_by_patterns, settle_unpaired
-from gridgate.data.datasets.importing.patterns import Listing
+from gridgate.data.datasets.importing.pairs.pairing import pair_by_patterns, settle_unpaired
+from gridgate.data.datasets.importing.pairs.patterns import Listing
 from gridgate.data.datasets.importing.source import Source
 from gridgate.data.datasets.sources.folder import folder_source, labels_of
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from gridgate.data.datasets.dataset import load_dataset
-from gridgate.data.datasets.importing.patterns import Listing
-from gridgate.data.datasets.importing.proposal import propose
+from gridgate.data.datasets.importing.pairs.patterns import Listing
+from gridgate.data.datasets.importing.pairs.proposal import propose
 from gridgate.data.datasets.importing.writer import write_dataset
 from gridgate.data.errors import DatasetError
 from gridgate.data.images.reading import read_image

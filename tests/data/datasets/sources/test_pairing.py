@@ -7,9 +7,9 @@ import pytest
 import SimpleITK as sitk
 
 from gridgate.data.datasets.dataset import load_dataset
-from gridgate.data.datasets.importing.pairing import pair_by_patterns, settle_unpaired
-from gridgate.data.datasets.importing.patterns import Listing
-from gridgate.data.datasets.importing.proposal import propose
+from gridgate.data.datasets.importing.pairs.pairing import pair_by_patterns, settle_unpaired
+from gridgate.data.datasets.importing.pairs.patterns import Listing
+from gridgate.data.datasets.importing.pairs.proposal import propose
 from gridgate.data.datasets.importing.writer import write_dataset
 from gridgate.data.datasets.sources.folder import folder_source, labels_of
 from gridgate.data.datasets.sources.table import read_pairing_table

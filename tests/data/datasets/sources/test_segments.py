@@ -11,8 +11,8 @@ from pydicom.sr.codedict import codes
 
 from gridgate.data.datasets.dataset import load_dataset
 from gridgate.data.datasets.importing.label_names import name_labels
-from gridgate.data.datasets.importing.pairing import pair_by_patterns
-from gridgate.data.datasets.importing.patterns import Listing
+from gridgate.data.datasets.importing.pairs.pairing import pair_by_patterns
+from gridgate.data.datasets.importing.pairs.patterns import Listing
 from gridgate.data.datasets.importing.segments import read_segmentation, segments
 from gridgate.data.datasets.importing.writer import write_dataset
 from gridgate.data.datasets.sources.folder import folder_source, labels_of

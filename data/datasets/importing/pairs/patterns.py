@@ -7,10 +7,10 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...dicom.listing.headers import is_dicom
-from ...errors import ConfigError
-from ...images.names import case_id, is_image
-from ...walk import walk_files
+from ....dicom.listing.headers import is_dicom
+from ....errors import ConfigError
+from ....images.names import case_id, is_image
+from ....walk import walk_files
 
 _FIRST = 132
 _LOOKED = 10  # files of a folder that are looked at for DICOM

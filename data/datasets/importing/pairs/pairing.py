@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ...errors import ConfigError, DatasetError
+from ....errors import ConfigError, DatasetError
+from ..source import id_of
 from .patterns import Listing, match_pattern
-from .source import id_of
 
 _NAMED = 12  # cases that an error lists
 _SHOWN = 8  # rows of a table at its begin and as many at its end

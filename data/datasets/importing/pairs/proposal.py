@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import ConfigError, GridgateError
-from ...images.names import case_id
-from ...images.reading import read_image
+from ....errors import ConfigError, GridgateError
+from ....images.names import case_id
+from ....images.reading import read_image
+from ..segments import segments
 from .pairing import Pairing, pair_by_patterns
 from .patterns import Listing
-from .segments import segments
 
 _LABEL_WORDS = re.compile(
     r"(?<![a-z])(seg(mentation)?s?|labels?(tr)?|masks?|gt|truth|ground_?truth|rtss|rois?|"
