@@ -6,12 +6,15 @@ Bit 0 is the first region, which is channel 0 of the scores and label 1 of the b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ...data.errors import ConfigError
+
+if TYPE_CHECKING:  # plans and tables, which do without PyTorch, import this too
+    import torch
 
 MOST_REGIONS = 15
 """So many bits a signed 16-bit number has room for."""
@@ -46,12 +49,13 @@ def region_bits(scores: torch.Tensor, *, dim: int, threshold: float = 0.0) -> to
         scores: along `dim` one per region: logits, or probabilities with the threshold 0.5.
 
     Example:
+        >>> import torch
         >>> region_bits(torch.tensor([[3.0, -1.0, 2.0], [-1.0, 0.0, -2.0]]), dim=1).tolist()
         [5, 0]
     """
     bits: torch.Tensor | None = None
     for number, score in enumerate(scores.unbind(dim)):
-        bit = (score > threshold).to(torch.int16)
+        bit = (score > threshold).short()
         bits = bit if bits is None else bits | (bit << number)
     assert bits is not None, "scores without channels"
     return bits
