@@ -23,7 +23,6 @@ import shlex
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +34,8 @@ from gridgate.data.datasets.dataset import Dataset, load_dataset
 HERE = Path(__file__).resolve().parent
 KINDS = {
     "full": "all labels",
-    "declared": "{part} of the labels, declared",
-    "background": "{part} of the labels, the others taken for background",
+    "declared": "{part} labels, declared",
+    "background": "{part} labels, the others taken for background",
 }
 
 
@@ -113,24 +112,22 @@ def write_partial(
 
 
 def measured(kind: str, dataset: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Train and evaluate; label -> its Dice of each case, and the seconds of the training."""
+    """Train and evaluate; label -> its Dice of each case."""
     work = options.work / (kind if kind == "full" else f"{kind}{options.suffix}")
     done = work / "done.json"
     if not done.exists():
         work.mkdir(parents=True, exist_ok=True)
         fold = ["--fold", str(options.fold)]
-        began = time.monotonic()
         words = ["train", options.bundle, str(dataset), str(work / "training"), *fold]
         words += ["--epochs", str(options.epochs), "--val_interval", str(options.epochs)]
         gridgate(*words)
-        seconds = time.monotonic() - began
         words = ["evaluate", options.bundle, options.folder, str(work / "evaluation"), *fold]
         gridgate(*words, "--checkpoint", str(work / "training"))
         dice: dict[str, list[float]] = {}
         with open(work / "evaluation" / "metrics.csv", newline="") as file:
             for row in csv.DictReader(file):
                 dice.setdefault(row["label"], []).append(float(row["dice"]))
-        done.write_text(json.dumps({"seconds": seconds, "dice": dice}))
+        done.write_text(json.dumps({"dice": dice}))
     return dict(json.loads(done.read_text()))
 
 
@@ -158,7 +155,9 @@ def write_page(
     }
     gone = sum(len(names) for names in removed.values())
     left = (
-        "half" if options.missing is None else f"{len(labels) - options.missing} of {len(labels)}"
+        "half of the"
+        if options.missing is None
+        else f"{len(labels) - options.missing} of {len(labels)}"
     )
     asked = "" if options.missing is None else f" --missing {options.missing}"
     lines = [
@@ -169,14 +168,14 @@ def write_page(
         f"{len(labels) * len(removed)} labels were taken out (seed {options.seed}). "
         "Dice on the validation cases with all their labels, from the label files' own grids.",
         "",
-        "| training | " + " | ".join(labels) + " | mean | of the full labels' | minutes |",
-        "|---|" + "---|" * (len(labels) + 3),
+        "| training | " + " | ".join(labels) + " | mean | of the full labels' |",
+        "|---|" + "---|" * (len(labels) + 2),
     ]
     base = statistics.fmean(means["full"].values())
     for kind, row in means.items():
         mean = statistics.fmean(row.values())
         cells = [f"{row[name]:.3f}" for name in labels]
-        cells += [f"{mean:.3f}", f"{mean / base:.3f}", f"{found[kind]['seconds'] / 60:.0f}"]
+        cells += [f"{mean:.3f}", f"{mean / base:.3f}"]
         lines.append(f"| {KINDS[kind].format(part=left)} | " + " | ".join(cells) + " |")
     page = options.results / f"partial_labels_{options.bundle}{options.suffix}.md"
     page.write_text("\n".join(lines) + "\n")
