@@ -53,8 +53,7 @@ def decide_duration(
         Decision(
             "val_interval",
             _EPOCHS // validations,
-            f"{validations} validations, so that they take no more than {_VALIDATING:.0%} of the "
-            f"time; the best one's weights are kept. Folds: {FOLDS}",
+            f"{_validating(validations)}. Folds: {FOLDS}",
         ),
         Decision("learning_rate", rate, f"{whose}, falling to 0 along a cosine"),
         Decision("warmup_iterations", training.get("warmup_iterations", warmup), "a fortieth"),
@@ -62,6 +61,15 @@ def decide_duration(
             "average_decay", decay, "the average is over the last tenth or so of the training"
         ),
     ]
+
+
+def _validating(validations: int) -> str:
+    if validations == 1:
+        return f"one validation, at the end, as two take more than {_VALIDATING:.0%} of the time"
+    return (
+        f"{validations} validations, so that they take no more than {_VALIDATING:.0%} of the time; "
+        "the best one's weights are kept"
+    )
 
 
 def _fitting(pace: Pace, seconds: float) -> tuple[int, int]:
