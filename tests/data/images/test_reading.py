@@ -6,31 +6,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from numpy.typing import NDArray
 
 from gridgate.data.errors import ImageError
 from gridgate.data.geometry.grids import same_grid
-from gridgate.data.images.reading import case_id, find_images, read_grid, read_image, read_labels
+from gridgate.data.images.reading import read_grid, read_image, read_labels
 
-A = np.array([[-0.8, 0, 0, 100], [0, -0.8, 0, 90], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
-SHAPE = (5, 6, 7)
-RAMP = np.arange(210, dtype=np.int16).reshape(SHAPE)
-
-
-def nifti(path: Path, array: NDArray[np.generic], *, slope: float = 1, inter: float = 0) -> Path:
-    image = nib.Nifti1Image(array, A, dtype=array.dtype)
-    image.header.set_slope_inter(slope, inter)
-    nib.save(image, path)
-    return path
-
-
-def stored(path: Path, array: NDArray[np.generic], slope: float, inter: float) -> Path:
-    """A file that stores exactly `array`; nibabel would divide by the slope on saving."""
-    nifti(path, array)
-    content = bytearray(path.read_bytes())
-    content[112:120] = np.array([slope, inter], dtype="<f4").tobytes()
-    path.write_bytes(bytes(content))
-    return path
+from .nifti_files import RAMP, SHAPE, A, nifti, stored
 
 
 @pytest.mark.parametrize(
@@ -233,70 +214,10 @@ def test_large_numbers_are_not_taken_for_infinity(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(nifti(tmp_path / "a.nii", array)).array, array)
 
 
-@pytest.mark.parametrize(
-    ("highest", "dtype"),
-    [(1, np.uint8), (255, np.uint8), (256, np.uint16), (65535, np.uint16), (70000, np.uint32)],
-)
-def test_labels_are_the_smallest_unsigned_type(highest: int, dtype: type, tmp_path: Path) -> None:
-    array = np.zeros(SHAPE, np.int32)
-    array[1, 2, 3] = highest
-    for storage in (np.int32, np.float32, np.float64):
-        labels = read_labels(nifti(tmp_path / "a.nii.gz", array.astype(storage))).array
-        assert labels.dtype == dtype
-        np.testing.assert_array_equal(labels, array)
-
-
-def test_labels_through_slope_and_intercept(tmp_path: Path) -> None:
-    # 117 classes squeezed by a float32 slope come back as 116.99999...
-    path = stored(tmp_path / "a.nii", (RAMP % 118 * 250).astype(np.int16), 1 / 250, 0)
-    np.testing.assert_array_equal(read_labels(path).array, RAMP % 118)
-
-
 def test_read_grid_reads_no_voxels(tmp_path: Path) -> None:
     path = nifti(tmp_path / "a.nii", RAMP)
     path.write_bytes(path.read_bytes()[:360])
     assert read_grid(path).shape == SHAPE
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("case_1.nii.gz", "case_1"),
-        ("CASE.NII.GZ", "CASE"),
-        ("a.b.nii", "a.b"),
-        ("Segmentation.seg.nrrd", "Segmentation"),
-        ("x.nrrd", "x"),
-        ("x.Mha", "x"),
-        ("x.mhd", "x"),
-        ("x.dcm", "x.dcm"),
-        (".nii.gz", ".nii.gz"),
-    ],
-)
-def test_case_id(name: str, expected: str) -> None:
-    assert case_id(Path("/some.nii/folder") / name) == expected
-
-
-def test_find_images_takes_known_suffixes_only(tmp_path: Path) -> None:
-    for name in (
-        "b.nii.gz",
-        "a.NII",
-        "c.seg.nrrd",
-        "d.mhd",
-        "d.raw",
-        "._b.nii.gz",
-        ".x.nii.gz.1.partial",
-        "e.txt",
-    ):
-        (tmp_path / name).touch()
-    (tmp_path / "folder.nii").mkdir()
-    assert [path.name for path in find_images(tmp_path)] == [
-        "a.NII",
-        "b.nii.gz",
-        "c.seg.nrrd",
-        "d.mhd",
-    ]
-    with pytest.raises(ImageError, match=r"absent.*No such file"):
-        find_images(tmp_path / "absent")
 
 
 def test_real_scans_have_simpleitks_voxels(shared_data: Path) -> None:
@@ -310,41 +231,3 @@ def test_real_scans_have_simpleitks_voxels(shared_data: Path) -> None:
             2, 1, 0
         )
         np.testing.assert_array_equal(read_image(shared_data / name).array, expected, err_msg=name)
-
-
-def test_real_labels_lie_on_their_scans(shared_data: Path) -> None:
-    folder = shared_data / "ct"
-    pairs = [
-        (path, path.with_name("CT_image.nii.gz"))
-        for path in folder.glob("sarcoma_*/CT_mask.nii.gz")
-    ]
-    pairs.append(
-        (folder / "chest_10mm_nrrd/Segmentation.seg.nrrd", folder / "chest_10mm_nrrd/CTChest4.nrrd")
-    )
-    pairs.append(
-        (
-            folder / "totalsegmentator_3mm/labels_117.nii.gz",
-            folder / "totalsegmentator_3mm/ct.nii.gz",
-        )
-    )
-    for labels, scan in pairs:
-        read = read_labels(labels)
-        assert read.array.dtype == np.uint8
-        assert read.array.any()
-        assert same_grid(read.grid, read_grid(scan))
-
-
-def test_labels_of_the_decathlon_stored_as_they_are_and_as_float(
-    shared_data: Path, tmp_path: Path
-) -> None:
-    for path in sorted(shared_data.glob("msd_hippocampus/labelsTr/*.nii.gz"))[:3]:
-        read = read_labels(path)
-        assert set(np.unique(read.array)) == {0, 1, 2}
-        assert same_grid(read.grid, read_grid(path.parents[1] / "imagesTr" / path.name))
-        loaded = nib.load(path)
-        nib.save(
-            nib.Nifti1Image(loaded.get_fdata(dtype=np.float32), loaded.affine), tmp_path / path.name
-        )
-        again = read_labels(tmp_path / path.name)
-        assert again.array.dtype == np.uint8
-        np.testing.assert_array_equal(again.array, read.array)
