@@ -59,9 +59,11 @@ step() {
 if [ -n "$dry" ]; then
   inference=(--shape 40 36 24 --spacing 2 2 2 --classes 3 --random-weights)
   training=(--tiny)
+  planned=(--time 40s --plan --size small --spacing "[8, 8, 8]")
 else
   inference=(--classes 14 --iterations 600)
   training=(--seconds 60)
+  planned=(--time 1m)
 fi
 work=(--work "$out/work" --results "$out" --repeats 1)
 
@@ -71,11 +73,15 @@ files=$(grep -rlE --include='test_*.py' 'mark\.cuda' tests)
 step tests 120 "$python" -m pytest -q -m cuda -p no:cacheprovider --junit-xml="$out/tests.xml" $files
 step hippocampus 130 "$python" "$here/cuda/training.py" msd_hippocampus_attention_unet \
   "$data/msd_hippocampus" "$out/hippocampus.json" --device "$device" "${training[@]}"
+step planned 150 "$python" "$here/cuda/planned.py" "$data/msd_hippocampus" "$out/planned.json" \
+  --device "$device" "${planned[@]}"
 step inference 220 "$python" "$here/inference.py" --device "$device" --warm-only --contestants zoo ours \
   --variants float32 bf16 --name inference "${inference[@]}" "${work[@]}"
 step resume 60 "$python" "$here/cuda/resume.py" "$out/resume.json" --device "$device"
 step head_neck 130 "$python" "$here/cuda/training.py" head_neck_attention_unet \
   "$data/openkbp_head_neck" "$out/head_neck.json" --device "$device" "${training[@]}"
+step planned_head_neck 200 "$python" "$here/cuda/planned.py" "$data/openkbp_head_neck" \
+  "$out/planned_head_neck.json" --device "$device" "${planned[@]}"
 step agreement 100 "$python" "$here/cuda/masks.py" "$out" -- --device cpu --contestants ours \
   --variants float32 --name inference_cpu "${inference[@]}"
 echo "$out/cuda.md"

@@ -146,7 +146,7 @@ def test_cuda_sh_goes_on_after_a_failure_and_skips_what_is_done(tmp_path: Path) 
     first = cuda_sh(out, PYTHON=str(python))
     assert first.returncode == 1, first.stderr
     ran = [line for line in log.read_text().splitlines() if "cuda/table" not in line]
-    assert len(ran) == 7 and "cuda/masks" in ran[-1]
+    assert len(ran) == 9 and "cuda/masks" in ran[-1]
     assert all(f"{out}" in line for line in ran)
     page = (out / "cuda.md").read_text()
     assert "| resume | not done: exit code 3 after " in page and "it broke / here |" in page
@@ -157,11 +157,11 @@ def test_cuda_sh_goes_on_after_a_failure_and_skips_what_is_done(tmp_path: Path) 
     assert cuda_sh(out, PYTHON=str(python)).returncode == 0
     ran = [line for line in log.read_text().splitlines() if "cuda/table" not in line]
     assert len(ran) == 1 and "cuda/resume" in ran[0]
-    assert (out / "cuda.md").read_text().count("done in ") == 7
+    assert (out / "cuda.md").read_text().count("done in ") == 9
 
     late = cuda_sh(tmp_path / "late", PYTHON=str(python), BUDGET_S="0")
-    assert late.returncode == 7
-    assert (tmp_path / "late" / "cuda.md").read_text().count("no time was left") == 7
+    assert late.returncode == 9
+    assert (tmp_path / "late" / "cuda.md").read_text().count("no time was left") == 9
 
 
 @pytest.mark.slow

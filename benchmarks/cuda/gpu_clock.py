@@ -1,4 +1,4 @@
-"""How busy a GPU is: nvidia-smi's share of the time in which a kernel runs, by samples."""
+"""How busy a GPU is, and what is held on it: nvidia-smi's numbers, by samples."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class GpuClock:
     """Samples of the first GPU while the context is open; without nvidia-smi there are none."""
 
     def __init__(self, every_ms: int = 200) -> None:
-        self._command = ["nvidia-smi", "--id=0", "--query-gpu=utilization.gpu"]
+        self._command = ["nvidia-smi", "--id=0", "--query-gpu=utilization.gpu,memory.used"]
         self._command += ["--format=csv,noheader,nounits", f"--loop-ms={every_ms}"]
-        self._samples: list[tuple[float, float]] = []
+        self._samples: list[tuple[float, float, float]] = []  # time, %, MiB
 
     def __enter__(self) -> GpuClock:
         try:
@@ -38,12 +38,17 @@ class GpuClock:
 
     def busy_percent(self, began: float, ended: float) -> float | None:
         """Mean over the samples between two times of time.monotonic(); None without any."""
-        found = [share for at, share in self._samples if began <= at <= ended]
+        found = [share for at, share, _ in self._samples if began <= at <= ended]
         return sum(found) / len(found) if found else None
+
+    def peak_gb(self) -> float | None:
+        """The most that all processes held, the allocators' reserves with it; None without any."""
+        return max((used for _, _, used in self._samples), default=0.0) * 2**20 / 1e9 or None
 
     def _read(self, lines: IO[str]) -> None:
         for line in lines:
             try:
-                self._samples.append((time.monotonic(), float(line)))
+                share, used = (float(number) for number in line.split(","))
+                self._samples.append((time.monotonic(), share, used))
             except ValueError:
                 continue  # "[N/A]"

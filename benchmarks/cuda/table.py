@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-STEPS = ("facts", "tests", "hippocampus", "inference", "resume", "head_neck", "agreement")
+STEPS = ("facts", "tests", "hippocampus", "planned", "inference", "resume", "head_neck")
+STEPS += ("planned_head_neck", "agreement")
 
 
 def main() -> None:
@@ -51,6 +52,10 @@ def rows(out: Path) -> list[tuple[str, str, str]]:
         result = _read(out, name)
         if result is not None:
             found.append((f"training of {name}", _training(result), goal))
+    for name in ("planned", "planned_head_neck"):
+        result = _read(out, name)
+        if result is not None and "dice" in result:
+            found.append((f"plan, train, evaluate: {name}", _planned(result), "80 % busy"))
     resume = _read(out, "resume")
     if resume is not None:
         found.append(("two deterministic trainings differ by", f"{resume['again']:.3g}", "0"))
@@ -64,11 +69,21 @@ def rows(out: Path) -> list[tuple[str, str, str]]:
 def _training(result: dict[str, Any]) -> str:
     busy = result["gpu_busy_percent"]
     dice = ", ".join(f"{name} {value:.3f}" for name, value in result["dice"].items())
-    text = f"{result['iterations']} iterations in {result['seconds']:.0f} s "
-    text += f"({result['iterations_per_s']:.1f} per s), "
+    iterations, seconds = result["iterations"], result["seconds"]
+    text = f"{iterations} iterations in {seconds:.0f} s ({iterations / seconds:.1f} per s), "
     text += "GPU not measured" if busy is None else f"GPU busy {busy:.0f} %"
     peak = result["gpu_peak_gb"]
     return f"{text}{'' if peak is None else f', {peak:.1f} GB'}; Dice: {dice}"
+
+
+def _planned(result: dict[str, Any]) -> str:
+    plan = result["plan"]
+    window = " x ".join(map(str, plan["roi_size"]))
+    text = (
+        f"for {result['time']}: {plan['network']} ({plan['size']}), {plan['batch_size']} windows "
+    )
+    text += f"of {window}; plan {result['plan_s']:.0f} s, training {result['train_s']:.0f} s, "
+    return f"{text}evaluation {result['evaluate_s']:.0f} s: {_training(result)}"
 
 
 def _tests(out: Path) -> str:

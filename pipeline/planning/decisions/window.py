@@ -28,7 +28,8 @@ _GIVEN = "given on the command line"
 _MOST_BATCH = 32
 _MOST_SHARE = 0.05  # of the dataset's voxels in one batch
 _TOO_SLOW = 1.25  # times what a step may take
-_TRIALS = 4
+_FAST = 1.3  # a step that takes less than its share by this is worth a larger window
+_TRIALS = 5
 
 
 @dataclass(frozen=True)
@@ -192,41 +193,60 @@ class _Search:
                 self._cut()
 
     def _fit_time(self) -> None:
-        """Cut the window by what a small one takes, and see whether the result keeps to it."""
-        probe = self.window
-        while prod(probe) > _PROBE and (smaller := self._smaller(probe)) is not None:
-            probe = smaller
-        found = self._try(probe, self.batch)
-        if isinstance(found, Step):
-            per_voxel = found.seconds / prod(probe)
-            while per_voxel * self._voxels > self.allowed and self.window != probe:
-                self.window = self._smaller(self.window) or probe
-            if self.window == probe:
-                self.step = found
-                if not self._too_slow(found):
-                    return
-        self._try_windows(str(found))
+        """Try windows until a step takes about what it may; the largest that keeps to it is taken.
 
-    def _try_windows(self, why: str) -> None:
-        """Try the window, and smaller ones while it is too slow; the last one that ran is taken."""
-        ran: list[int] | None = self.window if self.step is not None else None
-        window: list[int] | None = self.window if ran is None else self._smaller(self.window)
+        Each trial's seconds per voxel say which window to try next, a larger one too: a small
+        window's say too much where each kernel costs time of its own, as on a GPU.
+        """
+        windows = self._windows()
+        small = (at for at, window in enumerate(windows) if prod(window) <= _PROBE)
+        at: int | None = 0 if self.machine.kind == "cuda" else next(small, len(windows) - 1)
+        ran: dict[int, Step] = {}
+        failed: dict[int, str] = {}
         for _ in range(_TRIALS):
-            if window is None:
+            if at is None:
                 break
-            found = self._try(window, self.batch)
-            if isinstance(found, Step) and not self._too_large(found):
-                ran, self.step = window, found
-                if not self._too_slow(found):
-                    break
-            elif isinstance(found, str):
-                why = found
-                if ran is not None:
-                    break
-            window = self._smaller(window)
-        if ran is None:
-            raise self._does_not_run(why)
-        self.window = ran
+            found = self._try(windows[at], self.batch)
+            if isinstance(found, str):
+                failed[at] = found
+            elif self._too_large(found):
+                failed[at] = f"a step holds {_gb(found.bytes or 0)}"
+            else:
+                ran[at] = found
+            at = self._next(windows, at, ran, failed)
+        if not ran:
+            raise self._does_not_run(list(failed.values())[-1])
+        kept = [one for one, step in ran.items() if not self._too_slow(step)]
+        best = min(kept) if kept else max(ran)
+        self.window, self.step = windows[best], ran[best]
+
+    def _windows(self) -> list[list[int]]:
+        """The window, and all smaller ones in the order of their size."""
+        found = [self.window]
+        while (smaller := smaller_window(found[-1], self.shape, self.divisor)) is not None:
+            found.append(smaller)
+        return found
+
+    def _next(
+        self, windows: list[list[int]], at: int, ran: dict[int, Step], failed: dict[int, str]
+    ) -> int | None:
+        """Which window to try after one; None where no other is better."""
+        if not ran:  # the larger ones may run where a small one does not, and the other way round
+            left = [one for one in range(len(windows)) if one not in failed]
+            return min(left, default=None)
+        if at in failed:
+            return None
+        seconds = ran[at].seconds
+        if self.allowed / _FAST <= seconds <= _TOO_SLOW * self.allowed:
+            return None
+        per_voxel = seconds / prod(windows[at])
+        fits = (
+            one
+            for one, window in enumerate(windows)
+            if per_voxel * prod(window) <= self.allowed and one not in failed
+        )
+        wanted = next(fits, len(windows) - 1)
+        return None if wanted in ran or wanted in failed else wanted
 
     def _does_not_run(self, why: str) -> ConfigError:
         return ConfigError(

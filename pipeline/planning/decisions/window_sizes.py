@@ -28,14 +28,22 @@ def first_window(
 ) -> list[int]:
     """A cube in mm, no larger than the shape, in multiples of the divisor.
 
+    A case of one multiple per axis is padded along its longest: on the coarsest level the networks
+    would have a single value, which no normalisation can use.
+
     >>> first_window([35, 50, 36], [1, 1, 1], [16, 16, 16])
     [32, 48, 32]
     >>> first_window([512, 512, 96], [0.8, 0.8, 2.5], [16, 16, 16])
     [368, 368, 96]
+    >>> first_window([5, 8, 6], [8, 8, 8], [16, 16, 16])
+    [16, 32, 16]
     """
     mean = float(np.prod(spacing)) ** (1 / 3)
     wanted = [min(size, _CUBE * mean / mm) for size, mm in zip(shape, spacing, strict=True)]
-    return [_nearest(size, step) for size, step in zip(wanted, divisor, strict=True)]
+    window = [_nearest(size, step) for size, step in zip(wanted, divisor, strict=True)]
+    if window == list(divisor):
+        window[int(np.argmax(np.divide(shape, divisor)))] *= 2
+    return window
 
 
 def smaller_window(

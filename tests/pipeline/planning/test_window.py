@@ -149,7 +149,8 @@ def test_windows_are_multiples_and_get_smaller(
     window: list[int] | None = first_window(shape, spacing, divisor)
     assert window is not None
     for one, length, step in zip(window, shape, divisor, strict=True):
-        assert one % step == 0 and step <= one < length + step
+        assert one % step == 0 and step <= one < length + 2 * step
+    assert prod(window) >= 2 * prod(divisor)  # more than one value on the coarsest level
     count = 0
     while window is not None:
         smaller = smaller_window(window, shape, divisor)
