@@ -14,6 +14,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
+from operator import sub
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -40,24 +41,44 @@ TINY = {  # of a dry run
 
 
 SHORT = 40  # iterations, to see how long one takes
+_TELL = 5.0  # seconds between two lines of a training
 
 
 class Times:
-    """When each iteration of a trainer began and ended, by time.monotonic()."""
+    """When each iteration of a trainer began, had its batch, and ended, by time.monotonic()."""
 
     def __init__(self, trainer: Engine) -> None:
         self.began: list[float] = []
+        self.got: list[float] = []
         self.ended: list[float] = []
         trainer.add_event_handler(Events.GET_BATCH_STARTED, self._begin)
+        trainer.add_event_handler(Events.GET_BATCH_COMPLETED, self._get)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._end)
+        self._told = time.monotonic()
 
     def seconds(self) -> float:
         """Of an iteration with the wait for its batch: the median of the second half."""
         spans = [end - begin for begin, end in zip(self.began, self.ended, strict=False)]
         return median(spans[len(spans) // 2 :])
 
+    def parts(self) -> dict[str, float]:
+        """Seconds of waiting for batches, of the steps, and of all between two iterations."""
+        between = zip(self.ended, self.began[1:], strict=False)
+        return {
+            "waiting_s": sum(map(sub, self.got, self.began)),
+            "steps_s": sum(map(sub, self.ended, self.got)),
+            "between_s": sum(begin - end for end, begin in between),
+        }
+
     def _begin(self, _: Engine) -> None:
         self.began.append(time.monotonic())
+        if self.ended and self.began[-1] > self._told + _TELL:
+            self._told = self.began[-1]
+            parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.parts().items())
+            print(f"{len(self.ended)} iterations: {parts}", flush=True)
+
+    def _get(self, _: Engine) -> None:
+        self.got.append(time.monotonic())
 
     def _end(self, engine: Engine) -> None:
         # the trainer is at most a step ahead of the GPU; only at the end is that waited for
@@ -124,6 +145,7 @@ def measured(
         "epochs": epochs,
         "iterations": len(times.ended),
         "seconds": seconds,
+        **times.parts(),
         "iterations_per_s": len(times.ended) / seconds,
         "gpu_busy_percent": busy,
         "gpu_peak_gb": peak,

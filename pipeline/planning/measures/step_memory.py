@@ -1,6 +1,6 @@
 """The memory of a training step, found on PyTorch's meta device: nothing is computed or held.
 
-Each tensor of a forward pass, a loss, a backward pass and an optimizer's step is made without its
+Each tensor of a forward pass, a loss, a backward pass and AdamW's step is made without its
 memory, and what is alive at the same time is added up. What it does not know is what the kernels
 take for themselves and what the allocator leaves unused; see `RESERVE`.
 """
@@ -98,17 +98,16 @@ def _run(model: torch.nn.Module, shape: tuple[int, ...], half: bool) -> int:
         model.bfloat16()
     alive = _Alive()
     pytree.tree_map_(alive.add, [*model.parameters(), *model.buffers()])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, foreach=False)
     with alive:
-        for parameter in model.parameters():  # AdamW's moments are there before the step
-            parameter.grad = torch.zeros_like(parameter)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        alive.peak = alive.now
+        # AdamW's moments are there before the step; PyTorch's own asks for numbers, and the meta
+        # device of some versions has none
+        moments = [torch.zeros_like(one) for one in model.parameters() for _ in range(2)]
         image = torch.empty(shape, dtype=torch.bfloat16 if half else torch.float32)
         labels = torch.empty(shape[0], 1, *shape[2:])
         _loss(model(image), labels).backward()
-        optimizer.step()
+        largest = max(model.parameters(), key=torch.Tensor.numel)
+        temporary = [torch.empty_like(largest) for _ in range(2)]  # of a step
+    del moments, temporary
     # in half precision gradients, moments and the weights themselves still have 32 bits each
     return alive.peak + (2 * weights if half else 0)
 

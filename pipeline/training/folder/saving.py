@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +22,7 @@ from .run_folder import WEIGHTS, write_result
 logger = logging.getLogger(__name__)
 
 _FORMAT = 2
+_SHARE = 0.05  # of a training's time, for writing last.pt
 
 
 def save_checkpoint(content: Any, stream: BinaryIO) -> None:
@@ -59,7 +61,9 @@ class _Watched:
 class Checkpoints:
     """Writes models/model.pt at each new best and last.pt after each epoch; resumes from last.pt.
 
-    Attach it after the validation and the table, so that what it stores is the whole epoch.
+    Attach it after the validation and the table, so that what it stores is the whole epoch. Where
+    an epoch is so short that writing would take more than a twentieth of the time, as with small
+    networks on a GPU, last.pt is that of an epoch some seconds ago until a new best or the end.
 
     Args:
         resume: go on from output_dir/last.pt where there is one.
@@ -86,6 +90,7 @@ class Checkpoints:
         self.writes = writes
         self.plan = plan
         self._first: Any = None  # the scheduler's state before the first step
+        self._next_write = 0.0  # by time.monotonic()
 
     def attach(self, engine: SegmentationTrainer) -> None:
         """Register on the trainer."""
@@ -98,9 +103,14 @@ class Checkpoints:
         epoch, best = engine.state.epoch, self.validator.state.best_metric_epoch
         ended = engine.should_terminate or epoch == engine.state.max_epochs
         # a run that ends without any validation still leaves a model
-        if best == epoch or (ended and best < 1):
+        new = best == epoch or (ended and best < 1)
+        if new:
             self._write(WEIGHTS, carry_plan(_best_weights(engine), self.plan))
-        self._write(LAST, self._everything(engine))
+        began = time.monotonic()
+        if new or ended or began >= self._next_write:
+            self._write(LAST, self._everything(engine))
+            now = time.monotonic()
+            self._next_write = now + (now - began) / _SHARE
 
     def _write(self, name: str, content: Any) -> None:
         write_result(self.folder, name, lambda stream: save_checkpoint(content, stream))
