@@ -29,3 +29,14 @@ def sizes(values: Iterable[float]) -> str:
     ('0.781 x 0.781 x 2.5', '512 x 512 x 100')
     """
     return " x ".join(f"{value:.0f}" if value >= 100 else f"{value:.3g}" for value in values)
+
+
+def length(seconds: float) -> str:
+    """A training's time as text.
+
+    >>> length(40), length(1200), length(86400)
+    ('40 seconds', '20 minutes', '24 hours')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.3g} hours"

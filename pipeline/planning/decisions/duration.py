@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ....data.errors import ConfigError
 from ..measures.machine import Machine
 from ..measures.pace import FOLDS, Pace
-from .decision import Decision
+from .decision import Decision, length
 
 _EPOCHS = 30
 _UNMEASURED = 25_000  # iterations, where nothing was measured
@@ -39,7 +39,7 @@ def decide_duration(
     else:
         iterations, validations = _fitting(pace, machine.seconds)
         why = (
-            f"{machine.seconds / 60:.0f} minutes: {pace.reading:.0f} s for reading the cases, "
+            f"{length(machine.seconds)}: {pace.reading:.0f} s before the first iteration, "
             f"{pace.iteration:.2g} s an iteration with its windows, {pace.validation:.0f} s a "
             f"validation of a fifth of the cases: {iterations} iterations in {_EPOCHS} epochs"
         )
@@ -74,14 +74,14 @@ def _validating(validations: int) -> str:
 
 def _fitting(pace: Pace, seconds: float) -> tuple[int, int]:
     """Iterations and validations that fit into a time."""
-    left = seconds - pace.reading
+    left = seconds - pace.reading - _EPOCHS * pace.epoch
     validations = next(
         (one for one in _VALIDATIONS if one * pace.validation <= _VALIDATING * left), 1
     )
     iterations = int((left - validations * pace.validation) / pace.iteration)
     if iterations < _FEWEST:
         raise ConfigError(
-            f"--time: {seconds / 60:.3g} minutes are too short: reading takes {pace.reading:.0f} "
+            f"--time: {length(seconds)} are too short: the start takes {pace.reading:.0f} "
             f"s, a validation {pace.validation:.0f} s, an iteration {pace.iteration:.2g} s; give "
             "more time, or a smaller --roi_size or --network"
         )

@@ -18,7 +18,7 @@ from ....data.datasets.fingerprint.numbers import Fingerprint
 from ....data.errors import ConfigError
 from ..measures.machine import Machine, busy
 from ..measures.trial import Candidate, Step
-from .decision import Decision, sizes
+from .decision import Decision, length, sizes
 from .window_sizes import fewest_iterations, first_window, smaller_window
 
 _LOG = logging.getLogger("gridgate.planning")
@@ -115,8 +115,8 @@ class _Search:
         assert self.step is not None
         if self.window != before:
             reasons.append(
-                f"a step may take {self.allowed:.2g} s, so that {self.machine.seconds / 60:.0f} "
-                f"minutes have {fewest_iterations(self.machine.seconds):.0f} iterations: "
+                f"a step may take {self.allowed:.2g} s, so that {length(self.machine.seconds)} "
+                f"have {fewest_iterations(self.machine.seconds):.0f} iterations: "
                 f"{sizes(self.window)}"
             )
         reasons.append(f"measured: {self.step.seconds:.2g} s a step{self._peak()}{busy()}")
@@ -150,12 +150,14 @@ class _Search:
         batch = self.batch
         while 2 * batch <= most and self._may_grow(2 * batch):
             batch *= 2
+        measured = ""
         if batch > self.batch and self.machine.device is not None:
             batch = self._tried(batch)
+            measured = f"; measured: {self.step.seconds:.2g} s a step" if self.step else ""
         return batch, (
             "the window covers the median case, so what is left goes into the batch: no more than "
             f"{_MOST_SHARE:.0%} of the dataset's voxels, {_gb(self.machine.memory)}, and more than "
-            f"{2.5 * fewest_iterations(self.machine.seconds):.0f} iterations"
+            f"{2.5 * fewest_iterations(self.machine.seconds):.0f} iterations{measured}"
         )
 
     @property

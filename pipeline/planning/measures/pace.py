@@ -24,6 +24,12 @@ OVERLAP, VALIDATION_OVERLAP = 0.5, 0.25
 _DRAWN = 8
 _MOST_VOXELS = 64e6  # of the case that windows are drawn from
 _WORKERS = 12  # at most, for a GPU
+# Of a GPU, where the network is so fast that the rest counts; seen on an H200 with 16 cores
+# (benchmarks/results/cuda_h200.md).
+_GPU_START = 15.0  # seconds until the first step: kernels are chosen, processes start
+_GPU_EPOCH = 0.1  # seconds between two epochs
+_GPU_CASE = 0.03  # seconds of a validation case beside the network, and per voxel and label:
+_GPU_VOXEL = 1.6e-8
 
 
 @dataclass(frozen=True)
@@ -33,14 +39,16 @@ class Pace:
     Args:
         iteration: with the drawing of its windows.
         validation: of all validation cases of a fold.
-        reading: of all cases, before the first iteration.
+        reading: of all cases, and what else is before the first iteration.
         case: of the windows of the median case, when the trained bundle is run.
+        epoch: between two epochs.
     """
 
     iteration: float
     validation: float
     reading: float
     case: float
+    epoch: float = 0.0
 
 
 def measure_pace(
@@ -54,17 +62,20 @@ def measure_pace(
     """The pace of a training whose step was measured; the drawing of a window is measured here."""
     shape = np.median(fingerprint.shapes(spacing), axis=0)
     drawing = batch * _drawing_seconds(shape, window, len(fingerprint.labels))
+    reading, epoch = fingerprint.case_seconds * len(fingerprint.cases) / 2, 0.0
     cores = usable_cores()
-    if machine.kind == "cuda":
-        iteration = max(step.seconds, drawing / min(max(cores - 2, 2), _WORKERS))
-    else:  # the workers take the cores that the network computes on
-        iteration = step.seconds + drawing / cores
     validation, case = (
         _windows(shape, window, overlap) * step.forward_seconds / batch
         for overlap in (VALIDATION_OVERLAP, OVERLAP)
     )
-    reading = fingerprint.case_seconds * len(fingerprint.cases) / 2
-    return Pace(iteration, ceil(len(fingerprint.cases) / FOLDS) * validation, reading, case)
+    if machine.kind == "cuda":
+        iteration = max(step.seconds, drawing / min(max(cores - 2, 2), _WORKERS))
+        validation += _GPU_CASE + _GPU_VOXEL * float(shape.prod()) * len(fingerprint.labels)
+        reading, epoch = reading + _GPU_START, _GPU_EPOCH
+    else:  # the workers take the cores that the network computes on
+        iteration = step.seconds + drawing / cores
+    cases = ceil(len(fingerprint.cases) / FOLDS)
+    return Pace(iteration, cases * validation, reading, case, epoch)
 
 
 def _windows(shape: np.ndarray, window: Sequence[int], overlap: float) -> int:

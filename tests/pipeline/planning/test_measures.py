@@ -121,7 +121,7 @@ def test_the_time_is_shared_between_reading_validating_and_iterating() -> None:
         for one in decide_duration(Pace(0.5, 60.0, 40.0, 1.0), machine, {}, "small")
     }
     assert slow["val_interval"] == 30
-    with pytest.raises(ConfigError, match="are too short: reading takes 40 s"):
+    with pytest.raises(ConfigError, match="--time: 17 minutes are too short: the start takes 40 s"):
         decide_duration(Pace(60.0, 5.0, 40.0, 1.0), machine, {}, "small")
     asked = decide_duration(Pace(0.5, 5.0, 40.0, 1.0), machine, {"learning_rate": 1e-4}, "small")
     assert next(one for one in asked if one.name == "learning_rate").value == 1e-4
