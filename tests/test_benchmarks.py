@@ -150,7 +150,7 @@ def test_cuda_sh_goes_on_after_a_failure_and_skips_what_is_done(tmp_path: Path) 
     assert all(f"{out}" in line for line in ran)
     page = (out / "cuda.md").read_text()
     assert "| resume | not done: exit code 3 after " in page and "it broke / here |" in page
-    assert page.count("done in ") == 6
+    assert page.count("done in ") == 8
 
     log.unlink()
     (tmp_path / "log.mended").touch()
@@ -192,8 +192,9 @@ def test_the_clocked_training_counts_what_it_runs(
 
 def test_the_gpu_clock_averages_the_samples_of_its_span(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = load("cuda/gpu_clock", monkeypatch).GpuClock()
-    clock._samples = [(0.0, 10.0), (1.0, 80.0), (2.0, 90.0), (3.0, 0.0)]
+    clock._samples = [(0.0, 10.0, 1.0), (1.0, 80.0, 3.0), (2.0, 90.0, 2.0), (3.0, 0.0, 1.0)]
     assert clock.busy_percent(0.5, 2.5) == 85 and clock.busy_percent(5, 6) is None
+    assert clock.peak_gb() == pytest.approx(3 * 2**20 / 1e9)
 
 
 def test_formats_of_stored_cases_are_measured_and_compared(

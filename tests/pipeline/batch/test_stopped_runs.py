@@ -4,10 +4,8 @@ import csv
 import gzip
 import json
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ import pytest
 from gridgate.data.files import is_temporary
 from gridgate.data.phantom.phantom import make_phantom
 
+from ... import forked
 from ..small_bundle import CONFIGS, NETWORK
 from .threshold import TABLES
 
@@ -69,38 +68,18 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(scans: Path, output: Path, *more: str) -> list[str]:
     settings = {**{key: value for key, value in NETWORK.items() if key != "device"}, "overlap": 0.5}
-    words = [
-        sys.executable,
-        "-m",
-        "monai.bundle",
-        "run",
-        "inferring",
-        "--config_file",
-        str(CONFIGS / "inference.yaml"),
-    ]
+    words = ["run", "inferring", "--config_file", str(CONFIGS / "inference.yaml")]
     for key, value in settings.items():
         words += [f"--{key}", json.dumps(value) if not isinstance(value, bool) else str(value)]
-    words += [
-        "--input_dir",
-        str(scans),
-        "--output_dir",
-        str(output),
-        "--load_pretrain",
-        "False",
-        "--device",
-        "cpu",
-    ]
-    # root may read everything; here it may not
-    if os.geteuid() == 0 and shutil.which("setpriv"):
-        words = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", *words]
-    return [*words, *more]
+    words += ["--input_dir", str(scans), "--output_dir", str(output)]
+    return [*words, "--load_pretrain", "False", "--device", "cpu", *more]
 
 
-def start(words: list[str], folder: Path) -> subprocess.Popen[bytes]:
+def start(words: list[str], folder: Path) -> forked.Forked:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    log = open(folder / "log", "ab")  # noqa: SIM115
-    return subprocess.Popen(
-        words, cwd=folder, stdout=log, stderr=log, env=environment, start_new_session=True
+    log = folder / "log"
+    return forked.start(
+        "monai.bundle", words, cwd=folder, stdout=log, stderr=log, environment=environment
     )
 
 
@@ -112,7 +91,7 @@ def rows(output: Path) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["case"]]
 
 
-def wait_for(what: int, output: Path, process: subprocess.Popen[bytes]) -> None:
+def wait_for(what: int, output: Path, process: forked.Forked) -> None:
     until = time.monotonic() + 120
     while len(rows(output)) < what:
         assert time.monotonic() < until and process.poll() is None, (

@@ -3,8 +3,6 @@
 import json
 import multiprocessing
 import os
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -22,6 +20,7 @@ from gridgate.pipeline.training.windows.cases import CachedCases
 from gridgate.pipeline.training.windows.crops import WindowDataset, WindowSampler
 from gridgate.pipeline.training.windows.loading import WindowLoader, can_fork
 
+from ... import forked
 from ..small_bundle import CONFIGS
 from .small_trainer import network, trainer
 
@@ -58,7 +57,7 @@ def write_dataset(root: Path, bad: str) -> Path:
     return root
 
 
-def run(dataset: Path, output: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(dataset: Path, output: Path, **options: Any) -> forked.Ended:
     settings = {
         "architecture::filters": [4, 4, 8, 8, 8],
         "spacing": [10.0, 10.0, 10.0],
@@ -72,13 +71,10 @@ def run(dataset: Path, output: Path, **options: Any) -> subprocess.CompletedProc
         "output_dir": str(output),
         **options,
     }
-    command = [sys.executable, "-m", "monai.bundle", "run", "training"]
-    command += ["--config_file", str(CONFIGS / "train.yaml")]
-    command += [f"--{name}={value}" for name, value in settings.items()]
+    words = ["run", "training", "--config_file", str(CONFIGS / "train.yaml")]
+    words += [f"--{name}={value}" for name, value in settings.items()]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2"}
-    return subprocess.run(
-        command, capture_output=True, text=True, env=environment, timeout=300, check=False
-    )
+    return forked.run("monai.bundle", words, environment=environment)
 
 
 @pytest.mark.slow

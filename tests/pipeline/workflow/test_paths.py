@@ -2,12 +2,11 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from ... import forked
 from .workflows import CONFIGS, INFERENCE, TRAIN, started
 
 HARD = [
@@ -73,8 +72,7 @@ def test_monais_run_finds_the_bundles_own_weights_and_keeps_a_hash_in_a_path(
     probe = tmp_path / "probe.yaml"
     files = [str(CONFIGS / INFERENCE), str(probe)]
     probe.write_text("inferring: ['$print([str(@checkpoint), str(@output_dir)])']\n")
-    command = [sys.executable, "-m", "monai.bundle", "run", "inferring", "--config_file"]
-    words = [*command, str(files), "--output_dir", "out#1"]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    words = ["run", "inferring", "--config_file", str(files), "--output_dir", "out#1"]
+    done = forked.run("monai.bundle", words, cwd=tmp_path)
     wanted = str([str(CONFIGS.parent / "models" / "model.pt"), "out#1"])
     assert wanted in done.stdout.splitlines(), done.stdout + done.stderr

@@ -1,14 +1,13 @@
 """Values of overrides: null, switches, code, and words that their setting cannot take."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from monai.bundle import ConfigWorkflow, run, run_workflow
 
+from ... import forked
 from .workflows import CONFIGS, EVALUATE, INFERENCE, TRAIN, failure, initialize, started
 
 
@@ -58,10 +57,9 @@ def test_null_through_monais_run_and_its_command(tmp_path: Path) -> None:
     probe = tmp_path / "probe.yaml"
     files = [str(CONFIGS / INFERENCE), str(probe)]
     probe.write_text("seen: []\ninferring: ['$@seen.append(@body_threshold)', '$print(@seen)']\n")
-    command = [sys.executable, "-m", "monai.bundle", "run", "inferring", "--config_file"]
+    command = ["run", "inferring", "--config_file", str(files)]
     for word in ("None", "null"):
-        words = [*command, str(files), "--body_threshold", word]
-        done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+        done = forked.run("monai.bundle", [*command, "--body_threshold", word], cwd=tmp_path)
         assert "[None]" in done.stdout.splitlines(), done.stderr
 
 

@@ -3,8 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import torch
 
 from gridgate.data.errors import ConfigError, user_error
 
+from .... import forked
 from ...small_bundle import CONFIGS, TRAINING, train
 from .runs import assert_same_weights, rows
 
@@ -47,17 +46,12 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed(
     whole: Path, phantom_dataset: Path, tmp_path: Path
 ) -> None:
     words = [f"--{name}={value}" for name, value in {**TRAINING, "iterations_per_epoch": 3}.items()]
-    command = [
-        sys.executable,
-        "-m",
-        "monai.bundle",
-        "run",
-        "training",
-        "--config_file",
-        f"{CONFIGS}/train.yaml",
-    ]
+    command = ["run", "training", "--config_file", f"{CONFIGS}/train.yaml"]
     command += ["--dataset_dir", str(phantom_dataset), "--output_dir", str(tmp_path), *words]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    nowhere = Path(os.devnull)
+    process = forked.start(
+        "monai.bundle", command, cwd=tmp_path.parent, stdout=nowhere, stderr=nowhere
+    )
     deadline = time.monotonic() + 120
     while not (tmp_path / "last.pt").is_file():
         assert process.poll() is None and time.monotonic() < deadline
