@@ -26,6 +26,7 @@ import torch
 from ...networks import build
 from ..models.build import to_device
 from ..models.devices import autocast, autocast_dtype, channels_last, choose_device
+from ..training.engine.graphed_step import GraphedStep
 from ..training.losses import build_loss
 
 _RUNS = 3  # timed ones, after one that warms up
@@ -121,11 +122,7 @@ def training_step(
         found.backward()
         return scores, found
 
-    recorded = None
-    if graphed:
-        from ..training.engine.graphed_step import GraphedStep  # with ignite, a second or two
-
-        recorded = GraphedStep(passes, network)
+    recorded = GraphedStep(passes, network) if graphed else None
 
     def step() -> None:
         if recorded is None or recorded(x, labels) is None:
