@@ -11,7 +11,7 @@ import torch
 from gridgate.pipeline.costs.machine import machine_facts
 
 
-def main() -> None:
+def main(result: str) -> None:
     """Write the facts to the file that is named."""
     facts = [[str(name), str(value)] for name, value in machine_facts()]
     if torch.cuda.is_available():
@@ -22,8 +22,8 @@ def main() -> None:
         ]
     else:
         facts.append(["GPU", "none: a dry run on the CPU"])
-    Path(sys.argv[1]).write_text(json.dumps(facts, indent=1) + "\n")
+    Path(result).write_text(json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -16,10 +16,10 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from ...transforms.postprocess import Postprocessing
-from ...transforms.restore.cells import ScoresError
+from ...transforms.restore.scores_error import ScoresError
 from ...transforms.restore.slabs import ScoreSlabs
 from ...transforms.restore.transform import RestoreLabelsd
-from ..inference.device_memory import is_out_of_memory
+from ..inference.out_of_memory import is_out_of_memory
 from ..models.build import to_device
 from .case import Case, CaseInProgress, MonaiItem, StoppedError
 from .reasons import hits_all_cases, is_expected, reason

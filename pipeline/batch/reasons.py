@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 
 from ...data.errors import OutputError, user_error
-from ...transforms.restore.cells import ScoresError
-from ..inference.device_memory import is_out_of_memory
+from ...transforms.restore.scores_error import ScoresError
+from ..inference.out_of_memory import is_out_of_memory
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 

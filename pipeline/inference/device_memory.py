@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import torch
 
-# what PyTorch's allocator for the CPU says, in a RuntimeError without a type of its own
-_NO_CPU_MEMORY = re.compile(r"DefaultCPUAllocator: (can't allocate memory|not enough memory)")
 _SPARE = 0.9  # of what is free; fragments and other programs take some
-
-
-def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error, or one that it was raised from, says that memory ran out.
-
-    On a GPU that is torch.OutOfMemoryError, in NumPy and Python MemoryError; PyTorch on a CPU
-    raises a plain RuntimeError, which is told by its text. Other RuntimeErrors are something else.
-
-    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("out of memory, perhaps"))
-    (True, False)
-    """
-    while error is not None:
-        if isinstance(error, torch.OutOfMemoryError | MemoryError):
-            return True
-        if isinstance(error, RuntimeError) and _NO_CPU_MEMORY.search(str(error)):
-            return True
-        error = error.__cause__
-    return False
 
 
 def watch_peak(device: torch.device) -> None:

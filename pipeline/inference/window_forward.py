@@ -12,7 +12,7 @@ import torch
 from ...networks.slices import SliceBySlice
 from ...transforms.restore.regions import region_bits
 from ..models.devices import autocast, channels_last
-from .device_memory import is_out_of_memory
+from .out_of_memory import is_out_of_memory
 
 _SMALL_WINDOW = 64**3  # voxels
 

@@ -9,13 +9,8 @@ import torch
 
 from ...transforms.restore.slabs import ForwardFacts, Slab
 from .accumulator import Accumulator, background
-from .device_memory import (
-    AsyncCopies,
-    accumulator_device,
-    is_out_of_memory,
-    upload,
-    watch_peak,
-)
+from .device_memory import AsyncCopies, accumulator_device, upload, watch_peak
+from .out_of_memory import is_out_of_memory
 from .window_forward import WindowForward
 from .window_grid import Layer, WindowGrid
 

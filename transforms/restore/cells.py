@@ -12,20 +12,13 @@ import numpy as np
 import torch
 
 from .regions import region_bits
+from .scores_error import ScoresError
 
 Block = tuple[slice, slice, slice]
 TOLERANCE = 1e-4
 """In source voxels: what maps between float64 affines may be off by."""
 MIXED = -1
 """In place of a label: the cell's corners disagree."""
-
-
-class ScoresError(ValueError):
-    """A network's scores are NaN or infinite, and so mean nothing."""
-
-    def __init__(self) -> None:
-        super().__init__("the network's scores are NaN or infinite")
-
 
 _INDEX = torch.int16  # of labels, with room for MIXED
 # A voxel in a mixed cell takes two float32 per channel (running sum, corner being added) beside its

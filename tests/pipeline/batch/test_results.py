@@ -18,7 +18,7 @@ from gridgate.pipeline.batch.evaluator import CasesFailedError
 from gridgate.pipeline.batch.processor import CaseProcessor
 from gridgate.pipeline.batch.reasons import reason
 from gridgate.pipeline.batch.results import case_table
-from gridgate.pipeline.inference.device_memory import is_out_of_memory
+from gridgate.pipeline.inference.out_of_memory import is_out_of_memory
 from gridgate.pipeline.inference.sliding_window import SlidingWindow
 from gridgate.transforms import RestoreLabelsd, WriteLabelsd
 from gridgate.transforms.postprocess import Postprocessing
