@@ -23,6 +23,7 @@ from . import page
 from .album import Album
 from .check_text import headline
 from .figures import case_figure, literal
+from .grey_window import grey_window
 from .slices import View
 
 PAGE = "check.html"
@@ -183,7 +184,7 @@ def _figure(before: Opened, after: Opened | None, listing: Listing, name: str) -
         labels=names,
         name=literal(name),
         truth=outlined,
-        window_hu=_window(image.array, ct=is_ct(listing.channels[0])),
+        window=grey_window(image.array, ct=is_ct(listing.channels[0])),
         filled="label map",
         outlined="mended",
     )
@@ -200,12 +201,3 @@ def _on(image: Volume, label: Volume | None, values: Sequence[int]) -> NDArray[n
         result[whole == value] = number
     result[~np.isin(whole, values)] = len(values)
     return result
-
-
-def _window(array: NDArray[np.generic], *, ct: bool) -> tuple[float, float]:
-    values = np.asarray(array, dtype=np.float32)
-    lowest, highest = float(values.min()), float(values.max())
-    if ct and lowest < -160 and 240 < highest < 5000:
-        return -160.0, 240.0
-    low, high = np.percentile(values[::2, ::2, ::2], (1, 99))
-    return (float(low), float(high)) if high > low else (lowest - 1, lowest + 1)

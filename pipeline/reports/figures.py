@@ -17,6 +17,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from ..models.attention import Attention
+from .grey_window import SOFT_TISSUE
 from .slices import EDGES, PLANES, Plane, View, telling_slice
 
 COLOURS = (
@@ -53,17 +54,17 @@ def case_figure(
     name: str,
     truth: View | None = None,
     notes: Mapping[str, str] | None = None,
-    window_hu: tuple[float, float] = (-160.0, 240.0),
+    window: tuple[float, float] = SOFT_TISSUE,
     filled: str = "prediction",
     outlined: str = "truth",
 ) -> Figure:
     """Axial, coronal, sagittal slice in one scale: prediction filled, truth outlined, a legend.
 
     Args:
-        image: HU. prediction, truth: label values. All on one grid.
+        image: a scan. prediction, truth: label values. All on one grid.
         labels: names in the order of the values, the background first.
         notes: Dice of a label, as text; shown behind it in the legend.
-        window_hu: shown as black and white.
+        window: intensities shown as black and white, see grey_window.
         filled, outlined: what the legend calls prediction and truth.
     """
     shown = truth if truth is not None and truth.array.any() else prediction
@@ -78,7 +79,7 @@ def case_figure(
     for plane, (x, y, w, h) in corners.items():
         axes = figure.add_axes((x / width, y / height, w / width, h / height))
         index = telling_slice(shown, plane)
-        _grey(axes, image, plane, index, window_hu)
+        _grey(axes, image, plane, index, window)
         _fill(axes, prediction, plane, index, alpha=0.45)
         if truth is not None:
             _outline(axes, truth, plane, index)
@@ -116,7 +117,7 @@ def attention_figure(attention: Attention, *, name: str) -> Figure:
     )
     for axes in grid.ravel():
         axes.axis("off")
-    for axes, title in zip(grid[0], ("CT", "segmentation"), strict=False):
+    for axes, title in zip(grid[0], ("scan", "segmentation"), strict=False):
         _grey(axes, image, "axial", index, (0.0, 1.0))
         _letters(axes, "axial", title=title)
     _fill(grid[0, 1], labels, "axial", index, alpha=0.55)

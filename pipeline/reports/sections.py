@@ -19,6 +19,7 @@ from ..training.handlers import read_training_record
 from .album import Album
 from .curves import dice_figure, loss_figure
 from .figures import attention_figure, case_figure, png, spoken
+from .grey_window import grey_window
 from .page import (
     Block,
     Cell,
@@ -213,6 +214,7 @@ def _case_picture(
             labels=labels,
             name=case,
             notes=scores,
+            window=grey_window(image.array),
         )
     except GridgateError as error:
         return Paragraph(f"{caption or case} No picture: {error}", kind="bad")
