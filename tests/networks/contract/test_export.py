@@ -8,7 +8,6 @@ import torch
 
 from .tiny_networks import TINY, every_network, stirred
 
-
 FAMILY = {"unet_e", "unet_plus", "wide_unet"}
 """Made of U-Net++'s parts, whose ONNX is tried."""
 
