@@ -14,6 +14,7 @@ from torch.optim import lr_scheduler
 from gridgate.data.errors import CheckpointError, OutputError
 from gridgate.pipeline.models.checkpoints import carried_plan, load_weights
 from gridgate.pipeline.plans.plan import Plan, example_plan
+from gridgate.pipeline.training.folder import saving
 from gridgate.pipeline.training.folder.run_folder import write_result
 from gridgate.pipeline.training.folder.saving import save_checkpoint
 from gridgate.pipeline.training.handlers import read_training_record
@@ -77,7 +78,10 @@ def stop_after(engine: Any, epoch: int) -> None:
 
 @pytest.mark.parametrize("epoch", [1, 2, 3])
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_resumed_equals_uninterrupted(name: str, epoch: int, tmp_path: Path) -> None:
+def test_resumed_equals_uninterrupted(
+    name: str, epoch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "_SHARE", float("inf"))  # each epoch is written
     whole, part = tmp_path / "whole", tmp_path / "part"
     training(whole, epochs=4, schedule=SCHEDULES[name]).run()
     stop_after(training(part, epochs=4, schedule=SCHEDULES[name]), epoch)
@@ -88,6 +92,21 @@ def test_resumed_equals_uninterrupted(name: str, epoch: int, tmp_path: Path) -> 
     for row in (*rows[0], *rows[1]):
         del row["seconds"]
     assert rows[0] == rows[1] and len(rows[0]) == 4
+
+
+def test_epochs_too_short_to_be_written_are_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "_SHARE", 1e-9)  # once, and then not for years
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    training(whole, epochs=6, schedule=cosine(24), interval=4).run()
+    assert last(whole)["epoch"] == 6, "the end is written in any case"
+    stop_after(training(part, epochs=6, schedule=cosine(24), interval=4), 3)
+    assert last(part)["epoch"] == 1
+    stop_after(training(part, epochs=6, schedule=cosine(24), interval=4, resume=True), 5)
+    assert last(part)["epoch"] == 4, "with a new best"
+    training(part, epochs=6, schedule=cosine(24), interval=4, resume=True).run()
+    assert_equal(last(part), last(whole))
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 4, 5])
