@@ -34,7 +34,7 @@ def test_a_small_run_ends_with_a_table_and_masks_that_agree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--random-weights", "--classes", "3", "--shape", "40", "36", "24"]
-    words += ["--spacing", "2", "2", "2", "--variants", "float32", "--name", "small"]
+    words += ["--spacing", "2", "2", "2", "--variants", "float32", "--name", "small", "--warm-only"]
     words += ["--nnunet-python", sys.executable, "--work", str(tmp_path / "work")]
     monkeypatch.setattr("signal.signal", lambda *_: None)  # this process keeps its own
     assert load("inference", monkeypatch).main([*words, "--results", str(tmp_path)]) == 0
@@ -47,7 +47,7 @@ def test_a_small_run_ends_with_a_table_and_masks_that_agree(
     for name in ("model zoo chain", "gridgate float32"):
         row = rows[name]
         assert row["failure"] == "" and row["windows"] >= 1
-        assert 0 < row["forward_s"] < row["warm_s"] and row["cold_s"] > 0
+        assert 0 < row["forward_s"] < row["warm_s"]
         assert 0.1 < row["peak_gb"] < 4 and 0.1 < row["max_rss_gb"] < 4
         assert nib.load(row["mask"]).shape == (40, 36, 24)
     if importlib.util.find_spec("nnunetv2") is None:

@@ -194,7 +194,7 @@ def test_ctrl_c_ends_the_command_and_its_process_and_keeps_the_rows(tmp_path: Pa
         "UNet",
         "unet_plus_plus",
         "--window",
-        "64",
+        "32",
         "--device",
         "cpu",
         "--csv",
