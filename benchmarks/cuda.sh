@@ -63,7 +63,7 @@ if [ -n "$dry" ]; then
 else
   inference=(--classes 14 --iterations 600)
   training=(--seconds 60)
-  planned=(--time 1m)
+  planned=(--time 45s)
 fi
 work=(--work "$out/work" --results "$out" --repeats 1)
 
@@ -73,7 +73,7 @@ files=$(grep -rlE --include='test_*.py' 'mark\.cuda' tests)
 step tests 120 "$python" -m pytest -q -m cuda -p no:cacheprovider --junit-xml="$out/tests.xml" $files
 step hippocampus 130 "$python" "$here/cuda/training.py" msd_hippocampus_attention_unet \
   "$data/msd_hippocampus" "$out/hippocampus.json" --device "$device" "${training[@]}"
-step planned 150 "$python" "$here/cuda/planned.py" "$data/msd_hippocampus" "$out/planned.json" \
+step planned 180 "$python" "$here/cuda/planned.py" "$data/msd_hippocampus" "$out/planned.json" \
   --device "$device" "${planned[@]}"
 step inference 220 "$python" "$here/inference.py" --device "$device" --warm-only --contestants zoo ours \
   --variants float32 bf16 --name inference "${inference[@]}" "${work[@]}"
