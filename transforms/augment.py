@@ -26,7 +26,6 @@ def augmentation(
     label_count: int,
     foreground: float = 0.5,
     mirror_axes: Sequence[int] = (0, 1, 2),
-    mirror_pairs: Sequence[Sequence[int]] = (),
     rotation_degrees: float | Sequence[float] = 15.0,
     rotation_probability: float = 0.2,
     scale: Sequence[float] = (0.85, 1.2),
@@ -46,9 +45,8 @@ def augmentation(
         label_count: labels with background; checked against the lists of ClassIndicesd.
         foreground: probability that the window is centred on a class.
         mirror_axes: leave out the left-right axis when labels have sides (left kidney, right
-            kidney), or give mirror_pairs: labels that are then exchanged.
-        mirror_pairs, rotation_degrees, rotation_probability, scale, scale_probability: see
-            RandomWindowd.
+            kidney).
+        rotation_degrees, rotation_probability, scale, scale_probability: see RandomWindowd.
         intensity: noise, blur, brightness, contrast, low resolution and gamma with the
             probabilities of nnU-Net (Isensee et al., Nature Methods 2021). Their strengths are made
             for intensities of about unit range or unit std.
@@ -59,7 +57,6 @@ def augmentation(
             label_count=label_count,
             foreground=foreground,
             mirror_axes=mirror_axes,
-            mirror_pairs=mirror_pairs,
             rotation_degrees=rotation_degrees,
             rotation_probability=rotation_probability,
             scale=scale,

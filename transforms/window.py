@@ -11,7 +11,6 @@ from monai.transforms import Randomizable, Transform
 from torch.nn import functional
 
 from ..data.geometry.affines import spacing
-from .sides import checked_pairs, exchanged, exchanged_places
 
 
 class RandomWindowd(Randomizable, Transform):
@@ -38,11 +37,7 @@ class RandomWindowd(Randomizable, Transform):
         rotation_probability, scale_probability: 0 to 1; nnU-Net's are 0.2 each.
         scale: range of the factor by which the anatomy grows.
         mirror_axes: axes mirrored with probability 0.5 each. Leave out the left-right axis when
-            labels have sides, or give mirror_pairs.
-        mirror_pairs: labels that are each other's mirror image, such as [[3, 4]] for the right and
-            the left kidney. A window that is mirrored along the first axis, from left to right in
-            RAS, has them exchanged; so has its list "annotated", if the item has one. Not for
-            regions, whose labels are bits.
+            labels have sides.
         label_keys: keys interpolated by nearest neighbour and padded with 0; the image is trilinear
             and padded with its window's lowest value.
     """
@@ -58,7 +53,6 @@ class RandomWindowd(Randomizable, Transform):
         scale: Sequence[float] = (0.85, 1.2),
         scale_probability: float = 0.2,
         mirror_axes: Sequence[int] = (0, 1, 2),
-        mirror_pairs: Sequence[Sequence[int]] = (),
         image_keys: Sequence[str] = ("image",),
         label_keys: Sequence[str] = ("label",),
     ) -> None:
@@ -72,7 +66,6 @@ class RandomWindowd(Randomizable, Transform):
         self.scale = (float(scale[0]), float(scale[1]))
         self.scale_probability = scale_probability
         self.mirror_axes = tuple(mirror_axes)
-        self.mirror_pairs = checked_pairs(mirror_pairs, label_count)
         self.image_keys = tuple(image_keys)
         self.label_keys = tuple(label_keys)
         if (
@@ -111,12 +104,7 @@ class RandomWindowd(Randomizable, Transform):
                 window = _cut(volume, start, self.roi_size, pad_with_zero=is_label)
             else:
                 window = _sample(volume, start, self.roi_size, matrix, nearest=is_label)
-            window = torch.flip(window, flips) if flips else window
-            if is_label and 1 in flips:
-                window = exchanged(window, self.mirror_pairs)
-            result[key] = window
-        if 1 in flips and self.mirror_pairs and "annotated" in result:
-            result["annotated"] = exchanged_places(result["annotated"], self.mirror_pairs)
+            result[key] = torch.flip(window, flips) if flips else window
         return result
 
     def _draw_start(self, shape: Sequence[int], indices: Sequence[Any] | None) -> list[int]:

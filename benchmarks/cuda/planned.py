@@ -95,7 +95,8 @@ def dice(masks: Path) -> dict[str, float]:
     found = defaultdict(list)
     with (masks / "metrics.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            found[row["label"]].append(float(row["dice"]))
+            if row["dice"]:
+                found[row["label"]].append(float(row["dice"]))
     return {label: mean(values) for label, values in found.items()}
 
 

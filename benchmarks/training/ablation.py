@@ -28,13 +28,10 @@ from typing import Any
 
 import yaml
 
-from gridgate.data.datasets.soundness.families.sides import sides_of
-
 HERE = Path(__file__).resolve().parent
 EPOCHS = 15
 TURNS = 3
 LONGER = "twice as long"
-SIDES = "pairs of sides"
 NETWORKS = {
     "attention_unet, 16 channels each": (
         "{name: attention_unet, variant: ct_single, filters: [16, 16, 16, 16, 16], norm: instance}"
@@ -87,10 +84,6 @@ VARIANTS: dict[str, list[str]] = {
     "a third of the windows centred on labels": ["--augmentation::foreground", "0.33"],
     "all windows centred on labels": ["--augmentation::foreground", "1.0"],
     "batch of 4": ["--batch_size", "4"],
-    "mirrored, left and right exchanged": [
-        *("--mirror_axes", "[0]"),
-        *("--augmentation::mirror_pairs", SIDES),
-    ],
     **{name: ["--architecture", words] for name, words in NETWORKS.items()},
 }
 
@@ -219,7 +212,7 @@ def measured(run: Run, options: argparse.Namespace) -> dict[str, float]:
             options.folder,
             str(work / "training"),
             *fold,
-            *words_of(run, read_plan(options.bundle)),
+            *words_of(run, read_plan(options.bundle)["roi_size"]),
         )
         gridgate(
             "evaluate", str(work / "training"), options.folder, str(work / "evaluation"), *fold
@@ -238,7 +231,7 @@ def measured(run: Run, options: argparse.Namespace) -> dict[str, float]:
     return dict(kept["dice"])
 
 
-def words_of(run: Run, plan: dict[str, Any]) -> list[str]:
+def words_of(run: Run, window: list[int]) -> list[str]:
     """The training's settings: those that follow from its iterations, then the variant's own."""
     settings = {
         "--epochs": EPOCHS,
@@ -247,11 +240,8 @@ def words_of(run: Run, plan: dict[str, Any]) -> list[str]:
         "--seed": run.seed,
         "--warmup_iterations": run.iterations // 40,
         "--average_decay": f"{1 - 10 / run.iterations:.5f}",
-        **changed_by(run.variant, plan["roi_size"]),
+        **changed_by(run.variant, window),
     }
-    if settings.get("--augmentation::mirror_pairs") == SIDES:
-        values = {name: value for value, name in enumerate(plan["labels"])}
-        settings["--augmentation::mirror_pairs"] = json.dumps(sides_of(values))
     if settings["--average_decay"] == LONGER:
         settings["--average_decay"] = f"{1 - 5 / run.iterations:.5f}"
     return [str(word) for pair in settings.items() for word in pair]

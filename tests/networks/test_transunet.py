@@ -1,6 +1,6 @@
 """TransUNet as users run it: the paper's size, windows, training, export, errors.
 
-That it computes what the paper's network computes is held in test_official_transunet.py.
+That it computes what the paper's network computes is held in official/test_transunet.py.
 """
 
 from typing import Any

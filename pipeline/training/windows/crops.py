@@ -57,8 +57,8 @@ class WindowDataset(CachedCases):
         made = {
             name: torch.as_tensor(np.ascontiguousarray(window[name])) for name in ("image", "label")
         }
-        if "annotated" in case:  # as the window has it, which may be mirrored
-            made["annotated"] = torch.as_tensor(window.get("annotated", case["annotated"]))
+        if "annotated" in case:
+            made["annotated"] = torch.as_tensor(case["annotated"])
             made["ignores"] = (made["label"] < 0).any()
         return made
 

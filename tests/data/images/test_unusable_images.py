@@ -4,26 +4,15 @@ import gzip
 from collections.abc import Callable
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from numpy.typing import NDArray
 
 from gridgate.data.errors import GridgateError, ImageError
 from gridgate.data.images import reading as images
 from gridgate.data.images.reading import read_grid, read_image, read_labels
 
-A = np.array([[-0.8, 0, 0, 100], [0, -0.8, 0, 90], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
-SHAPE = (5, 6, 7)
-RAMP = np.arange(210, dtype=np.int16).reshape(SHAPE)
-
-
-def nifti(path: Path, array: NDArray[np.generic], *, slope: float = 1, inter: float = 0) -> Path:
-    image = nib.Nifti1Image(array, A, dtype=array.dtype)
-    image.header.set_slope_inter(slope, inter)
-    nib.save(image, path)
-    return path
+from .nifti_files import RAMP, SHAPE, nifti
 
 
 def nrrd(path: Path, *fields: str) -> Path:
