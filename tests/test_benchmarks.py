@@ -176,6 +176,48 @@ def test_the_clocked_training_counts_what_it_runs(
     assert set(found["dice"]) > {"mean", "liver"} and found["gpu_busy_percent"] is None
 
 
+def test_the_three_commands_on_a_device_are_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = load("cuda/planned", monkeypatch)
+    reasons = {"roi_size": [32, 48, 32], "epochs": 30, "network": "unet", "size": "small"}
+    decisions = [
+        {"name": name, "value": value, "reason": f"why {name}"}
+        for name, value in {**reasons, "batch_size": 8}.items()
+    ]
+
+    def gridgate(words: list[str]) -> tuple[float, object]:
+        """A stand-in that writes what each command's readers take."""
+        if words[0] == "plan":
+            assert words[-2:] == ["--size", "small"]
+            folder, name = words[words.index("--to") + 1], "plan.json"
+            text = json.dumps({"decisions": decisions})
+        elif words[0] == "train":
+            folder, name, text = (
+                words[3],
+                "metrics_train.csv",
+                "iteration,seconds,loss\n90,30,0.5\n",
+            )
+        else:
+            folder, name = words[3], "metrics.csv"
+            text = "case,label,dice\na,liver,0.75\nb,liver,0.25\nb,spleen,\n"
+        Path(folder).mkdir()
+        (Path(folder) / name).write_text(text)
+        return 7.0, clock
+
+    clock = load("cuda/gpu_clock", monkeypatch).GpuClock()
+    monkeypatch.setattr(planned, "gridgate", gridgate)
+    out = tmp_path / "planned.json"
+    planned.main(["D", str(out), "--device", "cpu", "--time", "40s", "--plan", "--size", "small"])
+    found = json.loads(out.read_text())
+    assert found["reasons"] == ["why roi_size", "why epochs"] and found["dice"] == {"liver": 0.5}
+    page = load("cuda/table", monkeypatch).page(tmp_path)
+    assert (
+        "for 40s: unet (small), 8 windows of 32 x 48 x 32; plan 7 s, training 7 s, evaluation 7 s: "
+        "90 iterations in 30 s (3.0 per s), GPU not measured; Dice: liver 0.500"
+    ) in page
+
+
 def test_the_gpu_clock_averages_the_samples_of_its_span(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = load("cuda/gpu_clock", monkeypatch).GpuClock()
     clock._samples = [(0.0, 10.0, 1.0), (1.0, 80.0, 3.0), (2.0, 90.0, 2.0), (3.0, 0.0, 1.0)]

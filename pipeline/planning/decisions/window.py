@@ -233,19 +233,22 @@ class _Search:
         self, windows: list[list[int]], at: int, ran: dict[int, Step], failed: dict[int, str]
     ) -> int | None:
         """Which window to try after one; None where no other is better."""
-        if not ran:  # the larger ones may run where a small one does not, and the other way round
-            left = [one for one in range(len(windows)) if one not in failed]
-            return min(left, default=None)
         if at in failed:
-            return None
+            if not ran and 0 not in failed:  # a small window did not run: a larger one may
+                return 0
+            # between what does not run and the next smaller one that does, or that was tried
+            end = min((one for one in {*ran, *failed} if one > at), default=len(windows))
+            middle = (at + end) // 2
+            return middle if middle > at and (end in ran or not ran) else None
         seconds = ran[at].seconds
         if self.allowed / _FAST <= seconds <= _TOO_SLOW * self.allowed:
             return None
         per_voxel = seconds / prod(windows[at])
+        larger = max((one for one in failed if one < at), default=-1)  # those do not run
         fits = (
             one
             for one, window in enumerate(windows)
-            if per_voxel * prod(window) <= self.allowed and one not in failed
+            if one > larger and per_voxel * prod(window) <= self.allowed
         )
         wanted = next(fits, len(windows) - 1)
         return None if wanted in ran or wanted in failed else wanted

@@ -1,6 +1,6 @@
 """The search for the window and the batch, with costs that are known instead of measured."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import pytest
@@ -26,7 +26,7 @@ class Known(Candidate):
 
     Args:
         voxel_seconds: of a step.
-        fails_below: windows of fewer voxels do not run.
+        fails_below, fails_above: windows of fewer, or of more voxels do not run.
         tried: what was run.
     """
 
@@ -36,6 +36,7 @@ class Known(Candidate):
     outputs: int = 2
     voxel_seconds: float = 1e-6
     fails_below: int = 0
+    fails_above: int = 10**12
     tried: list[tuple[list[int], int]] = field(default_factory=list)
 
     def divisor(self) -> tuple[int, ...]:
@@ -48,6 +49,8 @@ class Known(Candidate):
         self.tried.append((window, batch))
         if prod(window) < self.fails_below:
             return "too small"
+        if prod(window) > self.fails_above:
+            return "out of memory"
         seconds = self.voxel_seconds * batch * prod(window)
         return Step(seconds, seconds / 3, self.needed(window, batch, half=False))
 
@@ -117,6 +120,35 @@ def test_a_window_that_does_not_run_is_not_taken() -> None:
     assert found.step.seconds == pytest.approx(2e-3 * prod(found.window.value))
     with pytest.raises(ConfigError, match="does not run on cpu: too small"):
         decide(Known(fails_below=10**9), machine(), (64, 64, 64))
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_what_is_too_large_for_the_device_is_not_the_end_of_the_search(kind: str) -> None:
+    """The meta device counts too little: it is sought between what runs and what does not."""
+    candidate = Known(voxel_seconds=1e-9, fails_above=96**3)
+    planned_for = replace(machine(), kind=kind)
+    found = decide(candidate, planned_for, (160, 160, 160))
+    assert 0.5 * 96**3 < prod(found.window.value) <= 96**3
+    assert len([window for window, batch in candidate.tried if batch == 2]) <= 5
+
+
+def test_on_a_gpu_the_largest_window_is_tried_first() -> None:
+    candidate = Known(voxel_seconds=1e-9)
+    found = decide(candidate, replace(machine(), kind="cuda"), (160, 160, 160))
+    assert found.window.value == [160, 160, 160] and candidate.tried[0] == ([160, 160, 160], 2)
+
+
+def test_a_slow_small_window_does_not_cut_the_others() -> None:
+    @dataclass(frozen=True)
+    class Launching(Known):
+        """Half a second a step, whatever the window: the small one says too much per voxel."""
+
+        def try_step(self, window: list[int], batch: int, machine: Machine) -> Step | str:
+            self.tried.append((window, batch))
+            return Step(0.5 + 1e-7 * batch * prod(window), 0.1, None)
+
+    found = decide(Launching(), machine(), (96, 96, 96))
+    assert found.window.value == [96, 96, 96]  # 0.68 s of 1.2; by 48^3 alone it would be 4 s
 
 
 def test_nothing_fits() -> None:
