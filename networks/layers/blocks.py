@@ -7,14 +7,19 @@ which is why the functions that run in a forward pass take plain lists of ints.
 from collections.abc import Sequence
 
 import torch
-from monai.networks.layers.factories import Conv, Norm
+from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 from torch.nn import functional
+
+from .instance_norm import InstanceNorm2d, InstanceNorm3d
 
 WIDTHS = (64, 128, 256, 512, 1024)
 """Channels of the five levels at feature_scale 1, the finest level first."""
 
-NORMS = {"batch": Norm.BATCH, "instance": Norm.INSTANCE}
+NORMS: dict[str, dict[int, type[nn.Module]]] = {
+    "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
+    "instance": {2: InstanceNorm2d, 3: InstanceNorm3d},
+}
 
 
 def level_widths(feature_scale: float = 4, filters: Sequence[int] | None = None) -> tuple[int, ...]:
@@ -53,7 +58,7 @@ def normalisation(spatial_dims: int, channels: int, norm: str) -> nn.Module:
     """A norm, "batch" or "instance", eps 1e-5, with scale and shift; else ValueError."""
     if norm not in NORMS:
         raise ValueError(f"norm is {norm!r}: choose one of {', '.join(NORMS)}.")
-    return Norm[NORMS[norm], spatial_dims](channels, affine=True)
+    return NORMS[norm][spatial_dims](channels, affine=True)
 
 
 class ConvUnit(nn.Sequential):
