@@ -18,6 +18,7 @@ def dataset_cases(
     folds: int = 5,
     split_seed: int = 0,
     splits: str | Path | None = None,
+    most: int | None = None,
     rank: int = 0,
     world_size: int = 1,
 ) -> list[dict[str, Any]]:
@@ -35,6 +36,7 @@ def dataset_cases(
         split_seed: of the split.
         splits: a file of folds, see `load_or_make_splits`; `folds` and `split_seed` do not count
             then.
+        most: so many of them at most, evenly chosen in their order; None: all.
         rank: which process this is, of a run on several GPUs.
         world_size: how many processes there are; each gets every world_size-th case from its
             rank-th on.
@@ -44,7 +46,7 @@ def dataset_cases(
         not wholly annotated, "unannotated" lists the labels that are not.
 
     Raises:
-        ConfigError: no such part.
+        ConfigError: no such part; `most` is below 1.
         DatasetError: the dataset is not sound, or the fold is out of range.
     """
     if dataset_dir is None or not Path(dataset_dir).is_dir():
@@ -53,9 +55,18 @@ def dataset_cases(
     cases = _cases_of(
         dataset, part=part, fold=fold, folds=folds, split_seed=split_seed, splits=splits
     )
+    if most is not None:
+        cases = _evenly(cases, most)
     # too few for all processes: each takes them all, which leaves the mean over processes as it is
     share = cases[rank::world_size] if len(cases) >= world_size else cases
     return [_item(case, dataset) for case in share]
+
+
+def _evenly(cases: tuple[DatasetCase, ...], most: int) -> tuple[DatasetCase, ...]:
+    if most < 1:
+        raise ConfigError(f"validation_cases {most}: 1 or more are wanted, or null for all")
+    count = min(most, len(cases))
+    return tuple(cases[index * len(cases) // count] for index in range(count))
 
 
 def part_cases(

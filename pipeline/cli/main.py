@@ -13,7 +13,7 @@ from ... import __version__
 from ...data.errors import user_error
 from ..process_settings import set_up_process
 from .arguments import Parser
-from .commands import bundles, demo, evaluate, export, infer, networks, new_bundle, train
+from .commands import bundles, demo, evaluate, export, fit, infer, networks, new_bundle, train
 from .commands.datasets import cache, check, export_dataset, import_, phantom, plan
 from .completion import complete
 from .console import console, say_end, say_error
@@ -22,6 +22,7 @@ COMMANDS: dict[str, ModuleType] = {
     "import": import_,
     "check": check,
     "plan": plan,
+    "fit": fit,
     "new-bundle": new_bundle,
     "train": train,
     "evaluate": evaluate,

@@ -4,8 +4,10 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from ...data.errors import DatasetError
 from ...data.output_folder import OutputFolder
 from .metrics import METRICS, LabelMetrics
 from .statistics import summary
@@ -50,3 +52,24 @@ def write_results(
     text = json.dumps(result, indent=1, allow_nan=False) + "\n"
     output.write(SUMMARY_FILE, lambda stream: stream.write(text.encode()))
     return result
+
+
+def read_results(folder: Path) -> dict[str, dict[str, LabelMetrics]]:
+    """Case -> label -> its measures, from a folder's metrics.csv.
+
+    Raises:
+        DatasetError: there is no such table, or it is no table of ours.
+    """
+    path = folder / METRICS_FILE
+    found: dict[str, dict[str, LabelMetrics]] = {}
+    try:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            for row in csv.DictReader(file):
+                numbers: dict[str, Any] = {name: float(row[name] or "nan") for name in METRICS}
+                metrics = LabelMetrics(
+                    row["label"], int(row["value"]), **numbers, status=row["status"]
+                )
+                found.setdefault(row["case"], {})[row["label"]] = metrics
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise DatasetError(f"{path}: cannot be read ({error}); run the evaluation first") from error
+    return found

@@ -16,6 +16,7 @@ from ...networks.slices import network_of_slices
 from ..config.twins import check_twins
 from .checkpoints import load_checkpoint, load_weights
 from .devices import choose_device
+from .ensemble import ENSEMBLE, Ensemble
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ def build_network(
 
     Args:
         architecture: its "name" in networks.registry, and options of it; "spatial_dims" 2 for a 2D
-            network, slice by slice.
+            network, slice by slice. Or the name "ensemble", with "members", an architecture each,
+            and "regions" where channels overlap: see Ensemble.
         bundle_root: folder of the bundle that asks for it: its YAML and JSON configs must agree,
             see config.twins. JSON configs give it, as every tool that reads them makes the network.
 
@@ -45,6 +47,8 @@ def build_network(
             f"architecture {architecture}: a mapping with a network's name is wanted, as "
             "'{name: unet, feature_scale: 8}'"
         )
+    if architecture["name"] == ENSEMBLE:
+        return _ensemble(architecture, in_channels=in_channels, out_channels=out_channels)
     try:
         network = build_for_volumes(
             **architecture, in_channels=in_channels, out_channels=out_channels
@@ -52,6 +56,21 @@ def build_network(
     except (TypeError, ValueError) as error:
         raise ConfigError(f"architecture {dict(architecture)}: {error}") from error
     return _channels_innermost(network)
+
+
+def _ensemble(architecture: Mapping[str, Any], *, in_channels: int, out_channels: int) -> Ensemble:
+    members, regions = architecture.get("members"), architecture.get("regions", False)
+    if set(architecture) - {"name", "members", "regions"} or not isinstance(members, list):
+        raise ConfigError(
+            f"architecture {dict(architecture)}: an ensemble has members, a list of architectures, "
+            "and regions, true or false"
+        )
+    channels: dict[str, Any] = {"in_channels": in_channels, "out_channels": out_channels}
+    networks = [build_network(member, **channels) for member in members]
+    try:
+        return Ensemble(networks, regions=bool(regions))
+    except ValueError as error:
+        raise ConfigError(f"architecture {dict(architecture)}: {error}") from error
 
 
 def head_weights(network: torch.nn.Module) -> list[float] | None:

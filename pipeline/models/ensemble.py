@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import lcm
 from typing import Any, cast
 
 import torch
 from torch import nn
+
+ENSEMBLE = "ensemble"
+"""The name of an architecture that is several."""
 
 
 class Ensemble(nn.Module):
@@ -23,6 +27,7 @@ class Ensemble(nn.Module):
     """
 
     gives_probabilities = True
+    head_weights = (1.0,)
 
     def __init__(self, networks: Iterable[nn.Module], *, regions: bool = False) -> None:
         super().__init__()
@@ -30,6 +35,8 @@ class Ensemble(nn.Module):
         self.networks = nn.ModuleList(networks)
         if not len(self.networks):
             raise ValueError("an ensemble needs a network")
+        divisors = [tuple(getattr(network, "divisor", (1, 1, 1))) for network in self.networks]
+        self.divisor = tuple(lcm(*sizes) for sizes in zip(*divisors, strict=True))
 
     def forward(self, *inputs: Any, **options: Any) -> torch.Tensor:
         """Probabilities of a batch of windows."""

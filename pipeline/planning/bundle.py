@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,13 @@ class PlannedBundle:
         plan: complete.
         decisions: in the order in which they were taken.
         fingerprint: of the dataset.
+        pace: of the training, where it was measured.
     """
 
     plan: Plan
     decisions: tuple[Decision, ...]
     fingerprint: Fingerprint
+    pace: Pace | None = None
 
     def record(self) -> dict[str, Any]:
         """The content of plan.json."""
@@ -67,6 +69,7 @@ class PlannedBundle:
             "dataset": self.fingerprint.dataset,
             "cases": len(self.fingerprint.cases),
             "fingerprint": self.plan.fingerprint,
+            "pace": None if self.pace is None else asdict(self.pace),
             "decisions": [
                 {"name": one.name, "value": one.value, "reason": one.reason}
                 for one in self.decisions
@@ -111,7 +114,7 @@ def plan_bundle(
         len(fingerprint.channels),
         channel_count(fingerprint.labels, fingerprint.region_values),
     )
-    asked = _asked_by(candidate.name, found["size"])
+    asked = asked_by(candidate.name, found["size"])
     training, pace = _decide_training(fingerprint, machine, candidate, found, given, asked)
     mirroring = _said(given, "mirror_axes") or decide_mirror_axes(fingerprint)
     decisions = [
@@ -129,7 +132,7 @@ def plan_bundle(
     values = with_settings(_settings(fingerprint, name, candidate, decisions, asked), given)
     check_training(values["training"])
     plan = Plan.from_dict(values)
-    return PlannedBundle(plan, tuple(_overridden(decisions, given)), fingerprint)
+    return PlannedBundle(plan, tuple(_overridden(decisions, given)), fingerprint, pace)
 
 
 def _decide_training(
@@ -153,11 +156,11 @@ def _decide_training(
     if window.step is not None:
         sizes, batch = window.window.value, window.batch.value
         pace = measure_pace(fingerprint, found["spacing"], sizes, batch, window.step, machine)
-    duration = decide_duration(pace, machine, asked, found["size"])
+    duration = decide_duration(pace, machine.seconds, asked, found["size"])
     return [window.window, window.batch, *duration], pace
 
 
-def _asked_by(network: str, size: str) -> dict[str, Any]:
+def asked_by(network: str, size: str) -> dict[str, Any]:
     """Settings of a training that a network asks for."""
     facts = network_facts(network)
     return {**facts.training, **(getattr(facts, f"{size}_training", None) or {})}

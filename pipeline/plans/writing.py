@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -109,9 +110,8 @@ def _at_most(overlap: float | list[float], share: float) -> float | list[float]:
 
 
 def _plan_table(plan: Plan) -> str:
-    network, intensity = dict(plan.network), dict(plan.intensity)
-    name, mode = network.pop("name"), intensity.pop("mode")
-    options = ", ".join(f"{key} {value}" for key, value in network.items()) or "defaults"
+    intensity = dict(plan.intensity)
+    mode = intensity.pop("mode")
     spacing = "the scan's own spacing"
     if plan.spacing is not None:
         spacing = " x ".join(str(mm) for mm in plan.spacing) + " mm"
@@ -120,7 +120,7 @@ def _plan_table(plan: Plan) -> str:
     labels = [f"{value} {label}" for value, label in zip(values, plan.labels, strict=True)]
     rows = {
         "labels": ", ".join(labels) + ("" if plan.region_values is None else " (they overlap)"),
-        "network": f"{name} ({options})",
+        "network": _network_text(plan.network),
         "grid": f"{plan.orientation}, {spacing}",
         "intensity": " ".join([mode, *(f"{key} {value}" for key, value in intensity.items())]),
         "window": f"{window} voxels, overlap {plan.overlap}",
@@ -130,6 +130,17 @@ def _plan_table(plan: Plan) -> str:
     return "\n".join(
         ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())]
     )
+
+
+def _network_text(network: Mapping[str, Any]) -> str:
+    options = dict(network)
+    name, members = options.pop("name"), options.pop("members", None)
+    if members is not None:
+        texts = [_network_text(member) for member in members]
+        counted = [f"{texts.count(text)} of {text}" for text in dict.fromkeys(texts)]
+        return f"{name}, the mean of {', '.join(counted)}"
+    told = ", ".join(f"{key} {value}" for key, value in options.items())
+    return f"{name} ({told or 'defaults'})"
 
 
 def main() -> None:

@@ -72,3 +72,31 @@ def _curve_axes(title: str, dark: bool) -> tuple[Figure, Axes]:
         spine.set_visible(side == "bottom")
         spine.set_color(line)
     return figure, axes
+
+
+def folds_figure(
+    folds: Sequence[Sequence[Mapping[str, str]]], column: str, title: str, *, dark: bool = False
+) -> Figure:
+    """One column of the folds' metrics_train.csv over iterations, a line per fold."""
+    figure, axes = _curve_axes(title, dark)
+    for number, rows in enumerate(folds, start=1):
+        axes.plot(
+            [float(row["iteration"]) for row in rows],
+            [float(row[column]) for row in rows],
+            color=label_colour(number),
+            linewidth=1.5,
+            label=f"fold {number}",
+        )
+    axes.set_ylim(bottom=0)
+    if column.startswith("dice"):
+        axes.set_ylim(0, 1)
+    axes.legend(
+        loc="best",
+        ncols=2,
+        fontsize=8.5,
+        facecolor=axes.get_facecolor(),
+        edgecolor="none",
+        labelcolor="linecolor",
+        handlelength=1.2,
+    )
+    return figure

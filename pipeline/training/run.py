@@ -12,7 +12,9 @@ import torch
 from monai.engines import Workflow
 
 from ...data.datasets.check import check_dataset
+from ...data.errors import ConfigError
 from ...data.events import emit
+from ..models.ensemble import ENSEMBLE
 from ..plans.plan import Plan
 from ..plans.training_numbers import check_training
 from ..plans.writing import bundle_files
@@ -74,6 +76,11 @@ def prepare_training(
         DatasetError: the dataset is not sound, or does not fit the bundle.
         OutputError: the folder cannot be written.
     """
+    if plan.network.get("name") == ENSEMBLE:
+        raise ConfigError(
+            f"{bundle_root}: holds an ensemble of trained networks, which is not trained further; "
+            "train the bundle of one of them, or make another with `gridgate plan`"
+        )
     check_training(plan.training)
     split: dict[str, Any] = {"fold": fold, "folds": folds, "split_seed": split_seed}
     split |= {"splits": splits}

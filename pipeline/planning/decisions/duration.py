@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ....data.errors import ConfigError
-from ..measures.machine import Machine
 from ..measures.pace import FOLDS, Pace
 from .decision import Decision, length
 
@@ -18,12 +17,13 @@ _LEARNING_RATE = {"small": 0.003, "paper": 0.001}
 
 
 def decide_duration(
-    pace: Pace | None, machine: Machine, training: Mapping[str, object], size: str
+    pace: Pace | None, seconds: float, training: Mapping[str, object], size: str
 ) -> list[Decision]:
     """Epochs, iterations, validations and learning rate.
 
     Args:
         pace: as measured; None where it could not be.
+        seconds: for the training.
         training: settings that the network asks for.
         size: "small" or "paper".
 
@@ -37,24 +37,41 @@ def decide_duration(
             "--epochs to the training"
         )
     else:
-        iterations, validations = _fitting(pace, machine.seconds)
+        iterations, validations = _fitting(pace, seconds)
         why = (
-            f"{length(machine.seconds)}: {pace.reading:.0f} s before the first iteration, "
+            f"{length(seconds)}: {pace.reading:.0f} s before the first iteration, "
             f"{pace.iteration:.2g} s an iteration with its windows, {pace.validation:.0f} s a "
             f"validation of a fifth of the cases: {iterations} iterations in {_EPOCHS} epochs"
         )
-    rate = training.get("learning_rate", _LEARNING_RATE[size])
-    whose = "what the network asks for" if "learning_rate" in training else "AdamW's"
-    warmup = int(min(max(iterations // 40, 10), 1000))
-    decay = round(min(max(1 - 10 / iterations, 0.9), 0.999), 4)
     return [
-        Decision("epochs", _EPOCHS, why),
-        Decision("iterations_per_epoch", max(1, iterations // _EPOCHS), why),
+        *decide_epochs(iterations, why),
         Decision(
             "val_interval",
             _EPOCHS // validations,
             f"{_validating(validations)}. Folds: {FOLDS}",
         ),
+        *decide_learning(iterations, training, size),
+    ]
+
+
+def decide_epochs(iterations: int, why: str) -> list[Decision]:
+    """Epochs, and iterations of each, rounded down."""
+    each = max(1, iterations // _EPOCHS)
+    epochs = min(_EPOCHS, iterations)
+    return [Decision("epochs", epochs, why), Decision("iterations_per_epoch", each, why)]
+
+
+def decide_learning(iterations: int, training: Mapping[str, object], size: str) -> list[Decision]:
+    """Learning rate, warm-up and averaging of a training of so many iterations.
+
+    Args:
+        training, size: see decide_duration.
+    """
+    rate = training.get("learning_rate", _LEARNING_RATE[size])
+    whose = "what the network asks for" if "learning_rate" in training else "AdamW's"
+    warmup = int(min(max(iterations // 40, 10), 1000))
+    decay = round(min(max(1 - 10 / iterations, 0.9), 0.999), 4)
+    return [
         Decision("learning_rate", rate, f"{whose}, falling to 0 along a cosine"),
         Decision("warmup_iterations", training.get("warmup_iterations", warmup), "a fortieth"),
         Decision(
@@ -73,7 +90,11 @@ def _validating(validations: int) -> str:
 
 
 def _fitting(pace: Pace, seconds: float) -> tuple[int, int]:
-    """Iterations and validations that fit into a time."""
+    """Iterations and validations that fit into a time.
+
+    Raises:
+        ConfigError: too few do.
+    """
     left = seconds - pace.reading - _EPOCHS * pace.epoch
     validations = next(
         (one for one in _VALIDATIONS if one * pace.validation <= _VALIDATING * left), 1

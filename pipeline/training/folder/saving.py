@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Events
 from monai.engines import Evaluator
 
-from ....data.errors import CheckpointError
+from ....data.errors import CheckpointError, ConfigError
 from ...models.checkpoints import LAST, carry_plan, load_checkpoint
 from ..engine.average import unwrapped
 from ..engine.scheduler_state import plain_state, restored_state
@@ -70,6 +70,7 @@ class Checkpoints:
         optimizer, lr_scheduler: restored too.
         validator: its best metric decides about model.pt.
         writes: False on all but the first process of a multi-GPU run.
+        keep: "best", or "last": model.pt has the weights of the end, whatever the validations say.
         plan: travels inside model.pt, see `carry_plan`; None: it carries none.
     """
 
@@ -82,7 +83,11 @@ class Checkpoints:
         resume: bool = False,
         writes: bool = True,
         plan: Any = None,
+        keep: str = "best",
     ) -> None:
+        if keep not in ("best", "last"):
+            raise ConfigError(f"keep {keep!r}: best or last is wanted")
+        self.keep = keep
         self.folder = Path(output_dir)
         self.validator = validator
         self.lr_scheduler = lr_scheduler
@@ -103,7 +108,7 @@ class Checkpoints:
         epoch, best = engine.state.epoch, self.validator.state.best_metric_epoch
         ended = engine.should_terminate or epoch == engine.state.max_epochs
         # a run that ends without any validation still leaves a model
-        new = best == epoch or (ended and best < 1)
+        new = ended if self.keep == "last" else best == epoch or (ended and best < 1)
         if new:
             self._write(WEIGHTS, carry_plan(_best_weights(engine), self.plan))
         began = time.monotonic()

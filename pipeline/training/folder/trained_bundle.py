@@ -34,6 +34,7 @@ class TrainedBundle:
         validator: its best metric and the labels' Dice are told.
         dataset_dir, fold, folds, split_seed, splits: what it was trained on.
         train_dataset, validation_dataset: their lengths are told.
+        keep: as for Checkpoints.
         writes: False on all but the first process of a multi-GPU run.
     """
 
@@ -51,8 +52,10 @@ class TrainedBundle:
         folds: int = 5,
         split_seed: int = 0,
         splits: str | Path | None = None,
+        keep: str = "best",
         writes: bool = True,
     ) -> None:
+        self.keep = keep
         self.folder = Path(output_dir)
         self.plan = plan.replace(name=self.folder.resolve().name)
         self.validator = validator
@@ -77,7 +80,7 @@ class TrainedBundle:
 
     def _note_best(self, engine: Engine) -> None:
         state = self.validator.state
-        if state.best_metric_epoch == engine.state.epoch:
+        if self.keep == "best" and state.best_metric_epoch == engine.state.epoch:
             self._best = {name: state.metrics[dice_name(name)] for name in self.plan.labels[1:]}
 
     def _end(self, engine: Engine) -> None:
@@ -86,7 +89,9 @@ class TrainedBundle:
             f"{self._trained_on()} {engine.state.iteration} iterations in {engine.state.epoch} "
             "epochs."
         )
-        if state.best_metric_epoch > 0:
+        if self.keep == "last":
+            text += "\n\n`models/model.pt` has the averaged weights of the end.\n"
+        elif state.best_metric_epoch > 0:
             text += (
                 f"\n\n`models/model.pt` is the best of the validations, after epoch "
                 f"{state.best_metric_epoch}: mean Dice {state.best_metric:.3f} on the network's "

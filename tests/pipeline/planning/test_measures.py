@@ -109,7 +109,7 @@ def test_the_time_is_shared_between_reading_validating_and_iterating() -> None:
     machine = Machine(torch.device("cpu"), "cpu", 10**9, False, 1000.0, "")
     found = {
         one.name: one.value
-        for one in decide_duration(Pace(0.5, 5.0, 40.0, 1.0), machine, {}, "small")
+        for one in decide_duration(Pace(0.5, 5.0, 40.0, 1.0), machine.seconds, {}, "small")
     }
     # 6 validations are 30 s of 960, ten would be more than a twentieth of them;
     # (1000 - 40 - 6 * 5) / 0.5 = 1860 iterations, in 30 epochs
@@ -118,14 +118,14 @@ def test_the_time_is_shared_between_reading_validating_and_iterating() -> None:
     # validations of 60 s: one is more than a twentieth of 960 s, and there is one in any case
     slow = {
         one.name: one.value
-        for one in decide_duration(Pace(0.5, 60.0, 40.0, 1.0), machine, {}, "small")
+        for one in decide_duration(Pace(0.5, 60.0, 40.0, 1.0), machine.seconds, {}, "small")
     }
     assert slow["val_interval"] == 30
     with pytest.raises(ConfigError, match="--time: 17 minutes are too short: the start takes 40 s"):
-        decide_duration(Pace(60.0, 5.0, 40.0, 1.0), machine, {}, "small")
-    asked = decide_duration(Pace(0.5, 5.0, 40.0, 1.0), machine, {"learning_rate": 1e-4}, "small")
+        decide_duration(Pace(60.0, 5.0, 40.0, 1.0), machine.seconds, {}, "small")
+    asked = decide_duration(Pace(0.5, 5.0, 40.0, 1.0), machine.seconds, {"learning_rate": 1e-4}, "small")
     assert next(one for one in asked if one.name == "learning_rate").value == 1e-4
-    unknown = {one.name: one.value for one in decide_duration(None, machine, {}, "paper")}
+    unknown = {one.name: one.value for one in decide_duration(None, machine.seconds, {}, "paper")}
     assert unknown["epochs"] * unknown["iterations_per_epoch"] == pytest.approx(25_000, rel=0.01)
 
 

@@ -1,0 +1,113 @@
+"""One network of a fit: its planned bundle, its folders, and how long its trainings are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from ...data.errors import ConfigError
+from ..planning.bundle import FILE, asked_by, read_decisions
+from ..planning.decisions.decision import Decision
+from ..planning.decisions.duration import decide_duration, decide_epochs, decide_learning
+from ..planning.measures.pace import FOLDS, Pace
+
+_LOOKS = 6  # validations of a training, of a few cases each
+_LOOKING = 0.05  # of a training's time, at most
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network with a planned bundle.
+
+    Args:
+        name: of the network.
+        folder: where its bundle and its folds are.
+        cases: of the dataset.
+        folds: of the cross-validation.
+    """
+
+    name: str
+    folder: Path
+    cases: int
+    folds: int
+
+    @property
+    def bundle(self) -> Path:
+        """The planned bundle."""
+        return self.folder / "bundle"
+
+    def training(self, fold: int) -> Path:
+        """The output folder of a fold's training."""
+        return self.folder / f"fold_{fold}"
+
+    def evaluation(self, fold: int) -> Path:
+        """The output folder of a fold's evaluation."""
+        return self.folder / f"fold_{fold}_cases"
+
+    def pace(self) -> Pace:
+        """The pace that the plan measured.
+
+        Raises:
+            ConfigError: plan.json has none.
+        """
+        path = self.bundle / FILE
+        try:
+            return Pace(**json.loads(path.read_text(encoding="utf-8"))["pace"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path}: tells no pace ({error}); start in a new folder") from error
+
+    def window(self) -> list[int]:
+        """Voxels of the window that the plan decided."""
+        found = {one.name: one.value for one in read_decisions(self.bundle)}
+        return list(found["roi_size"])
+
+    def length_for(self, pace: Pace, seconds: float) -> dict[str, Any]:
+        """Settings of a training that takes so long, with a look at a few cases now and then.
+
+        Raises:
+            ConfigError: the time is too short for a training.
+        """
+        looks = self._looked_at(pace, _LOOKING * seconds)
+        short = replace(pace, validation=looks * self._looking(pace))
+        return {
+            **_values(decide_duration(short, seconds, *self._asked())),
+            "validation_cases": looks,
+        }
+
+    def length_of(self, pace: Pace, iterations: int) -> dict[str, Any]:
+        """Settings of a training of so many iterations, rounded down to whole epochs."""
+        looks = self._looked_at(pace, _LOOKING * iterations * pace.iteration)
+        epochs = decide_epochs(iterations, "")
+        count = epochs[0].value * epochs[1].value
+        settings = _values([*epochs, *decide_learning(count, *self._asked())])
+        interval = max(1, settings["epochs"] // _LOOKS)
+        return {**settings, "val_interval": interval, "validation_cases": looks}
+
+    def seconds(self, pace: Pace, settings: dict[str, Any]) -> float:
+        """How long a training with these settings takes."""
+        validations = settings["epochs"] // settings["val_interval"]
+        return (
+            pace.reading
+            + settings["epochs"] * (pace.epoch + settings["iterations_per_epoch"] * pace.iteration)
+            + validations * settings["validation_cases"] * self._looking(pace)
+        )
+
+    def _looking(self, pace: Pace) -> float:
+        """Seconds to validate one case; a pace is that of a fold of FOLDS."""
+        return pace.validation / ceil(self.cases / FOLDS)
+
+    def _looked_at(self, pace: Pace, seconds: float) -> int:
+        """How many cases can be validated _LOOKS times within so many seconds, at least one."""
+        most = max(1, self.cases // self.folds)
+        return int(min(max(1.0, seconds / _LOOKS / max(self._looking(pace), 1e-6)), most))
+
+    def _asked(self) -> tuple[dict[str, Any], str]:
+        size = next(one.value for one in read_decisions(self.bundle) if one.name == "size")
+        return asked_by(self.name, size), size
+
+
+def _values(decisions: list[Decision]) -> dict[str, Any]:
+    return {one.name: one.value for one in decisions}

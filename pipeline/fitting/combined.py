@@ -1,0 +1,166 @@
+"""The bundle of a cross-validation: its networks as one, their weights in one file."""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from ... import __version__
+from ...data.errors import CheckpointError
+from ...data.output_folder import OutputFolder
+from ..models.checkpoints import BEST, carried_plan, carry_plan, load_checkpoint
+from ..models.ensemble import ENSEMBLE
+from ..plans.new_bundle import RECORDS
+from ..plans.plan import Plan
+from ..plans.writing import bundle_files
+from ..training.folder.saving import save_checkpoint
+from .cross_validation import CrossValidation
+
+WEIGHTS = f"models/{BEST}"
+
+
+def trained_plan(training: Path) -> Plan:
+    """The plan that a training's weights carry.
+
+    Raises:
+        CheckpointError: there are no weights, or they carry none.
+    """
+    carried = carried_plan(load_checkpoint(training))
+    if carried is None:
+        raise CheckpointError(f"{training}: its weights carry no plan; train with `gridgate train`")
+    return Plan.from_dict(carried["plan"])
+
+
+def ensemble_of(trainings: Sequence[Path], name: str) -> tuple[Plan, OrderedDict[str, Any]]:
+    """The plan and the weights of several trainings as one network.
+
+    Args:
+        trainings: output folders. All but the network must be the same in their plans.
+        name: of the bundle.
+
+    Raises:
+        CheckpointError: weights are missing, or were made for other windows, labels or intensities.
+    """
+    plans = [trained_plan(training) for training in trainings]
+    first = plans[0]
+    for training, plan in zip(trainings[1:], plans[1:], strict=True):
+        if plan.replace(network=first.network).fingerprint != first.fingerprint:
+            raise CheckpointError(
+                f"{training}: planned otherwise than {trainings[0]}, so their networks cannot be "
+                "one ensemble"
+            )
+    if len(plans) == 1:
+        state = OrderedDict(_weights(trainings[0]))
+        return first.replace(name=name), state
+    network: dict[str, Any] = {"name": ENSEMBLE, "members": [plan.network for plan in plans]}
+    if first.region_values is not None:
+        network["regions"] = True
+    state = OrderedDict(
+        (f"networks.{index}.{key}", tensor)
+        for index, training in enumerate(trainings)
+        for key, tensor in _weights(training).items()
+    )
+    return first.replace(name=name, network=network), state
+
+
+def write_combined(
+    output: OutputFolder,
+    trainings: Sequence[Path],
+    *,
+    keep_largest: bool | list[int],
+    results: str = "",
+    title: str | None = None,
+) -> Plan:
+    """Write the bundle of several trainings: configs, page, and the weights in models/model.pt.
+
+    Args:
+        output: the bundle's folder, entered.
+        trainings: output folders of trainings.
+        keep_largest: the setting, as chosen.
+        results: text for the bundle's page.
+
+    Returns:
+        Its plan.
+    """
+    plan, state = ensemble_of(trainings, output.folder.resolve().name)
+    plan = plan.replace(keep_largest=keep_largest, results=results or plan.results)
+    if title is not None:
+        plan = plan.replace(title=title)
+    files = bundle_files(plan, trained=True)
+    for name in RECORDS:
+        if (trainings[0] / name).is_file():
+            files[name] = (trainings[0] / name).read_text(encoding="utf-8")
+    for name, text in files.items():
+        output.write(name, partial(_write, text.encode()))
+    content = carry_plan(state, plan)
+    output.write(WEIGHTS, lambda stream: save_checkpoint(content, stream))
+    return plan
+
+
+def results_text(
+    found: CrossValidation,
+    summary: Mapping[str, Any],
+    *,
+    dataset: Path,
+    trainings: Sequence[Path],
+    said: Sequence[str] = (),
+) -> str:
+    """What the bundle's page says of how it was made and how well it does.
+
+    Args:
+        summary: of the cross-validation.
+        trainings: that it is made of.
+        said: more sentences, such as the candidates' results.
+    """
+    records = [_record(training) for training in trainings]
+    iterations = ", ".join(f"{record['iteration']:,}" for record in records)
+    cases = len(found.cases)
+    text = [
+        f"Cross-validation on `{dataset.resolve().name}`: each of {cases} cases was segmented by "
+        "the network that had not seen it in training, and measured in its label file's own grid.",
+        "",
+        "| label | Dice (SD) | lowest | HD95, mm | cases |",
+        "|---|---|---|---|---|",
+    ]
+    for name, entry in summary["labels"].items():
+        dice, distance = entry["dice"], entry["hd95_mm"]
+        text.append(
+            f"| {name} | {_number(dice['mean'], 3)} ({_number(dice['std'], 3)}) | "
+            f"{_number(dice['min'], 3)} | {_number(distance['mean'], 1)} | {dice['count']} |"
+        )
+    text.append(f"| mean | {_number(summary['mean']['dice'], 3)} | | | |")
+    if found.failed:
+        text += ["", f"{len(found.failed)} cases failed: {', '.join(sorted(found.failed))}."]
+    text += ["", *said, ""] if said else [""]
+    text += [f"- {choice}" for choice in found.choices]
+    text += [
+        "",
+        f"{len(trainings)} trainings of {iterations} iterations. Python "
+        f"{'.'.join(map(str, sys.version_info[:3]))}, PyTorch {torch.__version__}, Gridgate "
+        f"{__version__}. `fit.json` has what was asked for, and each step's settings and time.",
+    ]
+    return "\n".join(text)
+
+
+def _weights(training: Path) -> Mapping[str, torch.Tensor]:
+    return load_checkpoint(training)
+
+
+def _record(training: Path) -> dict[str, int]:
+    """How far a training came."""
+    content = load_checkpoint(training / "last.pt")
+    return {"iteration": int(content["iteration"]), "epoch": int(content["epoch"])}
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _write(content: bytes, stream: BinaryIO) -> None:
+    stream.write(content)

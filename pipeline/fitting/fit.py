@@ -1,0 +1,297 @@
+"""A fit, step by step: check, plan, train and evaluate each fold, choose, put together, report."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ...data.datasets.dataset import load_dataset
+from ...data.datasets.fingerprint.measuring import measure_fingerprint
+from ...data.datasets.soundness.checking import check_soundness
+from ...data.errors import CheckpointError, ConfigError, DatasetError
+from ...data.output_folder import OutputFolder
+from ..evaluation.results import SUMMARY_FILE
+from ..models.run_weights import weights_fingerprint
+from ..planning.bundle import PlannedBundle, plan_bundle, write_planned
+from ..planning.decisions.decision import length
+from ..planning.measures.machine import planned_machine
+from ..plans.plan import Plan
+from ..reports.fit_page import FitRun, write_fit_page
+from .candidate import Candidate
+from .combined import results_text, trained_plan, write_combined
+from .cross_validation import FOLDER, CrossValidation, cross_validate, write_cross_validation
+from .lengths import Lengths, step_name
+from .record import FILE, FitRecord
+from .request import FitRequest
+from .schedule import ending, evaluation_seconds, first_guess
+from .workflows import evaluate, train
+
+logger = logging.getLogger(__name__)
+
+_RUNS = "runs"
+
+
+class Fit:
+    """A fit in its folder: begun, or gone on with.
+
+    Args:
+        request: what is asked for.
+        folder: for everything; it becomes the bundle.
+    """
+
+    def __init__(self, request: FitRequest, folder: Path) -> None:
+        self.request = request
+        self.folder = folder
+        self.output = OutputFolder(folder)
+
+    def run(self) -> Path:
+        """Do what is not done yet.
+
+        Returns:
+            The bundle's folder.
+
+        Raises:
+            ConfigError: another fit is in the folder, or the time is too short.
+            DatasetError: the dataset is not sound.
+        """
+        self._refuse_foreign_folder()
+        self.cases = len(load_dataset(self.request.dataset).cases)
+        if self.cases < self.request.folds:
+            raise DatasetError(
+                f"{self.request.dataset}: {self.cases} labelled cases do not make "
+                f"{self.request.folds} folds; give fewer --folds"
+            )
+        with self.output:
+            self.record = FitRecord(self.output, self.request.asked())
+            self._check()
+            candidates: list[Candidate] = []
+            for name in self.request.networks:
+                candidates.append(self._plan(name, candidates))
+            self.lengths = Lengths(self.request, self.record, candidates)
+            self._announce(candidates)
+            for candidate in candidates:
+                for fold in range(self.request.folds):
+                    self._train(candidate, fold)
+                    self._evaluate(candidate, fold)
+            self._finish(candidates)
+        return self.folder
+
+    def _check(self) -> None:
+        if self.record.step("check").done:
+            return
+        with self.record.running("check"):
+            report = check_soundness(self.request.dataset)
+            report.write_json(self.folder / "check.json")
+            errors = report.count("error")
+            if errors:
+                raise DatasetError(
+                    f"{self.request.dataset}: {errors} errors; `gridgate check "
+                    f"{self.request.dataset}` tells them, and --fix FOLDER mends a copy"
+                )
+            told = ", ".join(f"{report.count(level)} {level}s" for level in ("warning", "note"))
+            logger.info(f"check: {report.cases} cases, no error, {told} (check.json)")
+
+    def _plan(self, network: str | None, before: Sequence[Candidate]) -> Candidate:
+        step = f"plan {network or 'network'}"
+        if not self.record.step(step).done:
+            with self.record.running(step) as running:
+                planned = self._planned(network, before)
+                name = str(planned.plan.network["name"])
+                bundle = self._candidate(name).bundle
+                if not bundle.is_dir():
+                    write_planned(planned, bundle)
+                running.facts["network"] = name
+        return self._candidate(self.record.step(step).facts["network"])
+
+    def _planned(self, network: str | None, before: Sequence[Candidate]) -> PlannedBundle:
+        """A plan; in the first one's window where the network takes it, for an ensemble."""
+        seconds = first_guess(
+            self.request.seconds - self.record.spent,
+            len(self.request.networks),
+            self.request.folds,
+        )
+        machine = planned_machine(self.request.device, self.request.memory, "1h")
+        fingerprint = measure_fingerprint(self.request.dataset)
+        told: dict[str, Any] = {"name": self.folder.resolve().name, "network": network}
+        settings = dict(self.request.settings)
+        machine = replace(machine, seconds=seconds)
+        if before and "roi_size" not in settings:
+            window = {"roi_size": before[0].window()}
+            try:
+                return plan_bundle(fingerprint, machine, settings=settings | window, **told)
+            except ConfigError as error:
+                logger.info(f"{network}: another window than {before[0].name}'s, as {error}")
+        return plan_bundle(fingerprint, machine, settings=settings, **told)
+
+    def _train(self, candidate: Candidate, fold: int) -> None:
+        step = step_name("train", candidate.name, fold)
+        if self.record.step(step).done:
+            return
+        settings = self.record.step(step).facts.get("settings")
+        if settings is None:
+            settings = self.lengths.settings(candidate)
+            logger.info(
+                f"{candidate.name}, fold {fold + 1} of {self.request.folds}: "
+                f"{settings['epochs'] * settings['iterations_per_epoch']:,} iterations, about "
+                f"{length(self.lengths.seconds(candidate, settings))}"
+            )
+        with self.record.running(step, settings=settings):
+            train(
+                candidate.bundle,
+                self.request.dataset,
+                candidate.training(fold),
+                {
+                    **settings,
+                    **self._of_fold(fold),
+                    "seed": self.request.seed,
+                    "deterministic": self.request.deterministic,
+                    "keep": "last",
+                },
+            )
+
+    def _evaluate(self, candidate: Candidate, fold: int) -> None:
+        step = step_name("evaluate", candidate.name, fold)
+        if self.record.step(step).done:
+            return
+        settings = self._of_fold(fold)
+        if trained_plan(candidate.training(fold)).region_values is None:
+            settings["keep_largest"] = False  # whether it pays is asked when all folds are there
+        with self.record.running(step):
+            evaluate(
+                candidate.training(fold),
+                self.request.dataset,
+                candidate.evaluation(fold),
+                settings,
+            )
+
+    def _together(self, candidates: Sequence[Candidate]) -> Candidate | None:
+        """The candidates' networks as one, fold by fold; None where their plans differ."""
+        together = self._candidate("+".join(one.name for one in candidates))
+        try:
+            for fold in range(self.request.folds):
+                members = [one.training(fold) for one in candidates]
+                with OutputFolder(together.training(fold)) as output:
+                    write_combined(output, members, keep_largest=False)
+                self._evaluate(together, fold)
+        except CheckpointError as error:
+            logger.info(f"no ensemble of the networks: {error}")
+            return None
+        return together
+
+    def _finish(self, candidates: Sequence[Candidate]) -> None:
+        if self.record.step("combine").done:
+            return
+        members = {one.name: [one] for one in candidates}
+        tried = list(candidates)
+        if len(candidates) > 1:
+            together = self._together(candidates)
+            if together is not None:
+                tried.append(together)
+                members[together.name] = list(candidates)
+        with self.record.running("combine"):
+            found = [self._cross_validation(one) for one in tried]
+            best = max(found, key=lambda one: one.dice)  # of equal ones the first, a single network
+            self._write(best, members[best.name], found)
+
+    def _cross_validation(self, candidate: Candidate) -> CrossValidation:
+        folds = range(self.request.folds)
+        return cross_validate(
+            candidate.name,
+            trained_plan(candidate.training(0)),
+            self.request.dataset,
+            [candidate.evaluation(fold) for fold in folds],
+        )
+
+    def _write(
+        self,
+        best: CrossValidation,
+        members: Sequence[Candidate],
+        tried: Sequence[CrossValidation],
+    ) -> None:
+        """The best one's masks and measures, and the bundle of all its folds."""
+        trainings = [one.training(fold) for one in members for fold in range(self.request.folds)]
+        summary = write_cross_validation(
+            best, self.folder / FOLDER, checkpoint=weights_fingerprint(trainings)
+        )
+        said = [f"{one.name}: mean Dice {one.dice:.4f}." for one in tried] if tried[1:] else []
+        results = results_text(
+            best, summary, dataset=self.request.dataset, trainings=trainings, said=said
+        )
+        plan = write_combined(
+            self.output, trainings, keep_largest=best.keep_largest, results=results
+        )
+        self._report(plan, best, trainings, said)
+
+    def _report(
+        self,
+        plan: Plan,
+        best: CrossValidation,
+        trainings: Sequence[Path],
+        said: Sequence[str],
+    ) -> None:
+        run = FitRun(
+            title=plan.title,
+            intro=f"Trained and cross-validated on {self.request.dataset.resolve().name} in "
+            f"{self.request.folds} folds by `gridgate fit`. Not a medical device; for research.",
+            labels=plan.labels,
+            dataset=self.request.dataset,
+            evaluation=self.folder / FOLDER,
+            trainings=trainings,
+            folds=fold_rows(self.record, self.lengths.candidates),
+            choices=[*said, *map(str, best.choices)],
+            steps=[(name, "", step.seconds) for name, step in self.record.steps.items()],
+        )
+        write_fit_page(self.folder / "report.html", run)
+
+    def _of_fold(self, fold: int) -> dict[str, Any]:
+        return {"fold": fold, "folds": self.request.folds, "device": self.request.device}
+
+    def _candidate(self, name: str) -> Candidate:
+        return Candidate(name, self.folder / _RUNS / name, self.cases, self.request.folds)
+
+    def _announce(self, candidates: Sequence[Candidate]) -> None:
+        if any(self.record.step(step_name("train", one.name, 0)).seconds for one in candidates):
+            left = max(self.request.seconds - self.record.spent, 0.0)
+            logger.info(f"going on; {length(left)} of the time are left")
+            return
+        for one in candidates:
+            settings = self.lengths.settings(one)
+            evaluation = evaluation_seconds(self.lengths.pace(one), self.cases, self.request.folds)
+            logger.info(
+                f"{one.name}: {self.request.folds} trainings of about "
+                f"{settings['epochs'] * settings['iterations_per_epoch']:,} iterations, "
+                f"{length(self.lengths.seconds(one, settings))} each; then each fold's cases, "
+                f"{length(evaluation)}"
+            )
+        logger.info(f"post-processing, bundle and page: {length(ending(self.cases))}")
+
+    def _refuse_foreign_folder(self) -> None:
+        if not self.folder.exists() or (self.folder / FILE).is_file():
+            return
+        ours = {".gridgate"}
+        if not self.folder.is_dir() or any(path.name not in ours for path in self.folder.iterdir()):
+            raise ConfigError(f"{self.folder} exists already, and holds no fit; give a new folder")
+
+
+def fold_rows(
+    record: FitRecord, candidates: Sequence[Candidate]
+) -> list[tuple[str, int, int, float, float | None]]:
+    """Of each training: network, fold, iterations, seconds and its cases' mean Dice."""
+    rows = []
+    for one in candidates:
+        for fold in range(one.folds):
+            step = record.step(step_name("train", one.name, fold))
+            settings = step.facts["settings"]
+            iterations = settings["epochs"] * settings["iterations_per_epoch"]
+            content = json.loads((one.evaluation(fold) / SUMMARY_FILE).read_text())
+            rows.append((one.name, fold, iterations, step.seconds, content["mean"]["dice"]))
+    return rows
+
+
+def fit(request: FitRequest, folder: str | Path) -> Path:
+    """From a dataset to a cross-validated bundle; see Fit."""
+    return Fit(request, Path(folder)).run()

@@ -1,0 +1,76 @@
+"""How the time of a fit is divided: what is left when all else is paid goes into the trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+
+from ..planning.measures.pace import Pace
+
+_READING = 0.4  # seconds of a case beside its windows: reading, the way back, measuring, writing
+_ENDING = 10.0  # seconds of the last steps, and per case:
+_ENDING_CASE = 0.15
+_PLANNING = 0.08  # of the time, at most, as long as it is not known
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """What a fit still has to do when a training begins.
+
+    Args:
+        seconds: until the time is up.
+        trainings: that are not done, this one included.
+        evaluations: of folds that are not done.
+        cases: of the dataset.
+        folds: of the dataset.
+    """
+
+    seconds: float
+    trainings: int
+    evaluations: int
+    cases: int
+    folds: int
+
+    def training_seconds(self, pace: Pace, evaluated: Sequence[float] = ()) -> float:
+        """Seconds for this training.
+
+        Args:
+            pace: of the trainings.
+            evaluated: seconds that evaluations took.
+        """
+        guess = evaluation_seconds(pace, self.cases, self.folds)
+        each = sum(evaluated) / len(evaluated) if evaluated else guess
+        left = self.seconds - self.evaluations * each - ending(self.cases)
+        return left / max(self.trainings, 1)
+
+
+def evaluation_seconds(pace: Pace, cases: int, folds: int) -> float:
+    """Seconds of the evaluation of one fold, before one was seen."""
+    return ceil(cases / folds) * (pace.case + _READING)
+
+
+def ending(cases: int) -> float:
+    """Seconds of what follows the last evaluation, about."""
+    return _ENDING + _ENDING_CASE * cases
+
+
+def first_guess(seconds: float, networks: int, folds: int) -> float:
+    """Seconds of a training, before anything is measured: what a plan is made for."""
+    return (1 - _PLANNING * networks) * seconds * 0.85 / (networks * folds)
+
+
+def corrected(pace: Pace, expected: float, took: float) -> Pace:
+    """The pace as trainings really went.
+
+    Args:
+        expected: seconds that a training should have taken.
+        took: seconds that it took.
+    """
+    ratio = min(max(took / expected, 0.5), 3.0) if expected > 0 else 1.0
+    return replace(
+        pace,
+        iteration=pace.iteration * ratio,
+        validation=pace.validation * ratio,
+        reading=pace.reading * ratio,
+    )

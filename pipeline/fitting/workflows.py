@@ -1,0 +1,61 @@
+"""The two workflows of a fold, run here as `gridgate train` and `gridgate evaluate` run them."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..models.checkpoints import LAST
+from ..workflow import BundleRun
+
+
+def train(bundle: Path, dataset: Path, output: Path, settings: Mapping[str, Any]) -> None:
+    """Train a fold; go on where a training of the same settings was stopped."""
+    resume = (output / LAST).is_file()
+    _run(bundle, "train.yaml", "training", dataset, output, {**settings, "resume": resume})
+
+
+def evaluate(bundle: Path, dataset: Path, output: Path, settings: Mapping[str, Any]) -> None:
+    """Segment and measure the cases of a fold; cases that are done are not run again."""
+    _run(bundle, "evaluate.yaml", "evaluating", dataset, output, settings)
+
+
+def command(
+    name: str, bundle: Path, dataset: Path, output: Path, settings: Mapping[str, Any]
+) -> str:
+    """What to type for the same."""
+    words = [f"--{key} {_word(value)}" for key, value in settings.items()]
+    return " ".join([f"gridgate {name}", str(bundle), str(dataset), str(output), *words])
+
+
+def _run(
+    bundle: Path,
+    config: str,
+    run_id: str,
+    dataset: Path,
+    output: Path,
+    settings: Mapping[str, Any],
+) -> None:
+    words = {name: _word(value) for name, value in settings.items()}
+    words |= {"dataset_dir": str(dataset), "output_dir": str(output)}
+    workflow = BundleRun(bundle, config, run_id, words)
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    try:
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+    finally:
+        torch.use_deterministic_algorithms(deterministic, warn_only=True)
+        del workflow
+        gc.collect()  # engines and their handlers are circles; the next step wants the memory
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

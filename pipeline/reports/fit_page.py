@@ -1,0 +1,120 @@
+"""report.html of a fit: how good the bundle is by cross-validation, and how it came about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...data.files import write_atomically
+from ..training.handlers import read_training_record
+from . import page, sections
+from .album import Album
+from .curves import folds_figure
+from .figures import png
+from .page import Cell, Column, Paragraph, Picture, Section, SideBySide, Table, number
+
+_PICTURES = 4
+
+
+@dataclass(frozen=True)
+class FitRun:
+    """What the page is about.
+
+    Args:
+        title: of the bundle.
+        intro: what it was trained on.
+        labels: names in the order of the values, the background first.
+        dataset: the dataset folder.
+        evaluation: the folder with all cases of the cross-validation.
+        trainings: output folders of the folds that the bundle is made of.
+        folds: of each network and fold what its row says: network, fold, iterations, seconds, Dice.
+        choices: sentences about what cross-validation decided.
+        steps: (name, command line or "", seconds).
+    """
+
+    title: str
+    intro: str
+    labels: Sequence[str]
+    dataset: Path
+    evaluation: Path
+    trainings: Sequence[Path]
+    folds: Sequence[tuple[str, int, int, float, float | None]]
+    choices: Sequence[str]
+    steps: Sequence[tuple[str, str, float]]
+
+
+def write_fit_page(path: Path, run: FitRun) -> Path:
+    """Write the page, and its pictures to the folder `pictures` beside it.
+
+    Raises:
+        DatasetError: the evaluation's tables are damaged.
+        OutputError: it cannot be written.
+    """
+    album = Album(path.parent / "pictures")
+    summary: dict[str, Any] = json.loads((run.evaluation / "summary.json").read_text())
+    parts = [
+        sections.quality(summary),
+        _choices(run),
+        sections.evaluated_cases(run.evaluation, run.dataset, run.labels, _PICTURES, album),
+        _trainings(run, album),
+        sections.how(run.steps),
+    ]
+    content = page.render(
+        page.Page(
+            title=run.title,
+            intro=run.intro,
+            key_numbers=_key_numbers(run, summary),
+            sections=parts,
+        )
+    )
+    write_atomically(path, lambda stream: stream.write(content))
+    return path
+
+
+def _key_numbers(run: FitRun, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("mean Dice", number(summary["mean"]["dice"], 3)),
+        ("cases measured", str(summary["cases"])),
+        ("networks in the bundle", str(len(run.trainings))),
+        ("time", page.duration(sum(seconds for _, _, seconds in run.steps))),
+    ]
+
+
+def _choices(run: FitRun) -> Section:
+    rows = [
+        (
+            f"{network}, fold {fold + 1}",
+            [
+                Cell(f"{iterations:,}", number=True),
+                Cell(page.duration(seconds), number=True),
+                Cell(number(dice, 3), share=dice or 0.0),
+            ],
+        )
+        for network, fold, iterations, seconds, dice in run.folds
+    ]
+    columns = [Column("training"), Column("iterations", True), Column("time", True), Column("Dice")]
+    caption = "Dice: the mean over labels on the fold's own cases, before post-processing."
+    said = [Paragraph(text) for text in run.choices]
+    return Section("Folds and choices", [Table(columns, rows, caption=caption), *said])
+
+
+def _trainings(run: FitRun, album: Album) -> Section:
+    folds = [rows for rows in map(read_training_record, run.trainings) if rows]
+    if not folds:
+        return Section("Training", [Paragraph("No training looked at a case meanwhile.")])
+    told = {
+        "loss": ("Training loss", "Training loss per fold"),
+        "dice_mean": ("Mean Dice on a few cases", "Mean Dice of a few validation cases per fold"),
+    }
+    pictures = []
+    for column, (title, alt) in told.items():
+        light, dark = (folds_figure(folds, column, title, dark=one) for one in (False, True))
+        pictures.append(Picture(album.keep(column, light), alt=alt, dark=png(dark)))
+    text = (
+        "While a network trains, a few cases of its fold are looked at now and then. Nothing is "
+        "chosen by them: the weights are the average of the end."
+    )
+    return Section("Training", [Paragraph(text), SideBySide(pictures)])

@@ -1,0 +1,185 @@
+"""`gridgate fit`: from a dataset to a bundle of all folds, stopped at any step and gone on with."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from gridgate.data.datasets.dataset import load_dataset
+from gridgate.pipeline.cli.main import main
+from gridgate.pipeline.fitting import fit as fitting
+from gridgate.pipeline.models.checkpoints import load_checkpoint
+from gridgate.pipeline.planning.measures.trial import Candidate, Step
+
+SMALL = [
+    *("--spacing", "[12, 12, 12]", "--roi_size", "[32, 16, 16]"),
+    *("--training::num_workers", "0", "--training::batch_size", "2"),
+]
+WORDS = ["--folds", "2", "--iterations", "3", "--network::feature_scale", "32", *SMALL]
+
+
+def known_steps(patch: pytest.MonkeyPatch) -> None:
+    """Steps of 1e-6 s a voxel: a trial starts a process of its own, which takes its time."""
+
+    def try_step(self: Candidate, window: list[int], batch: int, machine: object) -> Step:
+        seconds = 1e-6 * batch * window[0] * window[1] * window[2]
+        return Step(seconds, seconds / 3, 10**8)
+
+    patch.setattr(Candidate, "try_step", try_step)
+
+
+@pytest.fixture(autouse=True)
+def quick_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    known_steps(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def fitted(phantom_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fit that nobody stopped; read it only."""
+    folder = tmp_path_factory.mktemp("fit") / "fitted"
+    with pytest.MonkeyPatch.context() as patch:
+        known_steps(patch)
+        assert main(["fit", str(phantom_dataset), str(folder), *WORDS]) == 0
+    return folder
+
+
+def labels_of(path: Path) -> Any:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def test_every_case_is_measured_once_by_the_fold_that_did_not_see_it(
+    fitted: Path, phantom_dataset: Path
+) -> None:
+    with open(fitted / "cross_validation" / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    cases = {case.id for case in load_dataset(phantom_dataset).cases}
+    assert {row["case"] for row in rows} == cases
+    assert len(rows) == 6 * len(cases)  # labels
+    for fold in (0, 1):
+        run = fitted / "runs" / "attention_unet"
+        splits = json.loads((run / f"fold_{fold}" / "splits.json").read_text())
+        with open(run / f"fold_{fold}_cases" / "metrics.csv", newline="") as file:
+            measured = {row["case"] for row in csv.DictReader(file)}
+        assert measured == set(splits[fold]["val"])
+        assert not measured & set(splits[fold]["train"])
+    summary = json.loads((fitted / "cross_validation" / "summary.json").read_text())
+    liver = [float(row["dice"]) for row in rows if row["label"] == "liver"]
+    assert summary["labels"]["liver"]["dice"]["mean"] == pytest.approx(np.mean(liver))
+    page = (fitted / "docs" / "README.md").read_text()
+    assert "Cross-validation on `phantom`" in page and "2 trainings of 3, 3 iterations" in page
+
+
+def test_the_bundle_is_the_mean_of_its_folds(
+    fitted: Path, phantom_dataset: Path, tmp_path: Path
+) -> None:
+    scan = next(iter(load_dataset(phantom_dataset).cases)).images[0]
+    run = fitted / "runs" / "attention_unet"
+    folds = [str(run / f"fold_{fold}") for fold in (0, 1)]
+    words = ["--isolate", "false", "--keep_largest", "false"]
+    assert main(["infer", str(fitted), str(scan), str(tmp_path / "one.nii.gz"), *words]) == 0
+    together = ["--checkpoint", json.dumps(folds)]
+    out = tmp_path / "two.nii.gz"
+    assert main(["infer", folds[0], str(scan), str(out), *words, *together]) == 0
+    np.testing.assert_array_equal(labels_of(tmp_path / "one.nii.gz"), labels_of(out))
+    assert labels_of(out).any()
+
+
+@pytest.mark.parametrize("stopped", ["train", "evaluate", "write_combined"])
+def test_a_stopped_fit_goes_on_to_the_same_weights(
+    stopped: str,
+    fitted: Path,
+    phantom_dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real: Callable[..., Any] = getattr(fitting, stopped)
+    calls: list[Any] = []
+
+    def stop(*words: Any, **more: Any) -> Any:
+        calls.append(words)
+        if len(calls) == (1 if stopped == "write_combined" else 2):
+            raise KeyboardInterrupt
+        return real(*words, **more)
+
+    folder = tmp_path / "fitted"
+    words = ["fit", str(phantom_dataset), str(folder), *WORDS]
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, stopped, stop)
+        assert main(words) == 130
+    done = [name for name, step in steps(folder).items() if step["done"]]
+    assert main(words) == 0
+    assert all(steps(folder)[name]["done"] for name in done)
+    ours, theirs = load_checkpoint(folder), load_checkpoint(fitted)
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name]), name
+
+
+def steps(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "fit.json").read_text())["steps"]
+    return content
+
+
+def test_a_fit_that_is_done_does_nothing_more(
+    fitted: Path, phantom_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (fitted / "models" / "model.pt").stat().st_mtime_ns
+    for name in ("train", "evaluate", "write_combined"):
+        monkeypatch.setattr(fitting, name, None)
+    assert main(["fit", str(phantom_dataset), str(fitted), *WORDS]) == 0
+    assert (fitted / "models" / "model.pt").stat().st_mtime_ns == before
+
+
+def test_other_words_in_its_folder_are_refused(
+    fitted: Path, phantom_dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", str(phantom_dataset), str(fitted), *WORDS, "--seed", "1"]) == 1
+    assert "seed was 0 and is now 1" in capsys.readouterr().err
+
+
+def test_a_folder_with_other_files_is_refused(
+    phantom_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.docx").write_text("years")
+    assert main(["fit", str(phantom_dataset), str(tmp_path), *WORDS]) == 1
+    assert "holds no fit" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.docx"]
+
+
+def test_an_ensemble_is_not_trained_further(
+    fitted: Path, phantom_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(fitted), str(phantom_dataset), str(tmp_path / "more")]) == 1
+    assert "ensemble" in capsys.readouterr().err
+
+
+def test_of_two_networks_the_best_or_both_are_taken(
+    phantom_dataset: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "fitted"
+    words = ["--networks", "attention_unet", "unet", *WORDS]
+    assert main(["fit", str(phantom_dataset), str(folder), *words]) == 0
+    tried = {path.name for path in (folder / "runs").iterdir()}
+    assert tried == {"attention_unet", "unet", "attention_unet+unet"}
+    dice = {}
+    for name in tried:
+        rows: list[dict[str, str]] = []
+        for fold in (0, 1):
+            path = folder / "runs" / name / f"fold_{fold}_cases" / "metrics.csv"
+            with open(path, newline="") as file:
+                rows += list(csv.DictReader(file))
+        labels = sorted({row["label"] for row in rows})
+        means = [np.nanmean([float(r["dice"]) for r in rows if r["label"] == one]) for one in labels]
+        dice[name] = float(np.mean(means))
+    page = (folder / "docs" / "README.md").read_text()
+    for name in tried:
+        assert f"{name}: mean Dice" in page
+    networks = load_checkpoint(folder)
+    members = {key.split(".")[1] for key in networks}
+    assert len(members) in (2, 4)

@@ -1,0 +1,44 @@
+"""How a fit divides its time: hand-computed."""
+
+from pathlib import Path
+
+import pytest
+
+from gridgate.data.errors import ConfigError
+from gridgate.pipeline.fitting.request import FitRequest
+from gridgate.pipeline.fitting.schedule import Remaining, corrected, ending, evaluation_seconds
+from gridgate.pipeline.planning.measures.pace import Pace
+
+PACE = Pace(iteration=0.5, validation=20.0, reading=3.0, case=1.6)
+
+
+def test_what_is_left_goes_into_the_trainings() -> None:
+    # 10 cases of 1.6 + 0.4 s in each of 5 folds: 20 s each; 10 + 50 x 0.15 s in the end
+    left = Remaining(seconds=3617.5, trainings=5, evaluations=5, cases=50, folds=5)
+    assert evaluation_seconds(PACE, 50, 5) == pytest.approx(20.0)
+    assert ending(50) == pytest.approx(17.5)
+    assert left.training_seconds(PACE) == pytest.approx((3617.5 - 17.5 - 100) / 5)
+
+
+def test_evaluations_count_as_they_went() -> None:
+    left = Remaining(seconds=1017.5, trainings=2, evaluations=2, cases=50, folds=5)
+    assert left.training_seconds(PACE, evaluated=[40.0, 60.0]) == pytest.approx(450.0)
+
+
+def test_a_pace_follows_the_last_training() -> None:
+    slower = corrected(PACE, expected=100.0, took=125.0)
+    assert slower.iteration == pytest.approx(0.625) and slower.reading == pytest.approx(3.75)
+    assert slower.case == PACE.case  # of the evaluations, which are counted as they went
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"folds": 1}, "--folds 1"),
+        ({"iterations": 0}, "--iterations 0"),
+        ({"networks": ("unet", "unet")}, "unet is there twice"),
+    ],
+)
+def test_impossible_requests_are_refused(asked: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        FitRequest(dataset=Path("d"), seconds=60.0, **asked)  # type: ignore[arg-type]
