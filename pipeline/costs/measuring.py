@@ -108,7 +108,7 @@ def training_step(
         deep_supervision_weights=weights if len(weights) > 1 else None,
     )
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=graphed)
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
     for parameter in trained:
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()

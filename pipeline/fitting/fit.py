@@ -248,7 +248,8 @@ class Fit:
         write_fit_page(self.folder / "report.html", run)
 
     def _of_fold(self, fold: int) -> dict[str, Any]:
-        return {"fold": fold, "folds": self.request.folds, "device": self.request.device}
+        told = {} if self.request.device == "auto" else {"device": self.request.device}
+        return {"fold": fold, "folds": self.request.folds, **told}
 
     def _candidate(self, name: str) -> Candidate:
         return Candidate(name, self.folder / _RUNS / name, self.cases, self.request.folds)

@@ -66,7 +66,7 @@ def test_every_case_is_measured_once_by_the_fold_that_did_not_see_it(
         splits = json.loads((run / f"fold_{fold}" / "splits.json").read_text())
         with open(run / f"fold_{fold}_cases" / "metrics.csv", newline="") as file:
             measured = {row["case"] for row in csv.DictReader(file)}
-        assert measured == set(splits[fold]["val"])
+        assert measured == set(splits[fold]["validation"])
         assert not measured & set(splits[fold]["train"])
     summary = json.loads((fitted / "cross_validation" / "summary.json").read_text())
     liver = [float(row["dice"]) for row in rows if row["label"] == "liver"]
