@@ -71,7 +71,10 @@ class Parser(argparse.ArgumentParser):
                 (own if word.startswith("-") and word != "-" else positional).append(word)
             elif option is not None:
                 own.append(word)
+                several = option.nargs == "+"
                 if option.nargs is None and not equals and words:
+                    own.append(words.pop(0))
+                while several and words and not words[0].startswith("-"):
                     own.append(words.pop(0))
             else:
                 settings.append(word)

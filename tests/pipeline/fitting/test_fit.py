@@ -159,9 +159,7 @@ def test_an_ensemble_is_not_trained_further(
     assert "ensemble" in capsys.readouterr().err
 
 
-def test_of_two_networks_the_best_or_both_are_taken(
-    phantom_dataset: Path, tmp_path: Path
-) -> None:
+def test_of_two_networks_the_best_or_both_are_taken(phantom_dataset: Path, tmp_path: Path) -> None:
     folder = tmp_path / "fitted"
     words = ["--networks", "attention_unet", "unet", *WORDS]
     assert main(["fit", str(phantom_dataset), str(folder), *words]) == 0
@@ -175,7 +173,9 @@ def test_of_two_networks_the_best_or_both_are_taken(
             with open(path, newline="") as file:
                 rows += list(csv.DictReader(file))
         labels = sorted({row["label"] for row in rows})
-        means = [np.nanmean([float(r["dice"]) for r in rows if r["label"] == one]) for one in labels]
+        means = [
+            np.nanmean([float(r["dice"]) for r in rows if r["label"] == one]) for one in labels
+        ]
         dice[name] = float(np.mean(means))
     page = (folder / "docs" / "README.md").read_text()
     for name in tried:

@@ -123,7 +123,9 @@ def test_the_time_is_shared_between_reading_validating_and_iterating() -> None:
     assert slow["val_interval"] == 30
     with pytest.raises(ConfigError, match="--time: 17 minutes are too short: the start takes 40 s"):
         decide_duration(Pace(60.0, 5.0, 40.0, 1.0), machine.seconds, {}, "small")
-    asked = decide_duration(Pace(0.5, 5.0, 40.0, 1.0), machine.seconds, {"learning_rate": 1e-4}, "small")
+    asked = decide_duration(
+        Pace(0.5, 5.0, 40.0, 1.0), machine.seconds, {"learning_rate": 1e-4}, "small"
+    )
     assert next(one for one in asked if one.name == "learning_rate").value == 1e-4
     unknown = {one.name: one.value for one in decide_duration(None, machine.seconds, {}, "paper")}
     assert unknown["epochs"] * unknown["iterations_per_epoch"] == pytest.approx(25_000, rel=0.01)
