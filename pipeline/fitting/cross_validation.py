@@ -100,7 +100,7 @@ def cross_validate(
     known = label_map(
         dataset_dir=dataset,
         labels=plan.labels,
-        merge_labels=dict[str | int, str](plan.merge_labels),
+        merge_labels={str(name): merged for name, merged in plan.merge_labels.items()},
         region_values=plan.region_values,
     )
     items = {item["id"]: item for item in dataset_cases(dataset, part="all")}
