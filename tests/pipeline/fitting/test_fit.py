@@ -63,6 +63,10 @@ def fitted(phantom_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
+def no_page(*words: Any) -> None:
+    """Pictures take seconds, and are looked at elsewhere."""
+
+
 def labels_of(path: Path) -> Any:
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
@@ -85,6 +89,8 @@ def test_every_case_is_measured_once_by_the_fold_that_did_not_see_it(
     summary = json.loads((fitted / "cross_validation" / "summary.json").read_text())
     liver = [float(row["dice"]) for row in rows if row["label"] == "liver"]
     assert summary["labels"]["liver"]["dice"]["mean"] == pytest.approx(np.mean(liver))
+    report = (fitted / "report.html").read_text()
+    assert "attention_unet, fold 2" in report and "the worst" in report
     page = (fitted / "docs" / "README.md").read_text()
     assert "Cross-validation on `phantom`" in page and "2 trainings of 3, 3 iterations" in page
 
@@ -104,7 +110,7 @@ def test_the_bundle_is_the_mean_of_its_folds(
     assert labels_of(out).any()
 
 
-@pytest.mark.parametrize("stopped", ["train", "evaluate", "write_combined"])
+@pytest.mark.parametrize("stopped", ["train", "write_combined"])
 def test_a_stopped_fit_goes_on_to_the_same_weights(
     stopped: str,
     fitted: Path,
@@ -123,6 +129,7 @@ def test_a_stopped_fit_goes_on_to_the_same_weights(
 
     folder = tmp_path / "fitted"
     words = ["fit", str(phantom_dataset), str(folder), *WORDS]
+    monkeypatch.setattr(fitting, "write_fit_page", no_page)
     with monkeypatch.context() as patch:
         patch.setattr(fitting, stopped, stop)
         assert main(words) == 130
