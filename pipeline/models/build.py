@@ -16,7 +16,7 @@ from ...networks.slices import network_of_slices
 from ..config.twins import check_twins
 from .checkpoints import load_checkpoint, load_weights
 from .devices import choose_device
-from .ensemble import ENSEMBLE, Ensemble
+from .ensemble import ENSEMBLE, EnsembleNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def build_network(
     Args:
         architecture: its "name" in networks.registry, and options of it; "spatial_dims" 2 for a 2D
             network, slice by slice. Or the name "ensemble", with "members", an architecture each,
-            and "regions" where channels overlap: see Ensemble.
+            and "regions" where channels overlap: see EnsembleNetwork.
         bundle_root: folder of the bundle that asks for it: its YAML and JSON configs must agree,
             see config.twins. JSON configs give it, as every tool that reads them makes the network.
 
@@ -58,7 +58,9 @@ def build_network(
     return _channels_innermost(network)
 
 
-def _ensemble(architecture: Mapping[str, Any], *, in_channels: int, out_channels: int) -> Ensemble:
+def _ensemble(
+    architecture: Mapping[str, Any], *, in_channels: int, out_channels: int
+) -> EnsembleNetwork:
     members, regions = architecture.get("members"), architecture.get("regions", False)
     if set(architecture) - {"name", "members", "regions"} or not isinstance(members, list):
         raise ConfigError(
@@ -68,7 +70,7 @@ def _ensemble(architecture: Mapping[str, Any], *, in_channels: int, out_channels
     channels: dict[str, Any] = {"in_channels": in_channels, "out_channels": out_channels}
     networks = [build_network(member, **channels) for member in members]
     try:
-        return Ensemble(networks, regions=bool(regions))
+        return EnsembleNetwork(networks, regions=bool(regions))
     except ValueError as error:
         raise ConfigError(f"architecture {dict(architecture)}: {error}") from error
 

@@ -27,7 +27,6 @@ class Ensemble(nn.Module):
     """
 
     gives_probabilities = True
-    head_weights = (1.0,)
 
     def __init__(self, networks: Iterable[nn.Module], *, regions: bool = False) -> None:
         super().__init__()
@@ -35,15 +34,48 @@ class Ensemble(nn.Module):
         self.networks = nn.ModuleList(networks)
         if not len(self.networks):
             raise ValueError("an ensemble needs a network")
-        divisors = [tuple(getattr(network, "divisor", (1, 1, 1))) for network in self.networks]
-        self.divisor = tuple(lcm(*sizes) for sizes in zip(*divisors, strict=True))
 
     def forward(self, *inputs: Any, **options: Any) -> torch.Tensor:
         """Probabilities of a batch of windows."""
         total: torch.Tensor | None = None
         for network in self.networks:
-            logits = network(*inputs, **options).float()
-            alone = logits.shape[1] == 1 or self.regions
-            chances = logits.sigmoid() if alone else logits.softmax(1)
+            chances = _probabilities(network(*inputs, **options), self.regions)
             total = chances if total is None else total + chances
         return cast(torch.Tensor, total) / len(self.networks)
+
+
+class EnsembleNetwork(nn.Module):
+    """Several networks as one that gives logits, float32: those of the mean of their probabilities.
+
+    As a network of a bundle it needs no word to any tool: softmax of what comes out, or sigmoid of
+    one channel and of regions, is the mean of the members' own.
+
+    Args:
+        networks: with the same classes; each takes (B, C_in, *spatial) and gives logits.
+        regions: channels overlap.
+    """
+
+    head_weights = (1.0,)
+
+    def __init__(self, networks: Iterable[nn.Module], *, regions: bool = False) -> None:
+        super().__init__()
+        self.regions = regions
+        self.least = 1e-7  # of a probability, whose logarithm is taken
+        self.networks = nn.ModuleList(networks)
+        if not len(self.networks):
+            raise ValueError("an ensemble needs a network")
+        divisors = [tuple(getattr(network, "divisor", (1, 1, 1))) for network in self.networks]
+        self.divisor = tuple(lcm(*sizes) for sizes in zip(*divisors, strict=True))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C_in, *spatial) -> logits (B, C, *spatial)."""
+        chances = [_probabilities(network(x), self.regions) for network in self.networks]
+        mean = torch.stack(chances).mean(0)
+        if mean.shape[1] == 1 or self.regions:
+            return torch.logit(mean, eps=self.least)
+        return mean.clamp_min(self.least).log()
+
+
+def _probabilities(logits: torch.Tensor, regions: bool) -> torch.Tensor:
+    alone = logits.shape[1] == 1 or regions
+    return logits.float().sigmoid() if alone else logits.float().softmax(1)
