@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import torch
 
+from ...data.images.reading import read_labels, write_labels
 from ...transforms.components import LargestComponentd
 from ..evaluation.measure import measure_files
 from ..evaluation.metrics import LabelMetrics
@@ -88,14 +88,15 @@ def measured_case(
         labels: names of its values, the background first.
         label_map, unannotated: see evaluation.measure.measure_files.
     """
-    image, whole = _read(mask)
+    image = read_labels(mask)
+    whole = np.ascontiguousarray(image.array)
     largest = largest_pieces(whole, range(1, len(labels)))
     different = set(np.unique(whole[whole != largest]).tolist())
     changed = {}
     if different:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / mask.name
-            _write(path, image, largest)
+            write_labels(path, largest, like=image)
             rows = measure_files(
                 path, label, labels, label_map=label_map, case=case, unannotated=unannotated
             )
@@ -118,32 +119,10 @@ def choose_components(
     return choices
 
 
-def write_with_largest(mask: Path, values: Sequence[int], path: Path) -> bool:
-    """Write a mask with the largest piece only of some labels; False where that is the mask itself.
-
-    The header stays as it is, the labels' names in it included.
-    """
-    image, whole = _read(mask)
-    largest = largest_pieces(whole, values)
-    if np.array_equal(whole, largest):
-        return False
-    _write(path, image, largest)
-    return True
-
-
 def largest_pieces(labels: Any, values: Sequence[int]) -> Any:
     """A label map (X, Y, Z) without all but the largest piece of each of these values."""
     kept = LargestComponentd("pred", labels=list(values))
     return kept({"pred": torch.from_numpy(labels)[None]})["pred"][0].numpy()
-
-
-def _read(mask: Path) -> tuple[Any, Any]:
-    image: Any = nib.load(mask)
-    return image, np.asarray(image.dataobj)
-
-
-def _write(path: Path, image: Any, labels: Any) -> None:
-    nib.save(nib.Nifti1Image(labels, None, image.header), path)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -16,6 +16,8 @@ import numpy as np
 from ...data.datasets.label_map import label_map
 from ...data.datasets.parts import dataset_cases
 from ...data.errors import DatasetError
+from ...data.images.reading import read_labels, write_labels
+from ...data.label_tables.table import LabelTable
 from ...data.output_folder import OutputFolder
 from ...data.progress import progressed
 from ..batch.results.case_result import DONE
@@ -27,8 +29,8 @@ from .components import (
     ComponentsChoice,
     MeasuredCase,
     choose_components,
+    largest_pieces,
     measured_case,
-    write_with_largest,
 )
 
 FOLDER = "cross_validation"
@@ -147,26 +149,33 @@ def write_cross_validation(
     values = [found.plan.labels.index(name) for name in found.kept]
     masks = {case.id: case.mask for case in found.cases}
     with OutputFolder(folder) as output:
+        names = {row["case"]: row["output"] for _, row in found.tables}
+        names_and_colours = LabelTable.of(found.plan.labels, found.plan.terminology)
         for case, mask in progressed(masks.items(), len(masks), "writing masks"):
-            name = next(row["output"] for _, row in found.tables if row["case"] == case)
-            _place(output, name, mask, values)
-        table = _case_table([row for _, row in found.tables])
-        output.write("cases.csv", lambda stream: stream.write(table))
+            _place(output, names[case], mask, values, names_and_colours)
+        rows = _case_table([row for _, row in found.tables])
+        output.write("cases.csv", lambda stream: stream.write(rows))
         return write_results(output, found.rows(), failed=found.failed, checkpoint=checkpoint)
 
 
-def _place(output: OutputFolder, name: str, mask: Path, values: Sequence[int]) -> None:
+def _place(
+    output: OutputFolder, name: str, mask: Path, values: Sequence[int], table: LabelTable
+) -> None:
+    """The mask after the post-processing; a link where that changes nothing."""
     path = output.folder / name
     if values:
-        made = path.with_name(f".{path.name.split('.')[0]}.gridgate.nii.gz")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            if write_with_largest(mask, values, made):
-                content = made.read_bytes()
-                output.write(name, lambda stream: stream.write(content))
-                return
-        finally:
-            made.unlink(missing_ok=True)
+        image = read_labels(mask)
+        whole = np.ascontiguousarray(image.array)
+        largest = largest_pieces(whole, values)
+        if not np.array_equal(whole, largest):
+            write_labels(
+                path,
+                largest,
+                like=image,
+                table=table,
+                save=lambda _, write: output.write(name, write),
+            )
+            return
     try:
         output.link(name, os.path.relpath(mask, path.parent))
     except OSError:  # no links there

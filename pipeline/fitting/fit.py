@@ -20,7 +20,7 @@ from ..planning.bundle import PlannedBundle, plan_bundle, write_planned
 from ..planning.decisions.decision import length
 from ..planning.measures.machine import planned_machine
 from ..plans.plan import Plan
-from ..reports.fit_page import FitRun, write_fit_page
+from ..reports.fit_page import FitRun, fit_page
 from .candidate import Candidate
 from .combined import results_text, trained_plan, write_combined
 from .cross_validation import FOLDER, CrossValidation, cross_validate, write_cross_validation
@@ -85,7 +85,7 @@ class Fit:
             return
         with self.record.running("check"):
             report = check_soundness(self.request.dataset)
-            report.write_json(self.folder / "check.json")
+            self.output.write("check.json", lambda stream: stream.write(report.as_json()))
             errors = report.count("error")
             if errors:
                 raise DatasetError(
@@ -245,7 +245,8 @@ class Fit:
             choices=[*said, *map(str, best.choices)],
             steps=[(name, "", step.seconds) for name, step in self.record.steps.items()],
         )
-        write_fit_page(self.folder / "report.html", run)
+        content = fit_page(run, self.folder)
+        self.output.write("report.html", lambda stream: stream.write(content))
 
     def _of_fold(self, fold: int) -> dict[str, Any]:
         told = {} if self.request.device == "auto" else {"device": self.request.device}

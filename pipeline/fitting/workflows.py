@@ -25,14 +25,6 @@ def evaluate(bundle: Path, dataset: Path, output: Path, settings: Mapping[str, A
     _run(bundle, "evaluate.yaml", "evaluating", dataset, output, settings)
 
 
-def command(
-    name: str, bundle: Path, dataset: Path, output: Path, settings: Mapping[str, Any]
-) -> str:
-    """What to type for the same."""
-    words = [f"--{key} {_word(value)}" for key, value in settings.items()]
-    return " ".join([f"gridgate {name}", str(bundle), str(dataset), str(output), *words])
-
-
 def _run(
     bundle: Path,
     config: str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -47,8 +48,13 @@ def dice_figure(rows: Sequence[Mapping[str, str]], *, dark: bool = False) -> Fig
     ink = TEXT if dark else "#1c2126"
     axes.plot(x, [float(row["dice_mean"]) for row in rows], color=ink, linewidth=2.4, label="mean")
     axes.set_ylim(0, 1)
+    _legend(axes, "lower right")
+    return figure
+
+
+def _legend(axes: Axes, place: Literal["best", "lower right"]) -> None:
     axes.legend(
-        loc="lower right",
+        loc=place,
         ncols=2,
         fontsize=8.5,
         facecolor=axes.get_facecolor(),
@@ -56,7 +62,6 @@ def dice_figure(rows: Sequence[Mapping[str, str]], *, dark: bool = False) -> Fig
         labelcolor="linecolor",
         handlelength=1.2,
     )
-    return figure
 
 
 def _curve_axes(title: str, dark: bool) -> tuple[Figure, Axes]:
@@ -90,13 +95,5 @@ def folds_figure(
     axes.set_ylim(bottom=0)
     if column.startswith("dice"):
         axes.set_ylim(0, 1)
-    axes.legend(
-        loc="best",
-        ncols=2,
-        fontsize=8.5,
-        facecolor=axes.get_facecolor(),
-        edgecolor="none",
-        labelcolor="linecolor",
-        handlelength=1.2,
-    )
+    _legend(axes, "best")
     return figure

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...data.files import write_atomically
 from ..training.handlers import read_training_record
 from . import page, sections
 from .album import Album
@@ -46,14 +45,14 @@ class FitRun:
     steps: Sequence[tuple[str, str, float]]
 
 
-def write_fit_page(path: Path, run: FitRun) -> Path:
-    """Write the page, and its pictures to the folder `pictures` beside it.
+def fit_page(run: FitRun, folder: Path) -> bytes:
+    """The page; its pictures are written to `folder`/pictures, too.
 
     Raises:
         DatasetError: the evaluation's tables are damaged.
-        OutputError: it cannot be written.
+        OutputError: a picture cannot be written.
     """
-    album = Album(path.parent / "pictures")
+    album = Album(folder / "pictures")
     summary: dict[str, Any] = json.loads((run.evaluation / "summary.json").read_text())
     parts = [
         sections.quality(summary),
@@ -62,7 +61,7 @@ def write_fit_page(path: Path, run: FitRun) -> Path:
         _trainings(run, album),
         sections.how(run.steps),
     ]
-    content = page.render(
+    return page.render(
         page.Page(
             title=run.title,
             intro=run.intro,
@@ -70,8 +69,6 @@ def write_fit_page(path: Path, run: FitRun) -> Path:
             sections=parts,
         )
     )
-    write_atomically(path, lambda stream: stream.write(content))
-    return path
 
 
 def _key_numbers(run: FitRun, summary: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ...data.datasets.dataset import load_dataset
-from ...data.errors import DatasetError, GridgateError
+from ...data.errors import GridgateError
 from ..batch.results.case_result import DONE, FAILED
 from ..batch.results.table_file import read_case_table
 from ..costs.machine import machine_facts
+from ..evaluation.results import read_results
 from ..models.attention import attention_of
 from ..training.handlers import read_training_record
 from .album import Album
@@ -72,7 +72,10 @@ def evaluated_cases(
     folder: Path, dataset_dir: Path | None, labels: Sequence[str], count: int, album: Album
 ) -> Section:
     """Pictures of cases from the worst to the best, with the truth where the dataset is given."""
-    dice = _dice_by_case(folder / "metrics.csv")
+    dice = {
+        case: {name: row.dice for name, row in measured.items()}
+        for case, measured in read_results(folder).items()
+    }
     rows = {
         row["case"]: row for row in read_case_table(folder / "cases.csv") if row["status"] == DONE
     }
@@ -227,14 +230,3 @@ def _case_picture(
 def _mean(values: Mapping[str, float]) -> float:
     known = [value for value in values.values() if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")
-
-
-def _dice_by_case(path: Path) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
-    try:
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            for row in csv.DictReader(file):
-                found.setdefault(row["case"], {})[row["label"]] = float(row["dice"] or "nan")
-    except (OSError, KeyError, ValueError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); run the evaluation first") from error
-    return found

@@ -61,12 +61,8 @@ class Report:
         """The findings of a kind."""
         return tuple(finding for finding in self.findings if finding.kind == kind)
 
-    def write_json(self, path: str | Path) -> None:
-        """Write all of it as a JSON object.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
+    def as_json(self) -> bytes:
+        """All of it as a JSON object."""
         content = {
             "dataset": str(self.dataset),
             "cases": self.cases,
@@ -75,8 +71,16 @@ class Report:
             "findings": [asdict(finding) for finding in self.findings],
         }
         text = json.dumps(content, indent=2, ensure_ascii=False, default=_plain) + "\n"
-        data = text.encode("utf-8", "backslashreplace")
-        write_atomically(path, lambda stream: stream.write(data))
+        return text.encode("utf-8", "backslashreplace")
+
+    def write_json(self, path: str | Path) -> None:
+        """Write all of it as a JSON object.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        content = self.as_json()
+        write_atomically(path, lambda stream: stream.write(content))
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -11,8 +11,8 @@ from gridgate.pipeline.evaluation.measure import measure_files
 from gridgate.pipeline.fitting.components import (
     MeasuredCase,
     choose_components,
+    largest_pieces,
     measured_case,
-    write_with_largest,
 )
 
 LABELS = ["background", "liver", "kidneys"]
@@ -49,16 +49,9 @@ def test_the_largest_piece_is_kept_where_the_dice_says_so(tmp_path: Path) -> Non
 
 
 def test_a_mask_loses_islands_and_nothing_else(tmp_path: Path) -> None:
-    case = measured(tmp_path)
-    path = tmp_path / "kept.nii.gz"
-    assert write_with_largest(case.mask, [1], path)
-    before, after = nib.load(case.mask), nib.load(path)
-    lost = np.argwhere(np.asarray(before.dataobj) != np.asarray(after.dataobj))  # type: ignore[attr-defined]
+    before = np.asarray(nib.load(measured(tmp_path).mask).dataobj)  # type: ignore[attr-defined]
+    lost = np.argwhere(before != largest_pieces(before, [1]))
     assert len(lost) == 8 and lost.min() == 10
-    assert after.header["descrip"] == before.header["descrip"]
-    assert after.header.get_data_dtype() == np.uint8  # type: ignore[attr-defined]
-    np.testing.assert_array_equal(after.affine, before.affine)  # type: ignore[attr-defined]
-    assert not write_with_largest(path, [1], tmp_path / "again.nii.gz")
 
 
 def test_without_a_difference_all_pieces_are_kept(tmp_path: Path) -> None:

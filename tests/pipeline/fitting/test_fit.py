@@ -63,8 +63,9 @@ def fitted(phantom_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-def no_page(*words: Any) -> None:
+def no_page(*words: Any) -> bytes:
     """Pictures take seconds, and are looked at elsewhere."""
+    return b"no page"
 
 
 def labels_of(path: Path) -> Any:
@@ -129,7 +130,7 @@ def test_a_stopped_fit_goes_on_to_the_same_weights(
 
     folder = tmp_path / "fitted"
     words = ["fit", str(phantom_dataset), str(folder), *WORDS]
-    monkeypatch.setattr(fitting, "write_fit_page", no_page)
+    monkeypatch.setattr(fitting, "fit_page", no_page)
     with monkeypatch.context() as patch:
         patch.setattr(fitting, stopped, stop)
         assert main(words) == 130
