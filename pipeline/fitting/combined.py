@@ -56,7 +56,7 @@ def ensemble_of(trainings: Sequence[Path], name: str) -> tuple[Plan, OrderedDict
                 "one ensemble"
             )
     if len(plans) == 1:
-        state = OrderedDict(_weights(trainings[0]))
+        state = OrderedDict(load_checkpoint(trainings[0]))
         return first.replace(name=name), state
     network: dict[str, Any] = {"name": ENSEMBLE, "members": [plan.network for plan in plans]}
     if first.region_values is not None:
@@ -64,7 +64,7 @@ def ensemble_of(trainings: Sequence[Path], name: str) -> tuple[Plan, OrderedDict
     state = OrderedDict(
         (f"networks.{index}.{key}", tensor)
         for index, training in enumerate(trainings)
-        for key, tensor in _weights(training).items()
+        for key, tensor in load_checkpoint(training).items()
     )
     return first.replace(name=name, network=network), state
 
@@ -75,7 +75,6 @@ def write_combined(
     *,
     keep_largest: bool | list[int],
     results: str = "",
-    title: str | None = None,
 ) -> Plan:
     """Write the bundle of several trainings: configs, page, and the weights in models/model.pt.
 
@@ -90,8 +89,9 @@ def write_combined(
     """
     plan, state = ensemble_of(trainings, output.folder.resolve().name)
     plan = plan.replace(keep_largest=keep_largest, results=results or plan.results)
-    if title is not None:
-        plan = plan.replace(title=title)
+    names = dict.fromkeys(str(trained_plan(training).network["name"]) for training in trainings)
+    if len(names) > 1:
+        plan = plan.replace(title=f"{plan.dataset}, {' and '.join(names)}")
     files = bundle_files(plan, trained=True)
     for name in RECORDS:
         if (trainings[0] / name).is_file():
@@ -108,18 +108,17 @@ def results_text(
     summary: Mapping[str, Any],
     *,
     dataset: Path,
-    trainings: Sequence[Path],
+    iterations: Sequence[int],
     said: Sequence[str] = (),
 ) -> str:
     """What the bundle's page says of how it was made and how well it does.
 
     Args:
         summary: of the cross-validation.
-        trainings: that it is made of.
+        iterations: of each training that it is made of.
         said: more sentences, such as the candidates' results.
     """
-    records = [_record(training) for training in trainings]
-    iterations = ", ".join(f"{record['iteration']:,}" for record in records)
+    counts = ", ".join(f"{count:,}" for count in iterations)
     cases = len(found.cases)
     text = [
         f"Cross-validation on `{dataset.resolve().name}`: each of {cases} cases was segmented by "
@@ -141,21 +140,11 @@ def results_text(
     text += [f"- {choice}" for choice in found.choices]
     text += [
         "",
-        f"{len(trainings)} trainings of {iterations} iterations. Python "
+        f"{len(iterations)} trainings of {counts} iterations. Python "
         f"{'.'.join(map(str, sys.version_info[:3]))}, PyTorch {torch.__version__}, Gridgate "
         f"{__version__}. `fit.json` has what was asked for, and each step's settings and time.",
     ]
     return "\n".join(text)
-
-
-def _weights(training: Path) -> Mapping[str, torch.Tensor]:
-    return load_checkpoint(training)
-
-
-def _record(training: Path) -> dict[str, int]:
-    """How far a training came."""
-    content = load_checkpoint(training / "last.pt")
-    return {"iteration": int(content["iteration"]), "epoch": int(content["epoch"])}
 
 
 def _number(value: float | None, digits: int) -> str:

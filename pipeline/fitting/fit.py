@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...data.datasets.dataset import load_dataset
 from ...data.datasets.fingerprint.measuring import measure_fingerprint
 from ...data.datasets.soundness.checking import check_soundness
 from ...data.errors import CheckpointError, ConfigError, DatasetError
@@ -20,11 +19,12 @@ from ..planning.bundle import PlannedBundle, plan_bundle, write_planned
 from ..planning.decisions.decision import length
 from ..planning.measures.machine import planned_machine
 from ..plans.plan import Plan
-from ..reports.fit_page import FitRun, fit_page
+from ..reports.fit_page import FitRun, FoldRow, fit_page
 from .candidate import Candidate
+from .cases import dataset_identity, note_seen_cases, validated_cases
 from .combined import results_text, trained_plan, write_combined
 from .cross_validation import FOLDER, CrossValidation, cross_validate, write_cross_validation
-from .lengths import Lengths, step_name
+from .lengths import Lengths, step_name, together_name
 from .record import FILE, FitRecord
 from .request import FitRequest
 from .schedule import ending, evaluation_seconds, first_guess
@@ -59,14 +59,12 @@ class Fit:
             DatasetError: the dataset is not sound.
         """
         self._refuse_foreign_folder()
-        self.cases = len(load_dataset(self.request.dataset).cases)
-        if self.cases < self.request.folds:
-            raise DatasetError(
-                f"{self.request.dataset}: {self.cases} labelled cases do not make "
-                f"{self.request.folds} folds; give fewer --folds"
-            )
+        self.cases = validated_cases(self.request.dataset, self.request.folds)
         with self.output:
-            self.record = FitRecord(self.output, self.request.asked())
+            contents = dataset_identity(self.request.dataset, self.request.folds)
+            self.record = FitRecord(
+                self.output, {**self.request.asked(), "cases and folds": contents}
+            )
             self._check()
             candidates: list[Candidate] = []
             for name in self.request.networks:
@@ -170,9 +168,11 @@ class Fit:
 
     def _together(self, candidates: Sequence[Candidate]) -> Candidate | None:
         """The candidates' networks as one, fold by fold; None where their plans differ."""
-        together = self._candidate("+".join(one.name for one in candidates))
+        together = self._candidate(together_name(candidates))
         try:
             for fold in range(self.request.folds):
+                if self.record.step(step_name("evaluate", together.name, fold)).done:
+                    continue
                 members = [one.training(fold) for one in candidates]
                 with OutputFolder(together.training(fold)) as output:
                     write_combined(output, members, keep_largest=False)
@@ -218,19 +218,26 @@ class Fit:
             best, self.folder / FOLDER, checkpoint=weights_fingerprint(trainings)
         )
         said = [f"{one.name}: mean Dice {one.dice:.4f}." for one in tried] if tried[1:] else []
+        rows = fold_rows(self.record, self.lengths.candidates)
         results = results_text(
-            best, summary, dataset=self.request.dataset, trainings=trainings, said=said
+            best,
+            summary,
+            dataset=self.request.dataset,
+            iterations=[row[2] for row in rows if row[0] in [one.name for one in members]],
+            said=said,
         )
         plan = write_combined(
             self.output, trainings, keep_largest=best.keep_largest, results=results
         )
-        self._report(plan, best, trainings, said)
+        note_seen_cases(self.output, self.request.dataset)
+        self._report(plan, best, trainings, rows, said)
 
     def _report(
         self,
         plan: Plan,
         best: CrossValidation,
         trainings: Sequence[Path],
+        rows: Sequence[FoldRow],
         said: Sequence[str],
     ) -> None:
         run = FitRun(
@@ -241,7 +248,7 @@ class Fit:
             dataset=self.request.dataset,
             evaluation=self.folder / FOLDER,
             trainings=trainings,
-            folds=fold_rows(self.record, self.lengths.candidates),
+            folds=rows,
             choices=[*said, *map(str, best.choices)],
             steps=[(name, "", step.seconds) for name, step in self.record.steps.items()],
         )
@@ -279,9 +286,7 @@ class Fit:
             raise ConfigError(f"{self.folder} exists already, and holds no fit; give a new folder")
 
 
-def fold_rows(
-    record: FitRecord, candidates: Sequence[Candidate]
-) -> list[tuple[str, int, int, float, float | None]]:
+def fold_rows(record: FitRecord, candidates: Sequence[Candidate]) -> list[FoldRow]:
     """Of each training: network, fold, iterations, seconds and its cases' mean Dice."""
     rows = []
     for one in candidates:
@@ -290,7 +295,8 @@ def fold_rows(
             settings = step.facts["settings"]
             iterations = settings["epochs"] * settings["iterations_per_epoch"]
             content = json.loads((one.evaluation(fold) / SUMMARY_FILE).read_text())
-            rows.append((one.name, fold, iterations, step.seconds, content["mean"]["dice"]))
+            dice = content["mean"]["dice"]
+            rows.append(FoldRow(one.name, fold, iterations, step.seconds, dice))
     return rows
 
 

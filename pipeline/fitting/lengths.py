@@ -61,12 +61,14 @@ class Lengths:
         if self.request.deterministic:
             begun = [name for name in self.record.steps if name.startswith(("check", "plan"))]
             spent = sum(self.record.step(name).seconds for name in begun)
-            trainings, evaluations = len(self._steps("train")), len(self._steps("evaluate"))
+            trainings = len(self._steps("train"))
+            evaluations = sum(name.count("+") + 1 for name in self._steps("evaluate"))
         else:
             spent = self.record.spent
             trainings, evaluations = self._left("train"), self._left("evaluate")
         left = self.request.seconds - spent
-        return Remaining(left, trainings, evaluations, len(self._cases()), self.request.folds)
+        cases = self.candidates[0].cases
+        return Remaining(left, trainings, evaluations, cases, self.request.folds)
 
     def _took(self) -> list[float]:
         """Seconds of the evaluations so far."""
@@ -76,16 +78,20 @@ class Lengths:
         return [step.seconds for step in steps if step.done]
 
     def _left(self, what: str) -> int:
-        return sum(not self.record.step(name).done for name in self._steps(what))
+        """How many are not done; that of all networks together counts as one of each."""
+        left = [name for name in self._steps(what) if not self.record.step(name).done]
+        return sum(name.count("+") + 1 for name in left)
 
     def _steps(self, what: str) -> list[str]:
         names = [one.name for one in self.candidates]
-        if what == "evaluate" and len(names) > 1:  # together, with the forward passes of each
-            names = names * 2
+        if what == "evaluate" and len(names) > 1:
+            names.append(together_name(self.candidates))
         return [step_name(what, name, fold) for name in names for fold in range(self.request.folds)]
 
-    def _cases(self) -> range:
-        return range(self.candidates[0].cases)
+
+def together_name(candidates: Sequence[Candidate]) -> str:
+    """The name of several networks as one."""
+    return "+".join(one.name for one in candidates)
 
 
 def step_name(what: str, network: str, fold: int) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..training.handlers import read_training_record
 from . import page, sections
@@ -16,6 +16,16 @@ from .figures import png
 from .page import Cell, Column, Paragraph, Picture, Section, SideBySide, Table, number
 
 _PICTURES = 4
+
+
+class FoldRow(NamedTuple):
+    """What a training of a fold came to; `dice` is the mean over labels on the fold's cases."""
+
+    network: str
+    fold: int
+    iterations: int
+    seconds: float
+    dice: float | None
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ class FitRun:
         dataset: the dataset folder.
         evaluation: the folder with all cases of the cross-validation.
         trainings: output folders of the folds that the bundle is made of.
-        folds: of each network and fold what its row says: network, fold, iterations, seconds, Dice.
+        folds: of each network.
         choices: sentences about what cross-validation decided.
         steps: (name, command line or "", seconds).
     """
@@ -40,7 +50,7 @@ class FitRun:
     dataset: Path
     evaluation: Path
     trainings: Sequence[Path]
-    folds: Sequence[tuple[str, int, int, float, float | None]]
+    folds: Sequence[FoldRow]
     choices: Sequence[str]
     steps: Sequence[tuple[str, str, float]]
 

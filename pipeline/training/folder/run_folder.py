@@ -184,8 +184,15 @@ def check_unseen(folder: str | Path, cases: list[str]) -> None:
     if run is None or not path.is_file() or "fold" not in run.settings:
         return
     settings = run.settings
-    trained = json.loads(path.read_text(encoding="utf-8"))[settings["fold"]]["train"]
-    seen = sorted(set(cases) & set(trained))
+    fold = json.loads(path.read_text(encoding="utf-8"))[settings["fold"]]
+    seen = sorted(set(cases) & set(fold["train"]))
+    if seen and not fold["validation"]:
+        raise ConfigError(
+            f"{folder}: {len(seen)} of these {len(cases)} validation cases were trained on, such "
+            f"as {seen[0]}, by one or another of its networks; {folder}/cross_validation measures "
+            "each by those that did not. Measure other cases, or say what you measure by --part "
+            "train or --part all"
+        )
     if seen:
         raise ConfigError(
             f"{folder}: {len(seen)} of these {len(cases)} validation cases were trained on, such "

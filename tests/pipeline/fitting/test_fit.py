@@ -14,6 +14,7 @@ import SimpleITK as sitk
 import torch
 
 from gridgate.data.datasets.dataset import load_dataset
+from gridgate.data.phantom.dataset import write_phantom_dataset
 from gridgate.pipeline.cli.main import main
 from gridgate.pipeline.fitting import fit as fitting
 from gridgate.pipeline.fitting.combined import trained_plan
@@ -205,3 +206,37 @@ def test_of_two_networks_the_best_or_both_are_taken(phantom_dataset: Path, tmp_p
     members = {key.split(".")[1] for key in load_checkpoint(folder)}
     winners = [name for name, dice in said if float(dice) == best]
     assert len(members) in {4 if "+" in name else 2 for name in winners}
+
+
+def test_cases_that_had_part_in_the_bundle_are_no_validation(
+    fitted: Path, phantom_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", str(fitted), str(phantom_dataset), str(tmp_path / "out")]
+    assert main(words) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "validation cases were trained on" in said and "cross_validation" in said
+
+
+def test_a_dataset_that_has_changed_is_another_fit(
+    fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = write_phantom_dataset(tmp_path / "phantom", cases=4, progress=False)
+    asked = json.loads((fitted / "fit.json").read_text())["asked"]
+    (tmp_path / "fitted").mkdir()
+    content = {"format": 1, "asked": asked | {"dataset": str(dataset)}, "steps": {}}
+    (tmp_path / "fitted" / "fit.json").write_text(json.dumps(content))
+    assert main(["fit", str(dataset), str(tmp_path / "fitted"), *WORDS]) == 1
+    assert "cases and folds was" in capsys.readouterr().err
+
+
+def test_folds_that_validate_a_case_twice_are_refused_before_the_first_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = write_phantom_dataset(tmp_path / "phantom", cases=4, progress=False)
+    ids = [case.id for case in load_dataset(dataset).cases]
+    fold = {"train": ids[2:], "validation": ids[:2]}
+    (dataset / "splits.json").write_text(json.dumps([fold, fold]))
+    folder = tmp_path / "fitted"
+    assert main(["fit", str(dataset), str(folder), *WORDS]) == 1
+    assert f"validate {min(ids[:2])} in two" in capsys.readouterr().err
+    assert not folder.exists()
