@@ -63,7 +63,7 @@ def dataset_cases(
 
 
 def _evenly(cases: tuple[DatasetCase, ...], most: int) -> tuple[DatasetCase, ...]:
-    if most < 1:
+    if not isinstance(most, int) or isinstance(most, bool) or most < 1:
         raise ConfigError(f"validation_cases {most}: 1 or more are wanted, or null for all")
     count = min(most, len(cases))
     return tuple(cases[index * len(cases) // count] for index in range(count))

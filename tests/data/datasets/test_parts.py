@@ -76,3 +76,15 @@ def test_an_unknown_part_or_fold_is_refused(tmp_path: Path) -> None:
         dataset_cases(root, part="everything")  # type: ignore[arg-type]
     with pytest.raises(DatasetError, match="5"):
         dataset_cases(root, fold=5)
+
+
+def test_some_of_the_cases_are_evenly_chosen(tmp_path: Path) -> None:
+    root = dataset(tmp_path, cases=7)
+    some = dataset_cases(root, part="all", most=3)  # 0, 7/3 and 14/3, rounded down
+    assert ids(some) == ["case_0", "case_2", "case_4"]
+    assert len(dataset_cases(root, part="all", most=70)) == 7
+    shares = [dataset_cases(root, part="all", most=4, rank=rank, world_size=2) for rank in (0, 1)]
+    assert [ids(share) for share in shares] == [["case_0", "case_3"], ["case_1", "case_5"]]
+    for impossible in (0, 2.5, True, "two"):
+        with pytest.raises(ConfigError, match=f"validation_cases {impossible}"):
+            dataset_cases(root, part="all", most=impossible)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import pytest
 
 from gridgate.data.errors import ConfigError
 from gridgate.pipeline.cli.arguments import parse_overrides
-from gridgate.pipeline.cli.main import main
+from gridgate.pipeline.cli.main import main, parser
 from gridgate.pipeline.plans.planning import FOLDER
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -179,3 +179,13 @@ def test_workflow_settings_are_checked_before_anything_runs(
     assert main(["train", NAMES[0], "D", "O", "--resume"]) == 1
     assert capsys.readouterr().err.startswith("error: --resume lacks its value (")
     assert asked == []
+
+
+def test_an_option_of_several_words_ends_at_the_next_option() -> None:
+    words = ["fit", "--networks", "unet", "unetr", "--folds", "3", "D", "O", "--roi_size", "[8]"]
+    options = parser().parse_args(words)
+    assert options.networks == ["unet", "unetr"] and options.folds == 3
+    assert (options.dataset, options.output) == ("D", "O")
+    assert options.settings == ["--roi_size", "[8]"]
+    options = parser().parse_args(["fit", "D", "O", "--networks", "unet"])
+    assert (options.dataset, options.output, options.networks) == ("D", "O", ["unet"])

@@ -72,6 +72,7 @@ def training(
     resume: bool = False,
     interval: int = 1,
     plan: Any = None,
+    keep: str = "best",
 ) -> SegmentationTrainer:
     """A whole training with all that a bundle attaches, on four windows per epoch."""
     net = network()
@@ -85,7 +86,14 @@ def training(
         TrainingRecord(
             folder, validator=check, optimizer=optimizer, labels=LABELS[1:], interval=interval
         ),
-        Checkpoints(folder, validator=check, lr_scheduler=scheduler, resume=resume, plan=plan),
+        Checkpoints(
+            folder,
+            validator=check,
+            lr_scheduler=scheduler,
+            resume=resume,
+            plan=plan,
+            keep=keep,
+        ),
     ]
     return trainer(
         net,

@@ -11,7 +11,7 @@ from ignite.engine import Events
 from monai.optimizers import WarmupCosineSchedule
 from torch.optim import lr_scheduler
 
-from gridgate.data.errors import CheckpointError, OutputError
+from gridgate.data.errors import CheckpointError, ConfigError, OutputError
 from gridgate.pipeline.models.checkpoints import carried_plan, load_weights
 from gridgate.pipeline.plans.plan import Plan, example_plan
 from gridgate.pipeline.training.folder import saving
@@ -107,6 +107,24 @@ def test_epochs_too_short_to_be_written_are_done_again(
     assert last(part)["epoch"] == 4, "with a new best"
     training(part, epochs=6, schedule=cosine(24), interval=4, resume=True).run()
     assert_equal(last(part), last(whole))
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_best_weights_or_those_of_the_end_are_kept(keep: str, tmp_path: Path) -> None:
+    def ruined(optimizer: torch.optim.Optimizer) -> Any:  # in the fourth and last epoch
+        return lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 if step < 12 else 1e4)
+
+    training(tmp_path, epochs=4, schedule=ruined, keep=keep).run()
+    end = last(tmp_path)
+    assert end["best_metric_epoch"] < 4
+    kept = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    same = all(torch.equal(tensor, end["average"][name]) for name, tensor in kept.items())
+    assert same == (keep == "last")
+
+
+def test_nothing_else_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="best or last"):
+        training(tmp_path, epochs=1, schedule=cosine(4), keep="first")
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 4, 5])
