@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 from .errors import OutputError
 
+Save = Callable[[Path, Callable[[BinaryIO], object]], object]
+"""As write_atomically: given a path, and what writes the content to a binary stream."""
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.gridgate-part")
 _LONGEST = 200  # bytes of a name within a temporary name; file systems allow 255
 

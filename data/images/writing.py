@@ -1,7 +1,6 @@
 """Predictions on disk: files in the scan's own grid that appear complete or not at all."""
 
 import sys
-from collections.abc import Callable
 from io import IOBase
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..errors import OutputError
-from ..files import write_atomically
+from ..files import Save, write_atomically
 from ..geometry.affines import is_orthonormal
 from ..label_tables.caret import CARET, caret_extension
 from ..label_tables.table import LabelTable
@@ -20,8 +19,6 @@ from .image import Image
 from .itk_writing import write_metaimage, write_nrrd, write_segmentation
 from .names import MASK_SUFFIXES
 
-Save = Callable[[Path, Callable[[BinaryIO], object]], object]
-"""As write_atomically: given a path, and what writes the content to a binary stream."""
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 
 

@@ -243,7 +243,7 @@ class Fit:
         run = FitRun(
             title=plan.title,
             intro=f"Trained and cross-validated on {self.request.dataset.resolve().name} in "
-            f"{self.request.folds} folds by `gridgate fit`. Not a medical device; for research.",
+            f"{self.request.folds} folds by gridgate fit. Not a medical device; for research.",
             labels=plan.labels,
             dataset=self.request.dataset,
             evaluation=self.folder / FOLDER,
@@ -252,7 +252,7 @@ class Fit:
             choices=[*said, *map(str, best.choices)],
             steps=[(name, "", step.seconds) for name, step in self.record.steps.items()],
         )
-        content = fit_page(run, self.folder)
+        content = fit_page(run, self.output)
         self.output.write("report.html", lambda stream: stream.write(content))
 
     def _of_fold(self, fold: int) -> dict[str, Any]:

@@ -69,8 +69,10 @@ class EnsembleNetwork(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C_in, *spatial) -> logits (B, C, *spatial)."""
-        chances = [_probabilities(network(x), self.regions) for network in self.networks]
-        mean = torch.stack(chances).mean(0)
+        total = torch.zeros(1, device=x.device)
+        for network in self.networks:  # one at a time: all of many classes are large
+            total = total + _probabilities(network(x), self.regions)
+        mean = total / len(self.networks)
         if mean.shape[1] == 1 or self.regions:
             return torch.logit(mean, eps=self.least)
         return mean.clamp_min(self.least).log()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ...data.files import path_inside, write_atomically
+from ...data.files import Save, path_inside, write_atomically
 from .figures import png
 
 
@@ -15,10 +15,12 @@ class Album:
 
     Args:
         folder: made when the first picture is kept.
+        save: writes a file's content; of an OutputFolder where it is to be in its manifest.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, save: Save = write_atomically) -> None:
         self.folder = folder
+        self._save = save
         self._names: set[str] = set()
 
     def keep(self, name: str, figure: Figure) -> bytes:
@@ -33,7 +35,5 @@ class Album:
             own = f"{name}_{number}"
         self._names.add(own.casefold())
         content = png(figure)
-        write_atomically(
-            path_inside(self.folder, f"{own}.png"), lambda stream: stream.write(content)
-        )
+        self._save(path_inside(self.folder, f"{own}.png"), lambda stream: stream.write(content))
         return content

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...data.output_folder import OutputFolder
 from ..training.handlers import read_training_record
 from . import page, sections
 from .album import Album
@@ -55,14 +56,18 @@ class FitRun:
     steps: Sequence[tuple[str, str, float]]
 
 
-def fit_page(run: FitRun, folder: Path) -> bytes:
-    """The page; its pictures are written to `folder`/pictures, too.
+def fit_page(run: FitRun, output: OutputFolder) -> bytes:
+    """The page; its pictures are written to the folder `pictures` of the output, too.
 
     Raises:
         DatasetError: the evaluation's tables are damaged.
-        OutputError: a picture cannot be written.
+        OutputError: a picture cannot be written, or another file is in its place.
     """
-    album = Album(folder / "pictures")
+    folder = output.folder
+    album = Album(
+        folder / "pictures",
+        save=lambda path, write: output.write(Path(path).relative_to(folder), write),
+    )
     summary: dict[str, Any] = json.loads((run.evaluation / "summary.json").read_text())
     parts = [
         sections.quality(summary),
