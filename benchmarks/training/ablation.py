@@ -39,6 +39,14 @@ NETWORKS = {
     "attention_unet, 6 to 96 channels": (
         "{name: attention_unet, variant: ct_single, filters: [6, 12, 24, 48, 96], norm: instance}"
     ),
+    "attention_unet, 8 to 256 channels": (
+        "{name: attention_unet, variant: ct_single, filters: [8, 16, 48, 128, 256], "
+        "norm: instance}"
+    ),
+    "attention_unet, 12 to 192 channels": (
+        "{name: attention_unet, variant: ct_single, filters: [12, 24, 48, 96, 192], "
+        "norm: instance}"
+    ),
     "unet": "{name: unet, feature_scale: 8, norm: instance}",
     "uctransnet": "{name: uctransnet, width: 8, norm: instance}",
     "unet_plus_plus": "{name: unet_plus_plus, form: later, filters: [8, 16, 32, 64, 128]}",
@@ -52,6 +60,9 @@ NETWORKS = {
     "DynUNet, residual": (
         "{name: DynUNet, kernel_size: [3, 3, 3, 3, 3], filters: [8, 16, 32, 64, 128], "
         "res_block: true}"
+    ),
+    "DynUNet, 8 to 256 channels": (
+        "{name: DynUNet, kernel_size: [3, 3, 3, 3, 3], filters: [8, 24, 64, 128, 256]}"
     ),
     "SegResNet": "{name: SegResNet, init_filters: 8}",
     "UNet": "{name: UNet, channels: [16, 32, 64, 128, 256], norm: instance}",
@@ -84,6 +95,7 @@ VARIANTS: dict[str, list[str]] = {
     "a third of the windows centred on labels": ["--augmentation::foreground", "0.33"],
     "all windows centred on labels": ["--augmentation::foreground", "1.0"],
     "batch of 4": ["--batch_size", "4"],
+    "batch of 2": ["--batch_size", "2"],
     **{name: ["--architecture", words] for name, words in NETWORKS.items()},
 }
 
