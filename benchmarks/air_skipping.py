@@ -104,7 +104,7 @@ def compare(
 def markdown(rows: dict[str, list[dict[str, Any]]], command: str) -> str:
     """The page."""
     facts = (
-        "import json; from gridgate.pipeline.costs.machine import machine_facts; "
+        "import json; from gridgate.pipeline.models.machine import machine_facts; "
         "print(json.dumps(machine_facts()))"
     )
     found = json.loads(

@@ -239,7 +239,7 @@ def shortened(text: str, names: dict[str, str]) -> str:
 def facts() -> list[tuple[str, str]]:
     """The machine."""
     code = (
-        "import json; from gridgate.pipeline.costs.machine import machine_facts; "
+        "import json; from gridgate.pipeline.models.machine import machine_facts; "
         "print(json.dumps(machine_facts()))"
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from gridgate.pipeline.costs.machine import machine_facts
 from gridgate.pipeline.models.devices import cpu_has_bfloat16
+from gridgate.pipeline.models.machine import machine_facts
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from gridgate.pipeline.costs.machine import machine_facts
+from gridgate.pipeline.models.machine import machine_facts
 
 
 def main(result: str) -> None:

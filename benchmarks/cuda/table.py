@@ -61,8 +61,6 @@ def rows(out: Path) -> list[tuple[str, str, str]]:
         found.append(("two deterministic trainings differ by", f"{resume['again']:.3g}", "0"))
         found.append(("a resumed one differs by", f"{resume['resumed']:.3g}", "0"))
         found.append(("two trainings by default differ by", f"{resume['usual']:.3g}", ""))
-        named = ", ".join(resume["not_deterministic"]) or "none"
-        found.append(("operations that are not deterministic", named, ""))
     return found
 
 

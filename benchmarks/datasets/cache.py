@@ -61,7 +61,7 @@ def main() -> None:
 
 def write_page(results: Path, title: str, rows: list[dict[str, Any]]) -> None:
     """Put a part in the place of an earlier one of the same title."""
-    from gridgate.pipeline.costs.machine import machine_facts
+    from gridgate.pipeline.models.machine import machine_facts
 
     parts_file = results / "cache.json"
     parts = json.loads(parts_file.read_text()) if parts_file.is_file() else {}

@@ -18,7 +18,7 @@ from ...data.files import write_atomically
 from ...data.progress import Progress
 from ...networks import NETWORKS, build, network_options
 from ..models.devices import choose_device
-from .machine import machine_facts
+from ..models.machine import machine_facts
 from .process import measured_in_process, one_line
 
 WINDOWS = {2: (224, 224), 3: (96, 96, 96)}

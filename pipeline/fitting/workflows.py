@@ -36,13 +36,13 @@ def _run(
     words = {name: _word(value) for name, value in settings.items()}
     words |= {"dataset_dir": str(dataset), "output_dir": str(output)}
     workflow = BundleRun(bundle, config, run_id, words)
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    deterministic = torch.get_deterministic_debug_mode()
     try:
         workflow.initialize()
         workflow.run()
         workflow.finalize()
     finally:
-        torch.use_deterministic_algorithms(deterministic, warn_only=True)
+        torch.set_deterministic_debug_mode(deterministic)
         del workflow
         gc.collect()  # engines and their handlers are circles; the next step wants the memory
         if torch.cuda.is_available():

@@ -12,9 +12,9 @@ from ...data.datasets.dataset import load_dataset
 from ...data.errors import GridgateError
 from ..batch.results.case_result import DONE, FAILED
 from ..batch.results.table_file import read_case_table
-from ..costs.machine import machine_facts
 from ..evaluation.results import read_results
 from ..models.attention import attention_of
+from ..models.machine import machine_facts
 from ..training.handlers import read_training_record
 from .album import Album
 from .curves import dice_figure, loss_figure

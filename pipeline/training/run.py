@@ -31,8 +31,8 @@ def begin_training(*, seed: int, cudnn_benchmark: bool, deterministic: bool = Fa
     Args:
         seed: any integer >= 0.
         cudnn_benchmark: time cuDNN's kernels and take the fastest.
-        deterministic: have PyTorch compute the same twice; a warning names each operation that
-            cannot. The kernels are not timed then.
+        deterministic: have PyTorch compute the same twice; what it cannot is replaced or refused by
+            name, see engine.deterministic. The kernels are not timed then.
     """
     seed_draws(seed)
     torch.backends.cudnn.benchmark = cudnn_benchmark and not deterministic
@@ -40,7 +40,7 @@ def begin_training(*, seed: int, cudnn_benchmark: bool, deterministic: bool = Fa
         # cuBLAS reads it when it is first used
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.deterministic = True
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.use_deterministic_algorithms(True)
         # that would only find errors in our own code, at the price of a kernel per tensor
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

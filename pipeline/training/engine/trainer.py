@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -22,6 +22,7 @@ from ..losses.logits_loss import SegmentationLoss, plain
 from ..losses.region_loss import RegionLoss
 from ..windows.loading import WindowLoader, end_workers
 from .average import unwrapped
+from .deterministic import DeterministicOperations, refused_by_name
 from .graphed_step import GraphedStep
 from .seeding import epoch_seed, seed_draws
 from .small_maps import SmallMapsInFloat32
@@ -97,6 +98,11 @@ class SegmentationTrainer(SupervisedTrainer):
         """Train to the end, or to what a handler raises."""
         try:
             super().run()
+        except RuntimeError as error:
+            refused = refused_by_name(error)
+            if refused is None:
+                raise
+            raise refused from error
         finally:
             self._end_workers()
             self.fire_event(TrainerEvents.ENDED)
@@ -116,18 +122,25 @@ class SegmentationTrainer(SupervisedTrainer):
         first, last = self._place_in_step()
         annotation = self._annotation(batchdata)
         usual = annotation is None and not (args or kwargs)
-        replayed = self._replayed(image, label) if usual else None
+        with self._other_ways():
+            replayed = self._replayed(image, label) if usual else None
         if replayed is not None:
             prediction, loss = replayed
             self.state.output |= {Keys.PRED: prediction, Keys.LOSS: loss}
             self.fire_event(IterationEvents.FORWARD_COMPLETED)
             self.fire_event(IterationEvents.LOSS_COMPLETED)
         else:
-            self._compute(image, label, args, kwargs, annotation, first=first)
+            with self._other_ways():
+                self._compute(image, label, args, kwargs, annotation, first=first)
         self.fire_event(IterationEvents.BACKWARD_COMPLETED)
         self._step(self.state.output[Keys.LOSS], last=last)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return cast(dict[str, Any], self.state.output)
+
+    def _other_ways(self) -> AbstractContextManager[Any]:
+        """Around a step of a deterministic training on a GPU."""
+        wanted = torch.are_deterministic_algorithms_enabled() and self.state.device.type == "cuda"
+        return DeterministicOperations() if wanted else nullcontext()
 
     def _annotation(self, batchdata: Any) -> Annotation | None:
         """What of a batch is annotated; None for all of it.

@@ -20,6 +20,7 @@ from ....data.errors import ConfigError
 from ....data.output_folder import OutputFolder
 from ...models.checkpoints import BEST, LAST
 from .earlier import keep_earlier
+from .provenance import STARTS, starts_so_far, this_start
 from .run_record import (
     GIVEN,
     SETTINGS,
@@ -86,7 +87,8 @@ def open_run_folder(
 ) -> None:
     """Take the output folder for this training, and write down what identifies it.
 
-    Writes settings.json and splits.json, and removes what a killed run left half-written. The
+    Writes settings.json, with this start added to those before it (see `provenance`), and
+    splits.json, and removes what a killed run left half-written. The
     folder is this process's until `close_run_folder`, or until the process ends.
 
     Args:
@@ -220,11 +222,14 @@ def _contents(dataset: Dataset | None) -> dict[str, Any]:
 
 def _begin(held: _Held, run: RunRecord, *, resume: bool, more_results: Iterable[str]) -> None:
     """Go on with what is there, or refuse to write in the place of others' files; settings.json."""
+    starts: list[dict[str, Any]] = []
     if resume and (held.output.folder / LAST).exists():
+        starts = starts_so_far(held.output.folder / SETTINGS)
         _adopt(held, held.output.folder)
     else:
         held.output.refuse_foreign(name for name in (*RESULTS, *more_results) if name != SPLITS)
-    content = {"format": 2, "settings": run.settings, "dataset": run.dataset}
+    content: dict[str, Any] = {"format": 2, "settings": run.settings, "dataset": run.dataset}
+    content[STARTS] = [*starts, this_start()]
     held.write(SETTINGS, lambda stream: stream.write(json.dumps(content, indent=1).encode()))
 
 

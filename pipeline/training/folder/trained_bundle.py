@@ -15,6 +15,7 @@ from ...plans.new_bundle import RECORDS
 from ...plans.plan import Plan
 from ...plans.writing import bundle_files
 from ..engine.label_dice import dice_name
+from .provenance import this_start, told
 from .run_folder import is_free, write_result
 
 logger = logging.getLogger(__name__)
@@ -99,8 +100,8 @@ class TrainedBundle:
             )
         if self._best:
             rows = [f"| {name} | {dice:.3f} |" for name, dice in self._best.items()]
-            text += "\n" + "\n".join(["| label | Dice |", "|---|---|", *rows])
-        self._write(text)
+            text += "\n" + "\n".join(["| label | Dice |", "|---|---|", *rows]) + "\n"
+        self._write(f"{text}\n\n{told(this_start())}")
 
     def _trained_on(self) -> str:
         train, validation = len(self.train_dataset), len(self.validation_dataset)
