@@ -7,6 +7,7 @@ exact everywhere and computed where the window is, and faster than NumPy's noise
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 
@@ -37,14 +38,16 @@ def gaussian_noise(shape: Sequence[int], seed: int, device: torch.device) -> tor
 
 
 def hashed(count: int, seed: int, device: torch.device) -> torch.Tensor:
-    """(count,) int32, whose bits are those of MurmurHash3's finalizer, keyed by the seed.
+    """(count,) int32, whose bits are those of MurmurHash3's finalizer with two keys.
 
     Args:
-        seed: 0 to 2^64 - 1; half of it is added before the first multiplication, half after it.
+        seed: 0 to 2^64 - 1; keys of neighbouring seeds have nothing in common.
     """
+    keys = hashlib.blake2b(seed.to_bytes(8, "little"), digest_size=8).digest()
+    before, between = (int.from_bytes(half, "little") for half in (keys[:4], keys[4:]))
     bits = torch.arange(count, dtype=torch.int32, device=device)
-    bits.mul_(_signed(_STEP)).add_(_signed(seed))
-    _fold(bits, 16).mul_(_signed(_FIRST)).add_(_signed(seed >> 32))
+    bits.mul_(_signed(_STEP)).add_(_signed(before))
+    _fold(bits, 16).mul_(_signed(_FIRST)).add_(_signed(between))
     return _fold(_fold(bits, 13).mul_(_signed(_SECOND)), 16)
 
 
