@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .resample import ToNetworkGridd
     from .restore.restoration import restore_labels
     from .restore.transform import RestoreLabelsd, original_grid
-    from .window import RandomWindowd
+    from .windows.random_window import RandomWindowd
     from .write.labels import WriteLabelsd
 
 __all__ = [
@@ -57,7 +57,7 @@ _MODULES = {
     "LargestComponentd": "components",
     "LoadCased": "load",
     "MapLabelsd": "labels",
-    "RandomWindowd": "window",
+    "RandomWindowd": "windows.random_window",
     "RestoreLabelsd": "restore.transform",
     "ToNetworkGridd": "resample",
     "WriteLabelsd": "write.labels",

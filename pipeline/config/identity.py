@@ -36,6 +36,7 @@ IGNORED = {
     "persistent_workers": "how long the processes that read live",
     "pin_memory": "how tensors are copied to a GPU",
     "cache_dir": "where preprocessed cases are kept; they are the same",
+    "windows_on_device": "where windows are cut; they are the same",
     "isolate": "in which process a case runs",
     "time_limit": "when a case is given up; one that is done is the same",
     "rank": "one of the processes of the same training",

@@ -125,18 +125,17 @@ def test_rotation_is_in_mm_and_turns_image_and_label_alike() -> None:
     transform = _plain(
         roi_size=size, rotation_degrees=(20.0, 0.0, 0.0), rotation_probability=1.0, foreground=0.0
     )
-    transform.set_random_state(3)
-    result = transform(item)
-    state = np.random.RandomState(3)
-    state.random_sample()
-    start = [state.randint(n - s + 1) for n, s in zip(shape, size, strict=True)]
-    state.random_sample()
-    limit = np.deg2rad([20, 0, 0])
-    angle = state.uniform(-limit, limit)[0]
+    draw = transform.set_random_state(3).draw(item)
+    result = transform.apply(item, draw)
+    assert draw.matrix is not None
+    angle = np.arccos(draw.matrix[1][1])
+    angle *= np.sign(draw.matrix[2][1])
+    assert 0.05 < abs(angle) <= np.deg2rad(20)
     c, s = np.cos(angle), np.sin(angle)
     matrix = np.array([[1, 0, 0], [0, c, -s * 3], [0, s / 3, c]])
+    np.testing.assert_allclose(np.array(draw.matrix), matrix, atol=1e-12)
     half = (np.array(size) - 1) / 2
-    offset = start + half - matrix @ half
+    offset = np.array(draw.start) + half - matrix @ half
 
     def resample(volume: np.ndarray, order: int) -> np.ndarray:
         return ndimage.affine_transform(volume, matrix, offset, size, order=order)

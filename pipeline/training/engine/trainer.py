@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -46,7 +47,9 @@ class SegmentationTrainer(SupervisedTrainer):
     bfloat16 on CPUs that have it, AMP on CUDA. Its events fire as MONAI's do, so handlers,
     postprocessing and metrics of MONAI's work. At each epoch's start the global random state
     follows from (seed, epoch, rank), so a resumed run draws what an uninterrupted one would have
-    drawn. However a run ends, its worker processes are gone and `TrainerEvents.ENDED` has fired.
+    drawn. Where a GPU's memory runs out in a pass, the cases that a WindowLoader keeps there leave
+    it, and the pass is tried once more. However a run ends, its worker processes are gone and
+    `TrainerEvents.ENDED` has fired.
 
     Args:
         average: moving average of the network, updated after each step; None for none.
@@ -121,17 +124,9 @@ class SegmentationTrainer(SupervisedTrainer):
             self.network.train()
         first, last = self._place_in_step()
         annotation = self._annotation(batchdata)
-        usual = annotation is None and not (args or kwargs)
+        passes = partial(self._pass, image, label, args, kwargs, annotation, first=first)
         with self._other_ways():
-            replayed = self._replayed(image, label) if usual else None
-        if replayed is not None:
-            prediction, loss = replayed
-            self.state.output |= {Keys.PRED: prediction, Keys.LOSS: loss}
-            self.fire_event(IterationEvents.FORWARD_COMPLETED)
-            self.fire_event(IterationEvents.LOSS_COMPLETED)
-        else:
-            with self._other_ways():
-                self._compute(image, label, args, kwargs, annotation, first=first)
+            self._with_room(passes, first)
         self.fire_event(IterationEvents.BACKWARD_COMPLETED)
         self._step(self.state.output[Keys.LOSS], last=last)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
@@ -141,6 +136,45 @@ class SegmentationTrainer(SupervisedTrainer):
         """Around a step of a deterministic training on a GPU."""
         wanted = torch.are_deterministic_algorithms_enabled() and self.state.device.type == "cuda"
         return DeterministicOperations() if wanted else nullcontext()
+
+    def _with_room(self, passes: Callable[[], None], first: bool) -> None:
+        """Call `passes`, and again without cases on the device where its memory ran out.
+
+        Args:
+            first: of a step's iterations; later ones add to gradients, which half a pass spoils.
+        """
+        loader = self.data_loader
+        try:
+            passes()
+            return
+        except torch.OutOfMemoryError:
+            if not (first and isinstance(loader, WindowLoader) and loader.is_on_device):
+                raise
+        # not in the handler, whose traceback holds the tensors of the pass
+        self.state.output.pop(Keys.PRED, None)
+        loader.leave_device()
+        passes()
+
+    def _pass(
+        self,
+        image: torch.Tensor,
+        label: torch.Tensor,
+        args: Any,
+        kwargs: Any,
+        annotation: Annotation | None,
+        *,
+        first: bool,
+    ) -> None:
+        """The forward and backward pass, replayed or computed."""
+        usual = annotation is None and not (args or kwargs)
+        replayed = self._replayed(image, label) if usual else None
+        if replayed is None:
+            self._compute(image, label, args, kwargs, annotation, first=first)
+            return
+        prediction, loss = replayed
+        self.state.output |= {Keys.PRED: prediction, Keys.LOSS: loss}
+        self.fire_event(IterationEvents.FORWARD_COMPLETED)
+        self.fire_event(IterationEvents.LOSS_COMPLETED)
 
     def _annotation(self, batchdata: Any) -> Annotation | None:
         """What of a batch is annotated; None for all of it.

@@ -96,7 +96,10 @@ class CachedCases(Dataset[dict[str, Any]]):
         need = needed(self.data, transform.transforms)
         free = free_memory()
         count = f"{len(self.data)} preprocessed case{'s' * (len(self.data) > 1)}"
-        size, room = f"about {_size(need.total)}", f"{_size(free)} of memory is free"
+        size, room = (
+            f"about {bytes_in_words(need.total)}",
+            f"{bytes_in_words(free)} of memory is free",
+        )
         in_files = all(
             paths_of(item.get("image")) and ("label" not in item or paths_of(item["label"]))
             for item in self.data
@@ -122,16 +125,16 @@ class CachedCases(Dataset[dict[str, Any]]):
         threads = max(1, min(self.num_workers, room))
         cases, made = store_cases(self.data, transform, CaseCache(folder), threads=threads)
         logger.info(
-            f"{folder}: {len(cases)} cases of this training, {_size(cases.bytes)}; {made} of them "
-            "were made now"
+            f"{folder}: {len(cases)} cases of this training, {bytes_in_words(cases.bytes)}; {made} "
+            "of them were made now"
         )
         return cases
 
 
-def _size(size: int) -> str:
+def bytes_in_words(size: int) -> str:
     """Bytes in words.
 
-    >>> _size(23_456_000_000), _size(1_200_000)
+    >>> bytes_in_words(23_456_000_000), bytes_in_words(1_200_000)
     ('23.5 GB', '1.2 MB')
     """
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

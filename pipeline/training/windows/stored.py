@@ -175,7 +175,7 @@ def stages_of(transform: Compose) -> tuple[list[Compose], Compose | None]:
     What only adds to a case is stored by itself, so that validations share the rest.
     """
     transforms = list(transform.transforms)
-    first = _first_random(transform)
+    first = first_random(transform)
     fixed = transforms if first is None else transforms[:first]
     random = None if first is None else Compose(transforms[first:])
     split = len(fixed)
@@ -184,7 +184,7 @@ def stages_of(transform: Compose) -> tuple[list[Compose], Compose | None]:
     return [Compose(part) for part in (fixed[:split], fixed[split:]) if part], random
 
 
-def _first_random(transform: Compose) -> int | None:
+def first_random(transform: Compose) -> int | None:
     """The place of the first transform that MONAI's CacheDataset would not cache."""
     found: int | None = transform.get_index_of_first(
         lambda one: isinstance(one, RandomizableTrait) or not isinstance(one, Transform)
