@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from .windows.random_window import RandomWindowd
+from .windows.sides import Sides
 
 
 def augmentation(
@@ -16,6 +17,10 @@ def augmentation(
     scale: Sequence[float] = (0.85, 1.2),
     scale_probability: float = 0.2,
     intensity: bool = True,
+    labels: Sequence[str] = (),
+    side_pairs: Sequence[Sequence[int]] | None = None,
+    orientation: str = "RAS",
+    regions: bool = False,
 ) -> RandomWindowd:
     """Random changes from a preprocessed case to ONE training window.
 
@@ -30,11 +35,13 @@ def augmentation(
         label_count: labels with background; checked against the lists of ClassIndicesd.
         foreground: probability that the window is centred on a class.
         mirror_axes: leave out the left-right axis when labels have sides (left kidney, right
-            kidney).
+            kidney) that are not exchanged.
         rotation_degrees, rotation_probability, scale, scale_probability: see RandomWindowd.
         intensity: noise, blur, brightness, contrast, low resolution and gamma with the
             probabilities of nnU-Net (Isensee et al., Nature Methods 2021). Their strengths are made
             for intensities of about unit range or unit std.
+        labels, side_pairs, orientation, regions: names, of which left and right are exchanged in a
+            window mirrored from left to right, see windows.sides.Sides.
     """
     return RandomWindowd(
         roi_size=roi_size,
@@ -45,5 +52,6 @@ def augmentation(
         rotation_probability=rotation_probability,
         scale=scale,
         scale_probability=scale_probability,
+        sides=Sides.of(side_pairs, labels=labels, orientation=orientation, regions=regions),
         intensity=intensity,
     )

@@ -14,6 +14,7 @@ from monai.utils import ensure_tuple_rep
 from ...data.errors import ConfigError
 from ...data.geometry.boxes import bounding_box
 from ...transforms.restore.slabs import ForwardFacts, ScoreSlabs
+from ...transforms.windows.sides import Sides, refuse_lost_sides
 from ..models.devices import Amp, autocast_dtype
 from .window_forward import OtherOutputError, WindowForward
 from .window_grid import WindowGrid
@@ -36,13 +37,15 @@ class SlidingWindow(SlidingWindowInferer):
         sw_batch_size: windows per forward pass; None: 1 on a CPU in bfloat16, 2 in float32, 4 on a
             GPU, fewer with very many classes. Halved when memory runs out.
         mirror_axes: test-time augmentation: the logits' mean over all flips along these spatial
-            axes; never name an axis across which left and right are different labels.
+            axes.
         amp: see `devices.autocast_dtype`; in 16 bits slabs have 16 bits too (float16), and large
             sums.
         probabilities: hand on the probabilities (softmax, or the sigmoid of one channel) of the
             blended logits, not the logits: what the model zoo's chain brings back to the scan's
             grid. Labels differ in a few voxels along boundaries, as the mean of probabilities is
             not the probability of the mean.
+        side_pairs, labels, orientation: what mirroring from left to right makes of each other, see
+            transforms.windows.sides.Sides.
         regions: the network's channels are regions, which overlap: probabilities are sigmoids, and
             no channel is the background's.
         fit_region: lay the windows over the box around the region, not over the whole volume, where
@@ -56,7 +59,7 @@ class SlidingWindow(SlidingWindowInferer):
             value.
 
     Raises:
-        ConfigError: an overlap or axis out of range.
+        ConfigError: an overlap or axis out of range; mirroring would call a left label a right one.
     """
 
     def __init__(
@@ -68,6 +71,9 @@ class SlidingWindow(SlidingWindowInferer):
         mirror_axes: Sequence[int] = (),
         amp: Amp = "auto",
         probabilities: bool = False,
+        side_pairs: Sequence[Sequence[int]] | None = None,
+        orientation: str = "RAS",
+        labels: Sequence[str] = (),
         regions: bool = False,
         fit_region: bool = False,
         compile: bool = False,
@@ -105,6 +111,8 @@ class SlidingWindow(SlidingWindowInferer):
         self.mirror_axes = tuple(mirror_axes)
         self.amp = amp
         self.probabilities = probabilities
+        self.sides = Sides.of(side_pairs, labels=labels, orientation=orientation, regions=regions)
+        refuse_lost_sides(labels, self.sides, mirror_axes)
         self.regions = regions
         self.fit_region = fit_region
         self.compile = compile
@@ -188,6 +196,7 @@ class SlidingWindow(SlidingWindowInferer):
             self._network(network),
             dtype=dtype,
             mirror_axes=self.mirror_axes,
+            sides=self.sides,
             regions=self.regions,
             batch_size=self.chosen_batch_size or default_batch_size(device, dtype),
             arguments=args,

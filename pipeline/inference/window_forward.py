@@ -11,6 +11,7 @@ import torch
 
 from ...networks.slices import SliceBySlice
 from ...transforms.restore.regions import region_bits
+from ...transforms.windows.sides import Sides
 from ..models.devices import autocast, channels_last
 from .out_of_memory import is_out_of_memory
 
@@ -29,6 +30,7 @@ class WindowForward:
             `gives_probabilities` that is true its scores are probabilities, else logits.
         dtype: to autocast to, None for float32.
         mirror_axes: spatial axes; scores are the mean over all flips along them.
+        sides: labels whose scores are exchanged where a window was mirrored from left to right.
         regions: channels overlap: each is a label of its own, and there is none for the background.
         batch_size: at the most; halved for good when memory runs out.
         arguments, options: handed to the network after the windows.
@@ -40,6 +42,7 @@ class WindowForward:
         *,
         dtype: torch.dtype | None,
         mirror_axes: Sequence[int] = (),
+        sides: Sides | None = None,
         regions: bool = False,
         batch_size: int = 1,
         arguments: Sequence[Any] = (),
@@ -53,6 +56,7 @@ class WindowForward:
         self.of_slices = any(isinstance(module, SliceBySlice) for module in modules)
         self.batch_size = max(1, batch_size)
         self.arguments, self.options = tuple(arguments), dict(options or {})
+        self.sides = sides or Sides()
         axes = sorted(set(mirror_axes))
         self.flips = list(
             chain.from_iterable(combinations(axes, count) for count in range(len(axes) + 1))
@@ -126,6 +130,8 @@ class WindowForward:
                 axes = tuple(2 + axis for axis in flip)
                 flipped = self._run(windows.flip(axes) if axes else windows)
                 back = flipped.float().flip(axes) if axes else flipped.float()
+                if self.sides.crossed(flip):
+                    back = back[:, self.sides.order(back.shape[1])]
                 parts.append(self._labels(back))
                 total = back if total is None else total.add_(back)
             assert total is not None

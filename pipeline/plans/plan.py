@@ -12,6 +12,7 @@ from typing import Any
 from ...data.errors import ConfigError
 from ...data.label_tables.terminology import check_terminology
 from ...transforms.restore.regions import check_region_values
+from ...transforms.windows.sides import Sides, refuse_lost_sides
 
 WEIGHT_FIELDS = (
     "channels",
@@ -52,6 +53,9 @@ class Plan:
         foreground: crop to image > foreground, in units after `intensity`; None does not crop.
         mirror_axes: axes along which training windows are mirrored.
         test_mirror_axes: axes along which windows are mirrored when the trained bundle is run.
+        side_pairs: pairs of labels' values that are exchanged where a window is mirrored from left
+            to right, such as those of the two kidneys; None: those whose names differ in left and
+            right alone.
         keep_largest: labels of which only the largest component is kept: True is all of them.
         body_threshold: HU; windows without anything denser are not run; None runs all.
         expected: label -> what is plausible, for the hints.
@@ -98,6 +102,7 @@ class Plan:
     foreground: float | None = None
     mirror_axes: list[int] = field(default_factory=list)
     test_mirror_axes: list[int] = field(default_factory=list)
+    side_pairs: list[list[int]] | None = None
     keep_largest: bool | list[int] = False
     body_threshold: float | None = None
     expected: dict[str, Any] | None = None
@@ -234,6 +239,10 @@ def _check(plan: Plan) -> None:
             f"roi_size {sizes!r}: three whole numbers are wanted, as '[64, 64, 64]', in 2D (X, Y, "
             "slices)"
         )
+    sides = Sides.of(plan.side_pairs, labels=labels, orientation=letters)
+    sides.order_of_labels(len(labels))
+    for axes in (plan.mirror_axes, plan.test_mirror_axes):
+        refuse_lost_sides(labels, sides, axes)
     if not isinstance(plan.network, Mapping) or "name" not in plan.network:
         raise ConfigError(
             f"network {plan.network!r}: a mapping with a network's name is wanted, as "

@@ -14,6 +14,7 @@ from ...data.geometry.affines import spacing
 from .cutting import cut_windows
 from .draws import IntensityDraw, Matrix, WindowDraw, drawn_intensity, drawn_start, turning
 from .intensities import change_intensities
+from .sides import Sides
 
 
 class RandomWindowd(Randomizable, Transform):
@@ -42,7 +43,8 @@ class RandomWindowd(Randomizable, Transform):
         rotation_probability, scale_probability: 0 to 1; nnU-Net's are 0.2 each.
         scale: range of the factor by which the anatomy grows.
         mirror_axes: axes mirrored with probability 0.5 each. Leave out the left-right axis when
-            labels have sides.
+            labels have sides that `sides` does not know.
+        sides: labels that are exchanged in a window mirrored from left to right; None: none.
         intensity: whether the image's intensities are changed, see `draws.drawn_intensity`.
         label_keys: keys interpolated by nearest neighbour and padded with 0; the image is trilinear
             and padded with its window's lowest value.
@@ -59,6 +61,7 @@ class RandomWindowd(Randomizable, Transform):
         scale: Sequence[float] = (0.85, 1.2),
         scale_probability: float = 0.2,
         mirror_axes: Sequence[int] = (0, 1, 2),
+        sides: Sides | None = None,
         intensity: bool = False,
         image_keys: Sequence[str] = ("image",),
         label_keys: Sequence[str] = ("label",),
@@ -73,6 +76,7 @@ class RandomWindowd(Randomizable, Transform):
         self.scale = (float(scale[0]), float(scale[1]))
         self.scale_probability = scale_probability
         self.mirror_axes = tuple(mirror_axes)
+        self.sides = sides or Sides()
         self.intensity = intensity
         self.image_keys = tuple(image_keys)
         self.label_keys = tuple(label_keys)
@@ -147,6 +151,12 @@ class RandomWindowd(Randomizable, Transform):
         result.update(zip(keys, cut_windows(volumes, draw, self.roi_size), strict=True))
         for key in self.image_keys:
             result[key] = change_intensities(result[key], draw.intensity)
+        if self.sides.crossed(draw.flips):
+            for key in self.label_keys:
+                result[key] = self.sides.exchanged(result[key])
+            if "annotated" in result:
+                told = torch.as_tensor(result["annotated"])
+                result["annotated"] = told[self.sides.order_of_labels(len(told))]
         return result
 
     def _drawn_matrix(self, image: Any) -> Matrix | None:

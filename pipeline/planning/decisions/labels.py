@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....data.datasets.fingerprint.numbers import Fingerprint
-from ....data.datasets.soundness.families.sides import sides_of
+from ....data.label_tables.sides import sides_of
 from .decision import Decision
 
 _ALWAYS = 0.9  # share of cases in which two labels lie the same way round, so that it tells them
@@ -25,37 +26,72 @@ _SIDE = re.compile(r"(?i)(?<![a-z])(left|right)(?![a-z])")
 
 
 def decide_mirror_axes(fingerprint: Fingerprint) -> Decision:
-    """Axes along which nothing tells labels apart; a single label may be mirrored along all."""
-    names = fingerprint.foreground
+    """Axes along which nothing tells labels apart; a single label may be mirrored along all.
+
+    Along x, from left to right, labels of two sides are exchanged (see transforms.windows.sides), so they
+    speak against it only where something else lies always on one side of their middle.
+    """
     pairs = sides_of({name: value for value, name in enumerate(fingerprint.labels)})
-    sided = [name for name in names if _SIDE.search(name.replace("_", " "))]
-    told = {axis: _told_apart(fingerprint, axis) for axis in range(3)}
-    axes = [axis for axis in range(3) if not told[axis] and not (axis == 0 and (pairs or sided))]
+    paired = {fingerprint.labels[value] for pair in pairs for value in pair}
+    alone = [
+        name
+        for name in fingerprint.foreground
+        if name not in paired and _SIDE.search(name.replace("_", " "))
+    ]
+    told: dict[int, tuple[str, str] | None] = {
+        axis: _told_apart(_places(fingerprint, axis)) for axis in (1, 2)
+    }
+    told[0] = _told_apart(_places_between_sides(fingerprint, pairs))
+    axes = [axis for axis in range(3) if not told[axis] and not (axis == 0 and alone)]
     reasons = []
-    if pairs or sided:
-        shown = sided or [fingerprint.labels[value] for value in pairs[0]]
-        reasons.append(f"labels have sides ({', '.join(shown[:2])}), so x is never mirrored")
-    for axis, found in told.items():
-        if found and not (axis == 0 and (pairs or sided)):
+    if alone:
+        reasons.append(f"{alone[0]} has a side and no label is its other, so x is never mirrored")
+    for axis in range(3):
+        found = told[axis]
+        if found and not (axis == 0 and alone):
             reasons.append(
                 f"along {'xyz'[axis]} {found[0]} and {found[1]} always lie the same way round, "
                 "which a mirrored window would deny"
             )
+    if 0 in axes and pairs:
+        shown = " and ".join(fingerprint.labels[value] for value in pairs[0])
+        reasons.append(f"{shown} are exchanged in windows that are mirrored along x")
     if axes:
         reasons.append(f"along {', '.join('xyz'[axis] for axis in axes)} nothing speaks against it")
     return Decision("mirror_axes", axes, "; ".join(reasons))
 
 
-def _told_apart(fingerprint: Fingerprint, axis: int) -> tuple[str, str] | None:
-    """Two labels that lie the same way round along an axis in nearly all cases, if there are."""
-    for one, other in combinations(fingerprint.foreground[:20], 2):
-        apart = np.array(
-            [
-                case.labels[one].centre[axis] - case.labels[other].centre[axis]
-                for case in fingerprint.cases
-                if one in case.labels and other in case.labels
+_Places = dict[str, list[float | None]]  # name -> mm of each case
+
+
+def _places(fingerprint: Fingerprint, axis: int) -> _Places:
+    return {
+        name: [
+            case.labels[name].centre[axis] if name in case.labels else None
+            for case in fingerprint.cases
+        ]
+        for name in fingerprint.foreground[:20]
+    }
+
+
+def _places_between_sides(fingerprint: Fingerprint, pairs: Sequence[tuple[int, int]]) -> _Places:
+    """Along x, with the middle of each pair in the place of its two labels."""
+    places = _places(fingerprint, 0)
+    for pair in pairs:
+        one, other = (fingerprint.labels[value] for value in pair)
+        if one in places and other in places:
+            both = zip(places.pop(one), places.pop(other), strict=True)
+            places[f"the middle of {one} and {other}"] = [
+                None if a is None or b is None else (a + b) / 2 for a, b in both
             ]
-        )
+    return places
+
+
+def _told_apart(places: _Places) -> tuple[str, str] | None:
+    """Two that lie the same way round along an axis in nearly all cases, if there are."""
+    for one, other in combinations(places, 2):
+        both = zip(places[one], places[other], strict=True)
+        apart = np.array([a - b for a, b in both if a is not None and b is not None])
         if len(apart) < _FEW:
             continue
         if max(np.mean(apart > _APART_MM), np.mean(apart < -_APART_MM)) >= _ALWAYS:

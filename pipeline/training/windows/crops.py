@@ -63,7 +63,8 @@ class WindowDataset(CachedCases):
             window = self.augmentation(case)
         made = {name: _plain(window[name]) for name in ("image", "label")}
         if "annotated" in case:
-            made["annotated"] = torch.as_tensor(case["annotated"])
+            # of the window, where the augmentation tells: a mirrored one has the other side's
+            made["annotated"] = torch.as_tensor(window.get("annotated", case["annotated"]))
             # a device is waited for where a case has such voxels, and no other
             some = case.get("ignores", True) and bool((made["label"] < 0).any())
             made["ignores"] = torch.tensor(some)

@@ -139,20 +139,36 @@ def test_labels_that_always_lie_alike_are_not_mirrored() -> None:
     assert decide_mirror_axes(few).value == [0, 1, 2]
 
 
+@pytest.mark.parametrize("labels", [("left atrium",), ("lung_upper_lobe_left", "liver")])
+def test_a_side_without_its_other_is_never_mirrored(labels: tuple[str, ...]) -> None:
+    cases = [dict.fromkeys(labels, size())] * 6
+    found = decide_mirror_axes(fingerprint(cases, labels=labels))
+    assert found.value == [1, 2] and f"{labels[0]} has a side" in found.reason
+
+
 @pytest.mark.parametrize(
-    "labels",
+    "names",
     [
         ("left_kidney", "right_kidney"),
         ("Kidney L", "Kidney R"),
         ("kidney-left", "kidney-right"),
-        ("left atrium",),
-        ("lung_upper_lobe_left",),
     ],
 )
-def test_sides_are_never_mirrored(labels: tuple[str, ...]) -> None:
-    cases = [dict.fromkeys(labels, size())] * 6
-    found = decide_mirror_axes(fingerprint(cases, labels=labels))
-    assert found.value == [1, 2] and "have sides" in found.reason
+@pytest.mark.parametrize(("third", "mirrored"), [(0.0, True), (40.0, False), (-9.0, False)])
+def test_two_sides_are_mirrored_unless_something_lies_on_one(
+    names: tuple[str, str], third: float, mirrored: bool
+) -> None:
+    labels = (*names, "third")
+    x = (-40.0, 40.0, third)
+    cases = [
+        {
+            name: size(centre=(5.0 * number + mm, 0.0, 0.0))
+            for name, mm in zip(labels, x, strict=True)
+        }
+        for number in range(6)
+    ]
+    found = fingerprint(cases, labels=labels)
+    assert decide_mirror_axes(found).value == ([0, 1, 2] if mirrored else [1, 2])
 
 
 def test_labels_of_one_piece_are_kept_to_their_largest() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -10,6 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from ....label_tables.sides import sides_of
 from ..findings import DATASET, Finding
 from ..label_numbers import FLIPS
 from ..listing import Listing
@@ -22,8 +22,6 @@ _MUCH_BETTER = 1.5
 _BETTER = 1.03  # a mirrored label map fits the image's edges so much better
 _MOST_SWAPS = 12  # labels among which exchanged ones are looked for
 _APART_MM = 5.0
-_SIDE = re.compile(r"(?i)(?<![a-z])(left|right|lt|rt|l|r)(?![a-z])")
-_SIDES = {"left": "left", "lt": "left", "l": "left"}
 
 
 @dataclass(frozen=True)
@@ -51,22 +49,6 @@ def find(cases: Sequence[CaseNumbers], population: Population, listing: Listing)
         if one is not None:
             found.append(one)
     return found
-
-
-def sides_of(labels: dict[str, int]) -> list[tuple[int, int]]:
-    """(value of the right one, value of the left one) of labels whose names differ so.
-
-    >>> sides_of({"right_kidney": 2, "left_kidney": 3, "liver": 6})
-    [(2, 3)]
-    """
-    found: dict[str, dict[str, int]] = {}
-    for name, value in labels.items():
-        spoken = name.replace("_", " ").replace("-", " ")
-        sides = _SIDE.findall(spoken)
-        if len(sides) == 1:
-            side = _SIDES.get(sides[0].lower(), "right")
-            found.setdefault(_SIDE.sub("*", spoken.lower()), {})[side] = value
-    return [(both["right"], both["left"]) for both in found.values() if len(both) == 2]
 
 
 def _has_pair(case: CaseNumbers, pairs: Sequence[tuple[int, int]]) -> bool:

@@ -14,10 +14,10 @@ import pytest
 
 from gridgate.data.datasets.dataset import write_dataset_json
 from gridgate.data.datasets.soundness.checking import check_soundness
-from gridgate.data.datasets.soundness.families.sides import sides_of
 from gridgate.data.datasets.soundness.findings import Report
 from gridgate.data.datasets.soundness.mending.copy import write_mended
 from gridgate.data.errors import DatasetError
+from gridgate.data.label_tables.sides import sides_of
 
 Small = Callable[..., Path]
 
