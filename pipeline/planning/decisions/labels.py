@@ -28,7 +28,7 @@ _SIDE = re.compile(r"(?i)(?<![a-z])(left|right)(?![a-z])")
 def decide_mirror_axes(fingerprint: Fingerprint) -> Decision:
     """Axes along which nothing tells labels apart; a single label may be mirrored along all.
 
-    Along x, from left to right, labels of two sides are exchanged (see transforms.windows.sides), so they
+    Along x, from left to right, labels of two sides are exchanged (transforms.windows.sides): they
     speak against it only where something else lies always on one side of their middle.
     """
     pairs = sides_of({name: value for value, name in enumerate(fingerprint.labels)})

@@ -6,7 +6,6 @@ import torch
 from gridgate.data.errors import ConfigError
 from gridgate.pipeline.inference.sliding_window import SlidingWindow
 
-
 LABELS = ["background", "right_kidney", "left_kidney"]
 
 
