@@ -67,9 +67,7 @@ def test_without_intensity_none_is_drawn() -> None:
 
 def test_starts_lie_in_the_volume_and_everywhere_in_it() -> None:
     random = np.random.default_rng(0)
-    starts = [
-        drawn_start(random, (12, 8, 5), (10, 8, 9), None, foreground=1.0) for _ in range(200)
-    ]
+    starts = [drawn_start(random, (12, 8, 5), (10, 8, 9), None, foreground=1.0) for _ in range(200)]
     assert set(starts) == {(0, 0, -2), (1, 0, -2), (2, 0, -2)}
 
 
