@@ -184,7 +184,7 @@ def trained(data: WindowLoader, net: torch.nn.Module, **options: Any) -> dict[st
 
 
 class Filling(torch.nn.Module):
-    """A network that finds its device full in one of its passes, while cases are there."""
+    """A network that finds its device full from one of its passes on, while cases are there."""
 
     def __init__(self, data: WindowLoader, full: int) -> None:
         super().__init__()
@@ -192,7 +192,7 @@ class Filling(torch.nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         self.passes += 1
-        if self.passes == self.full and self.data.is_on_device:
+        if self.passes >= self.full and self.data.is_on_device:
             raise torch.OutOfMemoryError("CUDA out of memory")
         found: torch.Tensor = self.inside(image)
         return found
