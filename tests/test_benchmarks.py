@@ -174,6 +174,11 @@ def test_the_clocked_training_counts_what_it_runs(
     assert (found["epochs"], found["iterations"]) == (1, 2)
     assert found["iterations_per_s"] == pytest.approx(2 / found["seconds"])
     assert set(found["dice"]) > {"mean", "liver"} and found["gpu_busy_percent"] is None
+    assert (
+        set(found["windows"]) == {"on_device", "by_workers"} and min(found["windows"].values()) > 0
+    )
+    page = load("cuda/table", monkeypatch)._training(found)
+    assert f"{found['windows']['on_device']:.1f} per s with windows cut on the device" in page
 
 
 def test_the_three_commands_on_a_device_are_a_row(

@@ -71,7 +71,12 @@ def _training(result: dict[str, Any]) -> str:
     text = f"{iterations} iterations in {seconds:.0f} s ({iterations / seconds:.1f} per s), "
     text += "GPU not measured" if busy is None else f"GPU busy {busy:.0f} %"
     peak = result["gpu_peak_gb"]
-    return f"{text}{'' if peak is None else f', {peak:.1f} GB'}; Dice: {dice}"
+    text += "" if peak is None else f", {peak:.1f} GB"
+    windows = result.get("windows")
+    if windows is not None:
+        text += f"; {windows['on_device']:.1f} per s with windows cut on the device, "
+        text += f"{windows['by_workers']:.1f} by workers"
+    return f"{text}; Dice: {dice}"
 
 
 def _planned(result: dict[str, Any]) -> str:

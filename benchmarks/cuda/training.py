@@ -2,8 +2,10 @@
 
     python benchmarks/cuda/training.py BUNDLE DATASET RESULT.json --device cuda --seconds 60
 
-A short training tells how long an iteration takes; the second is as many epochs as fit into the
-seconds, with the learning rate's whole schedule, and one validation at its end.
+Two short trainings tell how long an iteration takes, with windows that are cut on the device and
+with windows that worker processes make; the third, with the bundle's own settings, is as many
+epochs as fit into the seconds, with the learning rate's whole schedule, and one validation at its
+end.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ TINY = {  # of a dry run
 }
 
 
-SHORT = 40  # iterations, to see how long one takes
+SHORT = 120  # iterations, to see how long one takes; workers are a few dozen ahead at the start
 _TELL = 5.0  # seconds between two lines of a training
 
 
@@ -101,18 +103,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = {"dataset_dir": options.dataset, "device": options.device, "patience": "0"}
     words |= TINY if options.tiny else {}
     with tempfile.TemporaryDirectory() as folder:
+        short = words if options.tiny else {**words, "iterations_per_epoch": str(SHORT)}
+        each = {
+            name: short_seconds(options.bundle, f"{folder}/{name}", short, on_device)
+            for name, on_device in (("by_workers", False), ("on_device", True))
+        }
         if options.tiny:
             epochs, per_epoch = 1, int(TINY["iterations_per_epoch"])
         else:
-            began = time.monotonic()
-            short = {**words, "iterations_per_epoch": str(SHORT)}
-            times, _ = train(options.bundle, f"{folder}/short", short, epochs=1, validates=False)
-            each = times.seconds()
-            print(f"a short training: {time.monotonic() - began:.0f} s, {each:.4f} s an iteration")
             per_epoch = iterations_per_epoch(options.bundle)
-            epochs = max(1, round(options.seconds / (each * per_epoch)))
+            epochs = max(1, round(options.seconds / (each["on_device"] * per_epoch)))
         result = measured(options.bundle, f"{folder}/long", words, epochs, per_epoch)
+    result["windows"] = {name: 1 / seconds for name, seconds in each.items()}  # iterations per s
     options.result.write_text(json.dumps({"device": options.device, **result}, indent=1) + "\n")
+
+
+def short_seconds(bundle: str, output: str, words: dict[str, str], on_device: bool) -> float:
+    """Of an iteration, of a training of one epoch."""
+    began = time.monotonic()
+    words = {**words, "windows_on_device": str(on_device)}
+    times, _ = train(bundle, output, words, epochs=1, validates=False)
+    print(
+        f"windows on the device {on_device}: {time.monotonic() - began:.0f} s, "
+        f"{times.seconds():.4f} s an iteration"
+    )
+    return times.seconds()
 
 
 def iterations_per_epoch(bundle: str) -> int:

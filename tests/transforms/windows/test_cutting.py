@@ -72,17 +72,18 @@ def test_outside_of_the_volume_is_the_lowest_value_of_what_is_touched(flips: Any
 
 
 def test_a_part_on_disk_is_asked_for_once_and_no_larger_than_needed() -> None:
+    asked: list[Any] = []
+
     class Stored:
         shape = torch.Size((1, 28, 30, 26))
-        asked: list[Any] = []
 
         def __getitem__(self, box: Any) -> torch.Tensor:
-            self.asked.append([range(28)[box[1]], range(30)[box[2]], range(26)[box[3]]])
+            asked.append([range(28)[box[1]], range(30)[box[2]], range(26)[box[3]]])
             return torch.zeros(1, 28, 30, 26)[box]
 
     cut_windows([(Stored(), False)], WindowDraw((3, 4, 5)), SIZE)
     cut_windows([(Stored(), False)], WindowDraw((9, 8, 8), turning((0, 0, 0), 2.0)), SIZE)
-    whole, grown = Stored.asked
+    whole, grown = asked
     assert whole == [range(3, 13), range(4, 16), range(5, 14)]
     assert all(len(axis) <= size / 2 + 5 for axis, size in zip(grown, SIZE, strict=True))
 

@@ -1,4 +1,4 @@
-"""Noise by a hash: the bits are NumPy's, the numbers are normal, and seeds have nothing in common."""
+"""Noise by a hash: its bits are NumPy's, its numbers normal, and seeds have nothing in common."""
 
 import hashlib
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from gridgate.data.errors import ConfigError, user_error
+from gridgate.pipeline.training.windows.crops import WindowDataset
 
 from .... import forked
 from ...small_bundle import CONFIGS, TRAINING, train
@@ -40,6 +41,21 @@ def test_resumed_with_the_cases_on_disk_equals_uninterrupted_in_memory(
     assert len(list((tmp_path / "#1 cases" / "cases").glob("*/*/case.json"))) == 2 * 4 + 2
     assert_same_weights(output / "last.pt", whole / "last.pt")
     assert [row["dice_mean"] for row in rows(output)] == [row["dice_mean"] for row in rows(whole)]
+
+
+def test_resumed_with_windows_cut_on_the_device_equals_uninterrupted(
+    whole: Path, phantom_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = []
+    move_to = WindowDataset.move_to
+    monkeypatch.setattr(
+        WindowDataset, "move_to", lambda *given, **how: moved.append(move_to(*given, **how)) or True
+    )
+    for name in ("last_1.pt", "settings.json", "splits.json", "metrics_train.csv"):
+        shutil.copy(whole / name, tmp_path / name.replace("_1", ""))
+    train(phantom_dataset, tmp_path, resume=True, windows_on_device=True)
+    assert moved == [True]
+    assert_same_weights(tmp_path / "last.pt", whole / "last.pt")
 
 
 def test_killed_in_the_middle_of_an_epoch_and_resumed(
