@@ -20,6 +20,7 @@ from ...models.devices import Amp, autocast, autocast_dtype, channels_last
 from ..losses.annotation import Annotation
 from ..losses.deep_supervision_loss import DeepSupervision
 from ..losses.logits_loss import SegmentationLoss, plain
+from ..losses.processes import join_processes
 from ..losses.region_loss import RegionLoss
 from ..windows.loading import WindowLoader, end_workers
 from .average import unwrapped
@@ -95,7 +96,10 @@ class SegmentationTrainer(SupervisedTrainer):
         self.grad_scaler = torch.GradScaler(
             self.state.device.type, enabled=self.dtype is torch.float16
         )
-        single = self.accumulation_steps == 1 and not _is_parallel(self.network)
+        self._parallel = isinstance(self.network, torch.nn.parallel.DistributedDataParallel)
+        if self._parallel:
+            join_processes(self.loss_function)
+        single = self.accumulation_steps == 1 and not self._parallel
         graphs = cuda_graph and single and self.state.device.type == "cuda"
         if self.accumulation_steps > 1:  # the learning rate follows iterations
             warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler\.step", UserWarning)
@@ -150,7 +154,7 @@ class SegmentationTrainer(SupervisedTrainer):
         Such a batch's step is no CUDA graph: which windows are computed together, and of which
         channels, is another choice in each batch, and a graph repeats that of one.
         """
-        annotation = Annotation.of(batchdata)
+        annotation = Annotation.of(batchdata, processes=self._parallel)
         if annotation is not None and not isinstance(
             self.loss_function, SegmentationLoss | RegionLoss | DeepSupervision
         ):
@@ -231,7 +235,7 @@ class SegmentationTrainer(SupervisedTrainer):
 
     def _alone(self) -> AbstractContextManager[Any]:
         """A block whose gradients stay in this process: those of the step's end are shared."""
-        if _is_parallel(self.network):
+        if self._parallel:
             parallel = cast(torch.nn.parallel.DistributedDataParallel, self.network)
             return cast(AbstractContextManager[Any], parallel.no_sync())
         return nullcontext()
@@ -278,10 +282,6 @@ def at_end(engine: Any, close: Callable[[Any], None]) -> None:
     ours = isinstance(engine, SegmentationTrainer)
     for event in (TrainerEvents.ENDED,) if ours else (Events.COMPLETED, Events.TERMINATE):
         engine.add_event_handler(event, close)
-
-
-def _is_parallel(network: torch.nn.Module) -> bool:
-    return isinstance(network, torch.nn.parallel.DistributedDataParallel)
 
 
 def _to_float(prediction: Any) -> Any:

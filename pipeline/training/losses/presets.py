@@ -11,6 +11,7 @@ from monai.losses import DiceCELoss, DiceLoss
 from torch import nn
 
 from ....data.errors import ConfigError
+from .batch_sums import BatchSums
 from .deep_supervision_loss import deep_supervision
 from .logits_loss import SegmentationLoss
 from .region_loss import RegionLoss
@@ -59,6 +60,15 @@ class SorensenDiceLoss(SegmentationLoss):
             class_weights=class_weights,
             remake=partial(SorensenDiceLoss, batch=batch, smooth=smooth),
             whole_batch=batch,
+            sums=BatchSums(
+                batch=True,
+                ce_weight=0.0,
+                class_weights=class_weights,
+                smooth=smooth,
+                sigmoid=sigmoid,
+            )
+            if batch
+            else None,
         )
 
 
@@ -109,8 +119,7 @@ def dice_ce(
         lambda_ce=ce_weight,
         label_smoothing=label_smoothing,
     )
-    same = partial(
-        dice_ce,
+    options: dict[str, Any] = dict(
         squared=squared,
         include_background=include_background,
         batch=batch,
@@ -119,8 +128,14 @@ def dice_ce(
         label_smoothing=label_smoothing,
         smooth=smooth,
     )
+    sums = BatchSums(class_weights=class_weights, sigmoid=sigmoid, **options)
     return SegmentationLoss(
-        loss, sigmoid=sigmoid, class_weights=class_weights, remake=same, whole_batch=batch
+        loss,
+        sigmoid=sigmoid,
+        class_weights=class_weights,
+        remake=partial(dice_ce, **options),
+        whole_batch=batch,
+        sums=sums if batch or class_weights is not None else None,
     )
 
 
