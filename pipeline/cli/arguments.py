@@ -72,6 +72,9 @@ class Parser(argparse.ArgumentParser):
             elif option is not None:
                 own.append(word)
                 several = option.nargs == "+"
+                # one that may stand alone takes a word of its choices, not a positional one
+                if option.nargs == "?" and words and words[0] in (option.choices or ()):
+                    own.append(words.pop(0))
                 if option.nargs is None and not equals and words:
                     own.append(words.pop(0))
                 while several and words and not words[0].startswith("-"):

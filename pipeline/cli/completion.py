@@ -48,6 +48,8 @@ def add_settings(command: argparse.ArgumentParser) -> None:
     for action in command._get_positional_actions():
         action.nargs = None  # or all that are missing would count as given before an option
     for setting in settings_of(config):
+        if f"--{setting.name}" in command._option_string_actions:
+            continue  # that the command has as an option, too
         option = command.add_argument(f"--{setting.name}", help=setting.meaning)
         choices = _values(setting.name, setting.default)
         option.completer = files if choices is None else _Choices(choices)  # type: ignore[attr-defined]

@@ -40,6 +40,7 @@ IGNORED = {
     "isolate": "in which process a case runs",
     "time_limit": "when a case is given up; one that is done is the same",
     "rank": "one of the processes of the same training",
+    "profile": "whether it is told where the time goes",
     "print_lr": "logging",
     "tracking_uri": "logging, of MONAI's --tracking",
     "experiment_name": "logging, of MONAI's --tracking",
@@ -51,6 +52,7 @@ IGNORED = {
 _SHOWS = frozenset(
     {
         "MLFlowHandler",
+        "Profile",
         "ProgressBar",
         "StatsHandler",
         "TensorBoardImageHandler",

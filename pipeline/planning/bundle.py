@@ -41,6 +41,7 @@ _NNUNET = (
 )
 _TRAINING: dict[str, Any] = {
     "num_workers": None,
+    "accumulation_steps": 1,
     "weight_decay": 0.01,
     "patience": 0,
     "loss": "dice_ce_nnunet",

@@ -8,6 +8,7 @@ from typing import Any
 from ...data.errors import ConfigError
 
 _COUNTS = {"epochs": 1, "iterations_per_epoch": 1, "batch_size": 1, "val_interval": 1}
+_COUNTS |= {"accumulation_steps": 1}
 _COUNTS |= {"num_workers": 0, "warmup_iterations": 0, "patience": 0}
 _MAY_BE_NULL = {"num_workers"}
 _REALS = ("learning_rate", "weight_decay", "average_decay")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import torch
 from torch import distributed as dist
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
+
+logger = logging.getLogger(__name__)
 
 
 def distributed_rank() -> int:
@@ -42,9 +46,17 @@ def end_distributed() -> None:
 
 
 def distributed_network(network: torch.nn.Module) -> DistributedDataParallel:
-    """The network in DistributedDataParallel, with batch statistics shared between the GPUs."""
+    """The network in DistributedDataParallel, with batch statistics shared between the GPUs.
+
+    On CPUs, for which PyTorch cannot share them, they are each process's own, with a warning.
+    """
     device = next(network.parameters()).device
     if device.type == "cuda":
         network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
         return DistributedDataParallel(network, device_ids=[device])
+    if any(isinstance(module, _BatchNorm) for module in network.modules()):
+        logger.warning(
+            "batch norm on CPUs takes the statistics of each process's own batch: the training is "
+            "not that of one process with a larger batch (norm: instance in the network's options)"
+        )
     return DistributedDataParallel(network)

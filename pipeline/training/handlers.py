@@ -20,6 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 from ...data.events import emit
 from ...data.progress import Progress
 from .engine.label_dice import MEAN_DICE, dice_name
+from .engine.stopwatch import timed
 from .engine.trainer import at_end
 from .folder.run_folder import METRICS, write_result
 
@@ -171,7 +172,8 @@ class TrainingRecord:
         }
         losses.clear()
         self._rows.append(row)
-        self._write_table()
+        with timed(engine, "save"):
+            self._write_table()
         self._tell(row)
         assert self._writer is not None
         for column in self.columns[5:]:

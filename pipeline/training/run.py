@@ -19,6 +19,7 @@ from ..plans.plan import Plan
 from ..plans.training_numbers import check_training
 from ..plans.writing import bundle_files
 from .engine.seeding import seed_draws
+from .engine.stopwatch import timed
 from .folder.run_folder import open_run_folder, run_in_folder
 from .windows.cases import CachedCases
 
@@ -122,8 +123,9 @@ def run_training(
             if not dataset.data:
                 dataset.data = list(train.data)
                 logger.warning("no case to validate on: the training's own are taken")
-    for dataset in datasets:
-        dataset.load()
+    with timed(trainer, "read"):
+        for dataset in datasets:
+            dataset.load()
     run_in_folder(trainer, output_dir)
     state = trainer.state
     emit("trained", epoch=state.epoch, iteration=state.iteration, output=str(output_dir))

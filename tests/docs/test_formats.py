@@ -10,6 +10,8 @@ from gridgate.data import errors
 from gridgate.pipeline.batch.results.case_result import DONE, FAILED, PASSED_OVER
 from gridgate.pipeline.batch.results.case_table import CaseTable
 from gridgate.pipeline.evaluation.metrics import METRICS
+from gridgate.pipeline.training.engine.stopwatch import PARTS
+from gridgate.pipeline.training.profiling import COLUMNS, DRAW
 
 from .documents import REPOSITORY, inline_code, text_of
 
@@ -43,6 +45,14 @@ def test_columns_of_metrics_train_csv() -> None:
     source = (REPOSITORY / "pipeline/training/handlers.py").read_text()
     fixed = ast.literal_eval(re.search(r"fixed = (\[.*?\])", source)[1])  # type: ignore[index]
     assert named == {*fixed, "dice_<label>"}
+
+
+def test_columns_of_profile_csv() -> None:
+    (row,) = [line for line in text_of(FILES).splitlines() if line.startswith("| `profile.csv")]
+    assert set(inline_code(row)) == {"profile.csv", "--profile", *COLUMNS}
+    page = text_of(FILES.parent / "tasks" / "own_scans.md").partition("### Where the time goes")[2]
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert re.findall(r"`(\w+)`", "".join(rows)) == [*PARTS, DRAW]
 
 
 def texts_of_the_code() -> str:

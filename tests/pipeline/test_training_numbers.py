@@ -29,6 +29,7 @@ def test_numbers_in_range_and_other_settings_pass() -> None:
         *(
             ("iterations_per_epoch", 0),
             ("batch_size", 0),
+            ("accumulation_steps", 0),
             ("val_interval", 0),
             ("num_workers", -1),
             ("patience", -1),

@@ -15,12 +15,13 @@ EXAMPLES = (
     "gridgate train phantom_attention_unet dataset trained --splits splits_final.json",
     "gridgate train phantom_attention_unet dataset trained --resume True --epochs 200",
     "gridgate train phantom_attention_unet dataset trained --train::optimizer::lr 0.001",
+    "gridgate train phantom_attention_unet dataset trained --epochs 2 --profile",
 )
 
 
 def add(subparsers: Any) -> None:
     """Describe the command."""
-    add_bundle_run(
+    command = add_bundle_run(
         subparsers,
         "train",
         "train a bundle's network on a dataset",
@@ -29,12 +30,23 @@ def add(subparsers: Any) -> None:
         output="folder for the training; it is a bundle too, with the weights",
         examples=EXAMPLES,
     )
+    command.add_argument(
+        "--profile",
+        nargs="?",
+        const="True",
+        choices=("True", "False", "true", "false"),
+        metavar="True",
+        help="tell where the time goes, at the end and in OUTPUT/profile.csv",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
     """Train."""
+    words = given_words(options, "dataset_dir")
+    if options.profile is not None:
+        words["profile"] = options.profile
     with listening(_LastLine()):
-        run_bundle(options, "training", given_words(options, "dataset_dir"))
+        run_bundle(options, "training", words)
 
 
 class _LastLine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -20,6 +21,7 @@ from ...models.devices import Amp, autocast, autocast_dtype, channels_last
 from ..losses.annotation import Annotation
 from ..losses.deep_supervision_loss import DeepSupervision
 from ..losses.logits_loss import SegmentationLoss, plain
+from ..losses.processes import join_processes
 from ..losses.region_loss import RegionLoss
 from ..windows.loading import WindowLoader, end_workers
 from .average import unwrapped
@@ -28,6 +30,7 @@ from .graphed_step import GraphedStep
 from .seeding import epoch_seed, seed_draws
 from .small_maps import SmallMapsInFloat32
 from .soundness import Soundness
+from .stopwatch import Stopwatch
 from .validator import prepared
 
 logger = logging.getLogger(__name__)
@@ -51,17 +54,25 @@ class SegmentationTrainer(SupervisedTrainer):
     it, and the pass is tried once more. However a run ends, its worker processes are gone and
     `TrainerEvents.ENDED` has fired.
 
+    With `accumulation_steps` above 1 a step follows the mean of the gradients of so many
+    iterations; an epoch's last step takes those that are left, so that none reaches into the next
+    epoch. Gradient norm and moving average are those of steps.
+
     Args:
         average: moving average of the network, updated after each step; None for none.
         amp: see `devices.autocast_dtype`.
         max_gradient_norm: gradients are scaled down to this L2 norm; None for no limit.
         seed: any integer >= 0.
-        cuda_graph: on one GPU, replay each step as a CUDA graph, see GraphedStep.
+        cuda_graph: on one GPU, replay each step as a CUDA graph, see GraphedStep; not where steps
+            accumulate.
         **options: those of SupervisedTrainer but `amp_kwargs`, whose work `amp` does.
 
     Raises:
         ConfigError: amp_kwargs are given.
     """
+
+    stopwatch: Stopwatch | None = None
+    """Of a training that is profiled; see the handler Profile."""
 
     def __init__(
         self,
@@ -89,8 +100,13 @@ class SegmentationTrainer(SupervisedTrainer):
         self.grad_scaler = torch.GradScaler(
             self.state.device.type, enabled=self.dtype is torch.float16
         )
-        alone = not isinstance(self.network, torch.nn.parallel.DistributedDataParallel)
-        graphs = cuda_graph and alone and self.state.device.type == "cuda"
+        self._parallel = isinstance(self.network, torch.nn.parallel.DistributedDataParallel)
+        if self._parallel:
+            join_processes(self.loss_function)
+        single = self.accumulation_steps == 1 and not self._parallel
+        graphs = cuda_graph and single and self.state.device.type == "cuda"
+        if self.accumulation_steps > 1:  # the learning rate follows iterations
+            warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler\.step", UserWarning)
         self._graphed = GraphedStep(self._recorded_step, self.network) if graphs else None
         self.add_event_handler(
             Events.EPOCH_STARTED,
@@ -122,10 +138,11 @@ class SegmentationTrainer(SupervisedTrainer):
         self.state.output = {Keys.IMAGE: image, Keys.LABEL: label}
         if not self.network.training:
             self.network.train()
-        first, last = self._place_in_step()
+        place = self._place_in_step()
+        first, last, _ = place
         annotation = self._annotation(batchdata)
-        passes = partial(self._pass, image, label, args, kwargs, annotation, first=first)
-        with self._other_ways():
+        passes = partial(self._pass, image, label, args, kwargs, annotation, place=place)
+        with self._other_ways(), nullcontext() if last else self._alone():
             self._with_room(passes, first)
         self.fire_event(IterationEvents.BACKWARD_COMPLETED)
         self._step(self.state.output[Keys.LOSS], last=last)
@@ -163,13 +180,16 @@ class SegmentationTrainer(SupervisedTrainer):
         kwargs: Any,
         annotation: Annotation | None,
         *,
-        first: bool,
+        place: tuple[bool, bool, int],
     ) -> None:
-        """The forward and backward pass, replayed or computed."""
+        """The forward and backward pass, replayed or computed; see `_place_in_step`."""
+        first, _, together = place
         usual = annotation is None and not (args or kwargs)
         replayed = self._replayed(image, label) if usual else None
         if replayed is None:
-            self._compute(image, label, args, kwargs, annotation, first=first)
+            if first:
+                self.optimizer.zero_grad(set_to_none=self.optim_set_to_none)
+            self._compute(image, label, args, kwargs, annotation, together=together)
             return
         prediction, loss = replayed
         self.state.output |= {Keys.PRED: prediction, Keys.LOSS: loss}
@@ -182,7 +202,7 @@ class SegmentationTrainer(SupervisedTrainer):
         Such a batch's step is no CUDA graph: which windows are computed together, and of which
         channels, is another choice in each batch, and a graph repeats that of one.
         """
-        annotation = Annotation.of(batchdata)
+        annotation = Annotation.of(batchdata, processes=self._parallel)
         if annotation is not None and not isinstance(
             self.loss_function, SegmentationLoss | RegionLoss | DeepSupervision
         ):
@@ -201,11 +221,13 @@ class SegmentationTrainer(SupervisedTrainer):
         kwargs: Any,
         annotation: Annotation | None,
         *,
-        first: bool,
+        together: int,
     ) -> None:
-        """The forward and backward pass, with MONAI's events between their parts."""
-        if first:
-            self.optimizer.zero_grad(set_to_none=self.optim_set_to_none)
+        """The forward and backward pass, with MONAI's events between their parts.
+
+        Args:
+            together: iterations whose gradients make a step.
+        """
         self.state.output[Keys.PRED] = self._predicted(image, *args, **kwargs)
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
         prediction = self.state.output[Keys.PRED]
@@ -214,7 +236,7 @@ class SegmentationTrainer(SupervisedTrainer):
         self.state.output[Keys.LOSS] = loss.mean()
         self.fire_event(IterationEvents.LOSS_COMPLETED)
         loss = self.state.output[Keys.LOSS]
-        self.grad_scaler.scale(loss / self.accumulation_steps).backward()
+        self.grad_scaler.scale(loss / together).backward()
         self.state.output |= {Keys.LOSS: loss.detach(), Keys.PRED: _detached(prediction)}
 
     def _predicted(self, image: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -237,11 +259,11 @@ class SegmentationTrainer(SupervisedTrainer):
         """Prediction and loss from a CUDA graph; None where the step is computed as usual."""
         if self._graphed is None:
             return None
-        if self._place_in_step() != (True, True) or any(
+        if any(
             self._event_handlers.get(event)
             for event in (IterationEvents.FORWARD_COMPLETED, IterationEvents.LOSS_COMPLETED)
         ):
-            return None  # gradients are added up, or a handler looks between the passes
+            return None  # a handler looks between the passes
         return self._graphed(plain(image), plain(label))
 
     def _recorded_step(self, image: torch.Tensor, label: torch.Tensor) -> tuple[Any, torch.Tensor]:
@@ -250,12 +272,21 @@ class SegmentationTrainer(SupervisedTrainer):
         self.grad_scaler.scale(loss).backward()
         return prediction, loss
 
-    def _place_in_step(self) -> tuple[bool, bool]:
-        """Whether this iteration is the first and the last of those that one step accumulates."""
+    def _place_in_step(self) -> tuple[bool, bool, int]:
+        """Whether this iteration is the first and the last of its step, and how many that has."""
         length, done = self.state.epoch_length, self.state.iteration - 1
         place = done % length if length else done
-        last = (place + 1) % self.accumulation_steps == 0 or place + 1 == length
-        return place % self.accumulation_steps == 0, last
+        within, together = place % self.accumulation_steps, self.accumulation_steps
+        if length:
+            together = min(together, length - (place - within))
+        return within == 0, within + 1 == together, together
+
+    def _alone(self) -> AbstractContextManager[Any]:
+        """A block whose gradients stay in this process: those of the step's end are shared."""
+        if self._parallel:
+            parallel = cast(torch.nn.parallel.DistributedDataParallel, self.network)
+            return cast(AbstractContextManager[Any], parallel.no_sync())
+        return nullcontext()
 
     def _step(self, loss: torch.Tensor, *, last: bool) -> None:
         """Step where this iteration is the last that the step accumulates, if all is finite."""

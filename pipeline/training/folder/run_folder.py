@@ -31,9 +31,9 @@ from .run_record import (
     read_run,
 )
 
-SPLITS, METRICS = "splits.json", "metrics_train.csv"
+SPLITS, METRICS, PROFILE = "splits.json", "metrics_train.csv", "profile.csv"
 WEIGHTS = f"models/{BEST}"
-RESULTS = (WEIGHTS, LAST, SETTINGS, SPLITS, METRICS)
+RESULTS = (WEIGHTS, LAST, SETTINGS, SPLITS, METRICS, PROFILE)
 """What a training writes, TensorBoard's events aside."""
 
 _OLDER_PARTS = re.compile(r"\.((model|last)\.pt\.\d+|metrics_train\.csv)\.part")

@@ -16,6 +16,7 @@ from ....data.errors import CheckpointError, ConfigError
 from ...models.checkpoints import LAST, carry_plan, load_checkpoint
 from ..engine.average import unwrapped
 from ..engine.scheduler_state import plain_state, restored_state
+from ..engine.stopwatch import timed
 from ..engine.trainer import SegmentationTrainer
 from .run_folder import WEIGHTS, write_result
 
@@ -103,8 +104,11 @@ class Checkpoints:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
 
     def _save(self, engine: SegmentationTrainer) -> None:
-        if not self.writes:
-            return
+        if self.writes:
+            with timed(engine, "save"):
+                self._write_due(engine)
+
+    def _write_due(self, engine: SegmentationTrainer) -> None:
         epoch, best = engine.state.epoch, self.validator.state.best_metric_epoch
         ended = engine.should_terminate or epoch == engine.state.max_epochs
         # a run that ends without any validation still leaves a model

@@ -15,6 +15,7 @@ from ...plans.new_bundle import RECORDS
 from ...plans.plan import Plan
 from ...plans.writing import bundle_files
 from ..engine.label_dice import dice_name
+from ..engine.stopwatch import timed
 from .provenance import this_start, told
 from .run_folder import is_free, write_result
 
@@ -77,7 +78,8 @@ class TrainedBundle:
         engine.add_event_handler(Events.TERMINATE, self._end)
 
     def _begin(self, engine: Engine) -> None:
-        self._write(f"{self._trained_on()} The training has not ended.")
+        with timed(engine, "save"):
+            self._write(f"{self._trained_on()} The training has not ended.")
 
     def _note_best(self, engine: Engine) -> None:
         state = self.validator.state
@@ -101,7 +103,8 @@ class TrainedBundle:
         if self._best:
             rows = [f"| {name} | {dice:.3f} |" for name, dice in self._best.items()]
             text += "\n" + "\n".join(["| label | Dice |", "|---|---|", *rows]) + "\n"
-        self._write(f"{text}\n\n{told(this_start())}")
+        with timed(engine, "save"):
+            self._write(f"{text}\n\n{told(this_start())}")
 
     def _trained_on(self) -> str:
         train, validation = len(self.train_dataset), len(self.validation_dataset)

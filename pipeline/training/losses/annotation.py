@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from .processes import of_all
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,17 +21,20 @@ class Annotation:
     Args:
         labels: (B, labels) bool, the background first.
         ignores: (B,) bool.
+        everywhere: in a training of several processes the rows of `labels` in all of them.
     """
 
     labels: Tensor
     ignores: Tensor
+    everywhere: Sequence[tuple[bool, ...]] = ()
 
     @classmethod
-    def of(cls, batch: Any) -> Annotation | None:
+    def of(cls, batch: Any, *, processes: bool = False) -> Annotation | None:
         """That of a batch; None where all of it is annotated and counts.
 
         Args:
             batch: a mapping, perhaps with "annotated" (B, labels) and "ignores" (B,).
+            processes: of several, each of which calls this: None where all of all batches is.
 
         >>> Annotation.of({"annotated": torch.tensor([[True, True]])}) is None
         True
@@ -39,9 +44,15 @@ class Annotation:
             return None
         labels = torch.as_tensor(labels)
         ignores = torch.as_tensor(batch.get("ignores", torch.zeros(len(labels), dtype=torch.bool)))
-        if bool(labels.all()) and not bool(ignores.any()):
+        rows: list[tuple[bool, ...]] = [tuple(row) for row in labels.bool().tolist()]
+        ignored = bool(ignores.any())
+        if processes:
+            found = of_all([(ignored, row) for row in rows])
+            ignored = any(one for one, _ in found)
+            rows = sorted({row for _, row in found})
+        if all(map(all, rows)) and not ignored:
             return None
-        return cls(labels.cpu(), ignores.cpu())
+        return cls(labels.cpu(), ignores.cpu(), rows if processes else ())
 
 
 def annotated_groups(
@@ -49,7 +60,8 @@ def annotated_groups(
 ) -> Iterator[tuple[tuple[int, ...], Tensor]]:
     """The annotated foreground channels, and the windows that have just these annotated.
 
-    Windows without any are left out: whatever is predicted there may be true.
+    Windows without any are left out: whatever is predicted there may be true. Of several processes
+    each has the same groups in the same order, some of them perhaps without a window of its own.
 
     Args:
         labels: how many there are, the background with them.
@@ -58,11 +70,13 @@ def annotated_groups(
         Channels in order, and the windows' numbers (n,) int64.
     """
     groups: dict[tuple[int, ...], list[int]] = {}
+    for row in annotation.everywhere:
+        groups.setdefault(tuple(c for c in range(1, labels) if row[c]), [])
     for window, row in enumerate(annotation.labels.tolist()):
         groups.setdefault(tuple(c for c in range(1, labels) if row[c]), []).append(window)
     for channels, windows in groups.items():
         if channels:
-            yield channels, torch.tensor(windows)
+            yield channels, torch.tensor(windows, dtype=torch.int64)
 
 
 def merged(logits: Tensor, labels: Tensor, channels: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from ....data.errors import ConfigError
 from .annotation import Annotation, annotated_groups, merged
+from .batch_sums import BatchSums
+from .processes import added_up
 
 
 class SegmentationLoss(nn.Module):
@@ -26,12 +28,16 @@ class SegmentationLoss(nn.Module):
     Marginal loss and exclusion loss for partially supervised multi-organ segmentation
     (arXiv 2007.03868).
 
+    Where `of_processes` is set (see `join_processes`) it is the loss of the windows of all
+    processes together, and each has to call it.
+
     Args:
         loss: of (logits, labels).
         sigmoid: the network has one channel.
         class_weights: those that `loss` has, one per channel.
         remake: makes the same loss of other `class_weights`; needed where it has some.
         whole_batch: `loss` takes sums over the whole batch, not per window.
+        sums: those of `loss`, where it is no mean over windows: what processes add up.
         masked: `loss` takes (logits, labels, valid), as it looks at a voxel's neighbours; of others
             the voxels that count are cut out.
 
@@ -49,6 +55,7 @@ class SegmentationLoss(nn.Module):
         class_weights: Sequence[float] | None = None,
         remake: Callable[..., SegmentationLoss] | None = None,
         whole_batch: bool = False,
+        sums: BatchSums | None = None,
         masked: bool = False,
     ) -> None:
         super().__init__()
@@ -57,6 +64,8 @@ class SegmentationLoss(nn.Module):
         self.class_weights = None if class_weights is None else list(class_weights)
         self.whole_batch = whole_batch
         self.masked = masked
+        self.of_processes = False
+        self._sums = sums
         self._remake = remake
         self._reduced: dict[tuple[int, ...], SegmentationLoss] = {}
 
@@ -77,53 +86,96 @@ class SegmentationLoss(nn.Module):
                 logits = logits.float()
             if annotation is not None:
                 return self._of_annotated(logits, labels, annotation)
+            if self.of_processes:
+                return self.of_sums(added_up(self.summed(logits, labels)))
             return self.of(logits, labels)
 
     def of(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of windows that are wholly annotated, unchecked and in their own precision."""
-        if self.sigmoid:
-            if labels.numel() and labels.max() > 1:
-                raise ConfigError(
-                    f"a label map holds {int(labels.max())}, but a network of one output "
-                    "channel knows 0 and 1 alone: give it one channel per label, or merge "
-                    "labels by --merge_labels"
-                )
-            labels = labels.to(logits.dtype)
-        return self.loss(logits, labels)
+        return self.loss(logits, self._target(logits, labels))
 
     def of_valid(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, int]:
         """The loss of the voxels whose label is not negative, and of how many windows it is.
 
         A window without such voxels does not count.
         """
-        valid = labels >= 0
-        there = valid.flatten(1).any(1)
-        logits, labels, valid = logits[there], labels[there], valid[there]
+        logits, labels, valid = _with_valid(logits, labels)
         count = len(logits)
         if not count or bool(valid.all()):
             return (self.of(logits, labels) if count else logits.sum()), count
         if self.masked:
             return self.loss(logits, labels.clamp(min=0), valid), count
-        step = count if self.whole_batch else 1
-        rows = zip(logits.split(step), labels.split(step), valid.split(step), strict=True)
-        terms = [self.of(*_cut_out(*row)) for row in rows]
+        if self._sums is not None:
+            return self.of_sums(self.summed(logits, labels, ignores=True)), count
+        terms = [self.of(*part) for part in self._parts(logits, labels, valid)]
         return torch.stack(terms).mean(), count
 
+    def summed(self, logits: Tensor, labels: Tensor, *, ignores: bool = False) -> Tensor:
+        """The sums (n,) of some windows, or none, that processes add up; the last is how many.
+
+        Args:
+            ignores: negative labels may be among them.
+        """
+        count = len(logits)
+        if self._sums is None:
+            value = logits.sum()  # 0 of none
+            if count and ignores:
+                value, count = self.of_valid(logits, labels)
+            elif count:
+                value = self.of(logits, labels)
+            return torch.stack([value * count, value.new_tensor(count)])
+        parts = [(logits, labels)]
+        if ignores and count:
+            logits, labels, valid = _with_valid(logits, labels)
+            count = len(logits)
+            parts = self._parts(logits, labels, valid) if count else [(logits, labels)]
+        sums = [self._sums.sums(part, self._target(part, labels)) for part, labels in parts]
+        total = torch.stack(sums).sum(0)
+        return torch.cat([total, total.new_tensor([count])])
+
+    def of_sums(self, sums: Tensor) -> Tensor:
+        """The loss of what `summed` gave, perhaps added up."""
+        if self._sums is None:
+            return sums[0] / sums[-1].clamp(min=1)
+        return self._sums.loss(sums[:-1], sums[-1])
+
+    def _target(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The labels as the loss takes them."""
+        if not self.sigmoid:
+            return labels
+        if labels.numel() and labels.max() > 1:
+            raise ConfigError(
+                f"a label map holds {int(labels.max())}, but a network of one output "
+                "channel knows 0 and 1 alone: give it one channel per label, or merge "
+                "labels by --merge_labels"
+            )
+        return labels.to(logits.dtype)
+
+    def _parts(self, logits: Tensor, labels: Tensor, valid: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The voxels that count, of all windows at once or of each, as the loss sums them."""
+        step = len(logits) if self.whole_batch else 1
+        rows = zip(logits.split(step), labels.split(step), valid.split(step), strict=True)
+        return [_cut_out(*row) for row in rows]
+
     def _of_annotated(self, logits: Tensor, labels: Tensor, annotation: Annotation) -> Tensor:
-        total, windows = logits[:0].sum(), 0
+        total, windows = logits[:0].sum(), logits.new_zeros(())
         foreground = 2 if self.sigmoid else logits.shape[1]
         for channels, rows in annotated_groups(annotation, foreground):
             part, target, loss = logits[rows], labels[rows], self
             if len(channels) < foreground - 1:
                 part, target = merged(part, target, channels)
                 loss = self._of_channels(channels, logits.device)
-            if annotation.ignores[rows].any():
+            ignores = bool(annotation.ignores[rows].any())
+            count: Tensor | int = len(rows)
+            if self.of_processes:
+                sums = added_up(loss.summed(part, target, ignores=ignores))
+                term, count = loss.of_sums(sums), sums[-1]
+            elif ignores:
                 term, count = loss.of_valid(part, target)
             else:
-                term, count = loss.of(part, target), len(rows)
-            if count:
-                total, windows = total + term * count, windows + count
-        return total / max(windows, 1)
+                term = loss.of(part, target)
+            total, windows = total + term * count, windows + count
+        return total / windows.clamp(min=1)
 
     def _of_channels(self, channels: tuple[int, ...], device: torch.device) -> SegmentationLoss:
         """This loss for the background and some of the channels."""
@@ -155,6 +207,13 @@ class SegmentationLoss(nn.Module):
                 f"logits of shape {tuple(logits.shape)} need labels of shape "
                 f"{(logits.shape[0], 1, *logits.shape[2:])}, not {tuple(labels.shape)}"
             )
+
+
+def _with_valid(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The windows with voxels that count, and which do: logits, labels, valid."""
+    valid = labels >= 0
+    there = valid.flatten(1).any(1)
+    return logits[there], labels[there], valid[there]
 
 
 def _cut_out(logits: Tensor, labels: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from monai.losses import DiceCELoss, DiceLoss
 from torch import nn
 
 from ....data.errors import ConfigError
+from .batch_sums import BatchSums
 from .deep_supervision_loss import deep_supervision
 from .logits_loss import SegmentationLoss
 from .region_loss import RegionLoss
@@ -59,6 +60,15 @@ class SorensenDiceLoss(SegmentationLoss):
             class_weights=class_weights,
             remake=partial(SorensenDiceLoss, batch=batch, smooth=smooth),
             whole_batch=batch,
+            sums=BatchSums(
+                batch=True,
+                ce_weight=0.0,
+                class_weights=class_weights,
+                smooth=smooth,
+                sigmoid=sigmoid,
+            )
+            if batch
+            else None,
         )
 
 
@@ -92,25 +102,8 @@ def dice_ce(
     """
     _check_weights(class_weights, sigmoid)
     _check_smoothing(label_smoothing, sigmoid)
-    if dice_weight < 0.0 or ce_weight < 0.0:
-        raise ConfigError("dice_weight and ce_weight must be 0 or more")
-    loss = DiceCELoss(
-        # The single channel of a sigmoid network is the foreground already.
-        include_background=include_background or sigmoid,
-        to_onehot_y=not sigmoid,
-        softmax=not sigmoid,
-        sigmoid=sigmoid,
-        squared_pred=squared,
-        batch=batch,
-        smooth_nr=smooth,
-        smooth_dr=smooth,
-        weight=None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32),
-        lambda_dice=dice_weight,
-        lambda_ce=ce_weight,
-        label_smoothing=label_smoothing,
-    )
-    same = partial(
-        dice_ce,
+    _check_factors(dice_weight, ce_weight)
+    options: dict[str, Any] = dict(
         squared=squared,
         include_background=include_background,
         batch=batch,
@@ -119,8 +112,35 @@ def dice_ce(
         label_smoothing=label_smoothing,
         smooth=smooth,
     )
+    form = BatchSums(class_weights=class_weights, sigmoid=sigmoid, **options)
+    shared = batch or class_weights is not None  # no mean over windows
     return SegmentationLoss(
-        loss, sigmoid=sigmoid, class_weights=class_weights, remake=same, whole_batch=batch
+        _of_monai(form),
+        sigmoid=sigmoid,
+        class_weights=class_weights,
+        remake=partial(dice_ce, **options),
+        whole_batch=batch,
+        sums=form if shared else None,
+    )
+
+
+def _of_monai(form: BatchSums) -> DiceCELoss:
+    """MONAI's loss of the same options."""
+    weights = form.class_weights
+    return DiceCELoss(
+        # The single channel of a sigmoid network is the foreground already.
+        include_background=form.include_background or form.sigmoid,
+        to_onehot_y=not form.sigmoid,
+        softmax=not form.sigmoid,
+        sigmoid=form.sigmoid,
+        squared_pred=form.squared,
+        batch=form.batch,
+        smooth_nr=form.smooth,
+        smooth_dr=form.smooth,
+        weight=None if weights is None else torch.tensor(weights, dtype=torch.float32),
+        lambda_dice=form.dice_weight,
+        lambda_ce=form.ce_weight,
+        label_smoothing=form.label_smoothing,
     )
 
 
@@ -233,6 +253,11 @@ def _nearest(word: str, known: Sequence[str] | dict[str, Any]) -> str:
     """A hint at the most similar known word, or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _check_factors(dice_weight: float, ce_weight: float) -> None:
+    if dice_weight < 0.0 or ce_weight < 0.0:
+        raise ConfigError("dice_weight and ce_weight must be 0 or more")
 
 
 def _check_smoothing(label_smoothing: float, sigmoid: bool) -> None:

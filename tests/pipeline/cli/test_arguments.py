@@ -117,6 +117,26 @@ def test_workflows_get_their_words_wherever_they_stand(
 
 
 @pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ([NAMES[0], "in", "out"], None),
+        (["--profile", NAMES[0], "in", "out"], "True"),
+        ([NAMES[0], "in", "out", "--profile"], "True"),
+        ([NAMES[0], "in", "--profile", "--fold", "1", "out"], "True"),
+        ([NAMES[0], "--profile", "False", "in", "out"], "False"),
+        ([NAMES[0], "in", "out", "--profile=true"], "true"),
+    ],
+)
+def test_a_profile_is_asked_for_by_a_word_that_may_stand_alone(
+    words: list[str], wanted: str | None, asked: list[dict[str, Any]]
+) -> None:
+    assert main(["train", *words]) == 0
+    (call,) = asked
+    assert call.get("profile") == wanted
+    assert (call["dataset_dir"], call["output_dir"]) == ("in", "out")
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ["-i", "in", "-o", "out", NAMES[0], "--amp", "False"],

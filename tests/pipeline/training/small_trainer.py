@@ -73,6 +73,7 @@ def training(
     interval: int = 1,
     plan: Any = None,
     keep: str = "best",
+    **options: Any,
 ) -> SegmentationTrainer:
     """A whole training with all that a bundle attaches, on four windows per epoch."""
     net = network()
@@ -102,4 +103,5 @@ def training(
         average=average,
         train_handlers=handlers,
         seed=7,
+        **options,
     )

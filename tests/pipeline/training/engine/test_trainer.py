@@ -1,6 +1,9 @@
 """The training engine: MONAI's events, options and metrics work, and draws follow from the seed."""
 
 import random
+import warnings
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,14 +13,16 @@ from ignite.engine import Events
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents, PrepareBatchExtraInput
 from monai.losses import DiceCELoss
+from monai.optimizers import WarmupCosineSchedule
 
 from gridgate.data.errors import ConfigError
 from gridgate.pipeline.training.engine.average import averaged, unwrapped
 from gridgate.pipeline.training.engine.label_dice import LabelDice, dice_name
 from gridgate.pipeline.training.engine.seeding import epoch_seed, seed_draws
 from gridgate.pipeline.training.engine.trainer import TrainerEvents
+from gridgate.pipeline.training.losses import build_loss
 
-from ..small_trainer import LABELS, network, trainer, windows
+from ..small_trainer import LABELS, network, trainer, training, windows
 
 EVENTS = (
     IterationEvents.FORWARD_COMPLETED,
@@ -134,8 +139,6 @@ def test_deep_supervision_counts_the_finest_output() -> None:
             scores = self.inner(image)
             return [scores, -scores[:, :, ::2, ::2, ::2]]
 
-    from gridgate.pipeline.training.losses import build_loss
-
     one = trainer(network(), key_train_metric={"dice": LabelDice(LABELS)}, optimizer=None)
     net = Two()
     loss = build_loss("dice_ce", deep_supervision_weights=[1.0, 0.0])
@@ -147,28 +150,59 @@ def test_deep_supervision_counts_the_finest_output() -> None:
     assert two.state.metrics["dice"] == pytest.approx(one.state.metrics["dice"])
 
 
-def test_accumulated_steps_are_those_of_one_large_batch() -> None:
+@pytest.mark.parametrize("count", [4, 5])
+@pytest.mark.parametrize("loss", ["dice_ce", "sorensen_dice"])
+def test_accumulated_steps_are_those_of_one_large_batch(count: int, loss: str) -> None:
     def run(batches: list[dict[str, torch.Tensor]], **options: Any) -> list[torch.Tensor]:
-        net = network().eval()
+        net = network()
         net[1] = torch.nn.Identity()  # a large batch would draw another dropout
-        trainer(
+        average = averaged(net, decay=0.5)
+        engine = trainer(
             net,
             train_data_loader=batches,
-            optimizer=torch.optim.SGD(net.parameters(), lr=0.1),
-            max_gradient_norm=None,
+            loss_function=build_loss(loss),
+            optimizer=torch.optim.SGD(net.parameters(), lr=0.5, momentum=0.9),
+            average=average,
+            max_epochs=2,
+            max_gradient_norm=0.2,  # less than the gradients', so that it counts
             **options,
-        ).run()
-        return weights(net)
+        )
+        engine.run()
+        return weights(net) + weights(average.module)
 
-    single = windows(4)
-    pairs = [
-        {key: torch.cat([a[key], b[key]]) for key in a}
-        for a, b in zip(single[::2], single[1::2], strict=True)
-    ]
-    accumulated, large = run(single, accumulation_steps=2), run(pairs)
+    single = windows(count)
+    pairs = [single[start : start + 2] for start in range(0, count, 2)]
+    joined = [{key: torch.cat([one[key] for one in pair]) for key in pair[0]} for pair in pairs]
+    accumulated, large = run(single, accumulation_steps=2), run(joined)
     for a, b in zip(accumulated, large, strict=True):
         torch.testing.assert_close(a, b)
     assert not same(accumulated, run(single))
+
+
+def test_accumulation_is_resumed_exactly(tmp_path: Path) -> None:
+    """Four iterations an epoch, three a step: the fourth is a step of its own, before last.pt."""
+
+    def run(folder: Path, epochs: int, *, resume: bool = False) -> Any:
+        # of 12 iterations, however many epochs run
+        schedule = partial(WarmupCosineSchedule, warmup_steps=3, t_total=12)
+        engine = training(
+            folder, epochs=epochs, schedule=schedule, resume=resume, accumulation_steps=3
+        )
+        engine.run()
+        return engine
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        whole = run(tmp_path / "whole", 3)
+    assert int(whole.average.n_averaged) == 6
+    rates = [group["lr"] for group in whole.optimizer.param_groups]
+    run(tmp_path / "parts", 1)
+    resumed = run(tmp_path / "parts", 3, resume=True)
+    assert same(weights(whole.network), weights(resumed.network))
+    assert same(weights(whole.average.module), weights(resumed.average.module))
+    assert [group["lr"] for group in resumed.optimizer.param_groups] == rates
+    # an iteration is one of the schedule, whether or not it ends a step
+    assert rates == pytest.approx([0.0], abs=1e-9)
 
 
 def test_a_prepare_batch_is_used() -> None:

@@ -77,15 +77,39 @@ def test_mixed_precision_on_cuda(phantom_dataset: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_by_torchrun(phantom_dataset: Path, tmp_path: Path) -> None:
-    settings = {**TRAINING, "epochs": 1, "device": "$torch.device('cpu')"}
+    """They end with the weights of one process with twice the batch."""
+    shared = {
+        "epochs": 1,
+        "iterations_per_epoch": 1,
+        "learning_rate": 0.1,
+        "warmup_iterations": 0,
+        "architecture::norm": "instance",
+        "train::loss::name": "dice_ce_nnunet",
+        # a step of Adam is of one size, however small the gradient and its rounding
+        "train::optimizer::_target_": "torch.optim.SGD",
+    }
+    settings = {**TRAINING, **shared, "batch_size": 1}
     words = [f"--{name}={value}" for name, value in settings.items() if name != "device"]
     files = f"['{CONFIGS}/train.yaml','{CONFIGS}/multi_gpu_train.yaml']"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += ["-m", "monai.bundle", "run", "training", "--config_file", files]
-    command += ["--dataset_dir", str(phantom_dataset), "--output_dir", str(tmp_path), *words]
+    two = tmp_path / "two"
+    command += ["--dataset_dir", str(phantom_dataset), "--output_dir", str(two), *words]
     done = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert len(rows(tmp_path)) == 1
-    assert (tmp_path / "models" / "model.pt").is_file()
+    assert len(rows(two)) == 1
+    assert (two / "models" / "model.pt").is_file()
+    for size in (1, 2):
+        train(phantom_dataset, tmp_path / f"{size}", **shared, batch_size=size)
+    # steps that follow would make more of the rounding, which other batch sizes have otherwise
+    assert distance(two, tmp_path / "2") < 0.01 * distance(tmp_path / "1", tmp_path / "2")
+    losses = [float(rows(folder)[0]["loss"]) for folder in (two, tmp_path / "2")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def distance(first: Path, second: Path) -> float:
+    """Of two trainings' weights, as vectors."""
+    a, b = (torch.load(one / "last.pt", weights_only=True)["network"] for one in (first, second))
+    return float(sum((tensor - b[name]).square().sum() for name, tensor in a.items()) ** 0.5)
