@@ -40,12 +40,10 @@ NETWORKS = {
         "{name: attention_unet, variant: ct_single, filters: [6, 12, 24, 48, 96], norm: instance}"
     ),
     "attention_unet, 8 to 256 channels": (
-        "{name: attention_unet, variant: ct_single, filters: [8, 16, 48, 128, 256], "
-        "norm: instance}"
+        "{name: attention_unet, variant: ct_single, filters: [8, 16, 48, 128, 256], norm: instance}"
     ),
     "attention_unet, 12 to 192 channels": (
-        "{name: attention_unet, variant: ct_single, filters: [12, 24, 48, 96, 192], "
-        "norm: instance}"
+        "{name: attention_unet, variant: ct_single, filters: [12, 24, 48, 96, 192], norm: instance}"
     ),
     "unet": "{name: unet, feature_scale: 8, norm: instance}",
     "uctransnet": "{name: uctransnet, width: 8, norm: instance}",

@@ -49,11 +49,14 @@ IGNORED = {
 # Handlers that show or record: they read the engine's state and change nothing.
 _SHOWS = frozenset(
     {
+        "LabelOccurrence",
         "MLFlowHandler",
+        "MemoryAdvice",
         "ProgressBar",
         "StatsHandler",
         "TensorBoardImageHandler",
         "TensorBoardStatsHandler",
+        "TrainingPage",
         "TrainingRecord",
     }
 )

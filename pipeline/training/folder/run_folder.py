@@ -32,7 +32,8 @@ from .run_record import (
 
 SPLITS, METRICS = "splits.json", "metrics_train.csv"
 WEIGHTS = f"models/{BEST}"
-RESULTS = (WEIGHTS, LAST, SETTINGS, SPLITS, METRICS)
+PAGE = "report.html"
+RESULTS = (WEIGHTS, LAST, SETTINGS, SPLITS, METRICS, PAGE)
 """What a training writes, TensorBoard's events aside."""
 
 _OLDER_PARTS = re.compile(r"\.((model|last)\.pt\.\d+|metrics_train\.csv)\.part")

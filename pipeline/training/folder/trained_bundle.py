@@ -15,6 +15,7 @@ from ...plans.new_bundle import RECORDS
 from ...plans.plan import Plan
 from ...plans.writing import bundle_files
 from ..engine.label_dice import dice_name
+from ..told import GO_ON, ending
 from .run_folder import is_free, write_result
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class TrainedBundle:
         engine.add_event_handler(Events.TERMINATE, self._end)
 
     def _begin(self, engine: Engine) -> None:
-        self._write(f"{self._trained_on()} The training has not ended.")
+        self._write(f"{self._trained_on()} The training has not ended; {GO_ON}.")
 
     def _note_best(self, engine: Engine) -> None:
         state = self.validator.state
@@ -87,7 +88,7 @@ class TrainedBundle:
         state = self.validator.state
         text = (
             f"{self._trained_on()} {engine.state.iteration} iterations in {engine.state.epoch} "
-            "epochs."
+            f"epochs: it {ending(engine)}."
         )
         if self.keep == "last":
             text += "\n\n`models/model.pt` has the averaged weights of the end.\n"
