@@ -19,7 +19,7 @@ from .measures.trial import Candidate
 
 _IN_WORKER = re.compile(r"DataLoader worker")
 _KILLED = re.compile(
-    r"DataLoader worker \(pid[^)]*\) (is killed by signal: (Killed|Bus error)|exited unexpectedly)"
+    r"DataLoader worker \(pid.*?\) (is killed by signal: (Killed|Bus error)|exited unexpectedly)"
 )
 _WORKERS = (
     "memory ran out in the worker processes that draw windows{why}; start again with --num_workers "
@@ -75,6 +75,8 @@ class MemoryAdvice:
         self._left = step_memory_left(engine.state.device, weights)
 
     def _answer(self, engine: Any, error: Exception) -> None:
+        if isinstance(error, GridgateError):  # ours says what it has to; Ignite tells of it twice
+            raise error
         killed = _KILLED.search(str(error))
         if killed is not None:
             raise TrainingError(_WORKERS.format(why=_why_killed(killed))) from error

@@ -49,7 +49,7 @@ class Chart:
     y_range: tuple[float, float] | None = None
 
     width, height = 460, 270
-    left, right, top, bottom = 48, 452, 10, 232
+    left, right, top, bottom = 48, 436, 10, 232
 
     @property
     def x_ticks(self) -> list[tuple[float, str]]:
@@ -110,7 +110,7 @@ def ticks(low: float, high: float, most: int) -> list[float]:
 
 def _shown(value: float, found: Sequence[float]) -> str:
     step = found[1] - found[0] if len(found) > 1 else abs(value) or 1.0
-    if step < 1e-3 or step >= 1e5:
-        return f"{value:.3g}"
+    if value and (step < 1e-3 or step >= 1e5):
+        return f"{value:.2g}" if step >= 1e5 else f"{value:.1e}".replace("e-0", "e-")
     digits = next(count for count in range(5) if abs(step - round(step, count)) < 1e-9)
     return f"{value:.{digits}f}"

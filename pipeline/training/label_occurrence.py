@@ -116,8 +116,7 @@ def train_hints(found: Occurrence, labels: Sequence[str], fold: int) -> list[Hin
                 Hint(f"{name} occurs in none of {part}: it cannot be learnt", serious=True)
             )
         elif present < _FEW <= found.cases:
-            cases = "1 case" if present == 1 else f"{present} cases"
-            text = f"{name} occurs in only {cases} of {part}: it will hardly be learnt"
+            text = f"{name} occurs in only {present} of {part}: it will hardly be learnt"
             hints.append(Hint(text, serious=False))
     return hints
 

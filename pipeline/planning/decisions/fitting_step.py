@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TypeVar
 
+from ..measures.step_memory import CONTEXT_BYTES
 from ..measures.trial import Candidate
 from .window_sizes import smaller_window
 
@@ -52,10 +54,20 @@ def fitting_steps(
     needed = candidate.needed(asked, batch, half=half)
     # what was asked for did not fit, whatever was counted: the answer is smaller by a margin
     memory = min(memory, int(0.9 * needed))
+    share = max(memory - CONTEXT_BYTES, 0) / (needed - CONTEXT_BYTES)  # what to look at first
     batches = list(range(batch - 1, 0, -1))
-    most = _first(batches, lambda one: candidate.needed(asked, one, half=half) <= memory)
+    most = _first(
+        batches,
+        lambda one: candidate.needed(asked, one, half=half) <= memory,
+        guess=batch - 1 - int(share * batch),
+    )
     windows = _smaller_windows(candidate, asked)
-    largest = _first(windows, lambda one: candidate.needed(one, few, half=half) <= memory)
+    voxels = share * prod(asked) * batch / few
+    largest = _first(
+        windows,
+        lambda one: candidate.needed(one, few, half=half) <= memory,
+        guess=sum(prod(one) > voxels for one in windows),
+    )
     shared = None if most is None else next(one for one in range(most, 0, -1) if batch % one == 0)
     return FittingSteps(needed, most, shared, largest, few)
 
@@ -72,13 +84,18 @@ def _smaller_windows(candidate: Candidate, window: Sequence[int]) -> list[list[i
     return found
 
 
-def _first(choices: Sequence[_Choice], fits: Callable[[_Choice], bool]) -> _Choice | None:
-    """The first that fits, of choices that need less and less."""
+def _first(
+    choices: Sequence[_Choice], fits: Callable[[_Choice], bool], *, guess: int
+) -> _Choice | None:
+    """The first that fits, of choices that need less and less; those near the guess are tried."""
     low, high = 0, len(choices)
+    at, tries = guess, 0
     while low < high:
-        middle = (low + high) // 2
-        if fits(choices[middle]):
-            high = middle
+        at = min(max(at, low), high - 1)
+        there, tries = fits(choices[at]), tries + 1
+        low, high = (low, at) if there else (at + 1, high)
+        if tries == 1:
+            at += -1 if there else 1
         else:
-            low = middle + 1
+            at = (low + high) // 2
     return choices[low] if low < len(choices) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from ..labels import label_colour, spoken
 from ..page import Block, Cell, Charts, Column, Commands, Facts, Paragraph, Section, Table, number
 
 _ROWS = 12  # validations of the table, the latest
-_WIDE = 8  # labels that have a column each; more have a row each
+_WIDE = 6  # labels that have a column each; more have a row each
 
 Row = Mapping[str, str]
 
@@ -140,32 +141,32 @@ def _curves(run: TrainingRun) -> Section:
     def values(column: str) -> list[tuple[float, float]]:
         return [(float(row["iteration"]), float(row[column])) for row in run.rows]
 
-    dice = [
-        Line(spoken(name), values(f"dice_{name}"), label_colour(place))
-        for place, name in enumerate(run.labels, start=1)
+    mean = values("dice_mean")
+    charts = [Chart("Mean Dice on validation cases", [Line("mean", mean)], y_range=_tenths(mean))]
+    if len(run.labels) > 1:
+        labels = [
+            Line(spoken(name), values(f"dice_{name}"), label_colour(place))
+            for place, name in enumerate(run.labels, start=1)
+        ]
+        charts.append(Chart("Dice per label", labels, y_range=(0.0, 1.0)))
+    charts += [
+        Chart("Training loss", [Line("loss", values("loss"))]),
+        Chart("Learning rate", [Line("learning rate", values("learning_rate"))]),
     ]
-    if len(dice) > 1:
-        dice.append(Line("mean", values("dice_mean"), strong=True))
-    loss = [Line("loss", values("loss"), label_colour(2))]
-    rate = [Line("learning rate", values("learning_rate"), label_colour(3))]
-    return Section(
-        "Curves",
-        [
-            Charts(
-                [
-                    Chart("Dice on validation cases", dice, y_range=(0.0, 1.0)),
-                    Chart("Training loss", loss),
-                    Chart("Learning rate", rate),
-                ]
-            )
-        ],
-    )
+    return Section("Curves", [Charts(charts)])
+
+
+def _tenths(values: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The tenths around the values, at least one apart."""
+    known = [value for _, value in values if value == value] or [0.0]
+    low = min(math.floor(10 * min(known)), 9)
+    return low / 10, max(math.ceil(10 * max(known)), low + 1) / 10
 
 
 def _validations(run: TrainingRun) -> Section:
     named = run.labels if len(run.labels) <= _WIDE else ()
     columns = [Column("epoch")]
-    columns += [Column(name, True) for name in ("iteration", "time", "loss", "learning rate")]
+    columns += [Column(name, True) for name in ("iteration", "time", "loss")]
     columns += [Column("mean Dice"), *(Column(spoken(name), True) for name in named)]
     rows = []
     for row in reversed(run.rows[-_ROWS:]):
@@ -174,7 +175,6 @@ def _validations(run: TrainingRun) -> Section:
             Cell(f"{int(row['iteration']):,}", number=True),
             Cell(page.duration(float(row["seconds"])), number=True),
             Cell(number(float(row["loss"]), 3), number=True),
-            Cell(f"{float(row['learning_rate']):.2g}", number=True),
             Cell(number(mean, 3), share=_share(mean)),
         ]
         cells += [Cell(number(float(row[f"dice_{name}"]), 3), number=True) for name in named]

@@ -6,7 +6,7 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -186,7 +186,7 @@ def command_line() -> str:
 def _settings(plan: Plan, engine: Any, seed: int) -> list[tuple[str, str]]:
     """The plan in short, and how it is trained."""
     training = plan.training
-    network = ", ".join(f"{name} {value}" for name, value in plan.network.items() if name != "name")
+    network = _listed({name: value for name, value in plan.network.items() if name != "name"})
     weights = sum(one.numel() for one in engine.network.parameters())
     found = {
         "labels": ", ".join(plan.labels[1:]),
@@ -199,16 +199,20 @@ def _settings(plan: Plan, engine: Any, seed: int) -> list[tuple[str, str]]:
             if plan.spacing is None
             else f"{' x '.join(f'{mm:g}' for mm in plan.spacing)} mm"
         ),
-        "intensity": ", ".join(f"{name} {value}" for name, value in plan.intensity.items()),
+        "intensity": _listed(plan.intensity),
         "length": f"{training.get('epochs')} epochs of {training.get('iterations_per_epoch')} "
         f"batches, a validation every {training.get('val_interval')}; patience "
         f"{training.get('patience') or 'without end'}",
         "learning rate": f"{training.get('learning_rate')}, weight decay "
         f"{training.get('weight_decay')}",
         "loss": str(training.get("loss")),
-        "augmentation": str(training.get("augmentation") or "its defaults"),
+        "augmentation": _listed(training.get("augmentation") or {}) or "its defaults",
         "seed": str(seed),
         "computed": f"on {engine.state.device}, "
         + ("in float32" if engine.dtype is None else f"in {str(engine.dtype).split('.')[-1]}"),
     }
     return list(found.items())
+
+
+def _listed(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in options.items())
