@@ -109,8 +109,10 @@ def ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def _shown(value: float, found: Sequence[float]) -> str:
+    """A tick's text, with as many decimals as the steps between ticks have."""
     step = found[1] - found[0] if len(found) > 1 else abs(value) or 1.0
-    if value and (step < 1e-3 or step >= 1e5):
-        return f"{value:.2g}" if step >= 1e5 else f"{value:.1e}".replace("e-0", "e-")
-    digits = next(count for count in range(5) if abs(step - round(step, count)) < 1e-9)
-    return f"{value:.{digits}f}"
+    if step < 1e-3:
+        return f"{value:.1e}".replace("e-0", "e-") if value else "0"
+    if step >= 1e5:
+        return f"{value:.2g}"
+    return f"{value:.{next(n for n in range(6) if abs(step - round(step, n)) < 1e-7)}f}"

@@ -82,11 +82,5 @@ def ending(engine: Any) -> str:
     return f"ran to its end, epoch {state.epoch} of {state.max_epochs}"
 
 
-def has_ended(engine: Any) -> bool:
-    """Whether a training has ended by itself; one that was stopped or failed has not."""
-    state = engine.state
-    return bool(state.epoch == state.max_epochs or getattr(state, "stopped_early", None))
-
-
 def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"

@@ -20,7 +20,7 @@ from ...plans.plan import Plan
 from ...training.engine.trainer import at_end
 from ...training.folder.run_folder import PAGE, is_free, write_result
 from ...training.handlers import read_training_record
-from ...training.told import GO_ON, ending, has_ended
+from ...training.told import GO_ON, ending
 from .content import Standing, TrainingRun, training_page
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ class TrainingPage:
             self.split = f"fold {fold} of {Path(splits).name}"
         self.seed = seed
         self._writes = True
+        self._ended = False
         self._began = datetime.now()
         self._first = 0  # iterations that were done when this run began
         self._next = 0.0  # by time.monotonic()
@@ -78,9 +79,15 @@ class TrainingPage:
         """Register on the trainer, after its TrainingRecord."""
         engine.add_event_handler(Events.STARTED, self._begin)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._now_and_then)
+        engine.add_event_handler(Events.COMPLETED, self._note_end)
+        engine.add_event_handler(Events.TERMINATE, self._note_end)
         at_end(engine, self._end)
 
+    def _note_end(self) -> None:
+        self._ended = True
+
     def _begin(self, engine: Any) -> None:
+        self._ended = False
         self._began, self._first = datetime.now(), engine.state.iteration
         self._writes = is_free(self.folder, PAGE)
         if not self._writes:
@@ -97,7 +104,7 @@ class TrainingPage:
 
     def _end(self, engine: Any) -> None:
         state, error = engine.state, sys.exc_info()[1]
-        if error is None or has_ended(engine):
+        if self._ended or error is None:
             standing = self._standing(engine, text=f"It {ending(engine)}.")
         elif isinstance(error, KeyboardInterrupt):
             text = f"It was stopped in epoch {state.epoch} of {state.max_epochs}; {GO_ON}."
