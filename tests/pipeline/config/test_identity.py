@@ -21,7 +21,7 @@ from gridgate.pipeline.workflow import run_settings
 
 CONFIGS = FOLDER / "phantom_attention_unet" / "configs"
 FILES = ("inference.yaml", "evaluate.yaml", "train.yaml")
-SHOWN = ("ProgressBar", "TrainingRecord")
+SHOWN = ("LabelOccurrence", "MemoryAdvice", "ProgressBar", "TrainingPage", "TrainingRecord")
 
 
 @pytest.fixture(autouse=True)
