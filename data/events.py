@@ -17,7 +17,7 @@ def emit(event: str, **facts: Any) -> None:
 
     Args:
         event: "case" (one has ended), "cases" (all have), "epoch" (a validation has ended),
-            "trained", "imported", "progress".
+            "early_stop", "trained", "imported", "progress".
         facts: the same names for each event of a kind.
     """
     for listener in tuple(_listeners):

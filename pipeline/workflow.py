@@ -272,7 +272,7 @@ def _show_errors_plainly(workflow: BundleWorkflow) -> None:
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         cause = user_error(error)
         if isinstance(error, KeyboardInterrupt):
-            print(STOPPED, file=sys.stderr)
+            print(str(error) or STOPPED, file=sys.stderr)
         elif cause is None:
             before(kind, error, trace)
         else:

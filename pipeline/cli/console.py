@@ -1,8 +1,8 @@
 """What a command says: log lines and errors on stderr, or each event as a line of JSON on stdout.
 
 With `--json-log` a line is an object with "time" (ISO 8601, UTC) and "event"; the other keys are
-the same for each event of a kind: "start", "progress", "case", "cases", "epoch", "trained",
-"evaluated", "imported", "info", "warning", "error", "end".
+the same for each event of a kind: "start", "progress", "case", "cases", "epoch", "early_stop",
+"trained", "evaluated", "imported", "info", "warning", "error", "end".
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..process_settings import calm_warnings
 
 Style = Literal["plain", "quiet", "json"]
 OURS = "gridgate"
-_TOLD_AS_EVENTS = ("gridgate.progress", "gridgate.failed")
+_TOLD_AS_EVENTS = ("gridgate.progress", "gridgate.failed", "gridgate.validation")
 _style: Style = "plain"
 _writer: JsonLines | None = None
 

@@ -82,8 +82,8 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _run_command(options: argparse.Namespace) -> int:
     try:
         COMMANDS[options.command].run(options)
-    except KeyboardInterrupt:
-        say_error("stopped; start the same command again to go on", kind="")
+    except KeyboardInterrupt as stopped:
+        say_error(str(stopped) or "stopped; start the same command again to go on", kind="")
         return _STOPPED
     except BrokenPipeError:
         raise

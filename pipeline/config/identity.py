@@ -51,12 +51,15 @@ IGNORED = {
 # Handlers that show or record: they read the engine's state and change nothing.
 _SHOWS = frozenset(
     {
+        "LabelOccurrence",
         "MLFlowHandler",
+        "MemoryAdvice",
         "Profile",
         "ProgressBar",
         "StatsHandler",
         "TensorBoardImageHandler",
         "TensorBoardStatsHandler",
+        "TrainingPage",
         "TrainingRecord",
     }
 )

@@ -41,6 +41,8 @@ def _run(
         workflow.initialize()
         workflow.run()
         workflow.finalize()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt from None  # a training's own text is no advice for a fit
     finally:
         torch.set_deterministic_debug_mode(deterministic)
         del workflow

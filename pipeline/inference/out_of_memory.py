@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import sys
 
-# what PyTorch's allocator for the CPU says, in a RuntimeError without a type of its own
-_NO_CPU_MEMORY = re.compile(r"DefaultCPUAllocator: (can't allocate memory|not enough memory)")
+# what PyTorch's allocator for the CPU says, in a RuntimeError without a type of its own, and CUDA
+# where it cannot even begin
+_NO_MEMORY = re.compile(
+    r"DefaultCPUAllocator: (can't allocate memory|not enough memory)|CUDA error: out of memory"
+)
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
@@ -23,7 +26,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, kinds):
             return True
-        if isinstance(error, RuntimeError) and _NO_CPU_MEMORY.search(str(error)):
+        if isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)):
             return True
         error = error.__cause__
     return False

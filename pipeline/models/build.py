@@ -20,6 +20,8 @@ from .ensemble import ENSEMBLE, EnsembleNetwork
 
 logger = logging.getLogger(__name__)
 
+_NO_MEMORY = "CUDA error: out of memory"  # a GPU that is too full to begin with
+
 
 def build_network(
     architecture: Mapping[str, Any],
@@ -136,7 +138,7 @@ def to_device(
 
     Raises:
         CheckpointError: the checkpoint is missing or belongs to another network.
-        ConfigError: both are given, or see load_encoders.
+        ConfigError: both are given, see load_encoders, or the device has no memory for it.
     """
     if encoders and weights is not None:
         raise ConfigError(
@@ -147,7 +149,18 @@ def to_device(
         load_encoders(network, encoders)
     if weights is not None:
         load_weights(network, weights)
-    return _channels_innermost(network).to(choose_device(device))
+    chosen = choose_device(device)
+    try:
+        return _channels_innermost(network).to(chosen)
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and _NO_MEMORY not in str(error):
+            raise
+        size = sum(one.nbytes for one in (*network.parameters(), *network.buffers()))
+        raise ConfigError(
+            f"--device {chosen}: out of memory, before anything is computed: the network's weights "
+            f"alone take {size / 1e9:.2g} GB, and less is free there; end what else runs on it "
+            "(nvidia-smi names it), or give another --device, or a smaller network"
+        ) from error
 
 
 def _channels_innermost(network: torch.nn.Module) -> torch.nn.Module:

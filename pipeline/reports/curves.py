@@ -8,7 +8,8 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .figures import TEXT, label_colour, literal, spoken
+from .figures import TEXT, literal
+from .labels import label_colour, spoken
 
 
 def loss_figure(rows: Sequence[Mapping[str, str]], *, dark: bool = False) -> Figure:

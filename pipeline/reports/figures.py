@@ -18,23 +18,12 @@ from numpy.typing import NDArray
 
 from ..models.attention import Attention
 from .grey_window import SOFT_TISSUE
+from .labels import label_colour, spoken
 from .slices import EDGES, PLANES, Plane, View, telling_slice
-
-COLOURS = (
-    *("#e8853d", "#4fb0e8", "#43bd8a", "#b98ae6", "#e6c23c", "#ea5468", "#4fd1d1", "#f28fc0"),
-    *("#a6bd5c", "#8c98f5", "#c99568", "#7ce07c", "#d6d6d6", "#e05bd0", "#5f9ea0", "#ffb3a7"),
-    *("#9a7b4f", "#b8e0ff"),
-)
-"""Colours of labels 1, 2, ...: bright enough for CT grey, dark enough for paper; they repeat."""
 
 _BACK, TEXT, _FAINT = "#101316", "#e6e9ec", "#a4adb6"
 _WIDTH_INCHES, _DPI = 8.0, 150
 _GAP_MM = 6.0
-
-
-def label_colour(value: int) -> str:
-    """Colour of a label value from 1 on."""
-    return COLOURS[(value - 1) % len(COLOURS)]
 
 
 def png(figure: Figure) -> bytes:
@@ -140,11 +129,6 @@ def attention_figure(attention: Attention, *, name: str) -> Figure:
             )
     _attention_key(grid[0, 2], heat, name)
     return figure
-
-
-def spoken(label: str) -> str:
-    """A label's name as text: "right_kidney" -> "right kidney"."""
-    return label.replace("_", " ")
 
 
 def literal(text: str) -> str:

@@ -15,6 +15,8 @@ from typing import ClassVar, TypeAlias
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from .chart import Chart
+
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -116,7 +118,15 @@ class Facts:
     items: Sequence[tuple[str, str]]
 
 
-Block: TypeAlias = Paragraph | Table | Picture | SideBySide | Commands | Facts
+@dataclass(frozen=True)
+class Charts:
+    """Charts next to each other, below each other on a narrow screen."""
+
+    macro: ClassVar = "charts"
+    charts: Sequence[Chart]
+
+
+Block: TypeAlias = Paragraph | Table | Picture | SideBySide | Charts | Commands | Facts
 
 
 @dataclass(frozen=True)
@@ -136,12 +146,14 @@ class Page:
         intro: a sentence or two, perhaps "".
         key_numbers: (name, number), shown large.
         sections: in their order.
+        refresh: seconds after which a browser loads it again; None: it stays as it is.
     """
 
     title: str
     intro: str = ""
     key_numbers: Sequence[tuple[str, str]] = ()
     sections: Sequence[Section] = field(default_factory=tuple)
+    refresh: int | None = None
 
 
 def render(page: Page) -> bytes:

@@ -18,8 +18,9 @@ from ..models.machine import machine_facts
 from ..training.handlers import read_training_record
 from .album import Album
 from .curves import dice_figure, loss_figure
-from .figures import attention_figure, case_figure, png, spoken
+from .figures import attention_figure, case_figure, png
 from .grey_window import grey_window
+from .labels import spoken
 from .page import (
     Block,
     Cell,

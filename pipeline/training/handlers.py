@@ -23,8 +23,10 @@ from .engine.label_dice import MEAN_DICE, dice_name
 from .engine.stopwatch import timed
 from .engine.trainer import at_end
 from .folder.run_folder import METRICS, write_result
+from .told import no_better, validation_line
 
 logger = logging.getLogger(__name__)
+_SAID = logging.getLogger("gridgate.validation")  # told as an event, too
 
 # Reading a loss waits for the GPU, and then the GPU waits for Python: it is not read at each step.
 _LOOKS_EVERY = 1.0  # seconds
@@ -174,21 +176,34 @@ class TrainingRecord:
         self._rows.append(row)
         with timed(engine, "save"):
             self._write_table()
-        self._tell(row)
+        self._tell(row, engine.state.max_epochs)
         assert self._writer is not None
         for column in self.columns[5:]:
             self._writer.add_scalar(f"validation/{column}", row[column], engine.state.iteration)
         self._writer.flush()
 
-    def _tell(self, row: dict[str, Any]) -> None:
-        best = self.validator.state.best_metric_epoch
+    def _tell(self, row: dict[str, Any], epochs: int | None) -> None:
+        state = self.validator.state
+        dice = {name: row[f"dice_{name}"] for name in self.labels}
+        best = round(float(state.best_metric), 5) if state.best_metric_epoch > 0 else None
         emit(
             "epoch",
             **{name: row[name] for name in ("epoch", "iteration", "seconds", "loss", "dice_mean")},
             learning_rate=self._learning_rate,
-            dice={name: row[f"dice_{name}"] for name in self.labels},
-            best_epoch=best if best > 0 else None,
-            best_dice=round(float(self.validator.state.best_metric), 5) if best > 0 else None,
+            dice=dice,
+            best_epoch=None if best is None else state.best_metric_epoch,
+            best_dice=best,
+        )
+        _SAID.info(
+            validation_line(
+                epoch=row["epoch"],
+                epochs=epochs,
+                loss=row["loss"],
+                mean=row["dice_mean"],
+                dice=dice,
+                best=best,
+                best_epoch=state.best_metric_epoch,
+            )
         )
 
     def _write_table(self) -> None:
@@ -250,7 +265,23 @@ class EarlyStop:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._check)
 
     def _check(self, engine: Engine) -> None:
-        best = self.validator.state.best_metric_epoch
-        if self.patience and best > 0 and engine.state.epoch - best >= self.patience:
-            logger.info(f"no better Dice for {self.patience} epochs, since epoch {best}: stopping")
-            engine.terminate()
+        state: Any = engine.state
+        best_epoch = self.validator.state.best_metric_epoch
+        if not self.patience or best_epoch <= 0 or state.epoch - best_epoch < self.patience:
+            return
+        if state.epoch == state.max_epochs:  # it ends anyway
+            return
+        best = float(self.validator.state.best_metric)
+        state.stopped_early = no_better(
+            epoch=state.epoch, epochs=state.max_epochs, best=best, best_epoch=best_epoch
+        )
+        logger.info(f"the training {state.stopped_early} (--patience {self.patience})")
+        emit(
+            "early_stop",
+            epoch=state.epoch,
+            epochs=state.max_epochs,
+            best_epoch=best_epoch,
+            best_dice=round(best, 5),
+            patience=self.patience,
+        )
+        engine.terminate()

@@ -14,6 +14,7 @@ from monai.engines import Workflow
 from ...data.datasets.check import check_dataset
 from ...data.errors import ConfigError
 from ...data.events import emit
+from ..models.checkpoints import LAST
 from ..models.ensemble import ENSEMBLE
 from ..plans.plan import Plan
 from ..plans.training_numbers import check_training
@@ -21,6 +22,7 @@ from ..plans.writing import bundle_files
 from .engine.seeding import seed_draws
 from .engine.stopwatch import timed
 from .folder.run_folder import open_run_folder, run_in_folder
+from .told import GO_ON, ending
 from .windows.cases import CachedCases
 
 logger = logging.getLogger(__name__)
@@ -116,6 +118,7 @@ def run_training(
 
     Raises:
         DatasetError: there is no case, or a label map holds values that no label has.
+        KeyboardInterrupt: it was stopped; the text says where, and how to go on.
     """
     train, *others = datasets
     if dataset_dir is None and train.data:
@@ -126,6 +129,22 @@ def run_training(
     with timed(trainer, "read"):
         for dataset in datasets:
             dataset.load()
-    run_in_folder(trainer, output_dir)
+    try:
+        run_in_folder(trainer, output_dir)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_stopped(trainer, Path(output_dir))) from None
     state = trainer.state
-    emit("trained", epoch=state.epoch, iteration=state.iteration, output=str(output_dir))
+    emit(
+        "trained",
+        epoch=state.epoch,
+        iteration=state.iteration,
+        output=str(output_dir),
+        ended=ending(trainer),
+    )
+
+
+def _stopped(trainer: Workflow, folder: Path) -> str:
+    if not (folder / LAST).is_file():
+        return f"{folder}: stopped before the first epoch was saved; start the same command again"
+    state = trainer.state
+    return f"{folder}: stopped in epoch {state.epoch} of {state.max_epochs}; {GO_ON}"

@@ -59,4 +59,5 @@ class _LastLine:
         if event == "epoch" and facts["best_epoch"] is not None:
             self.best = f", mean Dice {facts['best_dice']:.3f} after epoch {facts['best_epoch']}"
         elif event == "trained":
-            say_last(f"{facts['output']}: trained for {facts['epoch']} epochs{self.best}")
+            told = f"trained for {facts['epoch']} epochs{self.best}"
+            say_last(f"{facts['output']}: {told}; it {facts['ended']}")

@@ -33,7 +33,8 @@ from .run_record import (
 
 SPLITS, METRICS, PROFILE = "splits.json", "metrics_train.csv", "profile.csv"
 WEIGHTS = f"models/{BEST}"
-RESULTS = (WEIGHTS, LAST, SETTINGS, SPLITS, METRICS, PROFILE)
+PAGE = "report.html"
+RESULTS = (WEIGHTS, LAST, SETTINGS, SPLITS, METRICS, PROFILE, PAGE)
 """What a training writes, TensorBoard's events aside."""
 
 _OLDER_PARTS = re.compile(r"\.((model|last)\.pt\.\d+|metrics_train\.csv)\.part")

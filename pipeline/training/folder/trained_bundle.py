@@ -16,6 +16,7 @@ from ...plans.plan import Plan
 from ...plans.writing import bundle_files
 from ..engine.label_dice import dice_name
 from ..engine.stopwatch import timed
+from ..told import GO_ON, ending
 from .provenance import this_start, told
 from .run_folder import is_free, write_result
 
@@ -79,7 +80,7 @@ class TrainedBundle:
 
     def _begin(self, engine: Engine) -> None:
         with timed(engine, "save"):
-            self._write(f"{self._trained_on()} The training has not ended.")
+            self._write(f"{self._trained_on()} The training has not ended; {GO_ON}.")
 
     def _note_best(self, engine: Engine) -> None:
         state = self.validator.state
@@ -90,7 +91,7 @@ class TrainedBundle:
         state = self.validator.state
         text = (
             f"{self._trained_on()} {engine.state.iteration} iterations in {engine.state.epoch} "
-            "epochs."
+            f"epochs: it {ending(engine)}."
         )
         if self.keep == "last":
             text += "\n\n`models/model.pt` has the averaged weights of the end.\n"

@@ -21,7 +21,14 @@ from gridgate.pipeline.workflow import run_settings
 
 CONFIGS = FOLDER / "phantom_attention_unet" / "configs"
 FILES = ("inference.yaml", "evaluate.yaml", "train.yaml")
-SHOWN = ("Profile", "ProgressBar", "TrainingRecord")
+SHOWN = (
+    "LabelOccurrence",
+    "MemoryAdvice",
+    "Profile",
+    "ProgressBar",
+    "TrainingPage",
+    "TrainingRecord",
+)
 
 
 @pytest.fixture(autouse=True)

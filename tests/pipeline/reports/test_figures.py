@@ -12,7 +12,8 @@ from matplotlib.image import imread
 
 from gridgate.data.phantom.phantom import PHANTOM_LABELS, make_phantom
 from gridgate.pipeline.reports.curves import dice_figure, loss_figure
-from gridgate.pipeline.reports.figures import case_figure, label_colour, png
+from gridgate.pipeline.reports.figures import case_figure, png
+from gridgate.pipeline.reports.labels import label_colour
 from gridgate.pipeline.reports.slices import PLANES, View, telling_slice
 
 

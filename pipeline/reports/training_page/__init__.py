@@ -1,0 +1,1 @@
+"""report.html of a training, rewritten while it runs."""
