@@ -1,7 +1,8 @@
 """The window and the batch: as large as memory and time allow, in the shape of the scans.
 
 The order is nnU-Net's (Isensee et al. 2021): a cube in mm, no larger than the median case, made
-smaller along the axis where it covers most of the case; where it covers the case, larger batches.
+smaller along the axis where it covers most of the case; where it covers the case, larger batches,
+as long as there are many iterations (benchmarks/results/ablation_msd_hippocampus.md).
 Memory and time are measured, on the device or on PyTorch's meta device.
 """
 
@@ -26,6 +27,7 @@ _PROBE = 48**3  # voxels of the windows of the first trial
 _BATCH = 2
 _GIVEN = "given on the command line"
 _MOST_BATCH = 32
+_ENOUGH = 10_000  # iterations; with fewer, more of them bring more than larger batches do
 _MOST_SHARE = 0.05  # of the dataset's voxels in one batch
 _TOO_SLOW = 1.25  # times what a step may take
 _FAST = 1.3  # a step that takes less than its share by this is worth a larger window
@@ -156,8 +158,8 @@ class _Search:
             measured = f"; measured: {self.step.seconds:.2g} s a step" if self.step else ""
         return batch, (
             "the window covers the median case, so what is left goes into the batch: no more than "
-            f"{_MOST_SHARE:.0%} of the dataset's voxels, {_gb(self.machine.memory)}, and more than "
-            f"{2.5 * fewest_iterations(self.machine.seconds):.0f} iterations{measured}"
+            f"{_MOST_SHARE:.0%} of the dataset's voxels, {_gb(self.machine.memory)}, and no fewer "
+            f"than {_ENOUGH:,} iterations{measured}"
         )
 
     @property
@@ -169,7 +171,7 @@ class _Search:
             return False
         if self.step is None:
             return True
-        return self.step.seconds * batch / self.batch <= self.allowed / 2.5
+        return self.step.seconds * batch / self.batch <= self.machine.seconds / _ENOUGH
 
     def _tried(self, batch: int) -> int:
         """The batch, or half of it where it does not run; its step is remembered."""
