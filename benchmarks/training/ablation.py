@@ -6,8 +6,9 @@
 Each variant trains BUNDLE on one fold with one thing changed. A variant whose step costs more (a
 network, a window, a batch) gets fewer iterations, by the seconds of a step, measured in turns with
 those of the bundle. So a machine that is busy with other things changes no result. Each training is
-evaluated in the label files' own grids. What is finished in the work folder is kept: the same
-command goes on where it was stopped. Writes results/ablation_<dataset folder>.md.
+evaluated in the label files' own grids. "A + B" is both at once. What is finished in the work
+folder is kept: the same command goes on where it was stopped. Writes
+results/ablation_<dataset folder>.md.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ VARIANTS: dict[str, list[str]] = {
     "learning rate 0.001": ["--learning_rate", "0.001"],
     "learning rate 0.006": ["--learning_rate", "0.006"],
     "learning rate 0.01": ["--learning_rate", "0.01"],
+    "learning rate 0.002": ["--learning_rate", "0.002"],
     "no weight decay": ["--weight_decay", "0"],
     "no average of the weights": ["--average_decay", "0"],
     "average over twice as long": ["--average_decay", LONGER],
@@ -90,6 +92,11 @@ VARIANTS: dict[str, list[str]] = {
         *("--augmentation::rotation_probability", "0.6"),
         *("--augmentation::scale_probability", "0.6"),
     ],
+    "half as many rotations and scalings": [
+        *("--augmentation::rotation_probability", "0.15"),
+        *("--augmentation::scale_probability", "0.15"),
+    ],
+    "windows mirrored from left to right": ["--mirror_axes", "[0]"],
     "a third of the windows centred on labels": ["--augmentation::foreground", "0.33"],
     "all windows centred on labels": ["--augmentation::foreground", "1.0"],
     "batch of 4": ["--batch_size", "4"],
@@ -120,7 +127,9 @@ def main() -> int:
     )
     parser.add_argument("bundle", help="of `gridgate plan`")
     parser.add_argument("folder", help="with dataset.json, imagesTr and labelsTr")
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument(
+        "--variants", nargs="+", default=list(VARIANTS), help='of VARIANTS; or several, "A + B"'
+    )
     parser.add_argument("--iterations", type=int, default=1500, help="of the bundle as planned")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--fold", type=int, default=0)
@@ -130,6 +139,9 @@ def main() -> int:
     options = parser.parse_args()
     if options.side_by_side > 1:
         os.environ["OMP_NUM_THREADS"] = "1"
+    unknown = {part for name in options.variants for part in name.split(" + ")} - VARIANTS.keys()
+    if unknown:
+        parser.error(f"no such variant: {', '.join(sorted(unknown))}; there are {list(VARIANTS)}")
     options.work.mkdir(parents=True, exist_ok=True)
     costs = {name: cost_of(name, options) for name in options.variants}
     runs = [
@@ -210,7 +222,7 @@ def step_seconds(words: dict[str, Any]) -> float:
 def measured(run: Run, options: argparse.Namespace) -> dict[str, float]:
     """Train and evaluate; label -> mean Dice."""
     work = options.work / run.variant.replace(" ", "_").replace(",", "") / f"seed_{run.seed}"
-    asked = {"iterations": run.iterations, "words": VARIANTS[run.variant], "fold": options.fold}
+    asked = {"iterations": run.iterations, "words": settings_of(run.variant), "fold": options.fold}
     done = work / "done.json"
     kept = json.loads(done.read_text()) if done.exists() else {}
     if kept.get("asked") != asked:
@@ -257,9 +269,15 @@ def words_of(run: Run, window: list[int]) -> list[str]:
     return [str(word) for pair in settings.items() for word in pair]
 
 
+def settings_of(variant: str) -> list[str]:
+    """The words of a variant, or of several that are put together."""
+    return [word for part in variant.split(" + ") for word in VARIANTS[part]]
+
+
 def changed_by(variant: str, window: list[int]) -> dict[str, str]:
     """A variant's settings."""
-    changed = dict(zip(VARIANTS[variant][::2], VARIANTS[variant][1::2], strict=True))
+    words = settings_of(variant)
+    changed = dict(zip(words[::2], words[1::2], strict=True))
     if "--architecture" in changed:
         changed["--architecture"] = network_of(changed["--architecture"], window)
     return changed
