@@ -202,8 +202,6 @@ class SlidingWindow(SlidingWindowInferer):
             arguments=args,
             options=kwargs,
         )
-        mode = str(getattr(self.mode, "value", self.mode))
-        importance = grid.importance(mode=mode, sigma_scale=self.sigma_scale, device=device)
         accumulate_on = self.device if accumulate_on is None else accumulate_on
         facts = ForwardFacts(windows=count, windows_skipped=count - len(starts))
         run = WindowRun(
@@ -212,7 +210,7 @@ class SlidingWindow(SlidingWindowInferer):
             forward,
             image,
             padding_value=self.padding_value,
-            importance=importance,
+            importance=self._importance(grid, device),
             device=device,
             accumulate_on=None if accumulate_on is None else torch.device(accumulate_on),
             adapts=self.chosen_batch_size is None,
@@ -222,6 +220,10 @@ class SlidingWindow(SlidingWindowInferer):
             facts=facts,
         )
         return ScoreSlabs(grid.shape, grid.axis, run.rows, run.probabilities, facts)
+
+    def _importance(self, grid: WindowGrid, device: torch.device) -> Any:
+        mode = str(getattr(self.mode, "value", self.mode))
+        return grid.importance(mode=mode, sigma_scale=self.sigma_scale, device=device)
 
     def _layout(
         self, shape: Sequence[int], region: torch.Tensor | None

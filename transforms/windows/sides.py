@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from ...data.errors import ConfigError
 from ...data.label_tables.sides import sides_of
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class Sides:
         for one, other in self.pairs:
             differ = ((bits >> (one - 1)) ^ (bits >> (other - 1))) & 1
             bits = bits ^ ((differ << (one - 1)) | (differ << (other - 1)))
-        return torch.where(drawn, bits.to(labels.dtype), labels)
+        return bits.to(labels.dtype).where(drawn, labels)
 
 
 def refuse_lost_sides(labels: Sequence[str], sides: Sides, mirror_axes: Sequence[int]) -> None:

@@ -49,5 +49,5 @@ def _address_space_left() -> int | None:
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
         if limit != resource.RLIM_INFINITY:
             taken = int(Path("/proc/self/statm").read_text().split()[0])
-            return max(limit - taken * os.sysconf("SC_PAGE_SIZE"), 0)
+            return max(limit - taken * resource.getpagesize(), 0)
     return None
