@@ -21,9 +21,9 @@ from PIL import Image
 from gridgate.data.images.reading import read_image
 from gridgate.data.phantom.phantom import PHANTOM_LABELS
 from gridgate.networks import NETWORKS, network_facts
-from gridgate.pipeline.reports.figures import case_figure, png
-from gridgate.pipeline.reports.labels import label_colour, spoken
-from gridgate.pipeline.reports.slices import image_view, labels_view
+from gridgate.pipeline.reports.pictures.figures import case_figure, png
+from gridgate.pipeline.reports.pictures.labels import label_colour, spoken
+from gridgate.pipeline.reports.pictures.slices import image_view, labels_view
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))

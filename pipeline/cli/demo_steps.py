@@ -21,8 +21,8 @@ from ...data.phantom.phantom import PHANTOM_LABELS
 from ..batch.results.case_result import DONE, FAILED
 from ..batch.results.table_file import read_case_table
 from ..models.checkpoints import weights_file
-from ..reports.labels import spoken
 from ..reports.page import duration
+from ..reports.pictures.labels import spoken
 from ..reports.report import Run, write_report
 
 BUNDLE = "phantom_attention_unet"

@@ -20,11 +20,11 @@ from ...data.files import write_atomically
 from ...data.geometry.label_grids import nearest_labels
 from ...data.progress import progressed
 from . import page
-from .album import Album
 from .check_text import headline
-from .figures import case_figure, literal
-from .grey_window import grey_window
-from .slices import View
+from .pictures.album import Album
+from .pictures.figures import case_figure, literal
+from .pictures.grey_window import grey_window
+from .pictures.slices import View
 
 PAGE = "check.html"
 PICTURES = 50

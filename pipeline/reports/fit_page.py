@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from ...data.output_folder import OutputFolder
 from ..training.handlers import read_training_record
 from . import page, sections
-from .album import Album
-from .curves import folds_figure
-from .figures import png
 from .page import Cell, Column, Paragraph, Picture, Section, SideBySide, Table, number
+from .pictures.album import Album
+from .pictures.curves import folds_figure
+from .pictures.figures import png
 
 _PICTURES = 4
 

@@ -15,7 +15,7 @@ from typing import ClassVar, TypeAlias
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from .chart import Chart
+from .pictures.chart import Chart
 
 TEMPLATES = Path(__file__).parent / "templates"
 

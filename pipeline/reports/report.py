@@ -11,7 +11,7 @@ from typing import Any
 from ...data.errors import DatasetError
 from ...data.files import write_atomically
 from . import page, sections
-from .album import Album
+from .pictures.album import Album
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,6 @@ from ..evaluation.results import read_results
 from ..models.attention import attention_of
 from ..models.machine import machine_facts
 from ..training.handlers import read_training_record
-from .album import Album
-from .curves import dice_figure, loss_figure
-from .figures import attention_figure, case_figure, png
-from .grey_window import grey_window
-from .labels import spoken
 from .page import (
     Block,
     Cell,
@@ -36,8 +31,13 @@ from .page import (
     number,
     rounded,
 )
-from .scans import find_scan, read_scan
-from .slices import image_view, labels_view
+from .pictures.album import Album
+from .pictures.curves import dice_figure, loss_figure
+from .pictures.figures import attention_figure, case_figure, png
+from .pictures.grey_window import grey_window
+from .pictures.labels import spoken
+from .pictures.scans import find_scan, read_scan
+from .pictures.slices import image_view, labels_view
 
 
 def quality(summary: Mapping[str, Any]) -> Section:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from .. import page
-from ..chart import Chart, Line
-from ..labels import label_colour, spoken
 from ..page import Block, Cell, Charts, Column, Commands, Facts, Paragraph, Section, Table, number
+from ..pictures.chart import Chart, Line
+from ..pictures.labels import label_colour, spoken
 
 _ROWS = 12  # validations of the table, the latest
 _WIDE = 6  # labels that have a column each; more have a row each

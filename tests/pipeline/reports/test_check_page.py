@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from gridgate.data.datasets.dataset import load_dataset, write_dataset_json
 from gridgate.data.datasets.soundness.checking import check_soundness
 from gridgate.pipeline.reports.check_page import write_check_page
-from gridgate.pipeline.reports.labels import label_colour
+from gridgate.pipeline.reports.pictures.labels import label_colour
 
 
 @pytest.fixture(scope="module")

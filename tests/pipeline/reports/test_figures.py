@@ -11,10 +11,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from gridgate.data.phantom.phantom import PHANTOM_LABELS, make_phantom
-from gridgate.pipeline.reports.curves import dice_figure, loss_figure
-from gridgate.pipeline.reports.figures import case_figure, png
-from gridgate.pipeline.reports.labels import label_colour
-from gridgate.pipeline.reports.slices import PLANES, View, telling_slice
+from gridgate.pipeline.reports.pictures.curves import dice_figure, loss_figure
+from gridgate.pipeline.reports.pictures.figures import case_figure, png
+from gridgate.pipeline.reports.pictures.labels import label_colour
+from gridgate.pipeline.reports.pictures.slices import PLANES, View, telling_slice
 
 
 def landmark_volume(

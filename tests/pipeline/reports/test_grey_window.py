@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from gridgate.pipeline.reports.grey_window import SOFT_TISSUE, grey_window
+from gridgate.pipeline.reports.pictures.grey_window import SOFT_TISSUE, grey_window
 
 
 def test_a_ct_is_told_by_its_values() -> None:

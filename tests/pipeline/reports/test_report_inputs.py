@@ -19,10 +19,10 @@ from gridgate.data.errors import ImageError
 from gridgate.pipeline.batch.case import shown
 from gridgate.pipeline.batch.results.case_table import CaseTable
 from gridgate.pipeline.models.attention import attention_of
-from gridgate.pipeline.reports.album import Album
 from gridgate.pipeline.reports.page import Page, Paragraph, Section, render
+from gridgate.pipeline.reports.pictures.album import Album
+from gridgate.pipeline.reports.pictures.scans import find_scan, read_scan
 from gridgate.pipeline.reports.report import Run, write_report
-from gridgate.pipeline.reports.scans import find_scan, read_scan
 from gridgate.pipeline.reports.sections import attention
 
 from .test_report import Html

@@ -15,7 +15,7 @@ from ignite.engine import Events
 from monai.handlers import ValidationHandler
 
 from gridgate.pipeline.plans.plan import Plan, example_plan
-from gridgate.pipeline.reports.chart import Chart, Line, ticks
+from gridgate.pipeline.reports.pictures.chart import Chart, Line, ticks
 from gridgate.pipeline.reports.training_page import handler as page_handler
 from gridgate.pipeline.reports.training_page.content import Standing, TrainingRun, training_page
 from gridgate.pipeline.reports.training_page.handler import TrainingPage

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ...data.geometry.affines import Affine, spacing
-from ...data.geometry.grids import same_grid
-from ...data.geometry.label_grids import nearest_labels
-from ...data.images.reading import Image, read_labels
+from ....data.geometry.affines import Affine, spacing
+from ....data.geometry.grids import same_grid
+from ....data.geometry.label_grids import nearest_labels
+from ....data.images.reading import Image, read_labels
 
 Plane = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ...data.files import Save, path_inside, write_atomically
+from ....data.files import Save, path_inside, write_atomically
 from .figures import png
 
 

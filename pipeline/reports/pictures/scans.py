@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ...data.dicom.series import DicomSeries, find_series
-from ...data.dicom.volume import read_series
-from ...data.errors import ImageError
-from ...data.images.reading import Image, read_image
+from ....data.dicom.series import DicomSeries, find_series
+from ....data.dicom.volume import read_series
+from ....data.errors import ImageError
+from ....data.images.reading import Image, read_image
 
 Source = Path | list[Path] | DicomSeries
 

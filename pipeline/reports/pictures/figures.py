@@ -16,7 +16,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from ..models.attention import Attention
+from ...models.attention import Attention
 from .grey_window import SOFT_TISSUE
 from .labels import label_colour, spoken
 from .slices import EDGES, PLANES, Plane, View, telling_slice
