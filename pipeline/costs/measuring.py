@@ -26,11 +26,13 @@ import torch
 from ...networks import build
 from ..models.build import to_device
 from ..models.devices import autocast, autocast_dtype, channels_last, choose_device
+from ..training.engine.average import averaged
 from ..training.engine.graphed_step import GraphedStep
 from ..training.engine.small_maps import SmallMapsInFloat32
 from ..training.losses import build_loss
 
-_RUNS = 3  # timed ones, after one that warms up
+_RUNS = 3  # timed ones, after one that warms up, or more, for so many seconds:
+_REPEATED = 2.0
 _SECONDS = 10.0  # after these no further run is begun
 
 
@@ -62,10 +64,8 @@ def measure(settings: dict[str, Any]) -> None:
     dtype = autocast_dtype(device, settings.get("amp", False))
     _say(forward_s=forward_seconds(network, x, dtype))
     if settings["training"]:
-        # a plan wants the step as a training has it
-        graphed = "amp" in settings and device.type == "cuda"
         peak, seconds = training_step(
-            network, x, labels, classes=classes, dtype=dtype, graphed=graphed
+            network, x, labels, classes=classes, dtype=dtype, whole="amp" in settings
         )
         if peak is not None:
             _say(training_bytes=peak - before)
@@ -89,17 +89,18 @@ def training_step(
     *,
     classes: int,
     dtype: torch.dtype | None = None,
-    graphed: bool = False,
+    whole: bool = False,
 ) -> tuple[int | None, float]:
     """Bytes that this process, or the GPU for it, holds at a training step's peak, and its seconds.
 
     No bytes where the system does not tell. The steps are some in the middle of a training: Dice +
     cross-entropy of all heads, AdamW, whose moments are there before them. Seconds are the median
-    of up to three steps after the first.
+    of steps after the first.
 
     Args:
-        graphed: a CUDA graph's step, as trainings have it there: for a small network some times
-            faster than kernel by kernel.
+        whole: as a plan wants it, with all that a training does in a step: the gradients' norm is
+            limited and the weights averaged, and on CUDA the passes are a graph, for a small
+            network some times faster than kernel by kernel.
     """
     network.train()
     weights = tuple(getattr(network, "head_weights", (1.0,)))
@@ -124,12 +125,17 @@ def training_step(
         found.backward()
         return scores, found
 
-    recorded = GraphedStep(passes, network) if graphed else None
+    recorded = GraphedStep(passes, network) if whole and x.device.type == "cuda" else None
+    average = averaged(network) if whole else None
 
     def step() -> None:
         if recorded is None or recorded(x, labels) is None:
             passes(x, labels)
+        if whole:
+            torch.nn.utils.clip_grad_norm_(trained, 12.0)
         optimizer.step()
+        if average is not None:
+            average.update_parameters(network)
         optimizer.zero_grad(set_to_none=True)
 
     seconds = median(timed(step, x.device))
@@ -137,10 +143,15 @@ def training_step(
 
 
 def timed(run: Callable[[], Any], device: torch.device) -> list[float]:
-    """Seconds of up to three runs, after one that warms up."""
+    """Seconds of each run, after one that warms up: at least three, or what 10 s allow.
+
+    Short runs are repeated for two seconds: the first ones are faster than those that follow.
+    """
     seconds: list[float] = []
     begun = time.perf_counter()
-    while len(seconds) < 2 or (len(seconds) < 1 + _RUNS and time.perf_counter() - begun < _SECONDS):
+    while len(seconds) < 2 or time.perf_counter() - begun < (
+        _SECONDS if len(seconds) < 1 + _RUNS else _REPEATED
+    ):
         start = time.perf_counter()
         run()
         if device.type == "cuda":

@@ -7,13 +7,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from gridgate.data.errors import ConfigError, OutputError
 from gridgate.networks import NETWORKS, build
 from gridgate.pipeline.cli.main import main
-from gridgate.pipeline.costs import costs, process
+from gridgate.pipeline.costs import costs, measuring, process
 from gridgate.pipeline.costs.costs import COLUMNS, CostSettings, count
 
 pytestmark = pytest.mark.slow
@@ -219,3 +221,43 @@ def test_ctrl_c_ends_the_command_and_its_process_and_keeps_the_rows(tmp_path: Pa
     assert process.returncode == 130 and "Traceback" not in errors
     assert [row["network"] for row in read(table)] == ["UNet"]
     assert not any(Path(f"/proc/{child}").exists() for child in measuring)
+
+
+@pytest.mark.parametrize(("seconds", "runs"), [(0.1, 19), (0.5, 3), (1.0, 3), (6.0, 1)])
+def test_short_runs_are_timed_more_often(
+    seconds: float, runs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For two seconds, the one that warms up among them; at least three, or what 10 s allow."""
+    now = [0.0]
+
+    def run() -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: now[0])
+    found = measuring.timed(run, torch.device("cpu"))
+    assert len(found) == runs and found == pytest.approx([seconds] * runs)
+
+
+def test_a_whole_step_limits_gradients_and_averages_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limited: list[float] = []
+    real = torch.nn.utils.clip_grad_norm_
+    monkeypatch.setattr(
+        torch.nn.utils,
+        "clip_grad_norm_",
+        lambda weights, limit: limited.append(limit) or real(weights, limit),
+    )
+    averages: list[Any] = []
+    averaged = measuring.averaged
+    monkeypatch.setattr(
+        measuring, "averaged", lambda network: averages.append(averaged(network)) or averages[-1]
+    )
+    network = torch.nn.Conv3d(1, 2, 3, padding=1)
+    x, labels = torch.randn(1, 1, 8, 8, 8), torch.zeros(1, 1, 8, 8, 8, dtype=torch.long)
+    measuring.training_step(network, x, labels, classes=2, whole=True)
+    (average,) = averages
+    assert len(limited) == int(average.n_averaged) >= 3
+    assert not torch.equal(average.module.weight, network.weight)
+    measuring.training_step(network, x, labels, classes=2)
+    assert len(averages) == 1
