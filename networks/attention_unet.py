@@ -36,6 +36,7 @@ FACTS = NetworkFacts(
     "arXiv:1804.03999",
     paper={"variant": "ct_multi", "feature_scale": 4},
     small={"variant": "ct_single", "feature_scale": 8, "norm": "instance"},
+    medium={"variant": "ct_single", "filters": [12, 24, 48, 96, 192], "norm": "instance"},
     official="attention_unet",
     tiny=Tiny({"feature_scale": 16}),
 )

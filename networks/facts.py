@@ -1,4 +1,4 @@
-"""What a network says of itself: its paper, its options of two sizes, and tiny ones for tests."""
+"""What a network says of itself: its paper, options of some sizes, and tiny ones for tests."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +41,7 @@ class NetworkFacts:
         paper: options of the paper's size in 3D. paper_2d: in 2D, where they differ.
         small: options with which it trains on two CPU cores in 3D. small_2d: in 2D, where they
             differ.
+        medium: between the two in 3D, for more time on a CPU; None where it was not measured.
         training: settings of a training that the network asks for, whatever the data are.
         paper_training: in addition, for the paper's size in 3D. paper_2d_training: in 2D.
         official: the module in ``networks/official`` that knows the keys of its authors' release;
@@ -52,6 +53,7 @@ class NetworkFacts:
     reference: str
     paper: Options = field(default_factory=dict)
     small: Options = field(default_factory=dict)
+    medium: Options | None = None
     paper_2d: Options | None = None
     small_2d: Options | None = None
     training: Options = field(default_factory=dict)

@@ -121,7 +121,7 @@ def network_options(name: str) -> dict[str, Any]:
 
 
 def network_facts(name: str) -> NetworkFacts:
-    """What a network says of itself: title, paper, options of two sizes.
+    """What a network says of itself: title, paper, options of several sizes.
 
     Raises:
         ValueError: no network has that name.

@@ -43,6 +43,9 @@ NETWORKS = {
     "attention_unet, 8 to 256 channels": (
         "{name: attention_unet, variant: ct_single, filters: [8, 16, 48, 128, 256], norm: instance}"
     ),
+    "attention_unet, 16 to 256 channels": (
+        "{name: attention_unet, variant: ct_single, feature_scale: 4, norm: instance}"
+    ),
     "attention_unet, 12 to 192 channels": (
         "{name: attention_unet, variant: ct_single, filters: [12, 24, 48, 96, 192], norm: instance}"
     ),
@@ -101,6 +104,8 @@ VARIANTS: dict[str, list[str]] = {
     "all windows centred on labels": ["--augmentation::foreground", "1.0"],
     "batch of 4": ["--batch_size", "4"],
     "batch of 2": ["--batch_size", "2"],
+    "windows of 64 x 32 x 80": ["--roi_size", "[64, 32, 80]"],
+    "windows of 64 x 48 x 48": ["--roi_size", "[64, 48, 48]"],
     **{name: ["--architecture", words] for name, words in NETWORKS.items()},
 }
 

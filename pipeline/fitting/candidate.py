@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ...data.errors import ConfigError
-from ..planning.bundle import FILE, asked_by, read_decisions
+from ..planning.bundle import FILE, read_decisions
 from ..planning.decisions.decision import Decision
 from ..planning.decisions.duration import decide_duration, decide_epochs, decide_learning
 from ..planning.measures.pace import FOLDS, Pace
+from ..planning.network_plan import asked_by
 
 _LOOKS = 6  # validations of a training, of a few cases each
 _LOOKING = 0.05  # of a training's time, at most

@@ -12,11 +12,10 @@ from ...data.datasets.fingerprint.numbers import Fingerprint, fingerprint_text
 from ...data.errors import ConfigError
 from ...networks import network_facts
 from ..plans.new_bundle import RECORDS, write_new_bundle
-from ..plans.plan import Plan, channel_count
+from ..plans.plan import Plan
 from ..plans.plan_settings import with_settings
 from ..plans.training_numbers import check_training
 from .decisions.decision import Decision
-from .decisions.duration import decide_duration
 from .decisions.grid import decide_orientation, decide_spacing
 from .decisions.intensity import decide_body_threshold, decide_intensity, decide_modality
 from .decisions.labels import (
@@ -27,10 +26,10 @@ from .decisions.labels import (
 )
 from .decisions.network import decide_network
 from .decisions.running import decide_test_mirror_axes
-from .decisions.window import decide_window
 from .measures.machine import Machine
-from .measures.pace import OVERLAP, Pace, measure_pace
+from .measures.pace import OVERLAP, Pace
 from .measures.trial import Candidate
+from .network_plan import NetworkPlan, asked_by, settings_of
 
 FILE, _FINGERPRINT_FILE = RECORDS
 
@@ -107,22 +106,20 @@ def plan_bundle(
         spacing or _said(given, "spacing") or decide_spacing(fingerprint),
         decide_intensity(fingerprint),
     ]
-    chosen = decide_network(network, size, machine)
-    found = {one.name: one.value for one in [*data, *chosen]}
-    candidate = Candidate(
-        found["network"],
-        {**found["network_options"], **_part(given, "network")},
-        len(fingerprint.channels),
-        channel_count(fingerprint.labels, fingerprint.region_values),
+    spaced = data[2].value
+    chosen = NetworkPlan.of(
+        decide_network(network, size, machine), fingerprint, machine, spaced, given
     )
-    asked = asked_by(candidate.name, found["size"])
-    training, pace = _decide_training(fingerprint, machine, candidate, found, given, asked)
+    if size is None and not settings_of("network", given):
+        chosen = chosen.wider(fingerprint, machine, spaced, given)
+    candidate, pace = chosen.candidate, chosen.pace
+    asked = asked_by(candidate.name, chosen.value("size"))
     mirroring = _said(given, "mirror_axes") or decide_mirror_axes(fingerprint)
     decisions = [
         *data,
-        *chosen,
+        *chosen.network,
         _deep_supervision(candidate),
-        *training,
+        *chosen.training,
         mirroring,
         decide_test_mirror_axes(mirroring.value, pace),
         decide_foreground_share(fingerprint),
@@ -134,37 +131,6 @@ def plan_bundle(
     check_training(values["training"])
     plan = Plan.from_dict(values)
     return PlannedBundle(plan, tuple(_overridden(decisions, given)), fingerprint, pace)
-
-
-def _decide_training(
-    fingerprint: Fingerprint,
-    machine: Machine,
-    candidate: Candidate,
-    found: Mapping[str, Any],
-    given: Mapping[str, Any],
-    asked: Mapping[str, Any],
-) -> tuple[list[Decision], Pace | None]:
-    """The window, the batch, and how long the training is; and the pace as measured."""
-    window = decide_window(
-        fingerprint,
-        found["spacing"],
-        candidate,
-        machine,
-        window=given.get("roi_size"),
-        batch=given.get("training::batch_size"),
-    )
-    pace = None
-    if window.step is not None:
-        sizes, batch = window.window.value, window.batch.value
-        pace = measure_pace(fingerprint, found["spacing"], sizes, batch, window.step, machine)
-    duration = decide_duration(pace, machine.seconds, asked, found["size"])
-    return [window.window, window.batch, *duration], pace
-
-
-def asked_by(network: str, size: str) -> dict[str, Any]:
-    """Settings of a training that a network asks for."""
-    facts = network_facts(network)
-    return {**facts.training, **(getattr(facts, f"{size}_training", None) or {})}
 
 
 def write_planned(planned: PlannedBundle, folder: str | Path) -> Path:
@@ -267,14 +233,6 @@ def _deep_supervision(candidate: Candidate) -> Decision:
 
 def _said(given: Mapping[str, Any], name: str) -> Decision | None:
     return Decision(name, given[name], _GIVEN) if name in given else None
-
-
-def _part(given: Mapping[str, Any], first: str) -> dict[str, Any]:
-    return {
-        key.partition("::")[2]: value
-        for key, value in given.items()
-        if key.startswith(f"{first}::")
-    }
 
 
 def _overridden(decisions: list[Decision], given: Mapping[str, Any]) -> list[Decision]:

@@ -1,7 +1,7 @@
 """Plans, complete: what a bundle decides itself, over what its dataset and its network decide.
 
 A plan names a dataset (datasets/<name>.yaml: what the data decide) and a network (whose facts say
-its paper and its options for two sizes), and says what this bundle has of its own.
+its paper and its options for several sizes), and says what this bundle has of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .plan import Plan
 FOLDER = bundles_folder()
 PLANS = FOLDER / "plans"
 DATASETS = FOLDER / "datasets"
-SIZES = ("paper", "small")
+SIZES = ("paper", "medium", "small")
 _DATASET_KEYS = (
     *(
         "title",
@@ -70,16 +70,18 @@ def new_plan_settings(
     Args:
         network: a name in networks.registry.
         dataset: a name in datasets/, or the path of such a file.
-        size: "paper" for the paper's widths, "small" for what trains on two CPU cores.
+        size: "paper" for the paper's widths, "small" for what trains on two CPU cores, "medium" for
+            one in between, which few networks have.
         spatial_dims: 2 for the 2D network, which takes the volumes slice by slice.
 
     Raises:
         ConfigError: a name that is not there (the text lists those there are), or a file that is no
-            mapping.
+            mapping; the network has no such size.
     """
     facts = network_settings(network)
-    if size not in SIZES:
-        raise ConfigError(f"size {size!r} is not one of {', '.join(SIZES)}")
+    if size not in SIZES or size not in facts:
+        sizes = ", ".join(one for one in SIZES if one in facts)
+        raise ConfigError(f"size {size!r}: {network} has {sizes}")
     if spatial_dims not in (2, 3):
         raise ConfigError(f"spatial_dims is {spatial_dims}: networks are built for 2 or 3")
     widths = (

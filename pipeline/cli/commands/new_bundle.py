@@ -28,9 +28,9 @@ def add(subparsers: Any) -> None:
     )
     command.add_argument(
         "--size",
-        choices=("small", "paper"),
+        choices=("small", "medium", "paper"),
         default="small",
-        help="small trains on two CPU cores; paper is the paper's",
+        help="small trains on two CPU cores; paper is the paper's; few networks have a medium one",
     )
     command.add_argument(
         "--spatial-dims",

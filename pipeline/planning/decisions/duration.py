@@ -13,7 +13,7 @@ _UNMEASURED = 25_000  # iterations, where nothing was measured
 _VALIDATIONS = (10, 6, 5, 3, 2, 1)  # divisors of the epochs
 _VALIDATING = 0.05  # of the time, at most
 _FEWEST = 30  # iterations that are a training at all
-_LEARNING_RATE = {"small": 0.003, "paper": 0.001}
+_LEARNING_RATE = {"small": 0.003, "medium": 0.003, "paper": 0.001}
 
 
 def decide_duration(
@@ -25,7 +25,7 @@ def decide_duration(
         pace: as measured; None where it could not be.
         seconds: for the training.
         training: settings that the network asks for.
-        size: "small" or "paper".
+        size: "small", "medium" or "paper".
 
     Raises:
         ConfigError: the time is too short for a training.

@@ -41,11 +41,13 @@ class WindowChoice:
     Args:
         window, batch: the decisions.
         step: as it was measured; None without a device.
+        covers: the window covers the median case: neither memory nor time made it smaller.
     """
 
     window: Decision
     batch: Decision
     step: Step | None
+    covers: bool = False
 
 
 def decide_window(
@@ -76,6 +78,7 @@ def decide_window(
         Decision("roi_size", search.window, reason),
         Decision("batch_size", batch or grown, why),
         search.step,
+        covers=search.window == search.first,
     )
 
 

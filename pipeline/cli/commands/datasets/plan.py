@@ -24,7 +24,9 @@ def add(subparsers: Any) -> None:
     option("dataset_dir", metavar="D", help="dataset folder, or with --explain a planned bundle")
     option("--to", metavar="BUNDLE", help="new folder; without it nothing is written")
     option("--network", metavar="NAME", help="a name that `gridgate networks` lists")
-    option("--size", choices=("small", "paper"), help="of the network; decided if not given")
+    option(
+        "--size", choices=("small", "medium", "paper"), help="of the network; decided if not given"
+    )
     option("--time", metavar="T", help="of a training, such as 20m or 2d (default: 1h)")
     option("--memory", metavar="M", help="for a training, such as 16GB (default: what is here)")
     option("--device", default="auto", help="auto, cpu, cuda or cuda:N; one that is not here")
