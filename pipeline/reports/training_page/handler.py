@@ -177,7 +177,7 @@ class TrainingPage:
             labels=plan.labels[1:],
             rows=read_training_record(self.folder),
             hints=[(hint.text, hint.serious) for hint in getattr(engine.state, "label_hints", ())],
-            settings=_settings(plan, engine, self.seed),
+            settings=_settings(plan, engine, self.seed, validated=validation > 0),
             machine=self._machine,
             command=typed_command(),
             go_on=GO_ON,
@@ -185,7 +185,7 @@ class TrainingPage:
         )
 
 
-def _settings(plan: Plan, engine: Any, seed: int) -> list[tuple[str, str]]:
+def _settings(plan: Plan, engine: Any, seed: int, *, validated: bool) -> list[tuple[str, str]]:
     """The plan in short, and how it is trained."""
     training = plan.training
     network = _listed({name: value for name, value in plan.network.items() if name != "name"})
@@ -203,8 +203,13 @@ def _settings(plan: Plan, engine: Any, seed: int) -> list[tuple[str, str]]:
         ),
         "intensity": _listed(plan.intensity),
         "length": f"{training.get('epochs')} epochs of {training.get('iterations_per_epoch')} "
-        f"batches, a validation every {training.get('val_interval')}; patience "
-        f"{training.get('patience') or 'without end'}",
+        "batches, "
+        + (
+            f"a validation every {training.get('val_interval')}; patience "
+            f"{training.get('patience') or 'without end'}"
+            if validated
+            else "without validation"
+        ),
         "learning rate": f"{training.get('learning_rate')}, weight decay "
         f"{training.get('weight_decay')}",
         "loss": str(training.get("loss")),
