@@ -21,6 +21,7 @@ from monai.bundle import BundleWorkflow, ConfigWorkflow
 from monai.utils import ensure_tuple
 
 from ..data.errors import ConfigError, user_error
+from .config.all_cases import settle_fold_all
 from .config.given_cases import settle_given_cases
 from .config.identity import META, identity, refers_to_metadata
 from .config.ids import check_ids, config_files, default_of, files_of, known_ids, unknown_id
@@ -199,6 +200,7 @@ def _check(workflow: ConfigWorkflow, known: Mapping[str, Any], others: list[Path
     config = cast("dict[str, Any]", workflow.parser.config)
     check_run(config, Path(workflow.config_root_path).parent)
     settle_given_cases(config, known)
+    settle_fold_all(config, known)
     check_ids(config, known, workflow.parser.locator, others)
     settle(config, known)
 

@@ -1,7 +1,7 @@
 """Cross-validation folds: which cases train and which validate; kept in splits.json.
 
-nnU-Net's splits_final.json is read too, of both its versions: a list with {"train": [ids],
-"val": [ids]} per fold.
+One fold is all cases, of which none validates. nnU-Net's splits_final.json is read too, of both
+its versions: a list with {"train": [ids], "val": [ids]} per fold.
 """
 
 import hashlib
@@ -11,12 +11,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ..errors import DatasetError
+from ..errors import ConfigError, DatasetError
 from ..files import write_atomically
 from .dataset import Dataset, DatasetCase
 
 Split = dict[str, list[str]]
-"""One fold: {"train": case ids, "validation": case ids}, both sorted."""
+"""One fold: {"train": case ids, "validation": case ids}, both sorted; none may validate."""
 
 
 FILES = ("splits.json", "splits_final.json")
@@ -43,11 +43,21 @@ def make_folds(case_ids: Iterable[str], *, folds: int = 5, seed: int = 0) -> lis
         raise DatasetError(f"the case id {twice[0]} is there twice; ids must be unique")
     if not 2 <= folds <= len(ids):
         raise DatasetError(
-            f"{len(ids)} cases cannot be split into {folds} folds; choose 2 to {len(ids)}"
+            f"{len(ids)} cases cannot be split into {folds} folds; choose 2 to {len(ids)} (a "
+            "training takes --folds 1, too: all cases, none held out)"
         )
     ordered = sorted(ids, key=lambda case: hashlib.sha256(f"{seed}:{case}".encode()).digest())
     validation = [sorted(ordered[fold::folds]) for fold in range(folds)]
     return [{"train": sorted(set(ids) - set(held)), "validation": held} for held in validation]
+
+
+def trains_on_all(folds: Any) -> bool:
+    """Whether so many folds are a training on every labelled case, with none held out.
+
+    >>> trains_on_all(1), trains_on_all(5)
+    (True, False)
+    """
+    return type(folds) is int and folds == 1
 
 
 def load_or_make_splits(
@@ -63,35 +73,53 @@ def load_or_make_splits(
     Args:
         dataset: its root may hold splits.json or splits_final.json, ours or nnU-Net's ("train" and
             "val"); then folds and seed do not count.
-        folds: how many to make.
+        folds: how many to make; 1 is all labelled cases to train on and none to validate on,
+            whatever file the dataset holds.
         seed: of the split.
         splits: a file to take instead, such as nnU-Net's
             nnUNet_preprocessed/<dataset>/splits_final.json.
         path: where to keep a copy of what is returned; an equal file may be there already.
 
     Raises:
+        ConfigError: `splits` beside `folds` 1.
         DatasetError: a file that is no list of folds, names an unknown case, or has a case in both
             halves of a fold; two files in the dataset that differ; a file at `path` that differs.
         OutputError: `path` cannot be written.
     """
     ids = [case.id for case in dataset.cases]
-    source = splits_file(dataset, splits)
-    found = make_folds(ids, folds=folds, seed=seed) if source is None else _read(source, set(ids))
+    source = splits_file(dataset, splits, folds=folds)
+    if source is not None:
+        found = _read(source, set(ids))
+    elif trains_on_all(folds):
+        found = [{"train": sorted(ids), "validation": []}]
+    else:
+        found = make_folds(ids, folds=folds, seed=seed)
     if path is not None:
         _keep(Path(path), found, set(ids))
     return found
 
 
-def splits_file(dataset: Dataset, splits: str | Path | None = None) -> Path | None:
+def splits_file(
+    dataset: Dataset, splits: str | Path | None = None, *, folds: int | None = None
+) -> Path | None:
     """The file that has the folds of a dataset; None where there is none.
 
     Args:
         splits: a file that was asked for.
+        folds: how many were asked for; of 1 no file says anything.
 
     Raises:
+        ConfigError: a file was asked for beside `folds` 1.
         DatasetError: that file is not there, or is nnU-Net's old pickle; the dataset holds two
             files that differ.
     """
+    if trains_on_all(folds):
+        if splits is not None:
+            raise ConfigError(
+                f"--folds 1 trains on all cases, so --splits {splits} says nothing; leave one of "
+                "the two out"
+            )
+        return None
     if splits is None:
         return _own_file(dataset)
     path = Path(splits)
@@ -129,7 +157,8 @@ def select_fold(
     """
     if not 0 <= fold < len(splits):
         where = "" if source is None else f"{source}: "
-        raise DatasetError(f"{where}there is no fold {fold}; choose 0 to {len(splits) - 1}")
+        there = "there is fold 0 alone" if len(splits) == 1 else f"choose 0 to {len(splits) - 1}"
+        raise DatasetError(f"{where}there is no fold {fold}; {there}")
     cases = {case.id: case for case in dataset.cases}
     try:
         train, validation = (
@@ -182,7 +211,7 @@ def _fold(entry: Any, number: int, path: Path, ids: set[str]) -> Split:
     halves: list[Any] = []
     if isinstance(entry, dict):
         halves = [entry.get("train"), entry.get("validation", entry.get("val"))]
-    if not halves or not all(isinstance(half, list) and half for half in halves):
+    if not halves or not all(isinstance(half, list) for half in halves) or not halves[0]:
         raise DatasetError(
             f'{path}: fold {number} has no "train" and "validation" lists of case ids'
         )

@@ -32,7 +32,7 @@ def dataset_cases(
         part: "train" or "validation" of the fold, "all" labelled cases, or the unlabelled "test"
             cases.
         fold: 0-based, of `folds`.
-        folds: how many there are.
+        folds: how many there are; of 1 all labelled cases train, and none validates.
         split_seed: of the split.
         splits: a file of folds, see `load_or_make_splits`; `folds` and `split_seed` do not count
             then.
@@ -46,7 +46,7 @@ def dataset_cases(
         not wholly annotated, "unannotated" lists the labels that are not.
 
     Raises:
-        ConfigError: no such part; `most` is below 1.
+        ConfigError: no such part; `most` is below 1; `splits` beside `folds` 1.
         DatasetError: the dataset is not sound, or the fold is out of range.
     """
     if dataset_dir is None or not Path(dataset_dir).is_dir():
@@ -81,7 +81,7 @@ def part_cases(
     """The cases of one part of a dataset; see `dataset_cases`.
 
     Raises:
-        ConfigError: no such part.
+        ConfigError: no such part; `splits` beside `folds` 1.
         DatasetError: the dataset is not sound, or the fold is out of range.
     """
     return _cases_of(
@@ -105,7 +105,7 @@ def _cases_of(
 ) -> tuple[DatasetCase, ...]:
     if part in ("train", "validation"):
         found = load_or_make_splits(dataset, folds=folds, seed=split_seed, splits=splits)
-        source = splits_file(dataset, splits)
+        source = splits_file(dataset, splits, folds=folds)
         train, validation = select_fold(dataset, found, fold, source=source)
         return tuple(train if part == "train" else validation)
     if part in ("all", "test"):

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ...data.datasets.check import check_dataset
+from ...data.datasets.folds import trains_on_all
 from ...data.datasets.parts import Part
+from ...data.errors import ConfigError
 from .evaluate import evaluate
 from .unseen import check_unseen_cases
 
@@ -34,8 +36,14 @@ def prepare_evaluation(
 
     Raises:
         DatasetError: see check_dataset.
-        ConfigError: validation cases that a checkpoint was trained on.
+        ConfigError: validation cases that a checkpoint was trained on; one fold, which has none.
     """
+    if trains_on_all(folds) and part in ("train", "validation"):
+        raise ConfigError(
+            "--folds 1 is a training on all cases, which holds none out, so there is nothing to "
+            "evaluate. Measure cases that it has not seen, in a dataset of their own, by --part "
+            "all; on the cases that were trained on --part all tells how well they are known"
+        )
     split: dict[str, Any] = {"fold": fold, "folds": folds, "split_seed": split_seed}
     split |= {"part": part, "splits": splits}
     check_dataset(dataset_dir, channels=channels, **split)

@@ -21,7 +21,8 @@ def validated_cases(dataset: Path, folds: int) -> int:
     """How many cases the folds validate.
 
     Raises:
-        DatasetError: the dataset does not make so many folds, or validates a case twice.
+        DatasetError: the dataset does not make so many folds, or its own ones validate a case
+            twice or, in a fold, none.
     """
     known = len(load_dataset(dataset).cases)
     if known < folds:
@@ -31,6 +32,11 @@ def validated_cases(dataset: Path, folds: int) -> int:
     seen: set[str] = set()
     for fold in range(folds):
         ids = {case.id for case in part_cases(dataset, part="validation", fold=fold, folds=folds)}
+        if not ids:
+            raise DatasetError(
+                f"{dataset}: fold {fold} of its own folds holds no case out; a cross-validation "
+                "measures cases in each"
+            )
         if seen & ids:
             raise DatasetError(
                 f"{dataset}: its own folds validate {min(seen & ids)} in two of the first {folds} "

@@ -16,10 +16,10 @@ from ...data.errors import CheckpointError
 from ...data.output_folder import OutputFolder
 from ..models.checkpoints import BEST, carried_plan, carry_plan, load_checkpoint
 from ..models.ensemble import ENSEMBLE
+from ..models.writing_weights import save_checkpoint
 from ..plans.new_bundle import RECORDS
 from ..plans.plan import Plan
 from ..plans.writing import bundle_files
-from ..training.folder.saving import save_checkpoint
 from .cross_validation import CrossValidation
 
 WEIGHTS = f"models/{BEST}"

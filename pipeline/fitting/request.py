@@ -41,7 +41,11 @@ class FitRequest:
 
     def __post_init__(self) -> None:
         if self.folds < FEWEST_FOLDS:
-            raise ConfigError(f"--folds {self.folds}: give {FEWEST_FOLDS} or more")
+            raise ConfigError(
+                f"--folds {self.folds}: give {FEWEST_FOLDS} or more, so that each case is measured "
+                "by a network that has not seen it; to train on all cases: gridgate train BUNDLE "
+                "DATASET OUTPUT --folds 1"
+            )
         if self.iterations is not None and self.iterations < 1:
             raise ConfigError(f"--iterations {self.iterations}: give 1 or more")
         twice = {name for name in self.networks if list(self.networks).count(name) > 1}

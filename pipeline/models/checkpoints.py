@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from ...data.errors import CheckpointError
-from ..plans.plan import Plan, plan_differences
+from ..plans.bundle_folders import bundles_with_weights, is_bundle
+from ..plans.plan import CARRIED, Plan, plan_differences
 
 BEST, LAST = "model.pt", "last.pt"
 """Names of the best weights, in the folder `models` of a bundle, and of all that resuming needs."""
-_PLAN = "gridgate"  # the key in the `_metadata` of a state dict
 _HOLDERS = ("average", "model", "network", "state_dict")  # keys that tools keep a state dict under
 
 
@@ -53,7 +53,7 @@ def load_checkpoint(path: str | Path, *, device: str | torch.device = "cpu") -> 
         raise CheckpointError(
             f"{path}: there is no such checkpoint; give one (training writes "
             f"OUTPUT_DIR/models/{BEST}), or, to evaluate or infer with untrained weights, "
-            "--load_pretrain False"
+            f"--load_pretrain False{_who_has_weights(path)}"
         )
     try:
         with warnings.catch_warnings():
@@ -66,6 +66,16 @@ def load_checkpoint(path: str | Path, *, device: str | torch.device = "cpu") -> 
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds {type(content).__name__}, not a state dict")
     return content
+
+
+def _who_has_weights(path: Path) -> str:
+    """What there is in the place of a bundle's own weights that are not there."""
+    if path.parent.name != "models" or not is_bundle(path.parent.parent):
+        return ""
+    names = ", ".join(bundle.name for bundle in bundles_with_weights())
+    if not names:
+        return ". No bundle that comes with Gridgate has weights: train one"
+    return f". Bundles that come with weights: {names}"
 
 
 def load_weights(
@@ -105,7 +115,7 @@ def carry_plan(
     carrying = OrderedDict(state)
     carrying._metadata = OrderedDict(getattr(state, "_metadata", {}))  # type: ignore[attr-defined]
     if plan is not None:
-        carrying._metadata[_PLAN] = {  # type: ignore[attr-defined]
+        carrying._metadata[CARRIED] = {  # type: ignore[attr-defined]
             "plan": plan.to_dict(),
             "fingerprint": plan.fingerprint,
         }
@@ -114,7 +124,7 @@ def carry_plan(
 
 def carried_plan(content: Mapping[str, Any]) -> dict[str, Any] | None:
     """{"plan", "fingerprint"} that a loaded checkpoint carries, or None."""
-    held = getattr(_state_dict(content), "_metadata", {}).get(_PLAN)
+    held = getattr(_state_dict(content), "_metadata", {}).get(CARRIED)
     return held if isinstance(held, dict) else None
 
 

@@ -1,4 +1,4 @@
-"""A bundle's network as one file that runs without Gridgate: TorchScript, .pt2 or ONNX."""
+"""A bundle's network as one file: TorchScript, .pt2 or ONNX, or its weights in half precision."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from ...networks.slices import network_of_slices
 from ..config.values import SEP
 from ..plans.metadata import metadata
 from ..workflow import BundleRun
-from .checkpoints import load_weights
+from .checkpoints import carry_plan, load_weights
+from .writing_weights import half_precision, save_checkpoint
 
 CONFIG = "inference.yaml"
-SUFFIXES = (".ts", ".pt2", ".onnx")
+WEIGHTS = ".pt"
+SUFFIXES = (".ts", ".pt2", ".onnx", WEIGHTS)
 
 
 def export_bundle(
@@ -35,25 +37,31 @@ def export_bundle(
 
     `.ts` is TorchScript with the bundle's configs inside, as MONAI Deploy wants it; `.pt2` is
     torch.export's and `.onnx` ONNX's, both for windows (1, channels, *roi_size), input "image" and
-    output "pred".
+    output "pred". These three run without Gridgate. `.pt` is a state dict as models/model.pt is,
+    with the plan in it, whose floating tensors are float16.
 
     Args:
-        depth: prune UNet++ to this depth: the nodes beyond are not in the file.
+        depth: prune UNet++ to this depth: the nodes beyond are not in the file. Not of `.pt`, which
+            is for the bundle's whole network.
         words: settings of the bundle's inference.yaml, id -> text, as the training had them; a
             trained bundle needs none.
 
     Raises:
         ConfigError: another suffix; a network that the format cannot hold, or that cannot be
             pruned; onnx is missing; an unknown setting.
-        CheckpointError: see load_weights; the weights were trained with other settings.
-        OutputError: the file cannot be written.
+        CheckpointError: see load_weights; the weights were trained with other settings, or are
+            beyond float16.
+        OutputError: the file cannot be written; a `.pt` is there already.
     """
     bundle, output = Path(bundle), Path(output)
-    write = {".ts": _torchscript, ".pt2": _program, ".onnx": _onnx}.get(output.suffix)
+    writers = {".ts": _torchscript, ".pt2": _program, ".onnx": _onnx, WEIGHTS: _weights}
+    write = writers.get(output.suffix)
     if write is None:
         raise ConfigError(
             f"{output}: the name's end chooses the format, one of {', '.join(SUFFIXES)}"
         )
+    if output.suffix == WEIGHTS:
+        _check_weights(output, depth)
     run = BundleRun(bundle, CONFIG, "inferring", words or {})
     run.check()
     parser = run.parser
@@ -73,6 +81,16 @@ def export_bundle(
     except OSError as error:
         raise OutputError(f"{output}: cannot be written ({error})") from error
     return output
+
+
+def _check_weights(output: Path, depth: int | None) -> None:
+    if depth is not None:
+        raise ConfigError(
+            f"{output}: --depth leaves nodes out, and the bundle's network has them; write a "
+            ".ts, .pt2 or .onnx"
+        )
+    if os.path.lexists(output):  # it may be the very weights that are read
+        raise OutputError(f"{output} is there already, and weights are not replaced; give another")
 
 
 def _with_settings(
@@ -150,6 +168,15 @@ def _onnx(
             output_names=["pred"],
             verbose=False,
         )
+
+
+def _weights(
+    network: torch.nn.Module, parser: ConfigParser, configs: Path, path: Path, depth: int | None
+) -> None:
+    state = half_precision(network.state_dict(), of=path.name)
+    content = carry_plan(state, parser.get_parsed_content("plan"))
+    with open(path, "wb") as stream:
+        save_checkpoint(content, stream)
 
 
 def _window(parser: ConfigParser) -> torch.Tensor:

@@ -20,13 +20,29 @@ def shipped_bundles() -> list[Path]:
     return sorted(path.parent.parent for path in bundles_folder().glob("*/configs/metadata.json"))
 
 
+def is_bundle(folder: str | Path) -> bool:
+    """Whether a folder is a bundle."""
+    return (Path(folder) / "configs" / "metadata.json").is_file()
+
+
+def own_weights(bundle: str | Path) -> Path | None:
+    """The file of the weights that a bundle has; None where it has none."""
+    path = Path(bundle) / "models" / "model.pt"
+    return path if path.is_file() else None
+
+
+def bundles_with_weights() -> list[Path]:
+    """Those of `shipped_bundles` that have weights, so that they run by their name."""
+    return [bundle for bundle in shipped_bundles() if own_weights(bundle) is not None]
+
+
 def bundle_path(name: str | Path) -> Path:
     """Folder of a bundle that comes with Gridgate, by its name, or of a copy, by its path.
 
     Raises:
         ConfigError: neither is there.
     """
-    if (Path(name) / "configs" / "metadata.json").is_file():
+    if is_bundle(name):
         return Path(name)
     known = {path.name: path for path in shipped_bundles()}
     if str(name) not in known:

@@ -14,6 +14,9 @@ from ...data.label_tables.terminology import check_terminology
 from ...transforms.restore.regions import check_region_values
 from ...transforms.windows.sides import Sides, refuse_lost_sides
 
+CARRIED = "gridgate"
+"""The key of a plan in the `_metadata` of the state dict that carries it."""
+
 WEIGHT_FIELDS = (
     "channels",
     "foreground",

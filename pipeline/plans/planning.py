@@ -21,6 +21,7 @@ FOLDER = bundles_folder()
 PLANS = FOLDER / "plans"
 DATASETS = FOLDER / "datasets"
 SIZES = ("paper", "medium", "small")
+_WEIGHTS = "weights"
 _DATASET_KEYS = (
     *(
         "title",
@@ -49,12 +50,27 @@ _DATASET_KEYS = (
 def read_plan(path: str | Path) -> Plan:
     """A plan file, with its dataset's and network's settings under its own.
 
-    The bundle takes the file's name.
+    The bundle takes the file's name. What the file says of weights is no part of the plan, see
+    `read_weights_texts`.
 
     Raises:
         ConfigError: not a mapping, or it names a dataset or network that is not there.
     """
-    return Plan.from_dict(complete({"name": Path(path).stem, **_mapping(Path(path), "a plan")}))
+    settings = _mapping(Path(path), "a plan")
+    settings.pop(_WEIGHTS, None)
+    return Plan.from_dict(complete({"name": Path(path).stem, **settings}))
+
+
+def read_weights_texts(path: str | Path) -> dict[str, Any]:
+    """What a plan file says of the weights that come with its bundle, under `weights`.
+
+    Raises:
+        ConfigError: not a mapping.
+    """
+    said = _mapping(Path(path), "a plan").get(_WEIGHTS) or {}
+    if not isinstance(said, dict):
+        raise ConfigError(f"{path}: weights is a mapping of texts")
+    return said
 
 
 def new_plan_settings(

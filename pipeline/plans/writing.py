@@ -19,17 +19,21 @@ from ..config.twins import twin_text
 from .bundle_folders import bundles_folder
 from .metadata import metadata
 from .plan import Plan
-from .planning import PLANS, read_plan
+from .planning import PLANS, read_plan, read_weights_texts
+from .shipped_weights import ShippedWeights, shipped_weights
 
 TEMPLATE = bundles_folder() / "template"
 _EXPONENT = re.compile(r"(?<![\w.])(\d+)e(?=[-+]?\d)")
 
 
-def bundle_files(plan: Plan, *, trained: bool = False) -> dict[str, str]:
-    """Every file of a plan's bundle: relative path -> text.
+def bundle_files(
+    plan: Plan, *, trained: bool = False, shipped: ShippedWeights | None = None
+) -> dict[str, str]:
+    """Every file of a plan's bundle but its weights: relative path -> text.
 
     Args:
         trained: the page says that weights come with it.
+        shipped: of a bundle that comes with Gridgate and has weights: what its page says of them.
 
     Raises:
         ConfigError: the plan lacks a setting that the template names.
@@ -39,7 +43,8 @@ def bundle_files(plan: Plan, *, trained: bool = False) -> dict[str, str]:
     }
     values = {
         **plan.to_dict(),
-        "trained": trained,
+        "trained": trained or shipped is not None,
+        "shipped": shipped,
         "validation_overlap": _at_most(plan.overlap, 0.25),  # for speed
         "plan_table": _plan_table(plan),
         "reference_list": "\n".join(f"- {reference}" for reference in plan.references),
@@ -59,6 +64,18 @@ def bundle_files(plan: Plan, *, trained: bool = False) -> dict[str, str]:
     return files
 
 
+def committed_files(plan_file: Path) -> dict[str, str]:
+    """Every file of the bundle that comes with Gridgate for a plan file, but its weights.
+
+    Raises:
+        ConfigError: no plan; or weights lie in the bundle's folder that are not of this plan.
+    """
+    plan = read_plan(plan_file)
+    folder = bundles_folder() / plan_file.stem
+    shipped = shipped_weights(folder, plan, read_weights_texts(plan_file))
+    return bundle_files(plan, shipped=shipped)
+
+
 def write_bundle(plan: Plan, target: str | Path, *, trained: bool = False) -> Path:
     """Write a plan's bundle into a folder; its files that are there are replaced, others stay.
 
@@ -66,9 +83,13 @@ def write_bundle(plan: Plan, target: str | Path, *, trained: bool = False) -> Pa
         OutputError: a file cannot be written.
         ConfigError: the plan lacks a setting.
     """
-    for name, text in bundle_files(plan, trained=trained).items():
-        write_atomically(Path(target) / name, partial(_write, text))
+    _write_files(bundle_files(plan, trained=trained), Path(target))
     return Path(target)
+
+
+def _write_files(files: Mapping[str, str], target: Path) -> None:
+    for name, text in files.items():
+        write_atomically(target / name, partial(_write, text))
 
 
 def _write(text: str, stream: BinaryIO) -> None:
@@ -144,11 +165,16 @@ def _network_text(network: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Write every committed bundle again from its plan."""
-    for path in sorted(PLANS.glob("*.yaml")):
-        folder = bundles_folder() / path.stem
+    """Write every committed bundle again from its plan; weights stay, and are of their plans.
+
+    Raises:
+        ConfigError: weights are of another plan than their bundle's; nothing is written then.
+    """
+    made = {path.stem: committed_files(path) for path in sorted(PLANS.glob("*.yaml"))}
+    for name, files in made.items():
+        folder = bundles_folder() / name
         shutil.rmtree(folder / "configs", ignore_errors=True)
-        write_bundle(read_plan(path), folder)
+        _write_files(files, folder)
         print(folder)
 
 

@@ -105,22 +105,24 @@ def evaluated_cases(
 
 
 def training(folder: Path, album: Album) -> Section | None:
-    """The curves of a training; None when it has not validated yet."""
+    """The curves of a training; None when it has no row of its table yet."""
     rows = read_training_record(folder)
     if not rows:
         return None
     best = max(rows, key=lambda row: np.nan_to_num(float(row["dice_mean"]), nan=-1.0))
-    text = (
-        f"{rows[-1]['iteration']} iterations in {duration(float(rows[-1]['seconds']))}. The best "
-        f"mean Dice on the validation cases, {float(best['dice_mean']):.3f}, came after iteration "
-        f"{best['iteration']}; those weights are model.pt."
-    )
+    text = f"{rows[-1]['iteration']} iterations in {duration(float(rows[-1]['seconds']))}. "
+    curves = [("loss", loss_figure, "Training loss")]
+    if np.isnan(float(best["dice_mean"])):
+        text += "No Dice was measured meanwhile; model.pt has the averaged weights of the end."
+    else:
+        curves.append(("dice", dice_figure, "Validation Dice per label"))
+        text += (
+            f"The best mean Dice on the validation cases, {float(best['dice_mean']):.3f}, came "
+            f"after iteration {best['iteration']}; those weights are model.pt."
+        )
     pictures = [
         Picture(album.keep(name, draw(rows)), alt=alt, dark=png(draw(rows, dark=True)))
-        for name, draw, alt in (
-            ("loss", loss_figure, "Training loss"),
-            ("dice", dice_figure, "Validation Dice per label"),
-        )
+        for name, draw, alt in curves
     ]
     return Section("Training", [Paragraph(text), SideBySide(pictures)])
 

@@ -22,8 +22,9 @@ from ...data.progress import Progress
 from .engine.label_dice import MEAN_DICE, dice_name
 from .engine.stopwatch import timed
 from .engine.trainer import at_end
+from .engine.validator import validates
 from .folder.run_folder import METRICS, write_result
-from .told import no_better, validation_line
+from .told import no_better, unvalidated_line, validation_line
 
 logger = logging.getLogger(__name__)
 _SAID = logging.getLogger("gridgate.validation")  # told as an event, too
@@ -59,7 +60,9 @@ class ProgressBar:
         if time.monotonic() - self._looked >= _LOOKS_EVERY:
             self._loss, self._looked = float(_loss(engine)), time.monotonic()
         shown = f"epoch {engine.state.epoch}, loss {self._loss:.3f}"
-        if state.best_metric_epoch > 0:
+        if not validates(self.validator):
+            shown += ", no case held out"
+        elif state.best_metric_epoch > 0:
             shown += f", best Dice {state.best_metric:.3f} after epoch {state.best_metric_epoch}"
         self._progress.advance(note=shown)
 
@@ -74,7 +77,7 @@ class TrainingRecord:
 
     Columns: epoch, iteration, seconds (of training so far; a resumed run counts on from its last
     row), loss (mean since the last row), learning_rate, dice_mean, and dice_<label> per foreground
-    label. On resume, rows after the checkpoint are dropped.
+    label, NaN where no case is held out. On resume, rows after the checkpoint are dropped.
 
     Args:
         labels: names of the foreground labels, in channel order.
@@ -178,7 +181,7 @@ class TrainingRecord:
             self._write_table()
         self._tell(row, engine.state.max_epochs)
         assert self._writer is not None
-        for column in self.columns[5:]:
+        for column in self.columns[5:] if validates(self.validator) else []:
             self._writer.add_scalar(f"validation/{column}", row[column], engine.state.iteration)
         self._writer.flush()
 
@@ -194,6 +197,10 @@ class TrainingRecord:
             best_epoch=None if best is None else state.best_metric_epoch,
             best_dice=best,
         )
+        if not validates(self.validator):
+            line = unvalidated_line(epoch=row["epoch"], epochs=epochs, loss=row["loss"])
+            _SAID.info(line)
+            return
         _SAID.info(
             validation_line(
                 epoch=row["epoch"],
@@ -253,7 +260,7 @@ class EarlyStop:
     cannot say without a circle, and it counts from zero again after a resume.
 
     Args:
-        patience: epochs without a new best; 0 never stops.
+        patience: epochs without a new best; 0 never stops, nor does any where no case is held out.
     """
 
     def __init__(self, validator: Evaluator, *, patience: int = 0) -> None:
@@ -262,7 +269,12 @@ class EarlyStop:
 
     def attach(self, engine: Engine) -> None:
         """Register on the trainer, after its ValidationHandler."""
+        engine.add_event_handler(Events.STARTED, self._look)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._check)
+
+    def _look(self, engine: Engine) -> None:
+        if self.patience and not validates(self.validator):
+            logger.info(f"--patience {self.patience} ends nothing: no case is held out")
 
     def _check(self, engine: Engine) -> None:
         state: Any = engine.state

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,8 @@ class LabelOccurrence:
 
     Args:
         labels: names of all labels in order, the background first.
-        train_dataset, validation_dataset: CachedCases; others are not looked at.
+        train_dataset, validation_dataset: CachedCases; others are not looked at. The second may
+            have no case.
         fold: of the split, counted from 0.
         regions: labels overlap: label maps hold their bits.
         tells: False on all but the first process of a multi-GPU run; each counts its own cases.
@@ -79,10 +80,11 @@ class LabelOccurrence:
 
     def _look(self, engine: Any) -> None:
         hints = []
+        held_out = not isinstance(self.validation_dataset, Sized) or len(self.validation_dataset)
         if isinstance(self.train_dataset, CachedCases):
             found = occurrence(self.train_dataset, len(self.labels), regions=self.regions)
-            hints += train_hints(found, self.labels, self.fold)
-        if isinstance(self.validation_dataset, CachedCases):
+            hints += train_hints(found, self.labels, self.fold if held_out else None)
+        if isinstance(self.validation_dataset, CachedCases) and held_out:
             found = occurrence(self.validation_dataset, len(self.labels), regions=self.regions)
             hints += validation_hints(_of_all_processes(found), self.labels, self.fold)
         engine.state.label_hints = hints
@@ -102,9 +104,9 @@ def occurrence(dataset: CachedCases, count: int, *, regions: bool = False) -> Oc
     return Occurrence(len(dataset), tuple(present.tolist()), tuple(annotated.tolist()))
 
 
-def train_hints(found: Occurrence, labels: Sequence[str], fold: int) -> list[Hint]:
-    """What to say of the labels of the part that is trained on."""
-    part = f"the {found.cases} training cases of fold {fold}"
+def train_hints(found: Occurrence, labels: Sequence[str], fold: int | None) -> list[Hint]:
+    """What to say of the labels of the part that is trained on; without a fold, of all cases."""
+    part = f"the {found.cases} training cases" + ("" if fold is None else f" of fold {fold}")
     hints = []
     for name, present, annotated in zip(labels, found.present, found.annotated, strict=True):
         if not annotated:

@@ -114,7 +114,8 @@ def run_training(
     Args:
         datasets: of the training and of its validation.
         dataset_dir: None where a tool gives the cases itself. It may give none to validate on, as
-            while there is one label: then those that are trained on are.
+            while there is one label: then those that are trained on are. Of a dataset folder whose
+            fold holds none out, nothing is validated.
 
     Raises:
         DatasetError: there is no case, or a label map holds values that no label has.
@@ -127,8 +128,10 @@ def run_training(
                 dataset.data = list(train.data)
                 logger.warning("no case to validate on: the training's own are taken")
     with timed(trainer, "read"):
-        for dataset in datasets:
-            dataset.load()
+        train.load()
+        for dataset in others:
+            if len(dataset):
+                dataset.load()
     try:
         run_in_folder(trainer, output_dir)
     except KeyboardInterrupt:
@@ -140,6 +143,8 @@ def run_training(
         iteration=state.iteration,
         output=str(output_dir),
         ended=ending(trainer),
+        cases=len(train),
+        held_out=sum(len(dataset) for dataset in others),
     )
 
 

@@ -45,6 +45,38 @@ def validation_line(
     return f"epoch {epoch}{of}: loss {loss:.3f}, mean Dice {_number(mean)}{told}{names}"
 
 
+def unvalidated_line(*, epoch: int, epochs: int | None, loss: float) -> str:
+    """How far a training is that holds no case out, in a line.
+
+    >>> unvalidated_line(epoch=3, epochs=9, loss=0.5)
+    'epoch 3 of 9: loss 0.500; no case is held out'
+    """
+    of = "" if epochs is None else f" of {epochs}"
+    return f"epoch {epoch}{of}: loss {loss:.3f}; no case is held out"
+
+
+def on_cases(
+    dataset: str, split: str, train: int, validation: int, *, everything: bool = False
+) -> str:
+    """What a training is on, to be read after "trained", without a full stop.
+
+    Args:
+        dataset: its name.
+        split: the fold in words.
+        train, validation: how many cases there are.
+        everything: those to train on are all labelled cases.
+
+    >>> on_cases("D", "fold 0 of 5", 8, 2)
+    'on D, fold 0 of 5: 8 cases to train on, 2 to validate on'
+    >>> on_cases("D", "fold 0 of 1", 10, 0, everything=True)
+    'on all 10 cases of D; none was held out'
+    """
+    if everything:
+        return f"on all {train} cases of {dataset}; none was held out"
+    held_out = f"{validation} to validate on" if validation else "none was held out"
+    return f"on {dataset}, {split}: {train} cases to train on, {held_out}"
+
+
 def _labels(dice: Mapping[str, float]) -> str:
     if len(dice) <= _MOST_NAMED:
         return ", ".join(f"{name} {_number(value)}" for name, value in dice.items())

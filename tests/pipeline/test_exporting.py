@@ -3,15 +3,21 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from gridgate.data.errors import CheckpointError
 from gridgate.networks import build
 from gridgate.pipeline.cli.main import main
-from gridgate.pipeline.models.checkpoints import carry_plan
+from gridgate.pipeline.models.build import build_network
+from gridgate.pipeline.models.checkpoints import carried_plan, carry_plan, load_weights
+from gridgate.pipeline.models.writing_weights import half_precision
 from gridgate.pipeline.plans.new_bundle import new_bundle
-from gridgate.pipeline.plans.plan import Plan
+from gridgate.pipeline.plans.plan import Plan, example_plan
+from gridgate.pipeline.plans.planning import new_plan_settings
 from gridgate.pipeline.plans.resolved import bundle_plan
+from gridgate.pipeline.plans.writing import write_bundle
 
 OPTIONS = {"form": "later", "filters": [4, 6, 8], "deep_supervision": True}
 
@@ -150,3 +156,82 @@ def test_weights_of_other_settings_are_refused_and_a_bundle_brings_its_own(
     assert not (bundle / "m.pt2").exists()
     assert main(words) == 0
     assert (bundle / "m.pt2").is_file()
+
+
+# weights in half precision
+
+
+def test_half_the_size_and_nearly_the_same_predictions(bundle: Path) -> None:
+    plan = Plan.from_dict(bundle_plan(bundle / "bundle"))
+    full = torch.load(bundle / "model.pt", weights_only=True)
+    full = {name: tensor + 0.001 * torch.rand_like(tensor) for name, tensor in full.items()}
+    torch.save(carry_plan(full, plan), bundle / "model.pt")
+    words = ["export", str(bundle / "bundle"), str(bundle / "model.pt")]
+    assert main([*words, str(bundle / "half.pt")]) == 0
+    half = torch.load(bundle / "half.pt", weights_only=True)
+    assert half.keys() == full.keys()
+    for name, tensor in half.items():
+        assert tensor.dtype == torch.float16, name
+        np.testing.assert_array_equal(tensor.numpy(), full[name].numpy().astype(np.float16))
+    held = carried_plan(half)
+    assert held is not None and held["fingerprint"] == plan.fingerprint
+    sizes = [sum(one.nbytes for one in state.values()) for state in (half, full)]
+    assert 2 * sizes[0] == sizes[1]
+    networks = []
+    for name in ("model.pt", "half.pt"):
+        network = build("unet_plus_plus", out_channels=3, **OPTIONS).eval()
+        networks.append(load_weights(network, bundle / name, plan))
+    assert {tensor.dtype for tensor in networks[1].parameters()} == {torch.float32}
+    window = torch.rand(1, 1, 16, 16, 24)
+    with torch.no_grad():
+        first, second = (network(window).softmax(1) for network in networks)
+    assert 0 < float((first - second).abs().max()) < 0.005  # of a probability
+    with pytest.raises(CheckpointError, match="spacing"):
+        load_weights(networks[0], bundle / "half.pt", plan.replace(spacing=[9.0, 9.0, 9.0]))
+
+
+def test_an_ensembles_weights_and_counts_of_batch_norm(tmp_path: Path) -> None:
+    member = {"name": "unet", "filters": [2, 4, 4, 4, 4], "norm": "batch"}
+    network = {"name": "ensemble", "members": [member, member]}
+    settings = {**example_plan(), "network": network, "roi_size": [16, 16, 16]}
+    settings |= {"training": new_plan_settings("unet", "phantom")["training"]}
+    plan = Plan.from_dict(settings)
+    folder = write_bundle(plan, tmp_path / "both", trained=True)
+    whole = build_network(plan.network, in_channels=1, out_channels=2)
+    for count in (one for name, one in whole.named_buffers() if "num_batches" in name):
+        count.fill_(70_001)  # more than float16 holds
+    (folder / "models").mkdir()
+    torch.save(carry_plan(whole.state_dict(), plan), folder / "models" / "model.pt")
+    assert main(["export", str(folder), str(tmp_path / "half.pt")]) == 0
+    half = torch.load(tmp_path / "half.pt", weights_only=True)
+    counts = [one for name, one in half.items() if "num_batches" in name]
+    assert counts and all(one.dtype == torch.int64 and int(one) == 70_001 for one in counts)
+    again = load_weights(
+        build_network(plan.network, in_channels=1, out_channels=2), tmp_path / "half.pt", plan
+    )
+    wanted, found = whole.state_dict(), again.state_dict()
+    assert all(
+        torch.equal(found[name], wanted[name].half().float()) or "num_b" in name for name in wanted
+    )
+
+
+def test_what_float16_cannot_hold_is_refused_and_nothing_is_replaced(
+    bundle: Path, capsys: pytest.CaptureFixture
+) -> None:
+    state = torch.load(bundle / "model.pt", weights_only=True)
+    name = next(iter(state))
+    state[name].view(-1)[1] = -70_000.0
+    torch.save(state, bundle / "large.pt")
+    words = ["export", str(bundle / "bundle")]
+    assert main([*words, str(bundle / "large.pt"), str(bundle / "half.pt")]) == 1
+    told = capsys.readouterr().err
+    assert f"{name} holds -70000, which is beyond float16's 65,504" in told
+    state[name].view(-1)[1] = float("inf")  # it was so before
+    assert half_precision(state, of="x")[name].view(-1)[1] == float("inf")
+    before = (bundle / "model.pt").read_bytes()
+    assert main([*words, str(bundle / "model.pt"), str(bundle / "model.pt")]) == 1
+    assert "weights are not replaced" in capsys.readouterr().err
+    assert main([*words, str(bundle / "model.pt"), str(bundle / "half.pt"), "--depth", "1"]) == 1
+    assert "--depth leaves nodes out" in capsys.readouterr().err
+    assert (bundle / "model.pt").read_bytes() == before
+    assert sorted(path.name for path in bundle.iterdir()) == ["bundle", "large.pt", "model.pt"]

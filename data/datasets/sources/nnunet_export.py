@@ -17,7 +17,7 @@ from ...output_folder import OutputFolder
 from ...progress import progressed
 from ..dataset import Dataset, DatasetCase, load_dataset
 from ..entries import IGNORE_NAME
-from ..folds import load_or_make_splits
+from ..folds import load_or_make_splits, trains_on_all
 from ..importing.conversion import mapped, take
 from ..importing.record import Record, state_of, write_json
 
@@ -56,12 +56,13 @@ def export_nnunet(
 
     Raises:
         DatasetError: the dataset is not sound.
-        ConfigError: no labelled case, or one that does not have all labels annotated.
+        ConfigError: no labelled case, or one that does not have all labels annotated; one fold.
         OutputError: a file that Gridgate did not write is in the way.
     """
     dataset = load_dataset(dataset_dir)
     if not dataset.cases:
         raise ConfigError(f"{dataset.root}: has no labelled case, so nnU-Net cannot be trained")
+    _refuse_all(folds)
     _refuse_partial(dataset)
     folder = Path(out)
     if not _NAME.fullmatch(folder.name):
@@ -85,6 +86,14 @@ def export_nnunet(
             output.remove(name)
         record.save({"origin": str(dataset.root.absolute())}, record.files)
     return folder
+
+
+def _refuse_all(folds: int) -> None:
+    if trains_on_all(folds):
+        raise ConfigError(
+            "--folds 1: nnU-Net trains on all cases by its own word, `nnUNetv2_train ... all`, "
+            "whatever the folds; leave --folds out"
+        )
 
 
 def _refuse_partial(dataset: Dataset) -> None:

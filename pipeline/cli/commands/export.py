@@ -13,6 +13,7 @@ from ..console import say_last, silence_handlers_of
 EXAMPLES = (
     "gridgate export trained model.ts",
     "gridgate export trained trained/models/model.pt model.onnx",
+    "gridgate export trained half.pt",
     "gridgate export phantom_attention_unet old/model.pt model.pt2 --architecture::norm batch",
 )
 _CONFIG = "inference.yaml"
@@ -20,7 +21,7 @@ _CONFIG = "inference.yaml"
 
 def add(subparsers: Any) -> None:
     """Describe the command."""
-    text = "a trained network as one file: TorchScript, torch.export or ONNX"
+    text = "a trained network as one file: TorchScript, torch.export, ONNX, or float16 weights"
     command = subparsers.add_parser(
         "export",
         help=text,
@@ -43,7 +44,9 @@ def add(subparsers: Any) -> None:
         help="model.pt, or the folder of a training; by default the bundle's own weights",
     ).completer = files
     add(
-        "output", metavar="OUTPUT", help="file to write: .ts (MONAI Deploy), .pt2 or .onnx"
+        "output",
+        metavar="OUTPUT",
+        help="file to write: .ts (MONAI Deploy), .pt2 or .onnx; .pt: the weights in float16",
     ).completer = files
     add(
         "--depth",

@@ -13,6 +13,7 @@ EXAMPLES = (
     "gridgate train phantom_attention_unet dataset trained",
     "gridgate train phantom_attention_unet -i dataset -o trained --fold 1 --device cuda",
     "gridgate train phantom_attention_unet dataset trained --splits splits_final.json",
+    "gridgate train phantom_attention_unet dataset trained --folds 1",
     "gridgate train phantom_attention_unet dataset trained --resume True --epochs 200",
     "gridgate train phantom_attention_unet dataset trained --train::optimizer::lr 0.001",
     "gridgate train phantom_attention_unet dataset trained --epochs 2 --profile",
@@ -60,4 +61,6 @@ class _LastLine:
             self.best = f", mean Dice {facts['best_dice']:.3f} after epoch {facts['best_epoch']}"
         elif event == "trained":
             told = f"trained for {facts['epoch']} epochs{self.best}"
+            if not facts["held_out"]:
+                told += f" on {facts['cases']} cases, and none was held out"
             say_last(f"{facts['output']}: {told}; it {facts['ended']}")

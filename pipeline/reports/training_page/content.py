@@ -59,6 +59,7 @@ class TrainingRun:
         machine: names and values of what it runs on.
         command: as typed.
         go_on: what goes on with it when it is stopped.
+        validated: cases are held out; the Dice of `rows` are theirs.
     """
 
     title: str
@@ -70,6 +71,7 @@ class TrainingRun:
     machine: Sequence[tuple[str, str]]
     command: str
     go_on: str
+    validated: bool = True
 
 
 def training_page(run: TrainingRun, standing: Standing, *, refresh: int) -> bytes:
@@ -84,7 +86,7 @@ def training_page(run: TrainingRun, standing: Standing, *, refresh: int) -> byte
         sections.append(Section("Labels that are missing or rare", said))
     if run.rows:
         sections += [_curves(run), _validations(run)]
-        if len(run.labels) > _WIDE:
+        if len(run.labels) > _WIDE and run.validated:
             sections.append(_per_label(run))
     sections.append(Section("What is trained", [Facts(run.settings)]))
     sections.append(Section("How", [Commands([run.command]), Facts(run.machine)]))
@@ -105,6 +107,7 @@ def _key_numbers(run: TrainingRun, standing: Standing) -> list[tuple[str, str]]:
     best = best_row(run.rows)
     if best is not None:
         found.insert(0, ("best mean Dice", number(float(best["dice_mean"]), 3)))
+    if run.rows:
         found.append(("time trained", page.duration(float(run.rows[-1]["seconds"]))))
     if standing.running and standing.ends is not None:
         left = max((standing.ends - standing.now).total_seconds(), 0.0)
@@ -125,6 +128,8 @@ def _standing(run: TrainingRun, standing: Standing) -> Section:
     if best is not None:
         value = number(float(best["dice_mean"]), 4)
         facts.append(("best mean Dice", f"{value}, after epoch {best['epoch']}"))
+    if not run.validated:
+        facts.append(("Dice", "not measured: no case is held out"))
     blocks: list[Block] = [Paragraph(state, kind="bad" if standing.failed else "")]
     if standing.running:
         blocks.append(
@@ -141,9 +146,12 @@ def _curves(run: TrainingRun) -> Section:
     def values(column: str) -> list[tuple[float, float]]:
         return [(float(row["iteration"]), float(row[column])) for row in run.rows]
 
-    mean = values("dice_mean")
-    charts = [Chart("Mean Dice on validation cases", [Line("mean", mean)], y_range=_tenths(mean))]
-    if len(run.labels) > 1:
+    charts = []
+    if run.validated:
+        mean = values("dice_mean")
+        lines = [Line("mean", mean)]
+        charts.append(Chart("Mean Dice on validation cases", lines, y_range=_tenths(mean)))
+    if len(run.labels) > 1 and run.validated:
         labels = [
             Line(spoken(name), values(f"dice_{name}"), label_colour(place))
             for place, name in enumerate(run.labels, start=1)
@@ -164,10 +172,11 @@ def _tenths(values: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _validations(run: TrainingRun) -> Section:
-    named = run.labels if len(run.labels) <= _WIDE else ()
+    named = run.labels if len(run.labels) <= _WIDE and run.validated else ()
     columns = [Column("epoch")]
     columns += [Column(name, True) for name in ("iteration", "time", "loss")]
-    columns += [Column("mean Dice"), *(Column(spoken(name), True) for name in named)]
+    if run.validated:
+        columns += [Column("mean Dice"), *(Column(spoken(name), True) for name in named)]
     rows = []
     for row in reversed(run.rows[-_ROWS:]):
         mean = float(row["dice_mean"])
@@ -175,15 +184,19 @@ def _validations(run: TrainingRun) -> Section:
             Cell(f"{int(row['iteration']):,}", number=True),
             Cell(page.duration(float(row["seconds"])), number=True),
             Cell(number(float(row["loss"]), 3), number=True),
-            Cell(number(mean, 3), share=_share(mean)),
         ]
+        if run.validated:
+            cells.append(Cell(number(mean, 3), share=_share(mean)))
         cells += [Cell(number(float(row[f"dice_{name}"]), 3), number=True) for name in named]
         rows.append((row["epoch"], cells))
     more = len(run.rows) - len(rows)
     caption = "Dice on the network's grid; - where no case has the label."
+    if not run.validated:
+        caption = "No case is held out, so there is no Dice."
     if more > 0:
         caption += f" {more} earlier ones are in metrics_train.csv."
-    return Section("Validations", [Table(columns, rows, caption=caption)])
+    title = "Validations" if run.validated else "Epochs"
+    return Section(title, [Table(columns, rows, caption=caption)])
 
 
 def _per_label(run: TrainingRun) -> Section:

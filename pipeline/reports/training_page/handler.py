@@ -13,6 +13,7 @@ from typing import Any
 from ignite.engine import Events
 from monai.engines import Evaluator
 
+from ....data.datasets.folds import trains_on_all
 from ....data.errors import user_error
 from ...models.machine import machine_facts
 from ...plans.plan import Plan
@@ -20,7 +21,7 @@ from ...training.engine.trainer import at_end
 from ...training.folder.provenance import typed_command
 from ...training.folder.run_folder import PAGE, is_free, write_result
 from ...training.handlers import read_training_record
-from ...training.told import GO_ON, ending
+from ...training.told import GO_ON, ending, on_cases
 from .content import Standing, TrainingRun, training_page
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class TrainingPage:
         self.split = f"fold {fold} of {folds}, split seed {split_seed}"
         if splits is not None:
             self.split = f"fold {fold} of {Path(splits).name}"
+        self.everything = dataset_dir is not None and trains_on_all(folds)
         self.seed = seed
         self._writes = True
         self._ended = False
@@ -122,7 +124,7 @@ class TrainingPage:
         if state.iteration > self._first and state.epoch_length:
             each = (now - self._began) / (state.iteration - self._first)
             ends = now + each * (state.max_epochs * state.epoch_length - state.iteration)
-        patience = bool(self.plan.training.get("patience"))
+        patience = bool(self.plan.training.get("patience")) and len(self.datasets[1]) > 0
         return self._standing(engine, running=True, ends=ends, earliest=patience)
 
     def _standing(
@@ -168,21 +170,22 @@ class TrainingPage:
     def _run(self, engine: Any) -> TrainingRun:
         train, validation = map(len, self.datasets)
         plan = self.plan
+        data = on_cases(self.dataset, self.split, train, validation, everything=self.everything)
         return TrainingRun(
             title=plan.title or plan.name,
-            data=f"A training on {self.dataset}, {self.split}: {train} cases to train on, "
-            f"{validation} to validate on. Research software; not a medical device.",
+            data=f"Trained {data}. Research software; not a medical device.",
             labels=plan.labels[1:],
             rows=read_training_record(self.folder),
             hints=[(hint.text, hint.serious) for hint in getattr(engine.state, "label_hints", ())],
-            settings=_settings(plan, engine, self.seed),
+            settings=_settings(plan, engine, self.seed, validated=validation > 0),
             machine=self._machine,
             command=typed_command(),
             go_on=GO_ON,
+            validated=validation > 0,
         )
 
 
-def _settings(plan: Plan, engine: Any, seed: int) -> list[tuple[str, str]]:
+def _settings(plan: Plan, engine: Any, seed: int, *, validated: bool) -> list[tuple[str, str]]:
     """The plan in short, and how it is trained."""
     training = plan.training
     network = _listed({name: value for name, value in plan.network.items() if name != "name"})
@@ -200,8 +203,13 @@ def _settings(plan: Plan, engine: Any, seed: int) -> list[tuple[str, str]]:
         ),
         "intensity": _listed(plan.intensity),
         "length": f"{training.get('epochs')} epochs of {training.get('iterations_per_epoch')} "
-        f"batches, a validation every {training.get('val_interval')}; patience "
-        f"{training.get('patience') or 'without end'}",
+        "batches, "
+        + (
+            f"a validation every {training.get('val_interval')}; patience "
+            f"{training.get('patience') or 'without end'}"
+            if validated
+            else "without validation"
+        ),
         "learning rate": f"{training.get('learning_rate')}, weight decay "
         f"{training.get('weight_decay')}",
         "loss": str(training.get("loss")),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 import torch
-from monai.engines import SupervisedEvaluator
+from monai.engines import Evaluator, SupervisedEvaluator
 from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys as Keys
 
@@ -35,6 +35,14 @@ class SegmentationValidator(SupervisedEvaluator):
         self.regions = regions
         options.setdefault("decollate", False)
         super().__init__(**options)
+        self._counts = options.get("epoch_length") is None
+
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's
+        """Validate, on the cases that there are now; without any nothing is done or said."""
+        if self._counts and isinstance(self.data_loader, Sized):
+            self.state.epoch_length = len(self.data_loader)
+        if self.state.epoch_length != 0:
+            super().run(global_epoch)
 
     def _iteration(self, engine: Any, batchdata: dict[str, torch.Tensor]) -> dict[str, Any]:
         image, label, args, kwargs = prepared(self, batchdata)
@@ -66,6 +74,12 @@ class SegmentationValidator(SupervisedEvaluator):
             scores = scores[0]
         given = getattr(self.network, "gives_probabilities", False)
         return labels_of(scores, dim=1, probabilities=given, regions=self.regions)
+
+
+def validates(validator: Evaluator) -> bool:
+    """Whether it has a case; a loader that has no length is taken to have some."""
+    loader = validator.data_loader
+    return not isinstance(loader, Sized) or len(loader) > 0
 
 
 def decide(slabs: ScoreSlabs, *, regions: bool = False) -> torch.Tensor:

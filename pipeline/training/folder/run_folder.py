@@ -189,7 +189,15 @@ def check_unseen(folder: str | Path, cases: list[str]) -> None:
     settings = run.settings
     fold = json.loads(path.read_text(encoding="utf-8"))[settings["fold"]]
     seen = sorted(set(cases) & set(fold["train"]))
-    if seen and not fold["validation"]:
+    if seen and not fold["validation"] and "folds" in settings:
+        raise ConfigError(
+            f"{folder}: trained on all of its {len(fold['train'])} cases, and held none out, so "
+            f"{len(seen)} of these {len(cases)} validation cases were trained on, such as "
+            f"{seen[0]}: their Dice would say nothing of other scans. Measure a dataset of other "
+            "cases by --part all, or train folds (--folds 5) to measure these; --part train or "
+            "--part all says that you mean cases that were trained on"
+        )
+    if seen and not fold["validation"]:  # of a fit
         raise ConfigError(
             f"{folder}: {len(seen)} of these {len(cases)} validation cases were trained on, such "
             f"as {seen[0]}, by one or another of its networks; {folder}/cross_validation measures "

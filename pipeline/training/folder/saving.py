@@ -6,7 +6,7 @@ import logging
 import time
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from ignite.engine import Events
@@ -14,6 +14,7 @@ from monai.engines import Evaluator
 
 from ....data.errors import CheckpointError, ConfigError
 from ...models.checkpoints import LAST, carry_plan, load_checkpoint
+from ...models.writing_weights import save_checkpoint
 from ..engine.average import unwrapped
 from ..engine.scheduler_state import plain_state, restored_state
 from ..engine.stopwatch import timed
@@ -24,39 +25,6 @@ logger = logging.getLogger(__name__)
 
 _FORMAT = 2
 _SHARE = 0.05  # of a training's time, for writing last.pt
-
-
-def save_checkpoint(content: Any, stream: BinaryIO) -> None:
-    """torch.save to an open file.
-
-    Raises:
-        OSError: the file cannot be written; PyTorch's writer tells of it as a RuntimeError.
-    """
-    watched = _Watched(stream)
-    try:
-        torch.save(content, watched)  # type: ignore[arg-type]  # it only writes
-    except RuntimeError:
-        if watched.error is not None:
-            raise watched.error from None
-        raise
-
-
-class _Watched:
-    """A binary stream that remembers why a write failed."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self.stream = stream
-        self.error: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        try:
-            return self.stream.write(data)
-        except OSError as error:
-            self.error = error
-            raise
-
-    def flush(self) -> None:
-        self.stream.flush()
 
 
 class Checkpoints:

@@ -11,12 +11,13 @@ from typing import BinaryIO
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 
+from ....data.datasets.folds import trains_on_all
 from ...plans.new_bundle import RECORDS
 from ...plans.plan import Plan
 from ...plans.writing import bundle_files
 from ..engine.label_dice import dice_name
 from ..engine.stopwatch import timed
-from ..told import GO_ON, ending
+from ..told import GO_ON, ending, on_cases
 from .provenance import this_start, told
 from .run_folder import is_free, write_result
 
@@ -67,6 +68,7 @@ class TrainedBundle:
         self.split = f"fold {fold} of {folds} (split seed {split_seed})"
         if splits is not None:
             self.split = f"fold {fold} of `{Path(splits).name}`"
+        self.everything = dataset_dir is not None and trains_on_all(folds)
         self.bundle_root = Path(bundle_root)
         self.writes = writes and self.folder.resolve() != Path(bundle_root).resolve()
         self._best: dict[str, float] = {}
@@ -93,7 +95,13 @@ class TrainedBundle:
             f"{self._trained_on()} {engine.state.iteration} iterations in {engine.state.epoch} "
             f"epochs: it {ending(engine)}."
         )
-        if self.keep == "last":
+        if not len(self.validation_dataset):
+            text += (
+                "\n\n`models/model.pt` has the averaged weights of the end. How good they are was "
+                "not measured: `gridgate evaluate` does it on cases of another dataset (`--part "
+                "all`).\n"
+            )
+        elif self.keep == "last":
             text += "\n\n`models/model.pt` has the averaged weights of the end.\n"
         elif state.best_metric_epoch > 0:
             text += (
@@ -109,10 +117,9 @@ class TrainedBundle:
 
     def _trained_on(self) -> str:
         train, validation = len(self.train_dataset), len(self.validation_dataset)
-        return (
-            f"Trained on `{self.dataset}`, {self.split}: {train} cases to train on, {validation} "
-            "to validate on."
-        )
+        dataset = f"`{self.dataset}`"
+        told = on_cases(dataset, self.split, train, validation, everything=self.everything)
+        return f"Trained {told}."
 
     def _write(self, results: str) -> None:
         if not self.writes:

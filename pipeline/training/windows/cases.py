@@ -17,6 +17,7 @@ from ....data.datasets.cache.folder import CaseCache, user_cache
 from ....data.errors import DatasetError
 from ....data.images.names import case_id
 from ....data.progress import progressed
+from ....data.sizes import bytes_in_words
 from .key import paths_of
 from .loading import readable_in_parent
 from .place import Need, fits, free_memory, needed
@@ -129,15 +130,6 @@ class CachedCases(Dataset[dict[str, Any]]):
             "of them were made now"
         )
         return cases
-
-
-def bytes_in_words(size: int) -> str:
-    """Bytes in words.
-
-    >>> bytes_in_words(23_456_000_000), bytes_in_words(1_200_000)
-    ('23.5 GB', '1.2 MB')
-    """
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _name(item: dict[str, Any]) -> str:

@@ -12,7 +12,8 @@ import torch
 from monai.data import MetaTensor
 from torch.utils.data import DistributedSampler, Sampler
 
-from .cases import CachedCases, bytes_in_words
+from ....data.sizes import bytes_in_words
+from .cases import CachedCases
 from .loading import readable_in_parent
 from .on_device import SHARE, CasesOnDevice, bytes_on_device, free_on
 from .stored import StoredCases, first_random

@@ -99,3 +99,28 @@ def test_a_header_that_cannot_be_read_ends_a_training_before_it_begins(tmp_path:
 def test_the_phantom_dataset_fits(phantom_dataset: Path) -> None:
     check_dataset(phantom_dataset)
     assert all(Path(item["image"]).is_file() for item in dataset_cases(phantom_dataset, part="all"))
+
+
+def test_where_none_is_held_out_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    root = dataset(tmp_path / "D", cases=4)
+    check_dataset(root, folds=1)
+    (told,) = caplog.messages
+    assert (
+        told
+        == f"{root}: 4 of 4 labelled cases are trained on, and none is held out: no Dice "
+        + ("is measured")
+    )
+    own = root / "splits_final.json"
+    own.write_text('[{"train": ["case_0", "case_1"], "val": []}]')
+    caplog.clear()
+    check_dataset(root, folds=1)
+    assert caplog.messages[0] == f"{own}: does not count, as --folds 1 trains on all cases"
+    caplog.clear()
+    check_dataset(root)
+    assert "fold 0 leaves out 2 of 4" in caplog.messages[0]
+    assert "2 of 4 labelled cases are trained on, and none is held out" in caplog.messages[1]
+    with pytest.raises(DatasetError, match="no validation case in it: the fold holds none out"):
+        check_dataset(root, part="validation")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gridgate.data.datasets.dataset import Dataset, DatasetCase
 from gridgate.data.datasets.folds import load_or_make_splits, make_folds, select_fold
-from gridgate.data.errors import DatasetError
+from gridgate.data.errors import ConfigError, DatasetError
 
 ids = st.lists(
     st.text(st.characters(codec="utf-8"), min_size=1, max_size=6),
@@ -101,7 +101,7 @@ def test_the_datasets_own_splits_come_first(key: str, tmp_path: Path) -> None:
         ("[]", "not a list of folds"),
         ('[{"train": ["c0"]}]', 'fold 0 has no "train" and "validation"'),
         ("[3]", 'fold 0 has no "train" and "validation"'),
-        ('[{"train": ["c0"], "val": []}]', 'fold 0 has no "train" and "validation"'),
+        ('[{"train": [], "val": ["c0"]}]', 'fold 0 has no "train" and "validation"'),
         ('[{"train": ["c0"], "val": ["zz"]}]', r"fold 0 names the case zz \(1 such\)"),
         ('[{"train": ["c0", "c1"], "val": ["c1"]}]', "trains and validates on the case c1"),
     ],
@@ -123,3 +123,46 @@ def test_a_fold_of_another_dataset(tmp_path: Path) -> None:
     splits = load_or_make_splits(dataset(tmp_path, 10))
     with pytest.raises(DatasetError, match="does not have"):
         select_fold(dataset(tmp_path, 5), splits, 0)
+
+
+# all cases
+
+
+def test_one_fold_is_all_cases_whatever_file_there_is(tmp_path: Path) -> None:
+    everything = [{"train": [f"c{number}" for number in range(10)], "validation": []}]
+    assert load_or_make_splits(dataset(tmp_path), folds=1) == everything
+    (tmp_path / "splits.json").write_text(json.dumps([{"train": ["c1"], "val": ["c2"]}]))
+    assert load_or_make_splits(dataset(tmp_path), folds=1, seed=3) == everything
+    train, validation = select_fold(dataset(tmp_path), everything, 0)
+    assert len(train) == 10 and validation == []
+    with pytest.raises(DatasetError, match="no fold 1; there is fold 0 alone"):
+        select_fold(dataset(tmp_path), everything, 1)
+
+
+def test_one_fold_is_kept_and_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "out" / "splits.json"
+    made = load_or_make_splits(dataset(tmp_path), folds=1, path=path)
+    assert load_or_make_splits(dataset(tmp_path), folds=1, path=path) == made
+    assert load_or_make_splits(dataset(tmp_path), splits=path) == made
+    with pytest.raises(DatasetError, match="holds other folds"):
+        load_or_make_splits(dataset(tmp_path), folds=2, path=path)
+
+
+def test_one_fold_and_a_file_of_folds_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps([{"train": ["c1"], "val": ["c2"]}]))
+    with pytest.raises(ConfigError, match=r"--folds 1 .*--splits .*mine\.json"):
+        load_or_make_splits(dataset(tmp_path), folds=1, splits=path)
+
+
+def test_true_is_no_number_of_folds(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="into True folds"):
+        load_or_make_splits(dataset(tmp_path), folds=True)
+
+
+@pytest.mark.parametrize("key", ["validation", "val"])
+def test_a_file_may_hold_no_case_out(key: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps([{"train": ["c2", "c0"], key: []}]))
+    made = load_or_make_splits(dataset(tmp_path), splits=path)
+    assert made == [{"train": ["c0", "c2"], "validation": []}]

@@ -54,6 +54,14 @@ def test_parts_of_a_dataset(tmp_path: Path) -> None:
     assert dataset_cases(tmp_path / "absent") == []
 
 
+def test_of_one_fold_all_train_and_none_validates(tmp_path: Path) -> None:
+    root = dataset(tmp_path, cases=3)
+    (root / "splits.json").write_text('[{"train": ["case_0"], "validation": ["case_1"]}]')
+    assert ids(dataset_cases(root, part="train")) == ["case_0"]
+    assert ids(dataset_cases(root, part="train", folds=1)) == ["case_0", "case_1", "case_2"]
+    assert dataset_cases(root, part="validation", folds=1, most=2, rank=1, world_size=2) == []
+
+
 def test_processes_share_the_cases(tmp_path: Path) -> None:
     root = dataset(tmp_path, cases=7)
     parts = [ids(dataset_cases(root, part="all", rank=rank, world_size=3)) for rank in range(3)]

@@ -69,7 +69,7 @@ def test_two_files_must_agree(folder: Path) -> None:
     [
         ([{"train": ["phantom_000"], "val": ["gone"]}], "names the case gone"),
         ([{"train": ["phantom_000"], "val": ["phantom_000"]}], "trains and validates on"),
-        ([{"train": ["phantom_000"], "val": []}], "fold 0 has no"),
+        ([{"train": [], "val": ["phantom_000"]}], "fold 0 has no"),
         ({"train": []}, "is not a list of folds"),
     ],
 )

@@ -1,10 +1,13 @@
 """How a fit divides its time: hand-computed."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from gridgate.data.errors import ConfigError
+from gridgate.data.datasets.dataset import write_dataset_json
+from gridgate.data.errors import ConfigError, DatasetError
+from gridgate.pipeline.fitting.cases import validated_cases
 from gridgate.pipeline.fitting.request import FitRequest
 from gridgate.pipeline.fitting.schedule import Remaining, corrected, ending, evaluation_seconds
 from gridgate.pipeline.planning.measures.pace import Pace
@@ -34,7 +37,7 @@ def test_a_pace_follows_the_last_training() -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"folds": 1}, "--folds 1"),
+        ({"folds": 1}, "--folds 1: give 2 or more.*gridgate train .* --folds 1"),
         ({"iterations": 0}, "--iterations 0"),
         ({"networks": ("unet", "unet")}, "unet is there twice"),
     ],
@@ -42,3 +45,15 @@ def test_a_pace_follows_the_last_training() -> None:
 def test_impossible_requests_are_refused(asked: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         FitRequest(dataset=Path("d"), seconds=60.0, **asked)  # type: ignore[arg-type]
+
+
+def test_folds_of_the_dataset_that_hold_nothing_out_are_refused(tmp_path: Path) -> None:
+    for part in ("imagesTr", "labelsTr"):
+        (tmp_path / part).mkdir()
+        for name in "abc":
+            (tmp_path / part / f"{name}.nii.gz").touch()
+    write_dataset_json(tmp_path, "D", {"background": 0, "liver": 1}, ("CT",), 3)
+    folds = [{"train": ["a", "b"], "val": ["c"]}, {"train": ["a", "b", "c"], "val": []}]
+    (tmp_path / "splits.json").write_text(json.dumps(folds))
+    with pytest.raises(DatasetError, match="fold 1 of its own folds holds no case out"):
+        validated_cases(tmp_path, 2)

@@ -19,6 +19,7 @@ from gridgate.pipeline.models.checkpoints import (
     weights_file,
 )
 from gridgate.pipeline.models.run_weights import weights_fingerprint
+from gridgate.pipeline.models.writing_weights import half_precision
 from gridgate.pipeline.plans.plan import Plan, example_plan
 
 PLAN = Plan.from_dict({**example_plan(), "spacing": [1.5, 1.5, 3.0], "orientation": "RAS"})
@@ -62,11 +63,23 @@ def test_the_plan_comes_back_and_the_file_stays_a_plain_state_dict(trained: Path
     assert content._metadata["1"] == network().state_dict()._metadata["1"]
 
 
-def test_every_tool_loads_it(trained: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("half", [False, True], ids=["float32", "float16"])
+def test_every_tool_loads_it(trained: Path, tmp_path: Path, half: bool) -> None:
     path = trained / "models" / "model.pt"
+    wanted = network()
+    if half:
+        state = half_precision(torch.load(path, weights_only=True), of=path)
+        torch.save(state, path)
+        wanted.load_state_dict(
+            {
+                name: one.half().float() if one.is_floating_point() else one
+                for name, one in network().state_dict().items()
+            }
+        )
+        assert not same(wanted, network())
     plain, by_handler = other(), other()
     assert plain.load_state_dict(torch.load(path, weights_only=True), strict=True)
-    assert same(plain, network())
+    assert same(plain, wanted)
     engine = SupervisedEvaluator(
         device=torch.device("cpu"),
         val_data_loader=[
@@ -76,7 +89,7 @@ def test_every_tool_loads_it(trained: Path, tmp_path: Path) -> None:
         val_handlers=[CheckpointLoader(str(path), load_dict={"model": by_handler}, strict=True)],
     )
     engine.run()
-    assert same(by_handler, network())
+    assert same(by_handler, wanted)
     config = tmp_path / "config.json"
     config.write_text(
         '{"network_def": {"_target_": "torch.nn.Sequential", "_mode_": "default", "_args_": []}}'
@@ -91,7 +104,7 @@ def test_every_tool_loads_it(trained: Path, tmp_path: Path) -> None:
         "__import__('torch').nn.BatchNorm3d(2))",
         input_shape=[1, 1, 4, 4, 4],
     )
-    assert same(torch.jit.load(str(exported)), network())
+    assert same(torch.jit.load(str(exported)), wanted)
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,18 @@ def test_a_case_called_as_a_curve_keeps_its_picture(tmp_path: Path, nifti: Path)
     assert names == {"loss.png", "dice.png", "loss_2.png", "sub.png"}
 
 
+def test_a_training_without_validation_has_no_curve_of_dice(tmp_path: Path) -> None:
+    training = tmp_path / "training"
+    training.mkdir()
+    names = ["epoch", "iteration", "seconds", "loss", "learning_rate", "dice_mean", "dice_a"]
+    with open(training / "metrics_train.csv", "w", newline="") as file:
+        csv.writer(file).writerows([names, [1, 10, 1.0, 0.5, 0.1, "nan", "nan"]])
+    write_report(tmp_path / "r.html", Run(title="t", labels=LABELS, training_dir=training))
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"loss.png"}
+    text = (tmp_path / "r.html").read_text()
+    assert "No Dice was measured meanwhile" in text and "nan" not in text
+
+
 def test_every_place_of_the_template_escapes() -> None:
     evil = "<i>&\"'"
     page = Page(evil, evil, [(evil, evil)], [Section(evil, [Paragraph(evil, kind="bad")])])

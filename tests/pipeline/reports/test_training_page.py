@@ -120,6 +120,34 @@ def test_many_labels_have_a_row_each() -> None:
     assert text.count("<polyline") == 30 + 3
 
 
+def test_without_a_case_held_out_there_is_no_dice() -> None:
+    labels = [f"organ_{at}" for at in range(30)]
+    found = [
+        {name: "nan" if "dice" in name else text for name, text in row.items()}
+        for row in rows(3, labels)
+    ]
+    run = TrainingRun(
+        title="T",
+        data="Trained on all 5 cases of D; none was held out",
+        labels=labels,
+        rows=found,
+        hints=[],
+        settings=[],
+        machine=[],
+        command="gridgate train",
+        go_on="",
+        validated=False,
+    )
+    standing = Standing(
+        running=False, text="", failed=False, epoch=3, epochs=3, iteration=300, began=NOW, now=NOW
+    )
+    text = training_page(run, standing, refresh=40).decode()
+    assert "none was held out" in text and "not measured" in text and "3 min 03 s" in text
+    assert "mean Dice" not in text and "organ" not in text
+    assert text.count("<polyline") == 2  # of the loss and of the learning rate
+    assert "0.333" in text  # the third epoch's loss
+
+
 def test_a_line_is_drawn_where_its_values_are() -> None:
     """By hand: x from 0 to 200 takes the axis, y from 0 to 1 the height."""
     chart = Chart(

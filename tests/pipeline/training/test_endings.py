@@ -11,7 +11,8 @@ from ignite.engine import Engine, Events
 from monai.handlers import ValidationHandler
 
 from gridgate.data.events import listening
-from gridgate.data.progress import EVERY
+from gridgate.data.progress import EVERY, Progress
+from gridgate.pipeline.cli.commands.train import _LastLine
 from gridgate.pipeline.plans.plan import Plan, example_plan
 from gridgate.pipeline.training import run as training_run
 from gridgate.pipeline.training.folder.trained_bundle import TrainedBundle
@@ -113,6 +114,24 @@ def test_a_stopped_training_says_how_to_go_on(
             output_dir=tmp_path,
             dataset_dir="liver",  # type: ignore[list-item]
         )
+
+
+def test_the_last_line_of_a_training_on_all_cases(capsys: pytest.CaptureFixture[str]) -> None:
+    last = _LastLine()
+    last("epoch", {"best_epoch": None, "best_dice": None})
+    ended = {"epoch": 4, "output": "O", "ended": "ran to its end, epoch 4 of 4"}
+    last("trained", {**ended, "cases": 6, "held_out": 0})
+    told = "O: trained for 4 epochs on 6 cases, and none was held out; it ran to its end"
+    assert capsys.readouterr().out.startswith(told)
+
+
+def test_a_bar_without_validation_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(Progress, "advance", lambda self, note="": shown.append(note))
+    engine = Engine(lambda engine, batch: {"loss": torch.tensor(0.5)})
+    ProgressBar(validator(network(), val_data_loader=[])).attach(engine)
+    engine.run([0])
+    assert shown == ["epoch 1, loss 0.500, no case held out"]
 
 
 # lines

@@ -98,6 +98,15 @@ def test_what_is_said_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
     assert [hint.text for hint in engine.state.label_hints] == [text for _, text in said]  # type: ignore[attr-defined]
 
 
+def test_where_none_is_held_out_no_fold_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    engine = Engine(lambda engine, batch: None)
+    given = {"train_dataset": cases([1, 2, 3]), "validation_dataset": cases()}
+    LabelOccurrence(labels=[*LABELS, "pancreas"], **given).attach(engine)
+    engine.run([0])
+    (told,) = (one.getMessage() for one in caplog.records if one.levelname == "WARNING")
+    assert told == "pancreas occurs in none of the 1 training cases: it cannot be learnt"
+
+
 def test_what_nobody_drew_is_told_as_that() -> None:
     found = Occurrence(5, (0,), (0,))
     assert "annotated in none of the 5 training cases" in train_hints(found, ["liver"], 0)[0].text

@@ -11,6 +11,7 @@ from typing import Any
 from .....data.datasets.cache.folder import VARIABLE, CaseCache, is_cache, user_cache
 from .....data.datasets.cache.stored_case import StoredCase
 from .....data.errors import ConfigError, GridgateError
+from .....data.sizes import bytes_in_words
 
 _UNITS = {"h": 3600.0, "d": 86_400.0, "w": 604_800.0}  # seconds
 
@@ -41,20 +42,25 @@ def run(options: argparse.Namespace) -> None:
     cache = CaseCache(folder)
     if options.clear:
         _, size = cache.clear(unused_since=until)
-        print(f"{folder}: {_size(size)} removed")
+        print(f"{folder}: {bytes_in_words(size)} removed")
         return
     found: dict[str, list[tuple[bool, int, float]]] = defaultdict(list)
     for case, used in cache.cases():
         if until is None or used <= until:
             dataset, is_whole = _told(case)
             found[dataset].append((is_whole, case.bytes, used))
-    print(f"{folder}: {_size(sum(size for parts in found.values() for _, size, _ in parts))}")
+    print(
+        f"{folder}: {bytes_in_words(sum(size for parts in found.values() for _, size, _ in parts))}"
+    )
     for dataset, parts in sorted(found.items()):
         count = sum(is_whole for is_whole, _, _ in parts)
         size = sum(size for _, size, _ in parts)
         last = time.localtime(max(used for _, _, used in parts))
         day = time.strftime("%Y-%m-%d %H:%M", last)
-        print(f"  {dataset}: {count} case{'s' * (count != 1)}, {_size(size)}, last used {day}")
+        print(
+            f"  {dataset}: {count} case{'s' * (count != 1)}, {bytes_in_words(size)}, last used "
+            f"{day}"
+        )
 
 
 def _told(case: StoredCase) -> tuple[str, bool]:
@@ -81,12 +87,3 @@ def _seconds(age: str) -> float:
             f"--older {age}: a number of hours, days or weeks is wanted: 12h, 30d, 8w"
         )
     return found
-
-
-def _size(size: int) -> str:
-    """Bytes in words.
-
-    >>> _size(2_345_000_000), _size(12_000)
-    ('2.3 GB', '0.0 MB')
-    """
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

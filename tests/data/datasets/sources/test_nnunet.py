@@ -237,6 +237,13 @@ def test_a_second_export_follows_the_dataset(tmp_path: Path) -> None:
     assert np.array_equal(made, source)
 
 
+def test_all_cases_as_one_fold_are_nnunets_own_word(tmp_path: Path) -> None:
+    write_dataset(nnunet_source(raw(tmp_path / "Dataset007_X")), tmp_path / "D")
+    with pytest.raises(ConfigError, match=r"nnUNetv2_train \.\.\. all"):
+        export_nnunet(tmp_path / "D", tmp_path / "out", folds=1)
+    assert not (tmp_path / "out").exists()
+
+
 def test_annotated_labels_come_along_and_cannot_be_exported(tmp_path: Path) -> None:
     root = raw(tmp_path / "Dataset007_X", values=(1,))
     labels = {"background": 0, "a": 1, "b": 2}

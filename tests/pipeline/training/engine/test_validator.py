@@ -16,6 +16,7 @@ from gridgate.data.errors import ConfigError
 from gridgate.pipeline.inference.sliding_window import SlidingWindow
 from gridgate.pipeline.models.ensemble import Ensemble
 from gridgate.pipeline.training.engine.label_dice import MEAN_DICE, LabelDice, dice_name, labels_of
+from gridgate.pipeline.training.engine.validator import validates
 from gridgate.pipeline.training.losses import build_loss
 
 from ..small_trainer import LABELS, network, trainer, validator, windows
@@ -228,3 +229,15 @@ def test_many_classes_fit_the_label_maps_type() -> None:
     scores[0, 299, 0] = scores[0, 255, 1] = 1
     assert labels_of(scores, dim=1).flatten().tolist() == [299, 255]
     assert labels_of(scores[:, :256], dim=1).dtype == torch.uint8
+
+
+def test_without_a_case_nothing_is_validated_until_there_is_one() -> None:
+    cases: list[Any] = []
+    check = validator(network(), val_data_loader=cases)
+    check.run(3)
+    assert not validates(check) and check.state.metrics == {}
+    assert check.state.best_metric_epoch == -1 and check.state.iteration == 0
+    cases += windows(2, seed=9)
+    check.run(4)
+    assert validates(check) and check.state.iteration == 2
+    assert 0 <= check.state.metrics[MEAN_DICE] == check.state.best_metric <= 1

@@ -13,10 +13,10 @@ from torch.optim import lr_scheduler
 
 from gridgate.data.errors import CheckpointError, ConfigError, OutputError
 from gridgate.pipeline.models.checkpoints import carried_plan, load_weights
+from gridgate.pipeline.models.writing_weights import save_checkpoint
 from gridgate.pipeline.plans.plan import Plan, example_plan
 from gridgate.pipeline.training.folder import saving
 from gridgate.pipeline.training.folder.run_folder import write_result
-from gridgate.pipeline.training.folder.saving import save_checkpoint
 from gridgate.pipeline.training.handlers import read_training_record
 
 from ..small_trainer import network, training

@@ -69,6 +69,8 @@ def test_weights_land_in_the_bundle_and_each_round_replaces_the_last(
     assert list(Path.cwd().iterdir()) == []  # nothing in the server's folder
     assert not list(bundle.glob("before_*"))  # Gridgate's own rounds are replaced
     assert load_checkpoint(bundle / "last.pt")["epoch"] == 2  # max_epochs, the schedule's too
+    (_, *dice) = [line.split(",")[5] for line in rows.splitlines()]
+    assert dice and "nan" not in dice  # with none to validate on, the training's own are taken
 
 
 def test_weights_of_others_are_kept(bundle: Path, phantom_dataset: Path) -> None:
