@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..measures.pace import Pace
 from .decision import Decision
 
-_CHEAP = 2.0  # seconds that a case may take with mirroring
+_CHEAP = 5.0  # seconds that a case may take with mirroring
 
 
 def decide_test_mirror_axes(mirror_axes: Sequence[int], pace: Pace | None) -> Decision:

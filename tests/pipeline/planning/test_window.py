@@ -194,6 +194,6 @@ def test_windows_are_multiples_and_get_smaller(
 
 
 def test_more_time_is_for_more_iterations_and_for_larger_windows() -> None:
-    assert fewest_iterations(1200) == 1000
+    assert fewest_iterations(1200) == 2500
     assert 1200 / fewest_iterations(1200) < 86400 / fewest_iterations(86400)
     assert fewest_iterations(86400) > fewest_iterations(1200)
