@@ -99,12 +99,12 @@ def test_memory_cuts_along_the_axis_that_covers_most() -> None:
 
 
 def test_time_cuts_what_memory_allows() -> None:
-    # a step may take 1.2 s of 1200 s
-    candidate = Known(voxel_seconds=1.2 / (2 * 80 * 80 * 80))
+    # 1200 s have 2,500 steps of 0.48 s
+    candidate = Known(voxel_seconds=0.48 / (2 * 80 * 80 * 80))
     found = decide(candidate, machine(), (160, 160, 160))
     assert found.window.value == [80, 80, 80]
-    assert found.step is not None and found.step.seconds == pytest.approx(1.2)
-    assert "measured: 1.2 s a step" in found.window.reason
+    assert found.step is not None and found.step.seconds == pytest.approx(0.48)
+    assert "measured: 0.48 s a step" in found.window.reason
     # without the device nothing is tried, and nothing cut for its time
     away = Known(voxel_seconds=99.0)
     not_here = decide(away, machine(here=False), (160, 160, 160))
@@ -141,14 +141,14 @@ def test_on_a_gpu_the_largest_window_is_tried_first() -> None:
 def test_a_slow_small_window_does_not_cut_the_others() -> None:
     @dataclass(frozen=True)
     class Launching(Known):
-        """Half a second a step, whatever the window: the small one says too much per voxel."""
+        """0.2 s a step, whatever the window: the small one says too much per voxel."""
 
         def try_step(self, window: list[int], batch: int, machine: Machine) -> Step | str:
             self.tried.append((window, batch))
-            return Step(0.5 + 1e-7 * batch * prod(window), 0.1, None)
+            return Step(0.2 + 4e-8 * batch * prod(window), 0.1, None)
 
     found = decide(Launching(), machine(), (96, 96, 96))
-    assert found.window.value == [96, 96, 96]  # 0.68 s of 1.2; by 48^3 alone it would be 4 s
+    assert found.window.value == [96, 96, 96]  # 0.27 s of 0.48; by 48^3 alone it would be 1.7 s
 
 
 def test_nothing_fits() -> None:
