@@ -12,6 +12,7 @@ from monai.transforms import Compose
 from ..data.errors import ConfigError
 from .components import FillHolesd, LargestComponentd
 from .restore.regions import check_region_values
+from .restore.thresholds import check_thresholds
 from .restore.transform import RestoreLabelsd
 from .write.dicom_seg import WriteDicomSegd
 from .write.labels import WriteLabelsd
@@ -84,6 +85,8 @@ def postprocessing(
     terminology: Mapping[str, Any] | None = None,
     region_values: Sequence[int] | None = None,
     region_masks: bool = False,
+    output_channels: int | None = None,
+    thresholds: Sequence[float] | None = None,
     max_slab_bytes: float = 256e6,
 ) -> Postprocessing:
     """Transforms from {"pred": scores, "image": MetaTensor} to {"pred": label map (1, X, Y, Z)}.
@@ -101,11 +104,14 @@ def postprocessing(
         dicom_seg: write DICOM SEG too where the case is a DICOM series.
         postfix, output_ext, terminology: see WriteLabelsd.
         region_values, region_masks: of labels that overlap, see Plan; write a mask of each too.
+        output_channels, thresholds: of the network; of regions, or of one channel, the probability
+            above which a voxel is each. None is a half.
         max_slab_bytes: bound on the temporary arrays, see restore_labels.
 
     Raises:
         ConfigError: a label, a suffix or a terminology that there is not; masks per region without
-            regions, or segments, which would not overlap, of regions.
+            regions, or segments, which would not overlap, of regions; thresholds of labels that
+            exclude each other.
 
     Example:
         >>> after = postprocessing(keep_largest=[1])
@@ -115,6 +121,9 @@ def postprocessing(
     probabilities = [probabilities] if isinstance(probabilities, str) else list(probabilities)
     channels = _channels(probabilities, list(labels), region_values)
     _check_regions(region_values, labels, region_masks, dicom_seg, output_ext)
+    if output_channels is not None:
+        regions = region_values is not None
+        check_thresholds(thresholds, channels=output_channels, regions=regions)
     after = _components(keep_largest, fill_holes, region_values)
     if output_dir is not None:
         named: dict[str, Any] = dict(labels=labels, terminology=terminology, output_dir=output_dir)
@@ -126,6 +135,7 @@ def postprocessing(
         probabilities=channels,
         of_probabilities=of_probabilities,
         region_values=region_values,
+        thresholds=thresholds,
         max_slab_bytes=max_slab_bytes,
     )
     return Postprocessing(restore, after)

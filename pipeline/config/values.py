@@ -57,6 +57,7 @@ _NULLABLE = frozenset(
         "splits",
         "sw_batch_size",
         "terminology",
+        "thresholds",
         "time_limit",
     }
 )

@@ -242,6 +242,7 @@ def _settings(
         "overlap": OVERLAP,
         "mirror_axes": found["mirror_axes"],
         "test_mirror_axes": found["test_mirror_axes"],
+        "thresholds": None,
         "keep_largest": found["keep_largest"],
         "body_threshold": found["body_threshold"],
         "expected": found["expected"],

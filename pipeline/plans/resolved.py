@@ -8,6 +8,8 @@ from typing import Any
 
 from .plan import Plan
 
+_CHANNELS = ("labels", "output_channels", "region_values")
+
 
 def resolved_plan(*, bundle_root: str | Path, **numbers: Any) -> Plan:
     """The plan of a config's numbers, overrides included.
@@ -31,6 +33,8 @@ def resolved_plan(*, bundle_root: str | Path, **numbers: Any) -> Plan:
                 for name, what in (settings.get(said) or {}).items()
                 if name in numbers["labels"]
             }
+    if any(numbers.get(name, settings.get(name)) != settings.get(name) for name in _CHANNELS):
+        settings["thresholds"] = None  # they were chosen for other channels
     return Plan.from_dict({**settings, **numbers})
 
 

@@ -37,6 +37,8 @@ class RestoreLabelsd(MapTransform):
     Args:
         probabilities: name -> channel whose probability is wanted.
         region_values: of a network with a channel per region: the value each is written as.
+        thresholds: of regions, or of a network of one channel, the probability above which a voxel
+            is each; None is a half.
         of_probabilities: scores in a tensor are probabilities, not logits; slabs say it themselves.
         max_slab_bytes: see restore_labels.
 
@@ -52,6 +54,7 @@ class RestoreLabelsd(MapTransform):
         probabilities: Mapping[str, int] | None = None,
         of_probabilities: bool = False,
         region_values: Sequence[int] | None = None,
+        thresholds: Sequence[float] | None = None,
         max_slab_bytes: float = 256e6,
         allow_missing_keys: bool = False,
     ) -> None:
@@ -60,6 +63,7 @@ class RestoreLabelsd(MapTransform):
         self.probabilities = dict(probabilities or {})
         self.of_probabilities = of_probabilities
         self.region_values = None if region_values is None else list(region_values)
+        self.thresholds = None if thresholds is None else list(thresholds)
         self.max_slab_bytes = max_slab_bytes
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -87,6 +91,7 @@ class RestoreLabelsd(MapTransform):
             max_slab_bytes=self.max_slab_bytes,
             probabilities=list(self.probabilities.values()),
             regions=self.region_values is not None,
+            thresholds=self.thresholds,
         )
 
     def end(
