@@ -16,6 +16,7 @@ from .restore.thresholds import check_thresholds
 from .restore.transform import RestoreLabelsd
 from .write.dicom_seg import WriteDicomSegd
 from .write.labels import WriteLabelsd
+from .write.levels import WriteLevelsd
 from .write.probabilities import WriteProbabilitiesd
 from .write.regions import WriteRegionsd
 
@@ -87,6 +88,7 @@ def postprocessing(
     region_masks: bool = False,
     output_channels: int | None = None,
     thresholds: Sequence[float] | None = None,
+    try_thresholds: Sequence[float] = (),
     max_slab_bytes: float = 256e6,
 ) -> Postprocessing:
     """Transforms from {"pred": scores, "image": MetaTensor} to {"pred": label map (1, X, Y, Z)}.
@@ -104,14 +106,12 @@ def postprocessing(
         dicom_seg: write DICOM SEG too where the case is a DICOM series.
         postfix, output_ext, terminology: see WriteLabelsd.
         region_values, region_masks: of labels that overlap, see Plan; write a mask of each too.
-        output_channels, thresholds: of the network; of regions, or of one channel, the probability
-            above which a voxel is each. None is a half.
+        output_channels, thresholds, try_thresholds: see check_thresholds, TriedRestoration.
         max_slab_bytes: bound on the temporary arrays, see restore_labels.
 
     Raises:
         ConfigError: a label, a suffix or a terminology that there is not; masks per region without
-            regions, or segments, which would not overlap, of regions; thresholds of labels that
-            exclude each other.
+            regions, or segments, which would not overlap, of regions; thresholds that cannot be.
 
     Example:
         >>> after = postprocessing(keep_largest=[1])
@@ -121,28 +121,25 @@ def postprocessing(
     probabilities = [probabilities] if isinstance(probabilities, str) else list(probabilities)
     channels = _channels(probabilities, list(labels), region_values)
     _check_regions(region_values, labels, region_masks, dicom_seg, output_ext)
-    if output_channels is not None:
-        regions = region_values is not None
-        check_thresholds(thresholds, channels=output_channels, regions=regions)
+    _check_thresholds(output_channels, thresholds, try_thresholds, region_values is not None)
     after = _components(keep_largest, fill_holes, region_values)
     if output_dir is not None:
         named: dict[str, Any] = dict(labels=labels, terminology=terminology, output_dir=output_dir)
-        after += _beside(probabilities, region_masks, dicom_seg, named)
+        after += _beside(probabilities, region_masks, bool(try_thresholds), dicom_seg, named)
         named |= {"postfix": postfix, "output_ext": output_ext, "values": region_values}
         after.append(WriteLabelsd("pred", **named))
-    restore = RestoreLabelsd(
-        "pred",
-        probabilities=channels,
-        of_probabilities=of_probabilities,
-        region_values=region_values,
-        thresholds=thresholds,
-        max_slab_bytes=max_slab_bytes,
-    )
+    told: dict[str, Any] = dict(of_probabilities=of_probabilities, max_slab_bytes=max_slab_bytes)
+    told |= dict(thresholds=thresholds, tried=sorted(try_thresholds), labels=list(labels)[1:])
+    restore = RestoreLabelsd("pred", probabilities=channels, region_values=region_values, **told)
     return Postprocessing(restore, after)
 
 
 def _beside(
-    probabilities: Sequence[str], region_masks: bool, dicom_seg: bool, named: dict[str, Any]
+    probabilities: Sequence[str],
+    region_masks: bool,
+    levels: bool,
+    dicom_seg: bool,
+    named: dict[str, Any],
 ) -> list[Callable[[Any], Any]]:
     """What writes the files beside the masks."""
     after: list[Callable[[Any], Any]] = []
@@ -151,9 +148,19 @@ def _beside(
         after.append(WriteProbabilitiesd("pred", output_dir=folder, labels=probabilities))
     if region_masks:
         after.append(WriteRegionsd("pred", output_dir=folder, labels=labels[1:]))
+    if levels:
+        after.append(WriteLevelsd("pred", output_dir=folder, labels=labels[1:]))
     if dicom_seg:
         after.append(WriteDicomSegd("pred", **named))
     return after
+
+
+def _check_thresholds(
+    channels: int | None, thresholds: Any, tried: Sequence[float], regions: bool
+) -> None:
+    if channels is not None:
+        for given in (thresholds, *([one] * channels for one in tried)):
+            check_thresholds(given, channels=channels, regions=regions)
 
 
 def _check_regions(

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from gridgate.pipeline.evaluation.measure import measure_files
-from gridgate.pipeline.fitting.components import (
+from gridgate.pipeline.fitting.choices.components import (
     MeasuredCase,
     choose_components,
-    largest_pieces,
     measured_case,
 )
+from gridgate.pipeline.fitting.choices.masks import CaseMasks, largest_pieces
 
 LABELS = ["background", "liver", "kidneys"]
 
@@ -35,7 +35,8 @@ def measured(folder: Path) -> MeasuredCase:
     mask[7, 8:10, 1] = 0  # 2 fewer of the second kidney
     files = write(folder / "mask.nii.gz", mask), write(folder / "label.nii.gz", truth)
     plain = {row.label: row for row in measure_files(*files, LABELS)}
-    return measured_case("a", *files, plain, labels=LABELS, label_map={})
+    masks, label = CaseMasks(files[0]), files[1]
+    return measured_case("a", masks, label, plain, labels=LABELS, label_map={})
 
 
 def test_the_largest_piece_is_kept_where_the_dice_says_so(tmp_path: Path) -> None:
@@ -49,12 +50,13 @@ def test_the_largest_piece_is_kept_where_the_dice_says_so(tmp_path: Path) -> Non
 
 
 def test_a_mask_loses_islands_and_nothing_else(tmp_path: Path) -> None:
-    before = np.asarray(nib.load(measured(tmp_path).mask).dataobj)  # type: ignore[attr-defined]
+    mask = measured(tmp_path).masks.mask
+    before = np.asarray(nib.load(mask).dataobj)  # type: ignore[attr-defined]
     lost = np.argwhere(before != largest_pieces(before, [1]))
     assert len(lost) == 8 and lost.min() == 10
 
 
 def test_without_a_difference_all_pieces_are_kept(tmp_path: Path) -> None:
     case = measured(tmp_path)
-    same = MeasuredCase("a", case.mask, case.label, (), case.metrics, {})
+    same = MeasuredCase("a", case.masks, case.label, (), case.metrics, {})
     assert not any(choice.keep for choice in choose_components([same], LABELS))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -120,3 +122,32 @@ def test_labels_that_exclude_each_other_have_none() -> None:
     slabs, grid = as_slabs(logits(3)), Grid((12, 14, 10), np.eye(4))
     with pytest.raises(ConfigError, match="3 labels exclude each other"):
         Restoration(slabs, affine=np.eye(4), target=grid, thresholds=[0.5]).run()
+
+
+@pytest.mark.parametrize("regions", [False, True])
+def test_levels_are_the_labels_of_each_threshold(regions: bool, tmp_path: Path) -> None:
+    """On the way back by slabs, and written; each against a run with that threshold alone."""
+    tried, scores = [0.3, 0.5, 0.8], logits(2 if regions else 1)
+    names = ["background", "whole", "core"][: len(scores) + 1]
+    image = MetaTensor(torch.zeros(1, 12, 14, 10))
+    affine = np.diag([0.61, 0.57, 0.8, 1.0])
+    image.meta |= {"original_affine": affine, "spatial_shape": (15, 17, 8)}
+    told: dict[str, Any] = {"labels": names, "region_values": [2, 1] if regions else None}
+    told["output_channels"] = len(scores)
+    item = {"pred": scores, "image": image, "id": "a"}
+    after = postprocessing(
+        output_dir=tmp_path, **told, try_thresholds=[0.8, 0.3, 0.5], keep_largest=True
+    )
+    after(item)
+    for number, name in enumerate(names[1:]):
+        levels = np.asarray(nib.load(tmp_path / "levels" / name / "a.nii.gz").dataobj)
+        assert levels.dtype == np.uint8 and set(np.unique(levels)) == {0, 1, 2, 3}
+        for index, threshold in enumerate(tried):
+            alone = postprocessing(**told, thresholds=[threshold] * len(scores))(item)
+            found = np.asarray(alone["pred_bits" if regions else "pred"])[0]
+            np.testing.assert_array_equal(levels > index, (found >> number) & 1 == 1)
+
+
+def test_no_thresholds_are_tried_of_labels_that_exclude_each_other() -> None:
+    with pytest.raises(ConfigError, match="exclude each other"):
+        postprocessing(labels=["background", "a"], output_channels=2, try_thresholds=[0.4])

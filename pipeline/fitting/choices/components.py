@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from ...data.images.reading import read_labels, write_labels
-from ...transforms.components import LargestComponentd
-from ..evaluation.measure import measure_files
-from ..evaluation.metrics import LabelMetrics
+from ....data.datasets.label_map import LabelMap
+from ....data.images.image import Image
+from ...evaluation.measure import measure_files, measure_regions
+from ...evaluation.metrics import LabelMetrics
+from .masks import CaseMasks, with_largest
 
 
 @dataclass(frozen=True)
 class MeasuredCase:
-    """A case with its mask as the network gave it.
+    """A case with its masks as the network gave them.
 
     Args:
         id: of the case.
-        mask, label: files.
+        masks, label: files.
         unannotated: labels that nobody drew in the case.
-        metrics: of the mask, label by label.
+        metrics: of the masks above the chosen thresholds, label by label.
         changed: labels that have more than one piece -> their metrics with the largest only.
     """
 
     id: str
-    mask: Path
+    masks: CaseMasks
     label: Path
     unannotated: Sequence[str]
     metrics: Mapping[str, LabelMetrics]
@@ -73,35 +72,53 @@ class ComponentsChoice:
 
 def measured_case(
     case: str,
-    mask: Path,
+    masks: CaseMasks,
     label: Path,
     metrics: Mapping[str, LabelMetrics],
     *,
     labels: Sequence[str],
     label_map: Mapping[int, int],
+    region_values: Sequence[int] | None = None,
+    thresholds: Sequence[float] | None = None,
     unannotated: Sequence[str] = (),
 ) -> MeasuredCase:
-    """Measure a mask again without all but the largest piece of each label.
+    """Measure a case's masks again: above thresholds, and without all but the largest pieces.
 
     Args:
-        metrics: of the mask as it is.
-        labels: names of its values, the background first.
+        metrics: of the masks as they were written.
+        labels: names of the values, the background first.
+        region_values: see Plan.
+        thresholds: see CaseMasks.read; None where those of the masks are kept.
         label_map, unannotated: see evaluation.measure.measure_files.
     """
-    image = read_labels(mask)
-    whole = np.ascontiguousarray(image.array)
-    largest = largest_pieces(whole, range(1, len(labels)))
-    different = set(np.unique(whole[whole != largest]).tolist())
-    changed = {}
-    if different:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / mask.name
-            write_labels(path, largest, like=image)
-            rows = measure_files(
-                path, label, labels, label_map=label_map, case=case, unannotated=unannotated
-            )
-        changed = {row.label: row for row in rows if row.value in different}
-    return MeasuredCase(case, mask, label, unannotated, metrics, changed)
+
+    def measured(images: Sequence[Image]) -> dict[str, LabelMetrics]:
+        told: dict[str, Any] = {"case": case, "unannotated": unannotated}
+        told["label_map"] = LabelMap.of(label_map)
+        if region_values is None:
+            rows = measure_files(images[0], label, labels, **told)
+        else:
+            rows = measure_regions(images, label, labels, values=region_values, **told)
+        return {row.label: row for row in rows}
+
+    whole = masks.read(thresholds)
+    if thresholds is not None:
+        metrics = measured(whole)
+    regions = region_values is not None
+    largest = with_largest(whole, range(1, len(labels)), regions=regions)
+    different = _different(whole, largest, regions=regions)
+    rows = measured(largest) if different else {}
+    changed = {name: row for name, row in rows.items() if labels.index(name) in different}
+    return MeasuredCase(case, masks, label, unannotated, metrics, changed)
+
+
+def _different(whole: Sequence[Image], largest: Sequence[Image], *, regions: bool) -> set[int]:
+    """The labels, by their place among all, of which pieces are gone."""
+    if regions:
+        pairs = enumerate(zip(whole, largest, strict=True), start=1)
+        return {place for place, (a, b) in pairs if not np.array_equal(a.array, b.array)}
+    before = whole[0].array
+    return set(np.unique(before[before != largest[0].array]).tolist())
 
 
 def choose_components(
@@ -117,12 +134,6 @@ def choose_components(
         largest = [case.changed.get(name, case.metrics[name]).dice for case in cases]
         choices.append(ComponentsChoice(name, _mean(plain), _mean(largest)))
     return choices
-
-
-def largest_pieces(labels: Any, values: Sequence[int]) -> Any:
-    """A label map (X, Y, Z) without all but the largest piece of each of these values."""
-    kept = LargestComponentd("pred", labels=list(values))
-    return kept({"pred": torch.from_numpy(labels)[None]})["pred"][0].numpy()
 
 
 def _mean(values: Sequence[float]) -> float:
