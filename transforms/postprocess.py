@@ -10,7 +10,8 @@ from typing import Any
 from monai.transforms import Compose
 
 from ..data.errors import ConfigError
-from .components import FillHolesd, LargestComponentd
+from .components import FillHolesd, LargestComponentd, SmallPiecesd
+from .pieces import check_smallest_piece
 from .restore.regions import check_region_values
 from .restore.thresholds import check_thresholds
 from .restore.transform import RestoreLabelsd
@@ -77,6 +78,7 @@ def postprocessing(
     output_dir: str | PathLike[str] | None = None,
     labels: Sequence[str] = (),
     keep_largest: Sequence[int] | bool = False,
+    smallest_piece: Mapping[str, float] | None = None,
     fill_holes: Sequence[int] | bool = False,
     probabilities: Sequence[str] = (),
     of_probabilities: bool = False,
@@ -94,20 +96,20 @@ def postprocessing(
     """Transforms from {"pred": scores, "image": MetaTensor} to {"pred": label map (1, X, Y, Z)}.
 
     Scores are a tensor (C, x, y, z) or ScoreSlabs. The order: RestoreLabelsd, LargestComponentd,
-    FillHolesd, WriteProbabilitiesd, WriteRegionsd, WriteDicomSegd, WriteLabelsd: the mask comes
-    last, as a case is done when it is there.
+    SmallPiecesd, FillHolesd, WriteProbabilitiesd, WriteRegionsd, WriteDicomSegd, WriteLabelsd: the
+    mask comes last, as a case is done when it is there.
 
     Args:
         output_dir: where <case id><postfix><output_ext> is written; None writes nothing.
         labels: names of the channels, the background first; needed for all that names them.
         keep_largest, fill_holes: True of each label, or the labels' channel indices.
+        smallest_piece: label -> ml, see SmallPiecesd.
         probabilities: labels whose probability is written too.
-        of_probabilities: scores in a tensor are probabilities, not logits.
+        of_probabilities, max_slab_bytes: see RestoreLabelsd.
         dicom_seg: write DICOM SEG too where the case is a DICOM series.
         postfix, output_ext, terminology: see WriteLabelsd.
         region_values, region_masks: of labels that overlap, see Plan; write a mask of each too.
         output_channels, thresholds, try_thresholds: see check_thresholds, TriedRestoration.
-        max_slab_bytes: bound on the temporary arrays, see restore_labels.
 
     Raises:
         ConfigError: a label, a suffix or a terminology that there is not; masks per region without
@@ -118,14 +120,13 @@ def postprocessing(
         >>> [type(transform).__name__ for transform in after.transforms]
         ['RestoreLabelsd', 'LargestComponentd']
     """
-    probabilities = [probabilities] if isinstance(probabilities, str) else list(probabilities)
     channels = _channels(probabilities, list(labels), region_values)
     _check_regions(region_values, labels, region_masks, dicom_seg, output_ext)
     _check_thresholds(output_channels, thresholds, try_thresholds, region_values is not None)
-    after = _components(keep_largest, fill_holes, region_values)
+    after = _components(keep_largest, smallest_piece, fill_holes, labels, region_values)
     if output_dir is not None:
         named: dict[str, Any] = dict(labels=labels, terminology=terminology, output_dir=output_dir)
-        after += _beside(probabilities, region_masks, bool(try_thresholds), dicom_seg, named)
+        after += _beside(list(channels), region_masks, bool(try_thresholds), dicom_seg, named)
         named |= {"postfix": postfix, "output_ext": output_ext, "values": region_values}
         after.append(WriteLabelsd("pred", **named))
     told: dict[str, Any] = dict(of_probabilities=of_probabilities, max_slab_bytes=max_slab_bytes)
@@ -190,11 +191,16 @@ def _check_regions(
 
 def _components(
     keep_largest: Sequence[int] | bool,
+    smallest_piece: Mapping[str, float] | None,
     fill_holes: Sequence[int] | bool,
+    labels: Sequence[str],
     region_values: Sequence[int] | None,
 ) -> list[Callable[[Any], Any]]:
     after: list[Callable[[Any], Any]] = []
+    smallest = check_smallest_piece(smallest_piece, labels)
     for wanted, transform in ((keep_largest, LargestComponentd), (fill_holes, FillHolesd)):
+        if transform is FillHolesd and smallest:
+            after.append(SmallPiecesd("pred", smallest=smallest, region_values=region_values))
         if wanted is True:
             after.append(transform("pred", region_values=region_values))
         elif wanted:
@@ -203,11 +209,12 @@ def _components(
 
 
 def _channels(
-    probabilities: list[str], labels: list[str], region_values: Sequence[int] | None
+    probabilities: str | Sequence[str], labels: list[str], region_values: Sequence[int] | None
 ) -> dict[str, int]:
     """Label -> channel of those whose probability is asked for."""
     if region_values is not None:
         labels = ["", *labels[1:]]  # no channel is the background's
+    probabilities = [probabilities] if isinstance(probabilities, str) else probabilities
     unknown = [name for name in probabilities if name not in labels]
     if unknown:
         raise ConfigError(

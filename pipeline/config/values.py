@@ -53,6 +53,7 @@ _NULLABLE = frozenset(
         "pretrained_encoders",
         "region",
         "region_values",
+        "smallest_piece",
         "spacing",
         "splits",
         "sw_batch_size",

@@ -244,6 +244,7 @@ def _settings(
         "test_mirror_axes": found["test_mirror_axes"],
         "thresholds": None,
         "keep_largest": found["keep_largest"],
+        "smallest_piece": None,
         "body_threshold": found["body_threshold"],
         "expected": found["expected"],
         "merge_labels": {},

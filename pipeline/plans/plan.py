@@ -11,6 +11,7 @@ from typing import Any
 
 from ...data.errors import ConfigError
 from ...data.label_tables.terminology import check_terminology
+from ...transforms.pieces import check_smallest_piece
 from ...transforms.restore.regions import check_region_values
 from ...transforms.restore.thresholds import check_thresholds
 from ...transforms.windows.sides import Sides, refuse_lost_sides
@@ -60,6 +61,7 @@ class Plan:
         thresholds: of regions, or of a single output channel, the probability above which a voxel
             is each; None is a half. Weights do not depend on them.
         keep_largest: labels of which only the largest component is kept: True is all of them.
+        smallest_piece: label -> ml; its smaller pieces are removed. None: all stay.
         body_threshold: HU; windows without anything denser are not run; None runs all.
         expected: label -> what is plausible, for the hints.
         merge_labels: dataset's label -> the label of ours that it is counted as.
@@ -108,6 +110,7 @@ class Plan:
     side_pairs: list[list[int]] | None = None
     thresholds: list[float] | None = None
     keep_largest: bool | list[int] = False
+    smallest_piece: dict[str, float] | None = None
     body_threshold: float | None = None
     expected: dict[str, Any] | None = None
     merge_labels: dict[str, str] = field(default_factory=dict)
@@ -242,6 +245,7 @@ def _check(plan: Plan) -> None:
         )
     channels = usual if outputs is None else outputs
     check_thresholds(plan.thresholds, channels=channels, regions=plan.region_values is not None)
+    check_smallest_piece(plan.smallest_piece, labels)
     if plan.spacing is not None and not _numbers(plan.spacing, 3):
         raise ConfigError(f"spacing {plan.spacing!r}: three numbers above 0 in mm are wanted")
     sizes = plan.roi_size
