@@ -60,18 +60,11 @@ def measure_files(
     """
     known = LabelMap.of(label_map)
     prediction = _read(mask)
-    reference = read_labels(label, lowest=min(known or (0,)))
-    channels = map_values(
-        reference.array,
-        known,
-        case=case if case is not None else case_id(label),
-        source=str(label),
-        channels=len(labels),
-        unannotated=unannotated,
-    )
-    annotated = known.annotated_channels(unannotated, len(labels))
+    told: dict[str, Any] = {"label_map": known, "unannotated": unannotated}
+    told["case"] = case if case is not None else case_id(label)
+    channels, grid, annotated = label_states(label, labels, **told)
     names = {name: value for value, name in enumerate(labels) if value and annotated[value]}
-    rows = _compared(prediction, channels, reference.grid, names) if names else []
+    rows = _compared(prediction, channels, grid, names) if names else []
     found = {row.label: row for row in rows}
     return [
         found.get(name) or not_annotated(name, value) for value, name in enumerate(labels) if value
@@ -135,8 +128,38 @@ def inside_of_each(
         ImageError: the file cannot be read.
         DatasetError: as for `measure_regions`.
     """
+    told: dict[str, Any] = {"label_map": label_map, "case": case, "unannotated": unannotated}
+    bits, grid, annotated = label_states(label, labels, **told)
+    for number, name in enumerate(labels[1:]):
+        inside = None
+        if annotated[number + 1]:
+            inside = np.where(bits < 0, IGNORE, (bits >> number) & 1).astype(np.int8)
+        yield name, inside, grid
+
+
+def label_states(
+    label: str | Path,
+    labels: Sequence[str],
+    *,
+    label_map: LabelMap,
+    case: str,
+    unannotated: Collection[str] = (),
+) -> tuple[NDArray[Any], Grid, tuple[bool, ...]]:
+    """What a label file says of each voxel, see LabelMap.
+
+    Args:
+        label, labels, label_map, case, unannotated: as for `measure_files`.
+
+    Returns:
+        The states (X, Y, Z): channels, or bits of regions, or IGNORE; their grid; whether each
+        channel is annotated.
+
+    Raises:
+        ImageError: the file cannot be read.
+        DatasetError: as for `measure_files`.
+    """
     reference = read_labels(label, lowest=min(label_map or (0,)))
-    bits: Any = map_values(
+    states = map_values(
         reference.array,
         label_map,
         case=case,
@@ -144,12 +167,7 @@ def inside_of_each(
         channels=len(labels),
         unannotated=unannotated,
     )
-    annotated = label_map.annotated_channels(unannotated, len(labels))
-    for number, name in enumerate(labels[1:]):
-        inside = None
-        if annotated[number + 1]:
-            inside = np.where(bits < 0, IGNORE, (bits >> number) & 1).astype(np.int8)
-        yield name, inside, reference.grid
+    return states, reference.grid, label_map.annotated_channels(unannotated, len(labels))
 
 
 def check_label(

@@ -31,7 +31,8 @@ from ..evaluation.metrics import LabelMetrics
 from ..evaluation.results import read_results, write_results
 from ..plans.plan import Plan
 from .choices.components import ComponentsChoice, MeasuredCase, choose_components, measured_case
-from .choices.masks import TRIED, CaseMasks, one_map, with_largest
+from .choices.masks import ALL, LARGEST, TRIED, CaseMasks, one_map, with_pieces
+from .choices.piece_volumes import piece_candidates, piece_volumes
 from .choices.thresholds import ThresholdChoice, choose_thresholds
 
 FOLDER = "cross_validation"
@@ -48,7 +49,7 @@ class CrossValidation:
         failed: case -> why it was not.
         tried: of each region, or of the one label of a single output channel, its threshold; none
             where none were tried.
-        choices: of each label, whether its largest piece alone is kept.
+        choices: of each label, which of its pieces are kept.
         tables: the folds' rows of cases.csv, with the folder that they speak of.
     """
 
@@ -61,16 +62,23 @@ class CrossValidation:
     tables: Sequence[tuple[Path, dict[str, str]]]
 
     @property
-    def kept(self) -> list[str]:
-        """Labels of which the largest piece alone is kept."""
-        return [choice.label for choice in self.choices if choice.keep]
+    def smallest(self) -> dict[str, float]:
+        """Label -> what a piece has to have to stay, of labels that do not keep all."""
+        found = {choice.label: choice.smallest for choice in self.choices}
+        return {name: smallest for name, smallest in found.items() if smallest != ALL}
 
     @property
     def keep_largest(self) -> bool | list[int]:
         """The setting of that name."""
-        if len(self.kept) in (0, len(self.choices)):
-            return bool(self.kept)
-        return [self.plan.labels.index(name) for name in self.kept]
+        kept = [name for name, smallest in self.smallest.items() if smallest == LARGEST]
+        if len(kept) in (0, len(self.choices)):
+            return bool(kept)
+        return [self.plan.labels.index(name) for name in kept]
+
+    @property
+    def smallest_piece(self) -> dict[str, float] | None:
+        """The setting of that name."""
+        return {name: ml for name, ml in self.smallest.items() if ml != LARGEST} or None
 
     @property
     def other_thresholds(self) -> list[float] | None:
@@ -90,7 +98,7 @@ class CrossValidation:
 
     def rows(self) -> list[tuple[str, LabelMetrics]]:
         """(case, metrics of a label) after the choices."""
-        return [(case.id, row) for case in self.cases for row in case.with_largest(self.kept)]
+        return [(case.id, row) for case in self.cases for row in case.with_pieces(self.smallest)]
 
     @property
     def dice(self) -> float:
@@ -113,8 +121,8 @@ def cross_validate(
     Args:
         plan: of the trained networks.
         dataset: the dataset folder.
-        evaluations: output folders of the evaluations, made with --keep_largest false, and perhaps
-            --try_thresholds.
+        evaluations: output folders of the evaluations, made with --keep_largest false and
+            --smallest_piece null, and perhaps --try_thresholds.
 
     Raises:
         DatasetError: an evaluation is not there, or two measured the same case.
@@ -145,13 +153,14 @@ def cross_validate(
 
     tried = _choose_thresholds(plan, masks, told)
     found = CrossValidation(name, plan, [], failed, tried, [], tables)
-    more: dict[str, Any] = {"region_values": plan.region_values}
+    candidates = _piece_candidates(plan, masks, told)
+    more: dict[str, Any] = {"region_values": plan.region_values, "candidates": candidates}
     more["thresholds"] = found.other_thresholds
     cases = [
         measured_case(masks=files, metrics=metrics[case], **told(case), **more)
         for case, files in progressed(masks.items(), len(masks), "choosing the post-processing")
     ]
-    return replace(found, cases=cases, choices=choose_components(cases, plan.labels))
+    return replace(found, cases=cases, choices=choose_components(cases, plan.labels, candidates))
 
 
 def _metrics(evaluations: Sequence[Path]) -> dict[str, dict[str, LabelMetrics]]:
@@ -163,6 +172,19 @@ def _metrics(evaluations: Sequence[Path]) -> dict[str, dict[str, LabelMetrics]]:
             raise DatasetError(f"{folder}: {twice[0]} was measured in another fold, too")
         metrics |= found
     return metrics
+
+
+def _piece_candidates(
+    plan: Plan, masks: Mapping[str, CaseMasks], told: Callable[[str], dict[str, Any]]
+) -> dict[str, list[float]]:
+    """Label -> ml to try; where the plan says some, these alone."""
+    if plan.smallest_piece is not None:
+        return {name: [float(ml)] for name, ml in plan.smallest_piece.items()}
+    volumes = [
+        piece_volumes(**told(case))
+        for case in progressed(masks, len(masks), "measuring pieces of the labels")
+    ]
+    return piece_candidates(volumes)
 
 
 def _choose_thresholds(
@@ -213,11 +235,11 @@ def _place(
 ) -> None:
     """The masks after the post-processing; links where that changes nothing."""
     plan, thresholds = found.plan, found.other_thresholds
-    values = [plan.labels.index(label) for label in found.kept]
+    smallest = {plan.labels.index(label): ml for label, ml in found.smallest.items()}
     parts = [WriteRegionsd.file(label, case) for label in plan.labels[1:]] if masks.regions else []
-    if values or thresholds:
+    if smallest or thresholds:
         whole = masks.read(thresholds)
-        kept = with_largest(whole, values, regions=bool(parts))
+        kept = with_pieces(whole, smallest, regions=bool(parts))
         pairs = zip(whole, kept, strict=True)
         if thresholds or not all(np.array_equal(one.array, other.array) for one, other in pairs):
             table = LabelTable.of(plan.labels, plan.terminology, values=plan.region_values)

@@ -159,6 +159,8 @@ class Fit:
         settings = self._of_fold(fold)
         settings["keep_largest"] = False  # whether it pays is asked when all folds are there
         plan = trained_plan(candidate.training(fold))
+        if plan.smallest_piece is not None:
+            settings["smallest_piece"] = None
         if plan.has_thresholds and plan.thresholds is None:
             settings["try_thresholds"] = list(TRIED)
         with self.record.running(step):
@@ -237,6 +239,7 @@ class Fit:
             trainings,
             results=results,
             keep_largest=best.keep_largest,
+            smallest_piece=best.smallest_piece,
             thresholds=best.thresholds,
         )
         note_seen_cases(self.output, self.request.dataset)

@@ -1,4 +1,4 @@
-"""Whether only the largest piece of a label is kept: decided label by label by cross-validation."""
+"""Which pieces of a label are kept: decided label by label by cross-validation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ....data.datasets.label_map import LabelMap
 from ....data.images.image import Image
 from ...evaluation.measure import measure_files, measure_regions
 from ...evaluation.metrics import LabelMetrics
-from .masks import CaseMasks, with_largest
+from .masks import ALL, LARGEST, CaseMasks, with_pieces
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class MeasuredCase:
         masks, label: files.
         unannotated: labels that nobody drew in the case.
         metrics: of the masks above the chosen thresholds, label by label.
-        changed: labels that have more than one piece -> their metrics with the largest only.
+        changed: label -> what a piece has to have to stay, see masks.with_pieces -> its metrics so,
+            where that changes the mask.
     """
 
     id: str
@@ -33,14 +34,15 @@ class MeasuredCase:
     label: Path
     unannotated: Sequence[str]
     metrics: Mapping[str, LabelMetrics]
-    changed: Mapping[str, LabelMetrics]
+    changed: Mapping[str, Mapping[float, LabelMetrics]]
 
-    def with_largest(self, names: Sequence[str]) -> list[LabelMetrics]:
-        """The metrics when these labels keep their largest piece only."""
-        return [
-            self.changed[name] if name in names and name in self.changed else metrics
-            for name, metrics in self.metrics.items()
-        ]
+    def with_pieces(self, smallest: Mapping[str, float]) -> list[LabelMetrics]:
+        """The metrics when labels keep such pieces only; labels that are left out keep all."""
+        return [self.of_label(name, smallest.get(name, ALL)) for name in self.metrics]
+
+    def of_label(self, name: str, smallest: float) -> LabelMetrics:
+        """The metrics of a label that keeps such pieces only."""
+        return self.changed.get(name, {}).get(smallest, self.metrics[name])
 
 
 @dataclass(frozen=True)
@@ -49,25 +51,24 @@ class ComponentsChoice:
 
     Args:
         label: its name.
-        plain, largest: mean Dice of the whole mask, and of its largest piece alone, over all cases
-            that have one.
+        dice: what a piece has to have to stay, from ALL to LARGEST -> mean Dice over all cases that
+            have one.
     """
 
     label: str
-    plain: float
-    largest: float
+    dice: Mapping[float, float]
 
     @property
-    def keep(self) -> bool:
-        """Whether the largest piece alone is better."""
-        return self.largest > self.plain
+    def smallest(self) -> float:
+        """That of the highest mean Dice; of equal ones the one that removes least."""
+        better = [one for one in sorted(self.dice) if self.dice[one] > self.dice[ALL]]
+        return max(better, key=lambda one: self.dice[one]) if better else ALL
 
     def __str__(self) -> str:
-        what = "largest piece kept" if self.keep else "all pieces kept"
-        return (
-            f"{self.label}: {what} (mean Dice {self.plain:.4f} with all, {self.largest:.4f} with "
-            "the largest)"
-        )
+        told = [f"{self.dice[one]:.4f} with {_which(one)}" for one in sorted(self.dice)]
+        text = {ALL: "all pieces kept", LARGEST: "largest piece kept"}
+        what = text.get(self.smallest, f"pieces below {self.smallest:g} ml removed")
+        return f"{self.label}: {what} (mean Dice {', '.join(told)})"
 
 
 def measured_case(
@@ -78,15 +79,17 @@ def measured_case(
     *,
     labels: Sequence[str],
     label_map: Mapping[int, int],
+    candidates: Mapping[str, Sequence[float]] | None = None,
     region_values: Sequence[int] | None = None,
     thresholds: Sequence[float] | None = None,
     unannotated: Sequence[str] = (),
 ) -> MeasuredCase:
-    """Measure a case's masks again: above thresholds, and without all but the largest pieces.
+    """Measure a case's masks again: above thresholds, and without some of the pieces.
 
     Args:
         metrics: of the masks as they were written.
         labels: names of the values, the background first.
+        candidates: label -> ml that a piece may have to have, beside LARGEST.
         region_values: see Plan.
         thresholds: see CaseMasks.read; None where those of the masks are kept.
         label_map, unannotated: see evaluation.measure.measure_files.
@@ -105,35 +108,66 @@ def measured_case(
     if thresholds is not None:
         metrics = measured(whole)
     regions = region_values is not None
-    largest = with_largest(whole, range(1, len(labels)), regions=regions)
-    different = _different(whole, largest, regions=regions)
-    rows = measured(largest) if different else {}
-    changed = {name: row for name, row in rows.items() if labels.index(name) in different}
+    changed: dict[str, dict[float, LabelMetrics]] = {name: {} for name in labels[1:]}
+    seen: list[tuple[Sequence[Image], dict[str, LabelMetrics]]] = []
+    for variant in _variants(labels, candidates or {}):
+        kept = with_pieces(whole, variant, regions=regions)
+        different = _different(whole, kept, regions=regions)
+        rows = next((rows for images, rows in seen if _same(images, kept)), None) or (
+            measured(kept) if different else {}
+        )
+        seen.append((kept, rows))
+        for place in different:
+            changed[labels[place]][variant[place]] = rows[labels[place]]
     return MeasuredCase(case, masks, label, unannotated, metrics, changed)
 
 
-def _different(whole: Sequence[Image], largest: Sequence[Image], *, regions: bool) -> set[int]:
-    """The labels, by their place among all, of which pieces are gone."""
-    if regions:
-        pairs = enumerate(zip(whole, largest, strict=True), start=1)
-        return {place for place, (a, b) in pairs if not np.array_equal(a.array, b.array)}
-    before = whole[0].array
-    return set(np.unique(before[before != largest[0].array]).tolist())
-
-
 def choose_components(
-    cases: Sequence[MeasuredCase], labels: Sequence[str]
+    cases: Sequence[MeasuredCase],
+    labels: Sequence[str],
+    candidates: Mapping[str, Sequence[float]] | None = None,
 ) -> list[ComponentsChoice]:
-    """Of each foreground label, whether its largest piece alone has the higher mean Dice.
+    """Of each foreground label, which pieces give the highest mean Dice.
 
-    Where both are the same all pieces are kept, as a second organ of another patient may be right.
+    Where it is the same all pieces are kept, as a second organ of another patient may be right.
+
+    Args:
+        candidates: see measured_case.
     """
     choices = []
     for name in labels[1:]:
-        plain = [case.metrics[name].dice for case in cases]
-        largest = [case.changed.get(name, case.metrics[name]).dice for case in cases]
-        choices.append(ComponentsChoice(name, _mean(plain), _mean(largest)))
+        tried = [ALL, *(candidates or {}).get(name, ()), LARGEST]
+        dice = {one: _mean([case.of_label(name, one).dice for case in cases]) for one in tried}
+        choices.append(ComponentsChoice(name, dice))
     return choices
+
+
+def _variants(
+    labels: Sequence[str], candidates: Mapping[str, Sequence[float]]
+) -> list[dict[int, float]]:
+    """What is tried together: of each label, by its place, one thing at a time."""
+    tried = {
+        place: [LARGEST, *candidates.get(labels[place], ())] for place in range(1, len(labels))
+    }
+    most = max(map(len, tried.values()), default=0)
+    return [{place: ml[at] for place, ml in tried.items() if at < len(ml)} for at in range(most)]
+
+
+def _different(whole: Sequence[Image], kept: Sequence[Image], *, regions: bool) -> set[int]:
+    """The labels, by their place among all, of which pieces are gone."""
+    if regions:
+        pairs = enumerate(zip(whole, kept, strict=True), start=1)
+        return {place for place, (a, b) in pairs if not np.array_equal(a.array, b.array)}
+    before = whole[0].array
+    return set(np.unique(before[before != kept[0].array]).tolist())
+
+
+def _same(some: Sequence[Image], others: Sequence[Image]) -> bool:
+    return all(np.array_equal(a.array, b.array) for a, b in zip(some, others, strict=True))
+
+
+def _which(smallest: float) -> str:
+    return {ALL: "all", LARGEST: "the largest"}.get(smallest, f"those of {smallest:g} ml and more")
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 from ....data.images.image import Image
 from ....data.images.reading import read_labels
 from ....data.output_folder import OutputFolder
-from ....transforms.components import LargestComponentd
+from ....transforms.components import LargestComponentd, SmallPiecesd
 from ....transforms.restore.regions import bits_dtype, written_map
 from ....transforms.write.levels import WriteLevelsd
 from ....transforms.write.regions import WriteRegionsd
@@ -23,6 +24,8 @@ from ...plans.plan import Plan
 
 TRIED = (0.3, 0.4, 0.5, 0.6, 0.7)
 """The thresholds that evaluations of a fit tell of, from the lowest."""
+ALL, LARGEST = 0.0, float("inf")
+"""In the place of the ml that a piece has to have: each stays, or the largest alone."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +74,21 @@ class CaseMasks:
         ]
 
 
-def with_largest(images: Sequence[Image], values: Sequence[int], *, regions: bool) -> list[Image]:
-    """The images with the largest piece only of some labels.
+def with_pieces(
+    images: Sequence[Image], smallest: Mapping[int, float], *, regions: bool
+) -> list[Image]:
+    """The images with some of the pieces only.
 
     Args:
         images: see CaseMasks.read.
-        values: the labels' places among all, from 1 up.
+        smallest: a label's place among all, from 1 up -> ml that a piece has to have to stay: ALL,
+            or LARGEST for the largest one alone.
         regions: an image is of one region each.
     """
     if not regions:
-        return [_largest(image, values) for image in images]
+        return [_kept(image, smallest) for image in images]
     return [
-        _largest(image, [1]) if number in values else image
-        for number, image in enumerate(images, start=1)
+        _kept(image, {1: smallest.get(number, ALL)}) for number, image in enumerate(images, start=1)
     ]
 
 
@@ -97,12 +102,6 @@ def one_map(images: Sequence[Image], region_values: Sequence[int] | None) -> NDA
     for number, image in enumerate(images):
         bits |= image.array.astype(kind) << number
     return written_map(bits, region_values)
-
-
-def largest_pieces(labels: Any, values: Sequence[int]) -> Any:
-    """A label map (X, Y, Z) without all but the largest piece of each of these values."""
-    kept = LargestComponentd("pred", labels=list(values))
-    return kept({"pred": torch.from_numpy(labels)[None]})["pred"][0].numpy()
 
 
 def remove_levels(runs: Path) -> None:
@@ -122,5 +121,17 @@ def remove_levels(runs: Path) -> None:
             folder.rmdir()
 
 
-def _largest(image: Image, values: Sequence[int]) -> Image:
-    return replace(image, array=largest_pieces(np.ascontiguousarray(image.array), values))
+def _kept(image: Image, smallest: Mapping[int, float]) -> Image:
+    """An image with some of the pieces of its values; as postprocessing does it."""
+    wanted = {value: ml for value, ml in smallest.items() if ml != ALL}
+    if not wanted:
+        return image
+    largest = [value for value, ml in wanted.items() if ml == LARGEST]
+    small = {value: ml for value, ml in wanted.items() if ml != LARGEST}
+    array = torch.from_numpy(np.ascontiguousarray(image.array))[None]
+    item: dict[Any, Any] = {"pred": MetaTensor(array, affine=torch.as_tensor(image.grid.affine))}
+    if largest:
+        item = LargestComponentd("pred", labels=largest)(item)
+    if small:
+        item = SmallPiecesd("pred", smallest=small)(item)
+    return replace(image, array=np.asarray(item["pred"])[0])

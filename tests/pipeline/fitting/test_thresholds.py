@@ -104,7 +104,8 @@ def test_thresholds_and_pieces_are_those_of_the_highest_dice(
             each = [counted(chances(c)[number] > threshold, truths(c)[number]) for c in range(4)]
             assert choice.dice[place] == pytest.approx(np.mean(each))
     assert found.thresholds == [0.3, 0.5]
-    assert found.keep_largest == [2] and found.plan.thresholds is None
+    assert found.plan.thresholds is None and found.keep_largest is False
+    assert found.smallest_piece is not None and list(found.smallest_piece) == ["core"]
     write_cross_validation(found, tmp_path, checkpoint="x")
     for case in range(4):
         whole, core = chances(case)[0] > 0.3, truths(case)[1]
@@ -125,7 +126,7 @@ def test_thresholds_and_pieces_are_those_of_the_highest_dice(
         "whole: threshold 0.3",
         "core: threshold 0.5",
         "whole: all pieces kept",
-        "core: largest piece kept",
+        f"core: pieces below {found.smallest_piece['core']:g} ml removed",
     ]
 
 
@@ -141,7 +142,9 @@ def test_levels_are_removed_and_nothing_else(regions: tuple[Path, list[Path], Pl
     assert {path for path in before if ".gridgate" not in path.parts} <= after
     without = cross_validate("net", plan, dataset, folders)
     assert without.thresholds is None and not without.tried  # none is chosen of none
-    assert without.keep_largest == [2]
+    assert without.smallest_piece is not None and "core" in without.smallest_piece
+    told = cross_validate("net", plan.replace(smallest_piece={"core": 1e-6}), dataset, folders)
+    assert told.smallest_piece is None and told.keep_largest == [2]  # the plan's is what is tried
 
 
 def test_the_one_label_of_a_single_channel(tmp_path: Path) -> None:
