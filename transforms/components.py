@@ -1,4 +1,4 @@
-"""Post-processing of label maps: largest component of a label, holes of a label."""
+"""Post-processing of label maps: largest component, small pieces and holes of a label."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -45,7 +45,7 @@ class _LabelMapd(MapTransform):
             changed = result[key].clone()
             array = torch.as_tensor(changed).cpu().numpy()[0]
             whole = array if np.issubdtype(array.dtype, np.integer) else array.astype(np.int32)
-            remark = self._process(whole)
+            remark = self._process(whole, _voxel_ml(changed), None)
             if (
                 whole is not array or changed.device.type != "cpu"
             ):  # else the array is the tensor's own memory
@@ -59,12 +59,13 @@ class _LabelMapd(MapTransform):
         self, result: dict[Hashable, Any], key: Hashable, region_values: Sequence[int]
     ) -> None:
         bits = np.asarray(result[f"{key}_bits"])[0].copy(order="K")
+        voxel_ml = _voxel_ml(result[key])
         remarks: dict[int, tuple[int, int]] = {}
         for number in range(len(region_values)):
             if self._wants_label(number + 1):
                 mask = region_mask(bits, number)
                 before = mask.copy(order="K")
-                remark = self._process(mask)
+                remark = self._process(mask, voxel_ml, number + 1)
                 for what in (remark or {}).values():
                     remarks[number + 1] = what
                 bits ^= (mask ^ before).astype(bits.dtype, copy=False) << number
@@ -80,7 +81,14 @@ class _LabelMapd(MapTransform):
     def _wants_label(self, label: int) -> bool:
         return self.labels is None or label in self.labels
 
-    def _process(self, labels: np.ndarray) -> dict[int, tuple[int, int]] | None:
+    def _process(
+        self, labels: np.ndarray, voxel_ml: float, region: int | None
+    ) -> dict[int, tuple[int, int]] | None:
+        """Change the labels in place.
+
+        Args:
+            region: the region that the labels are the mask of, 1 inside.
+        """
         raise NotImplementedError
 
 
@@ -95,7 +103,9 @@ class LargestComponentd(_LabelMapd):
         labels: the label values this is done to; None: each of them.
     """
 
-    def _process(self, labels: np.ndarray) -> dict[int, tuple[int, int]]:
+    def _process(
+        self, labels: np.ndarray, voxel_ml: float, region: int | None
+    ) -> dict[int, tuple[int, int]]:
         found = connected_components(labels)
         remove = np.zeros(len(found.label), dtype=bool)
         removed: dict[int, tuple[int, int]] = {}
@@ -113,6 +123,43 @@ class LargestComponentd(_LabelMapd):
         return removed
 
 
+class SmallPiecesd(_LabelMapd):
+    """Remove the pieces (26 neighbours) of a label that are smaller than some volume.
+
+    Args:
+        smallest: label -> ml; a piece of this volume stays. Labels that are not in it keep all.
+
+    Raises:
+        ValueError: the label map has no affine to know volumes by.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        smallest: Mapping[int, float],
+        region_values: Sequence[int] | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(
+            keys,
+            labels=list(smallest),
+            region_values=region_values,
+            allow_missing_keys=allow_missing_keys,
+        )
+        self.smallest = {int(label): float(ml) for label, ml in smallest.items()}
+
+    def _process(self, labels: np.ndarray, voxel_ml: float, region: int | None) -> None:
+        if np.isnan(voxel_ml):
+            raise ValueError("pieces by volume: a MetaTensor with an affine is wanted")
+        found = connected_components(labels)
+        limits = [self.smallest.get(region or label, 0.0) for label in found.label.tolist()]
+        # a volume that is a whole number of voxels stays one when it was rounded
+        remove = found.voxels * voxel_ml < np.array(limits) * (1 - 1e-6)
+        if remove.any():
+            erase(labels, found, remove)
+
+
 class FillHolesd(_LabelMapd):
     """Give a label the background that it encloses (no way out by 6 neighbours).
 
@@ -122,11 +169,19 @@ class FillHolesd(_LabelMapd):
         labels: the label values this is done to; None: each of them, the smaller value first.
     """
 
-    def _process(self, labels: np.ndarray) -> None:
+    def _process(self, labels: np.ndarray, voxel_ml: float, region: int | None) -> None:
         for label, box in enumerate(ndimage.find_objects(labels), start=1):
             if box is not None and self._wants(label):
                 part = labels[box]
                 part[_holes(part == label) & (part == 0)] = label
+
+
+def _voxel_ml(labels: Any) -> float:
+    """Millilitres of a voxel of a label map; NaN where it has no affine."""
+    affine = getattr(labels, "affine", None)
+    if affine is None:
+        return float("nan")
+    return abs(float(np.linalg.det(np.asarray(affine, dtype=np.float64)[:3, :3]))) / 1000
 
 
 def _holes(mask: np.ndarray) -> np.ndarray:

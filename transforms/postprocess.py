@@ -10,11 +10,14 @@ from typing import Any
 from monai.transforms import Compose
 
 from ..data.errors import ConfigError
-from .components import FillHolesd, LargestComponentd
+from .components import FillHolesd, LargestComponentd, SmallPiecesd
+from .pieces import check_smallest_piece
 from .restore.regions import check_region_values
+from .restore.thresholds import check_thresholds
 from .restore.transform import RestoreLabelsd
 from .write.dicom_seg import WriteDicomSegd
 from .write.labels import WriteLabelsd
+from .write.levels import WriteLevelsd
 from .write.probabilities import WriteProbabilitiesd
 from .write.regions import WriteRegionsd
 
@@ -75,6 +78,7 @@ def postprocessing(
     output_dir: str | PathLike[str] | None = None,
     labels: Sequence[str] = (),
     keep_largest: Sequence[int] | bool = False,
+    smallest_piece: Mapping[str, float] | None = None,
     fill_holes: Sequence[int] | bool = False,
     probabilities: Sequence[str] = (),
     of_probabilities: bool = False,
@@ -84,55 +88,59 @@ def postprocessing(
     terminology: Mapping[str, Any] | None = None,
     region_values: Sequence[int] | None = None,
     region_masks: bool = False,
+    output_channels: int | None = None,
+    thresholds: Sequence[float] | None = None,
+    try_thresholds: Sequence[float] = (),
     max_slab_bytes: float = 256e6,
 ) -> Postprocessing:
     """Transforms from {"pred": scores, "image": MetaTensor} to {"pred": label map (1, X, Y, Z)}.
 
     Scores are a tensor (C, x, y, z) or ScoreSlabs. The order: RestoreLabelsd, LargestComponentd,
-    FillHolesd, WriteProbabilitiesd, WriteRegionsd, WriteDicomSegd, WriteLabelsd: the mask comes
-    last, as a case is done when it is there.
+    SmallPiecesd, FillHolesd, WriteProbabilitiesd, WriteRegionsd, WriteDicomSegd, WriteLabelsd: the
+    mask comes last, as a case is done when it is there.
 
     Args:
         output_dir: where <case id><postfix><output_ext> is written; None writes nothing.
         labels: names of the channels, the background first; needed for all that names them.
         keep_largest, fill_holes: True of each label, or the labels' channel indices.
+        smallest_piece: label -> ml, see SmallPiecesd.
         probabilities: labels whose probability is written too.
-        of_probabilities: scores in a tensor are probabilities, not logits.
+        of_probabilities, max_slab_bytes: see RestoreLabelsd.
         dicom_seg: write DICOM SEG too where the case is a DICOM series.
         postfix, output_ext, terminology: see WriteLabelsd.
         region_values, region_masks: of labels that overlap, see Plan; write a mask of each too.
-        max_slab_bytes: bound on the temporary arrays, see restore_labels.
+        output_channels, thresholds, try_thresholds: see check_thresholds, TriedRestoration.
 
     Raises:
         ConfigError: a label, a suffix or a terminology that there is not; masks per region without
-            regions, or segments, which would not overlap, of regions.
+            regions, or segments, which would not overlap, of regions; thresholds that cannot be.
 
     Example:
         >>> after = postprocessing(keep_largest=[1])
         >>> [type(transform).__name__ for transform in after.transforms]
         ['RestoreLabelsd', 'LargestComponentd']
     """
-    probabilities = [probabilities] if isinstance(probabilities, str) else list(probabilities)
     channels = _channels(probabilities, list(labels), region_values)
     _check_regions(region_values, labels, region_masks, dicom_seg, output_ext)
-    after = _components(keep_largest, fill_holes, region_values)
+    _check_thresholds(output_channels, thresholds, try_thresholds, region_values is not None)
+    after = _components(keep_largest, smallest_piece, fill_holes, labels, region_values)
     if output_dir is not None:
         named: dict[str, Any] = dict(labels=labels, terminology=terminology, output_dir=output_dir)
-        after += _beside(probabilities, region_masks, dicom_seg, named)
+        after += _beside(list(channels), region_masks, bool(try_thresholds), dicom_seg, named)
         named |= {"postfix": postfix, "output_ext": output_ext, "values": region_values}
         after.append(WriteLabelsd("pred", **named))
-    restore = RestoreLabelsd(
-        "pred",
-        probabilities=channels,
-        of_probabilities=of_probabilities,
-        region_values=region_values,
-        max_slab_bytes=max_slab_bytes,
-    )
+    told: dict[str, Any] = dict(of_probabilities=of_probabilities, max_slab_bytes=max_slab_bytes)
+    told |= dict(thresholds=thresholds, tried=sorted(try_thresholds), labels=list(labels)[1:])
+    restore = RestoreLabelsd("pred", probabilities=channels, region_values=region_values, **told)
     return Postprocessing(restore, after)
 
 
 def _beside(
-    probabilities: Sequence[str], region_masks: bool, dicom_seg: bool, named: dict[str, Any]
+    probabilities: Sequence[str],
+    region_masks: bool,
+    levels: bool,
+    dicom_seg: bool,
+    named: dict[str, Any],
 ) -> list[Callable[[Any], Any]]:
     """What writes the files beside the masks."""
     after: list[Callable[[Any], Any]] = []
@@ -141,9 +149,19 @@ def _beside(
         after.append(WriteProbabilitiesd("pred", output_dir=folder, labels=probabilities))
     if region_masks:
         after.append(WriteRegionsd("pred", output_dir=folder, labels=labels[1:]))
+    if levels:
+        after.append(WriteLevelsd("pred", output_dir=folder, labels=labels[1:]))
     if dicom_seg:
         after.append(WriteDicomSegd("pred", **named))
     return after
+
+
+def _check_thresholds(
+    channels: int | None, thresholds: Any, tried: Sequence[float], regions: bool
+) -> None:
+    if channels is not None:
+        for given in (thresholds, *([one] * channels for one in tried)):
+            check_thresholds(given, channels=channels, regions=regions)
 
 
 def _check_regions(
@@ -173,11 +191,16 @@ def _check_regions(
 
 def _components(
     keep_largest: Sequence[int] | bool,
+    smallest_piece: Mapping[str, float] | None,
     fill_holes: Sequence[int] | bool,
+    labels: Sequence[str],
     region_values: Sequence[int] | None,
 ) -> list[Callable[[Any], Any]]:
     after: list[Callable[[Any], Any]] = []
+    smallest = check_smallest_piece(smallest_piece, labels)
     for wanted, transform in ((keep_largest, LargestComponentd), (fill_holes, FillHolesd)):
+        if transform is FillHolesd and smallest:
+            after.append(SmallPiecesd("pred", smallest=smallest, region_values=region_values))
         if wanted is True:
             after.append(transform("pred", region_values=region_values))
         elif wanted:
@@ -186,11 +209,12 @@ def _components(
 
 
 def _channels(
-    probabilities: list[str], labels: list[str], region_values: Sequence[int] | None
+    probabilities: str | Sequence[str], labels: list[str], region_values: Sequence[int] | None
 ) -> dict[str, int]:
     """Label -> channel of those whose probability is asked for."""
     if region_values is not None:
         labels = ["", *labels[1:]]  # no channel is the background's
+    probabilities = [probabilities] if isinstance(probabilities, str) else probabilities
     unknown = [name for name in probabilities if name not in labels]
     if unknown:
         raise ConfigError(

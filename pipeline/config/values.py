@@ -53,10 +53,12 @@ _NULLABLE = frozenset(
         "pretrained_encoders",
         "region",
         "region_values",
+        "smallest_piece",
         "spacing",
         "splits",
         "sw_batch_size",
         "terminology",
+        "thresholds",
         "time_limit",
     }
 )

@@ -1,6 +1,6 @@
 """One case measured: its mask file against its label file, wherever the two files begin and end."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from .metrics import LabelMetrics, case_metrics, not_annotated
 
 
 def measure_files(
-    mask: str | Path,
+    mask: str | Path | Image,
     label: str | Path,
     labels: Sequence[str],
     *,
@@ -34,7 +34,7 @@ def measure_files(
     exact for flips and permutations. Voxels to ignore count in neither.
 
     Args:
-        mask: a prediction, its values the network's channels.
+        mask: a prediction, its values the network's channels; a file, or as `read_labels` gave it.
         label: the label file.
         labels: names of the channels in order, the background first.
         label_map: value in the label file -> channel, see `data.datasets.label_map`; None or empty
@@ -59,19 +59,12 @@ def measure_files(
         [('liver', 1.0)]
     """
     known = LabelMap.of(label_map)
-    prediction = read_labels(mask)
-    reference = read_labels(label, lowest=min(known or (0,)))
-    channels = map_values(
-        reference.array,
-        known,
-        case=case if case is not None else case_id(label),
-        source=str(label),
-        channels=len(labels),
-        unannotated=unannotated,
-    )
-    annotated = known.annotated_channels(unannotated, len(labels))
+    prediction = _read(mask)
+    told: dict[str, Any] = {"label_map": known, "unannotated": unannotated}
+    told["case"] = case if case is not None else case_id(label)
+    channels, grid, annotated = label_states(label, labels, **told)
     names = {name: value for value, name in enumerate(labels) if value and annotated[value]}
-    rows = _compared(prediction, channels, reference.grid, names) if names else []
+    rows = _compared(prediction, channels, grid, names) if names else []
     found = {row.label: row for row in rows}
     return [
         found.get(name) or not_annotated(name, value) for value, name in enumerate(labels) if value
@@ -79,7 +72,7 @@ def measure_files(
 
 
 def measure_regions(
-    masks: Sequence[str | Path],
+    masks: Sequence[str | Path | Image],
     label: str | Path,
     labels: Sequence[str],
     *,
@@ -88,7 +81,7 @@ def measure_regions(
     case: str,
     unannotated: Collection[str] = (),
 ) -> list[LabelMetrics]:
-    """Metrics per region, of a mask file each, against one label file; see `measure_files`.
+    """Metrics per region, of a mask each, against one label file; see `measure_files`.
 
     Args:
         masks: of each region, 0 and 1.
@@ -102,8 +95,71 @@ def measure_regions(
         DatasetError: the label file holds values that the label map does not name, or regions that
             the case does not declare as annotated.
     """
+    told: dict[str, Any] = {"label_map": label_map, "case": case, "unannotated": unannotated}
+    rows: list[LabelMetrics] = []
+    found = inside_of_each(label, labels, **told)
+    for (name, inside, grid), mask, value in zip(found, masks, values, strict=True):
+        if inside is None:
+            rows.append(not_annotated(name, value))
+            continue
+        (row,) = _compared(_read(mask), inside, grid, {name: 1})
+        rows.append(replace(row, value=value))
+    return rows
+
+
+def inside_of_each(
+    label: str | Path,
+    labels: Sequence[str],
+    *,
+    label_map: LabelMap,
+    case: str,
+    unannotated: Collection[str] = (),
+) -> Iterator[tuple[str, NDArray[np.int8] | None, Grid]]:
+    """Where each region is by the label file; or the one label, where there is one.
+
+    Args:
+        label, labels, label_map, case, unannotated: as for `measure_regions`.
+
+    Returns:
+        Of each its name, (X, Y, Z) 1 inside, 0 outside and IGNORE, None where it is not annotated,
+        and the label file's grid.
+
+    Raises:
+        ImageError: the file cannot be read.
+        DatasetError: as for `measure_regions`.
+    """
+    told: dict[str, Any] = {"label_map": label_map, "case": case, "unannotated": unannotated}
+    bits, grid, annotated = label_states(label, labels, **told)
+    for number, name in enumerate(labels[1:]):
+        inside = None
+        if annotated[number + 1]:
+            inside = np.where(bits < 0, IGNORE, (bits >> number) & 1).astype(np.int8)
+        yield name, inside, grid
+
+
+def label_states(
+    label: str | Path,
+    labels: Sequence[str],
+    *,
+    label_map: LabelMap,
+    case: str,
+    unannotated: Collection[str] = (),
+) -> tuple[NDArray[Any], Grid, tuple[bool, ...]]:
+    """What a label file says of each voxel, see LabelMap.
+
+    Args:
+        label, labels, label_map, case, unannotated: as for `measure_files`.
+
+    Returns:
+        The states (X, Y, Z): channels, or bits of regions, or IGNORE; their grid; whether each
+        channel is annotated.
+
+    Raises:
+        ImageError: the file cannot be read.
+        DatasetError: as for `measure_files`.
+    """
     reference = read_labels(label, lowest=min(label_map or (0,)))
-    bits: Any = map_values(
+    states = map_values(
         reference.array,
         label_map,
         case=case,
@@ -111,17 +167,7 @@ def measure_regions(
         channels=len(labels),
         unannotated=unannotated,
     )
-    annotated = label_map.annotated_channels(unannotated, len(labels))
-    rows: list[LabelMetrics] = []
-    for number, (name, value) in enumerate(zip(labels[1:], values, strict=True)):
-        if not annotated[number + 1]:
-            rows.append(not_annotated(name, value))
-            continue
-        inside = np.where(bits < 0, IGNORE, (bits >> number) & 1).astype(np.int8)
-        prediction = read_labels(masks[number])
-        (row,) = _compared(prediction, inside, reference.grid, {name: 1})
-        rows.append(replace(row, value=value))
-    return rows
+    return states, reference.grid, label_map.annotated_channels(unannotated, len(labels))
 
 
 def check_label(
@@ -191,6 +237,18 @@ def _compared(
     prediction: Image, expected: NDArray[np.generic], grid: Grid, names: Mapping[str, int]
 ) -> list[LabelMetrics]:
     """Metrics of a prediction against labels on a grid, of which voxels that are IGNORE are out."""
+    predicted, expected, affine = counted(prediction, expected, grid)
+    return case_metrics(predicted, expected, labels=names, affine=affine)
+
+
+def counted(
+    prediction: Image, expected: NDArray[np.generic], grid: Grid
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
+    """A prediction and labels on one grid, both 0 where voxels are IGNORE.
+
+    Returns:
+        The prediction, the labels, and the affine of the grid that they share.
+    """
     ignored = expected == IGNORE if expected.dtype.kind == "i" and expected.min() < 0 else None
     mark = int(expected.max()) + 1
     if ignored is not None:
@@ -199,7 +257,11 @@ def _compared(
     if ignored is not None:
         keep = expected != mark
         predicted, expected = predicted * keep, expected * keep
-    return case_metrics(predicted, expected, labels=names, affine=affine)
+    return predicted, expected, affine
+
+
+def _read(mask: str | Path | Image) -> Image:
+    return mask if isinstance(mask, Image) else read_labels(mask)
 
 
 def _marked(

@@ -73,22 +73,22 @@ def write_combined(
     output: OutputFolder,
     trainings: Sequence[Path],
     *,
-    keep_largest: bool | list[int],
     results: str = "",
+    **chosen: Any,
 ) -> Plan:
     """Write the bundle of several trainings: configs, page, and the weights in models/model.pt.
 
     Args:
         output: the bundle's folder, entered.
         trainings: output folders of trainings.
-        keep_largest: the setting, as chosen.
         results: text for the bundle's page.
+        chosen: settings of the plan, such as keep_largest.
 
     Returns:
         Its plan.
     """
     plan, state = ensemble_of(trainings, output.folder.resolve().name)
-    plan = plan.replace(keep_largest=keep_largest, results=results or plan.results)
+    plan = plan.replace(results=results or plan.results, **chosen)
     names = dict.fromkeys(str(trained_plan(training).network["name"]) for training in trainings)
     if len(names) > 1:
         plan = plan.replace(title=f"{plan.dataset}, {' and '.join(names)}")
@@ -137,7 +137,7 @@ def results_text(
     if found.failed:
         text += ["", f"{len(found.failed)} cases failed: {', '.join(sorted(found.failed))}."]
     text += ["", *said, ""] if said else [""]
-    text += [f"- {choice}" for choice in found.choices]
+    text += [f"- {choice}" for choice in found.said]
     text += [
         "",
         f"{len(iterations)} trainings of {counts} iterations. Python "

@@ -6,8 +6,9 @@ import csv
 import io
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +17,23 @@ import numpy as np
 from ...data.datasets.label_map import label_map
 from ...data.datasets.parts import dataset_cases
 from ...data.errors import DatasetError
-from ...data.images.reading import read_labels, write_labels
+from ...data.images.image import Image
+from ...data.images.writing import write_labels
 from ...data.label_tables.table import LabelTable
 from ...data.output_folder import OutputFolder
 from ...data.progress import progressed
+from ...transforms.restore.thresholds import HALF
+from ...transforms.write.regions import WriteRegionsd
 from ..batch.results.case_result import DONE
 from ..batch.results.table_file import CSV_OPTIONS, read_case_table
+from ..evaluation.levels import dice_of_levels
 from ..evaluation.metrics import LabelMetrics
 from ..evaluation.results import read_results, write_results
 from ..plans.plan import Plan
-from .components import (
-    ComponentsChoice,
-    MeasuredCase,
-    choose_components,
-    largest_pieces,
-    measured_case,
-)
+from .choices.components import ComponentsChoice, MeasuredCase, choose_components, measured_case
+from .choices.masks import ALL, LARGEST, TRIED, CaseMasks, one_map, with_pieces
+from .choices.piece_volumes import piece_candidates, piece_volumes
+from .choices.thresholds import ThresholdChoice, choose_thresholds
 
 FOLDER = "cross_validation"
 
@@ -45,7 +47,9 @@ class CrossValidation:
         plan: its own.
         cases: all that were measured.
         failed: case -> why it was not.
-        choices: of each label, whether its largest piece alone is kept.
+        tried: of each region, or of the one label of a single output channel, its threshold; none
+            where none were tried.
+        choices: of each label, which of its pieces are kept.
         tables: the folds' rows of cases.csv, with the folder that they speak of.
     """
 
@@ -53,26 +57,48 @@ class CrossValidation:
     plan: Plan
     cases: Sequence[MeasuredCase]
     failed: Mapping[str, str]
+    tried: Sequence[ThresholdChoice]
     choices: Sequence[ComponentsChoice]
     tables: Sequence[tuple[Path, dict[str, str]]]
 
     @property
-    def kept(self) -> list[str]:
-        """Labels of which the largest piece alone is kept."""
-        return [choice.label for choice in self.choices if choice.keep]
+    def smallest(self) -> dict[str, float]:
+        """Label -> what a piece has to have to stay, of labels that do not keep all."""
+        found = {choice.label: choice.smallest for choice in self.choices}
+        return {name: smallest for name, smallest in found.items() if smallest != ALL}
 
     @property
     def keep_largest(self) -> bool | list[int]:
         """The setting of that name."""
-        if not self.choices:  # regions: as planned
-            return self.plan.keep_largest
-        if len(self.kept) in (0, len(self.choices)):
-            return bool(self.kept)
-        return [self.plan.labels.index(name) for name in self.kept]
+        kept = [name for name, smallest in self.smallest.items() if smallest == LARGEST]
+        if len(kept) in (0, len(self.choices)):
+            return bool(kept)
+        return [self.plan.labels.index(name) for name in kept]
+
+    @property
+    def smallest_piece(self) -> dict[str, float] | None:
+        """The setting of that name."""
+        return {name: ml for name, ml in self.smallest.items() if ml != LARGEST} or None
+
+    @property
+    def other_thresholds(self) -> list[float] | None:
+        """Those that were chosen; None where the masks have them already."""
+        chosen = [choice.threshold for choice in self.tried]
+        return chosen if any(threshold != HALF for threshold in chosen) else None
+
+    @property
+    def thresholds(self) -> list[float] | None:
+        """The setting of that name."""
+        return self.other_thresholds or self.plan.thresholds
+
+    @property
+    def said(self) -> list[str]:
+        """A sentence per choice."""
+        return [*map(str, self.tried), *map(str, self.choices)]
 
     def rows(self) -> list[tuple[str, LabelMetrics]]:
         """(case, metrics of a label) after the choices."""
-        return [(case.id, row) for case in self.cases for row in case.with_largest(self.kept)]
+        return [(case.id, row) for case in self.cases for row in case.with_pieces(self.smallest)]
 
     @property
     def dice(self) -> float:
@@ -90,11 +116,13 @@ def cross_validate(
 ) -> CrossValidation:
     """Put the evaluations of all folds together, and choose the post-processing.
 
+    First the thresholds, where the evaluations tell of several, then what is kept of the pieces.
+
     Args:
         plan: of the trained networks.
         dataset: the dataset folder.
-        evaluations: output folders of the evaluations, made with --keep_largest false; a bundle
-            with regions as planned.
+        evaluations: output folders of the evaluations, made with --keep_largest false and
+            --smallest_piece null, and perhaps --try_thresholds.
 
     Raises:
         DatasetError: an evaluation is not there, or two measured the same case.
@@ -109,6 +137,33 @@ def cross_validate(
     tables = [
         (folder, row) for folder in evaluations for row in read_case_table(folder / "cases.csv")
     ]
+    metrics = _metrics(evaluations)
+    failed = {row["case"]: row["reason"] for _, row in tables if row["status"] != DONE}
+    masks = {
+        row["case"]: CaseMasks.of(folder, row["case"], row["output"], plan)
+        for folder, row in tables
+        if row["case"] in metrics
+    }
+
+    def told(case: str) -> dict[str, Any]:
+        unannotated = items[case].get("unannotated", ())
+        label = Path(items[case]["label"])
+        of_all = {"labels": plan.labels, "label_map": known}
+        return {"case": case, "label": label, "unannotated": unannotated, **of_all}
+
+    tried = _choose_thresholds(plan, masks, told)
+    found = CrossValidation(name, plan, [], failed, tried, [], tables)
+    candidates = _piece_candidates(plan, masks, told)
+    more: dict[str, Any] = {"region_values": plan.region_values, "candidates": candidates}
+    more["thresholds"] = found.other_thresholds
+    cases = [
+        measured_case(masks=files, metrics=metrics[case], **told(case), **more)
+        for case, files in progressed(masks.items(), len(masks), "choosing the post-processing")
+    ]
+    return replace(found, cases=cases, choices=choose_components(cases, plan.labels, candidates))
+
+
+def _metrics(evaluations: Sequence[Path]) -> dict[str, dict[str, LabelMetrics]]:
     metrics: dict[str, dict[str, LabelMetrics]] = {}
     for folder in evaluations:
         found = read_results(folder)
@@ -116,20 +171,39 @@ def cross_validate(
         if twice:
             raise DatasetError(f"{folder}: {twice[0]} was measured in another fold, too")
         metrics |= found
-    failed = {row["case"]: row["reason"] for _, row in tables if row["status"] != DONE}
-    done = [(folder, row) for folder, row in tables if row["case"] in metrics]
-    cases = []
-    for folder, row in progressed(done, len(done), "choosing the post-processing"):
-        case = row["case"]
-        mask, label = folder / row["output"], Path(items[case]["label"])
-        if plan.region_values is not None:
-            cases.append(MeasuredCase(case, mask, label, (), metrics[case], {}))
-            continue
-        told: dict[str, Any] = {"labels": plan.labels, "label_map": known}
-        told["unannotated"] = items[case].get("unannotated", ())
-        cases.append(measured_case(case, mask, label, metrics[case], **told))
-    choices = [] if plan.region_values is not None else choose_components(cases, plan.labels)
-    return CrossValidation(name, plan, cases, failed, choices, tables)
+    return metrics
+
+
+def _piece_candidates(
+    plan: Plan, masks: Mapping[str, CaseMasks], told: Callable[[str], dict[str, Any]]
+) -> dict[str, list[float]]:
+    """Label -> ml to try; where the plan says some, these alone."""
+    if plan.smallest_piece is not None:
+        return {name: [float(ml)] for name, ml in plan.smallest_piece.items()}
+    volumes = [
+        piece_volumes(**told(case))
+        for case in progressed(masks, len(masks), "measuring pieces of the labels")
+    ]
+    return piece_candidates(volumes)
+
+
+def _choose_thresholds(
+    plan: Plan,
+    masks: Mapping[str, CaseMasks],
+    told: Callable[[str], dict[str, Any]],
+) -> list[ThresholdChoice]:
+    """Of each label its threshold; none where an evaluation did not try any.
+
+    Args:
+        told: of a case what measuring it needs.
+    """
+    if not masks or not all(files.levels for files in masks.values()):
+        return []
+    dice = [
+        dice_of_levels(files.levels, count=len(TRIED), **told(case))
+        for case, files in progressed(masks.items(), len(masks), "choosing the thresholds")
+    ]
+    return choose_thresholds(dice, plan.labels)
 
 
 def write_cross_validation(
@@ -146,41 +220,48 @@ def write_cross_validation(
     Returns:
         What summary.json holds.
     """
-    values = [found.plan.labels.index(name) for name in found.kept]
-    masks = {case.id: case.mask for case in found.cases}
+    masks = {case.id: case.masks for case in found.cases}
     with OutputFolder(folder) as output:
         names = {row["case"]: row["output"] for _, row in found.tables}
-        names_and_colours = LabelTable.of(found.plan.labels, found.plan.terminology)
-        for case, mask in progressed(masks.items(), len(masks), "writing masks"):
-            _place(output, names[case], mask, values, names_and_colours)
+        for case, files in progressed(masks.items(), len(masks), "writing masks"):
+            _place(output, case, names[case], files, found)
         rows = _case_table([row for _, row in found.tables])
         output.write("cases.csv", lambda stream: stream.write(rows))
         return write_results(output, found.rows(), failed=found.failed, checkpoint=checkpoint)
 
 
 def _place(
-    output: OutputFolder, name: str, mask: Path, values: Sequence[int], table: LabelTable
+    output: OutputFolder, case: str, name: str, masks: CaseMasks, found: CrossValidation
 ) -> None:
-    """The mask after the post-processing; a link where that changes nothing."""
-    path = output.folder / name
-    if values:
-        image = read_labels(mask)
-        whole = np.ascontiguousarray(image.array)
-        largest = largest_pieces(whole, values)
-        if not np.array_equal(whole, largest):
-            write_labels(
-                path,
-                largest,
-                like=image,
-                table=table,
-                save=lambda _, write: output.write(name, write),
-            )
+    """The masks after the post-processing; links where that changes nothing."""
+    plan, thresholds = found.plan, found.other_thresholds
+    smallest = {plan.labels.index(label): ml for label, ml in found.smallest.items()}
+    parts = [WriteRegionsd.file(label, case) for label in plan.labels[1:]] if masks.regions else []
+    if smallest or thresholds:
+        whole = masks.read(thresholds)
+        kept = with_pieces(whole, smallest, regions=bool(parts))
+        pairs = zip(whole, kept, strict=True)
+        if thresholds or not all(np.array_equal(one.array, other.array) for one, other in pairs):
+            table = LabelTable.of(plan.labels, plan.terminology, values=plan.region_values)
+            _write(output, name, one_map(kept, plan.region_values), whole[0], table)
+            for part, image, label in zip(parts, kept, plan.labels[1:], strict=False):
+                _write(output, part, image.array, image, LabelTable.of(["background", label]))
             return
+    for file, source in zip([name, *parts], [masks.mask, *masks.regions], strict=True):
+        _link(output, file, source)
+
+
+def _write(output: OutputFolder, name: str, array: Any, like: Image, table: LabelTable) -> None:
+    write_labels(output.folder / name, array, like=like, table=table, save=output.saver(name))
+
+
+def _link(output: OutputFolder, name: str, source: Path) -> None:
+    """A link to a mask, or a copy of it."""
     try:
-        output.link(name, os.path.relpath(mask, path.parent))
+        output.link(name, os.path.relpath(source, (output.folder / name).parent))
     except OSError:  # no links there
-        with open(mask, "rb") as source:
-            output.write(name, lambda stream: shutil.copyfileobj(source, stream))
+        with open(source, "rb") as file:
+            output.write(name, partial(shutil.copyfileobj, file))
 
 
 def _case_table(rows: Sequence[dict[str, str]]) -> bytes:

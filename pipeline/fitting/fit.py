@@ -22,6 +22,7 @@ from ..plans.plan import Plan
 from ..reports.fit_page import FitRun, FoldRow, fit_page
 from .candidate import Candidate
 from .cases import dataset_identity, note_seen_cases, validated_cases
+from .choices.masks import TRIED, remove_levels
 from .combined import results_text, trained_plan, write_combined
 from .cross_validation import FOLDER, CrossValidation, cross_validate, write_cross_validation
 from .lengths import Lengths, step_name, together_name
@@ -156,8 +157,12 @@ class Fit:
         if self.record.step(step).done:
             return
         settings = self._of_fold(fold)
-        if trained_plan(candidate.training(fold)).region_values is None:
-            settings["keep_largest"] = False  # whether it pays is asked when all folds are there
+        settings["keep_largest"] = False  # whether it pays is asked when all folds are there
+        plan = trained_plan(candidate.training(fold))
+        if plan.smallest_piece is not None:
+            settings["smallest_piece"] = None
+        if plan.has_thresholds and plan.thresholds is None:
+            settings["try_thresholds"] = list(TRIED)
         with self.record.running(step):
             evaluate(
                 candidate.training(fold),
@@ -183,8 +188,11 @@ class Fit:
         return together
 
     def _finish(self, candidates: Sequence[Candidate]) -> None:
-        if self.record.step("combine").done:
-            return
+        if not self.record.step("combine").done:
+            self._combine(candidates)
+        remove_levels(self.folder / _RUNS)
+
+    def _combine(self, candidates: Sequence[Candidate]) -> None:
         members = {one.name: [one] for one in candidates}
         tried = list(candidates)
         if len(candidates) > 1:
@@ -227,7 +235,12 @@ class Fit:
             said=said,
         )
         plan = write_combined(
-            self.output, trainings, keep_largest=best.keep_largest, results=results
+            self.output,
+            trainings,
+            results=results,
+            keep_largest=best.keep_largest,
+            smallest_piece=best.smallest_piece,
+            thresholds=best.thresholds,
         )
         note_seen_cases(self.output, self.request.dataset)
         self._report(plan, best, trainings, rows, said)
@@ -249,7 +262,7 @@ class Fit:
             evaluation=self.folder / FOLDER,
             trainings=trainings,
             folds=rows,
-            choices=[*said, *map(str, best.choices)],
+            choices=[*said, *best.said],
             steps=[(name, "", step.seconds) for name, step in self.record.steps.items()],
         )
         content = fit_page(run, self.output)

@@ -10,7 +10,7 @@ from ..planning.measures.pace import Pace
 
 _READING = 0.4  # seconds of a case beside its windows: reading, the way back, measuring, writing
 _ENDING = 10.0  # seconds of the last steps, and per case:
-_ENDING_CASE = 0.15
+_ENDING_CASE = 0.25
 _PLANNING = 0.08  # of the time, at most, as long as it is not known
 
 

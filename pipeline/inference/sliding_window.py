@@ -48,6 +48,8 @@ class SlidingWindow(SlidingWindowInferer):
             transforms.windows.sides.Sides.
         regions: the network's channels are regions, which overlap: probabilities are sigmoids, and
             no channel is the background's.
+        thresholds: of regions, or of one channel, the probability above which a voxel is each: what
+            counts as foreground in the flips' agreement. Scores do not depend on them.
         fit_region: lay the windows over the box around the region, not over the whole volume, where
             that makes fewer:
             they stand at other places, so that scores differ as they do between two overlaps.
@@ -75,6 +77,7 @@ class SlidingWindow(SlidingWindowInferer):
         orientation: str = "RAS",
         labels: Sequence[str] = (),
         regions: bool = False,
+        thresholds: Sequence[float] | None = None,
         fit_region: bool = False,
         compile: bool = False,
         **options: Any,
@@ -114,6 +117,7 @@ class SlidingWindow(SlidingWindowInferer):
         self.sides = Sides.of(side_pairs, labels=labels, orientation=orientation, regions=regions)
         refuse_lost_sides(labels, self.sides, mirror_axes)
         self.regions = regions
+        self.thresholds = thresholds
         self.fit_region = fit_region
         self.compile = compile
         self._compiled: tuple[Any, Any] | None = None
@@ -198,6 +202,7 @@ class SlidingWindow(SlidingWindowInferer):
             mirror_axes=self.mirror_axes,
             sides=self.sides,
             regions=self.regions,
+            thresholds=self.thresholds,
             batch_size=self.chosen_batch_size or default_batch_size(device, dtype),
             arguments=args,
             options=kwargs,

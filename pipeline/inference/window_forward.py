@@ -11,6 +11,7 @@ import torch
 
 from ...networks.slices import SliceBySlice
 from ...transforms.restore.regions import region_bits
+from ...transforms.restore.thresholds import of_channel, score_threshold
 from ...transforms.windows.sides import Sides
 from ..models.devices import autocast, channels_last
 from .out_of_memory import is_out_of_memory
@@ -32,6 +33,8 @@ class WindowForward:
         mirror_axes: spatial axes; scores are the mean over all flips along them.
         sides: labels whose scores are exchanged where a window was mirrored from left to right.
         regions: channels overlap: each is a label of its own, and there is none for the background.
+        thresholds: of regions, or of one channel, the probability above which a voxel is each; None
+            is a half. Scores do not depend on them, the agreement of flips does.
         batch_size: at the most; halved for good when memory runs out.
         arguments, options: handed to the network after the windows.
     """
@@ -44,6 +47,7 @@ class WindowForward:
         mirror_axes: Sequence[int] = (),
         sides: Sides | None = None,
         regions: bool = False,
+        thresholds: Sequence[float] | None = None,
         batch_size: int = 1,
         arguments: Sequence[Any] = (),
         options: dict[str, Any] | None = None,
@@ -52,6 +56,7 @@ class WindowForward:
         self.dtype = dtype
         self.regions = regions
         self.probabilities = bool(getattr(network, "gives_probabilities", False))
+        self.threshold = score_threshold(thresholds, probabilities=self.probabilities)
         modules = network.modules() if isinstance(network, torch.nn.Module) else ()
         self.of_slices = any(isinstance(module, SliceBySlice) for module in modules)
         self.batch_size = max(1, batch_size)
@@ -142,10 +147,11 @@ class WindowForward:
     def _labels(self, scores: torch.Tensor) -> torch.Tensor:
         """Labels of every second voxel along each axis: an eighth of the work, and enough."""
         few = scores[(slice(None), slice(None), *[slice(None, None, 2)] * (scores.ndim - 2))]
-        threshold = 0.5 if self.probabilities else 0.0
         if self.regions:
-            return region_bits(few, dim=1, threshold=threshold)
-        return few.argmax(1) if few.shape[1] > 1 else (few[:, 0] > threshold).long()
+            return region_bits(few, dim=1, threshold=self.threshold)
+        if few.shape[1] > 1:
+            return few.argmax(1)
+        return (few[:, 0] > of_channel(self.threshold, 0)).long()
 
     def _run(self, windows: torch.Tensor) -> torch.Tensor:
         count = len(windows)

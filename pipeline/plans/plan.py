@@ -11,7 +11,9 @@ from typing import Any
 
 from ...data.errors import ConfigError
 from ...data.label_tables.terminology import check_terminology
+from ...transforms.pieces import check_smallest_piece
 from ...transforms.restore.regions import check_region_values
+from ...transforms.restore.thresholds import check_thresholds
 from ...transforms.windows.sides import Sides, refuse_lost_sides
 
 CARRIED = "gridgate"
@@ -59,7 +61,10 @@ class Plan:
         side_pairs: pairs of labels' values that are exchanged where a window is mirrored from left
             to right, such as those of the two kidneys; None: those whose names differ in left and
             right alone.
+        thresholds: of regions, or of a single output channel, the probability above which a voxel
+            is each; None is a half. Weights do not depend on them.
         keep_largest: labels of which only the largest component is kept: True is all of them.
+        smallest_piece: label -> ml; its smaller pieces are removed. None: all stay.
         body_threshold: HU; windows without anything denser are not run; None runs all.
         expected: label -> what is plausible, for the hints.
         merge_labels: dataset's label -> the label of ours that it is counted as.
@@ -106,7 +111,9 @@ class Plan:
     mirror_axes: list[int] = field(default_factory=list)
     test_mirror_axes: list[int] = field(default_factory=list)
     side_pairs: list[list[int]] | None = None
+    thresholds: list[float] | None = None
     keep_largest: bool | list[int] = False
+    smallest_piece: dict[str, float] | None = None
     body_threshold: float | None = None
     expected: dict[str, Any] | None = None
     merge_labels: dict[str, str] = field(default_factory=dict)
@@ -150,6 +157,11 @@ class Plan:
             del values["region_values"]
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Whether each output channel has a sigmoid: regions, and a single foreground label."""
+        return self.region_values is not None or self.output_channels == 1
 
     def weight_values(self) -> dict[str, Any]:
         """The values of WEIGHT_FIELDS, so written that equal numbers are equal text."""
@@ -234,6 +246,9 @@ def _check(plan: Plan) -> None:
             f"output_channels {outputs}: {usual}, one per label, are wanted, or 1 for a "
             "background and one foreground label"
         )
+    channels = usual if outputs is None else outputs
+    check_thresholds(plan.thresholds, channels=channels, regions=plan.region_values is not None)
+    check_smallest_piece(plan.smallest_piece, labels)
     if plan.spacing is not None and not _numbers(plan.spacing, 3):
         raise ConfigError(f"spacing {plan.spacing!r}: three numbers above 0 in mm are wanted")
     sizes = plan.roi_size

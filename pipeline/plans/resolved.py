@@ -8,6 +8,8 @@ from typing import Any
 
 from .plan import Plan
 
+_CHANNELS = ("labels", "output_channels", "region_values")
+
 
 def resolved_plan(*, bundle_root: str | Path, **numbers: Any) -> Plan:
     """The plan of a config's numbers, overrides included.
@@ -25,12 +27,15 @@ def resolved_plan(*, bundle_root: str | Path, **numbers: Any) -> Plan:
     settings = {"name": Path(bundle_root).resolve().name, **bundle_plan(bundle_root)}
     if "labels" in numbers:
         # what the bundle says of labels that were overridden away is of no use
-        for said in ("expected", "terminology"):
+        for said in ("expected", "terminology", "smallest_piece"):
             settings[said] = {
                 name: what
                 for name, what in (settings.get(said) or {}).items()
                 if name in numbers["labels"]
             }
+        settings["smallest_piece"] = settings["smallest_piece"] or None
+    if any(numbers.get(name, settings.get(name)) != settings.get(name) for name in _CHANNELS):
+        settings["thresholds"] = None  # they were chosen for other channels
     return Plan.from_dict({**settings, **numbers})
 
 

@@ -145,12 +145,20 @@ def _plan_table(plan: Plan) -> str:
         "grid": f"{plan.orientation}, {spacing}",
         "intensity": " ".join([mode, *(f"{key} {value}" for key, value in intensity.items())]),
         "window": f"{window} voxels, overlap {plan.overlap}",
+        **_thresholds_row(plan),
         "mirroring in training": f"axes {plan.mirror_axes} of {plan.orientation}",
         "fingerprint": f"`{plan.fingerprint}`",
     }
     return "\n".join(
         ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())]
     )
+
+
+def _thresholds_row(plan: Plan) -> dict[str, str]:
+    if plan.thresholds is None:
+        return {}
+    told = zip(plan.labels[1:], plan.thresholds, strict=True)
+    return {"thresholds": ", ".join(f"{label} {threshold}" for label, threshold in told)}
 
 
 def _network_text(network: Mapping[str, Any]) -> str:

@@ -147,6 +147,32 @@ def test_several_networks_and_probabilities(dataset: Path, trained: Path, tmp_pa
     np.testing.assert_array_equal(mask[sure] == 1, chance[sure] > 0.5)
 
 
+def test_a_voxel_is_a_region_above_its_threshold(
+    dataset: Path, trained: Path, tmp_path: Path
+) -> None:
+    """Against the written probabilities, of a network and of an ensemble of it."""
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    name = "phantom_001.nii.gz"
+    shutil.copy(dataset / "imagesTr" / name, scans)
+    told: dict[str, Any] = {**MASKS, "region_masks": True, "probabilities": LABELS[1:]}
+    told["interpolate_probabilities"] = True
+    infer(scans, tmp_path / "plain", **told, checkpoint=str(trained))
+    chances = {
+        label: nib.load(tmp_path / "plain" / "probabilities" / label / name).get_fdata()
+        for label in LABELS[1:]
+    }
+    wanted = {label: float(np.quantile(chances[label], 0.8)) for label in LABELS[1:]}
+    told["thresholds"] = list(wanted.values())
+    for checkpoint in (str(trained), [str(trained), str(trained)]):
+        infer(scans, tmp_path / "set", **told, checkpoint=checkpoint, mirror_axes=[])
+        for label, threshold in wanted.items():
+            mask = voxels(tmp_path / "set" / "regions" / label / name)
+            sure = np.abs(chances[label] - threshold) > 1 / 255
+            np.testing.assert_array_equal(mask[sure] == 1, chances[label][sure] > threshold)
+            assert 0.1 < mask.mean() < 0.3 and sure.mean() > 0.5
+
+
 def refused(call: Any, kind: type[Exception]) -> str:
     with pytest.raises(Exception, match=r".") as caught:
         call()
@@ -171,6 +197,12 @@ def test_what_regions_cannot_be_is_said_before_anything_runs(
     assert "class_weights is not there for regions" in refused(
         lambda: train(dataset, tmp_path, **PLAN, **{"+train::loss::class_weights": [1, 2, 3, 4]}),
         ConfigError,
+    )
+    assert "3 of them" in refused(
+        lambda: infer(scans, tmp_path, **told, thresholds=[0.4, 0.4]), ConfigError
+    )
+    assert "7 labels exclude each other" in refused(
+        lambda: infer(scans, tmp_path, load_pretrain=False, thresholds=[0.4]), ConfigError
     )
     assert "labels exclude each other" in refused(
         lambda: train(dataset, tmp_path, labels=LABELS, merge_labels={}), DatasetError

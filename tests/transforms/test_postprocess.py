@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from scipy import ndimage
 
 from gridgate.data.dicom.series import DicomSeries
-from gridgate.data.errors import OutputError
+from gridgate.data.errors import ConfigError, OutputError
 from gridgate.transforms import (
     FillHolesd,
     LargestComponentd,
@@ -19,6 +19,7 @@ from gridgate.transforms import (
     postprocessing,
     preprocessing,
 )
+from gridgate.transforms.components import SmallPiecesd
 
 
 def test_largest_component_of_each_label_as_simpleitk_finds_it() -> None:
@@ -190,3 +191,36 @@ def test_holes_are_those_that_scipy_fills(
         holes = ndimage.binary_fill_holes(expected == label)
         expected[holes & (expected == 0)] = label
     np.testing.assert_array_equal(result, expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31), smallest=st.sampled_from([0.01, 0.02, 0.05, 0.0201]))
+def test_small_pieces_as_scipy_finds_them(seed: int, smallest: float) -> None:
+    """Voxels of 0.01 ml; label 1 loses small pieces, label 2 none. Regions by their number."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.integers(1, 3, (7, 8, 9)) * (rng.random((7, 8, 9)) < 0.15)).astype(np.uint8)
+    expected = labels.copy()
+    parts, count = ndimage.label(labels == 1, np.ones((3, 3, 3)))
+    for part in range(1, count + 1):
+        if (parts == part).sum() * 10 < round(smallest * 1000, 3):  # mm3
+            expected[parts == part] = 0
+    affine = torch.diag(torch.tensor([-2.0, 2.0, 2.5, 1.0], dtype=torch.float64))
+    image = MetaTensor(torch.from_numpy(labels)[None], affine=affine)
+    found = SmallPiecesd("pred", smallest={1: smallest})({"pred": image})["pred"]
+    np.testing.assert_array_equal(np.asarray(found)[0], expected)
+    bits = (labels == 2).astype(np.uint8) + 2 * (labels == 1)
+    given_regions = {"pred": image, "pred_bits": bits[None]}
+    small = SmallPiecesd("pred", smallest={2: smallest}, region_values=[7, 9])
+    changed = small(given_regions)["pred_bits"][0]
+    np.testing.assert_array_equal(changed, (labels == 2) + 2 * (expected == 1))
+
+
+def test_smallest_piece_of_labels_there_are() -> None:
+    after = postprocessing(labels=["background", "a", "b"], smallest_piece={"b": 0.5})
+    small = after.transforms[1]
+    assert isinstance(small, SmallPiecesd) and small.smallest == {2: 0.5}
+    for wrong in ({"c": 1.0}, {"a": 0}, {"a": "1"}, [1.0]):
+        with pytest.raises(ConfigError, match="smallest_piece"):
+            postprocessing(labels=["background", "a", "b"], smallest_piece=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="affine"):
+        small({"pred": torch.zeros(1, 2, 2, 2, dtype=torch.uint8)})

@@ -13,6 +13,7 @@ import torch
 
 from .regions import region_bits
 from .scores_error import ScoresError
+from .thresholds import Threshold, of_channel
 
 Block = tuple[slice, slice, slice]
 TOLERANCE = 1e-4
@@ -27,11 +28,14 @@ _BYTES_PER_MIXED_VOXEL = 256
 _CACHED = 2**20  # bytes of scores at a time, so that they stay in the CPU's cache
 
 
-def decide(scores: torch.Tensor, threshold: float = 0.0, *, regions: bool = False) -> torch.Tensor:
+def decide(
+    scores: torch.Tensor, threshold: Threshold = 0.0, *, regions: bool = False
+) -> torch.Tensor:
     """Label of each voxel, int16: argmax over the last axis; of one channel 1 above `threshold`.
 
     Args:
-        regions: channels overlap; the label is the bits of those above `threshold`.
+        threshold: of scores, one for all channels or one each.
+        regions: channels overlap; the label is the bits of those above their threshold.
 
     Raises:
         ScoresError: a voxel's highest score is NaN or infinite.
@@ -39,7 +43,7 @@ def decide(scores: torch.Tensor, threshold: float = 0.0, *, regions: bool = Fals
     if regions:
         best, labels = scores, region_bits(scores, dim=-1, threshold=threshold)
     elif scores.shape[-1] == 1:
-        best, labels = scores[..., 0], scores[..., 0] > threshold
+        best, labels = scores[..., 0], scores[..., 0] > of_channel(threshold, 0)
     else:
         best, labels = scores.max(-1)
     if not torch.isfinite(best.sum(dtype=torch.float32)) and not torch.isfinite(best).all():
@@ -142,7 +146,7 @@ def decide_mixed(
     sizes: Sequence[int],
     block: Block,
     *,
-    threshold: float,
+    threshold: Threshold,
     max_bytes: float,
     regions: bool = False,
 ) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.errors import ConfigError
+from .thresholds import Threshold, of_channel
 
 if TYPE_CHECKING:  # plans and tables, which do without PyTorch, import this too
     import torch
@@ -42,8 +43,8 @@ def check_region_values(region_values: Sequence[int], names: Sequence[str]) -> N
         raise ConfigError(f"{len(region_values)} regions; {MOST_REGIONS} at most can overlap")
 
 
-def region_bits(scores: torch.Tensor, *, dim: int, threshold: float = 0.0) -> torch.Tensor:
-    """Bits of the regions whose score is above a threshold; int16, without the axis `dim`.
+def region_bits(scores: torch.Tensor, *, dim: int, threshold: Threshold = 0.0) -> torch.Tensor:
+    """Bits of the regions whose score is above its threshold; int16, without the axis `dim`.
 
     Args:
         scores: along `dim` one per region: logits, or probabilities with the threshold 0.5.
@@ -55,7 +56,7 @@ def region_bits(scores: torch.Tensor, *, dim: int, threshold: float = 0.0) -> to
     """
     bits: torch.Tensor | None = None
     for number, score in enumerate(scores.unbind(dim)):
-        bit = (score > threshold).short()
+        bit = (score > of_channel(threshold, number)).short()
         bits = bit if bits is None else bits | (bit << number)
     assert bits is not None, "scores without channels"
     return bits

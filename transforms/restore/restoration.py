@@ -28,6 +28,7 @@ from .cells import (
 )
 from .regions import MOST_REGIONS, bits_dtype
 from .slabs import ScoreSlabs, Slab
+from .thresholds import check_thresholds, score_threshold, sureness
 
 # What a target voxel needs on the way: coordinates and indices of the general map, float64 and
 # int64.
@@ -85,6 +86,8 @@ class Restoration:
             whose probability is wanted in the target's grid: the softmax (or sigmoid) on the
             scores' grid, interpolated.
         regions: channels overlap; `labels` are the bits of the regions, see `regions`.
+        thresholds: of regions, or of a single channel, the probability above which a voxel is each;
+            None is a half.
     """
 
     def __init__(
@@ -96,11 +99,13 @@ class Restoration:
         max_slab_bytes: float = 256e6,
         probabilities: Sequence[int] = (),
         regions: bool = False,
+        thresholds: Sequence[float] | None = None,
     ) -> None:
         x, y, z = slabs.shape
         source = Grid((x, y, z), np.asarray(torch.as_tensor(affine).cpu(), dtype=np.float64))
         self.slabs = slabs
-        self.threshold = 0.5 if slabs.probabilities else 0.0
+        self.thresholds = thresholds
+        self.threshold = score_threshold(thresholds, probabilities=slabs.probabilities)
         self.max_bytes = max_slab_bytes
         # Both grids' axes in the order that is best here: the source's as in a slab, the target's
         # as in a NIfTI file.
@@ -150,6 +155,7 @@ class Restoration:
         Raises:
             ValueError: it does not begin where the slab before ended.
             ScoresError: scores are NaN or infinite.
+            ConfigError: thresholds of labels that exclude each other, or not one per channel.
         """
         first, scores, labels = slab.start, slab.scores, self._decide(slab.scores)
         if first != self._reached:
@@ -167,6 +173,7 @@ class Restoration:
     def _decide(self, scores: torch.Tensor) -> torch.Tensor:
         if self.regions and scores.shape[-1] > MOST_REGIONS:
             raise ValueError(f"{scores.shape[-1]} regions; {MOST_REGIONS} at most can overlap")
+        check_thresholds(self.thresholds, channels=scores.shape[-1], regions=self.regions)
         return decide(scores, self.threshold, regions=self.regions)
 
     def finish(self) -> None:
@@ -293,7 +300,7 @@ class Restoration:
             regions=self.regions,
         )
         if chances.shape[1] == 1 or self.regions:  # of regions the least sure one counts
-            margin = (2 * chances - 1).abs().amin(1)
+            margin = sureness(chances, self.thresholds)
         else:
             best = chances.topk(2, 1).values
             margin = best[:, 0] - best[:, 1]

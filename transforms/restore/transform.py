@@ -14,6 +14,7 @@ from ..timing import stage
 from .regions import written_map
 from .restoration import Restoration, as_slabs
 from .slabs import ScoreSlabs
+from .tried import TriedRestoration
 
 
 class RestoreLabelsd(MapTransform):
@@ -23,9 +24,10 @@ class RestoreLabelsd(MapTransform):
     whose meta holds `original_affine` and `spatial_shape` of the scan (as LoadCased sets). The
     result is a MetaTensor (1, X, Y, Z) of channel indices, uint8 (uint16 above 255), on the CPU,
     with the scan's affine, `filename_or_obj` and `nifti_header`; in data[f"{key}_margin"] is the
-    mean margin at the labels' boundaries (see Restoration.boundary_margin), and in
-    data[f"{key}_probabilities"] the wanted ones, name -> (X, Y, Z) uint8. Seconds are added to
-    data["timings"]["restore"] if present.
+    mean margin at the labels' boundaries (see Restoration.boundary_margin), in
+    data[f"{key}_probabilities"] the wanted ones, name -> (X, Y, Z) uint8, and in
+    data[f"{key}_levels"] those of tried thresholds. Seconds are added to data["timings"]["restore"]
+    if present.
 
     Whoever computes the slabs can do these steps apart: `begin`, `Restoration.add` for each slab,
     `end`.
@@ -37,6 +39,10 @@ class RestoreLabelsd(MapTransform):
     Args:
         probabilities: name -> channel whose probability is wanted.
         region_values: of a network with a channel per region: the value each is written as.
+        thresholds: of regions, or of a network of one channel, the probability above which a voxel
+            is each; None is a half.
+        tried, labels: thresholds, see TriedRestoration; names of the labels whose levels are
+            wanted, of each region or of the one channel.
         of_probabilities: scores in a tensor are probabilities, not logits; slabs say it themselves.
         max_slab_bytes: see restore_labels.
 
@@ -52,6 +58,9 @@ class RestoreLabelsd(MapTransform):
         probabilities: Mapping[str, int] | None = None,
         of_probabilities: bool = False,
         region_values: Sequence[int] | None = None,
+        thresholds: Sequence[float] | None = None,
+        tried: Sequence[float] = (),
+        labels: Sequence[str] = (),
         max_slab_bytes: float = 256e6,
         allow_missing_keys: bool = False,
     ) -> None:
@@ -60,6 +69,8 @@ class RestoreLabelsd(MapTransform):
         self.probabilities = dict(probabilities or {})
         self.of_probabilities = of_probabilities
         self.region_values = None if region_values is None else list(region_values)
+        self.thresholds = None if thresholds is None else list(thresholds)
+        self.tried, self.labels = list(tried), list(labels)
         self.max_slab_bytes = max_slab_bytes
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -80,14 +91,17 @@ class RestoreLabelsd(MapTransform):
                 f"scores are {slabs.shape}, not on the grid of {self.reference!r}, "
                 f"{tuple(image.shape)}"
             )
-        return Restoration(
-            slabs,
-            affine=image.affine,
-            target=original_grid(image),
-            max_slab_bytes=self.max_slab_bytes,
-            probabilities=list(self.probabilities.values()),
-            regions=self.region_values is not None,
-        )
+        options: dict[str, Any] = {
+            "affine": image.affine,
+            "target": original_grid(image),
+            "max_slab_bytes": self.max_slab_bytes,
+            "probabilities": list(self.probabilities.values()),
+            "regions": self.region_values is not None,
+            "thresholds": self.thresholds,
+        }
+        if self.tried:
+            return TriedRestoration(slabs, tried=self.tried, **options)
+        return Restoration(slabs, **options)
 
     def end(
         self, restoration: Restoration, image: MetaTensor, *, key: str = "pred"
@@ -112,6 +126,10 @@ class RestoreLabelsd(MapTransform):
             found = restoration.probabilities
             result[f"{key}_probabilities"] = {
                 name: found[channel] for name, channel in self.probabilities.items()
+            }
+        if isinstance(restoration, TriedRestoration):
+            result[f"{key}_levels"] = {
+                name: restoration.levels(number) for number, name in enumerate(self.labels)
             }
         return result
 

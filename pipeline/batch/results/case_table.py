@@ -15,6 +15,7 @@ from typing import Any
 from ....data.errors import ConfigError, OutputError
 from ....data.images.names import MASK_SUFFIXES
 from ....data.output_folder import OutputFolder
+from ....transforms.write.levels import WriteLevelsd
 from ....transforms.write.probabilities import WriteProbabilitiesd
 from ....transforms.write.regions import WriteRegionsd
 from .case_result import DONE, FAILED, PASSED_OVER, STAGES
@@ -205,7 +206,7 @@ class CaseTable:
         stale |= {
             path.relative_to(self.folder).as_posix()
             for earlier in {name, glob.escape(f"{case}.nii.gz")}
-            for folder in (WriteProbabilitiesd.folder, WriteRegionsd.folder)
+            for folder in (WriteProbabilitiesd.folder, WriteRegionsd.folder, WriteLevelsd.folder)
             for path in self.folder.glob(f"{folder}/*/{earlier}")
         }
         for relative in sorted(stale):

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from gridgate.data.datasets.dataset import load_dataset, write_dataset_json
 from gridgate.data.phantom.dataset import write_phantom_dataset
 from gridgate.pipeline.cli.main import main
 from gridgate.pipeline.fitting import fit as fitting
+from gridgate.pipeline.fitting.choices.thresholds import ThresholdChoice
 from gridgate.pipeline.fitting.combined import trained_plan
 from gridgate.pipeline.models.build import build_network
 from gridgate.pipeline.models.checkpoints import load_checkpoint, load_weights
@@ -257,3 +259,47 @@ def test_folds_that_validate_a_case_twice_are_refused_before_the_first_step(
     assert main(["fit", str(dataset), str(folder), *WORDS]) == 1
     assert f"validate {min(ids[:2])} in two" in capsys.readouterr().err
     assert not folder.exists()
+
+
+def test_chosen_thresholds_of_regions_stand_in_the_bundle(
+    coarse_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped while choosing, too; a case's mask is what its fold gives with the choices.
+
+    What is chosen is set here: networks of three iterations say nothing.
+    """
+    wanted = {"belly": 0.4, "kidneys": 0.6}
+    choice = property(lambda self: wanted[self.label])
+    monkeypatch.setattr(ThresholdChoice, "threshold", choice)
+    dataset = tmp_path / "D"
+    shutil.copytree(coarse_dataset, dataset)
+    content = json.loads((dataset / "dataset.json").read_text())
+    content["labels"] = {"background": 0, "belly": [1, 2, 3, 4, 5, 6], "kidneys": [3, 4]}
+    content["regions_class_order"] = [1, 2]
+    (dataset / "dataset.json").write_text(json.dumps(content))
+    folder = tmp_path / "fitted"
+    words = ["fit", str(dataset), str(folder), *WORDS]
+    monkeypatch.setattr(fitting, "fit_page", no_page)
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "write_combined", None)
+        with pytest.raises(TypeError):
+            main(words)
+    run = folder / "runs" / "attention_unet"
+    assert len(list(run.glob("fold_*_cases/levels/*/*.nii.gz"))) == 8
+    assert main(words) == 0
+    assert not list(run.glob("fold_*_cases/levels"))
+    plan = json.loads((folder / "configs" / "metadata.json").read_text())["plan"]
+    assert plan["thresholds"] == [0.4, 0.6]
+    page = (folder / "docs" / "README.md").read_text()
+    assert "| thresholds | belly 0.4, kidneys 0.6 |" in page
+    assert "- belly: threshold 0.4 (mean Dice" in page and "- kidneys: " in page
+    measured = json.loads((run / "fold_0" / "splits.json").read_text())[0]["validation"]
+    out = tmp_path / "mask.nii.gz"
+    scan = dataset / "imagesTr" / f"{measured[0]}.nii.gz"
+    told = ["--thresholds", "[0.4, 0.6]", "--keep_largest", json.dumps(plan["keep_largest"])]
+    assert main(["infer", str(run / "fold_0"), str(scan), str(out), *told]) == 0
+    kept = folder / "cross_validation" / out.with_name(scan.name).name
+    np.testing.assert_array_equal(
+        np.asarray(nib.load(out).dataobj),  # type: ignore[attr-defined]
+        np.asarray(nib.load(kept).dataobj),  # type: ignore[attr-defined]
+    )

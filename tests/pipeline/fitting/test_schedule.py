@@ -16,15 +16,15 @@ PACE = Pace(iteration=0.5, validation=20.0, reading=3.0, case=1.6)
 
 
 def test_what_is_left_goes_into_the_trainings() -> None:
-    # 10 cases of 1.6 + 0.4 s in each of 5 folds: 20 s each; 10 + 50 x 0.15 s in the end
-    left = Remaining(seconds=3617.5, trainings=5, evaluations=5, cases=50, folds=5)
+    # 10 cases of 1.6 + 0.4 s in each of 5 folds: 20 s each; 10 + 50 x 0.25 s in the end
+    left = Remaining(seconds=3622.5, trainings=5, evaluations=5, cases=50, folds=5)
     assert evaluation_seconds(PACE, 50, 5) == pytest.approx(20.0)
-    assert ending(50) == pytest.approx(17.5)
-    assert left.training_seconds(PACE) == pytest.approx((3617.5 - 17.5 - 100) / 5)
+    assert ending(50) == pytest.approx(22.5)
+    assert left.training_seconds(PACE) == pytest.approx((3622.5 - 22.5 - 100) / 5)
 
 
 def test_evaluations_count_as_they_went() -> None:
-    left = Remaining(seconds=1017.5, trainings=2, evaluations=2, cases=50, folds=5)
+    left = Remaining(seconds=1022.5, trainings=2, evaluations=2, cases=50, folds=5)
     assert left.training_seconds(PACE, evaluated=[40.0, 60.0]) == pytest.approx(450.0)
 
 

@@ -72,6 +72,9 @@ def test_how_a_number_is_written_changes_nothing(plan: Plan) -> None:
 def test_what_only_inference_decides_is_not_in_it(plan: Plan) -> None:
     other = plan.replace(overlap=0.75, keep_largest=True, body_threshold=-400, results="good")
     assert other.fingerprint == plan.fingerprint
+    assert plan.replace(smallest_piece={"liver": 0.5}).fingerprint == plan.fingerprint
+    regions = plan.replace(region_values=[1])
+    assert regions.replace(thresholds=[0.3]).fingerprint == regions.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -87,6 +90,12 @@ def test_what_only_inference_decides_is_not_in_it(plan: Plan) -> None:
         ({"roi_size": [64, 64]}, "three whole numbers"),
         ({"roi_size": [64, 64, 1.5]}, "three whole numbers"),
         ({"network": {}}, "a network's name"),
+        ({"smallest_piece": {"spleen": 1}}, "smallest_piece"),
+        ({"smallest_piece": {"liver": -1}}, "no volume"),
+        ({"thresholds": [0.4]}, "exclude each other"),
+        ({"thresholds": [0.4, 0.5], "output_channels": 1}, "1 of them"),
+        ({"thresholds": [1.0], "region_values": [2]}, "above 0 and below 1"),
+        ({"thresholds": 0.4, "region_values": [2]}, "a probability above 0"),
         ({"intensity": {}}, "lacks 'mode'"),
         ({"expected": {"spleen": {}}}, "speaks of spleen"),
         (
@@ -129,6 +138,24 @@ def test_what_is_expected_of_labels_that_were_overridden_away_is_dropped() -> No
             labels=["background", "liver"],
             expected={"aorta": {"ml": [1, 2]}},
         )
+
+
+def test_thresholds_of_channels_that_were_overridden_away_are_dropped(tmp_path: Path) -> None:
+    labels = {"labels": ["background", "liver"], "expected": None}
+    plan = Plan.from_dict({**bundle_plan(bundle_path("phantom_attention_unet")), **labels})
+    pieces = {"liver": 0.25}
+    told = plan.replace(region_values=[1], thresholds=[0.3], smallest_piece=pieces)
+    write_bundle(told, tmp_path)
+    config = yaml.safe_load((tmp_path / "configs" / "inference.yaml").read_text())
+    assert config["thresholds"] == [0.3] and config["smallest_piece"] == pieces
+    assert "liver 0.3" in (tmp_path / "docs" / "README.md").read_text()
+    settings = bundle_plan(tmp_path)
+    assert resolved_plan(bundle_root=tmp_path, spacing=[2, 2, 2]).thresholds == [0.3]
+    assert resolved_plan(bundle_root=tmp_path, labels=settings["labels"]).thresholds == [0.3]
+    assert resolved_plan(bundle_root=tmp_path, region_values=None).thresholds is None
+    assert resolved_plan(bundle_root=tmp_path, labels=settings["labels"]).smallest_piece == pieces
+    other = resolved_plan(bundle_root=tmp_path, labels=["background", "spleen"])
+    assert other.smallest_piece is None and other.thresholds is None
 
 
 def test_codes_of_labels_are_the_plans_and_no_matter_of_the_weights(

@@ -1,0 +1,1 @@
+"""What cross-validation chooses: thresholds of regions, and which pieces of a label are kept."""
