@@ -15,6 +15,8 @@ from ...evaluation.measure import measure_files, measure_regions
 from ...evaluation.metrics import LabelMetrics
 from .masks import ALL, LARGEST, CaseMasks, with_pieces
 
+_GAIN = 0.001  # of the mean Dice, for which small pieces are removed
+
 
 @dataclass(frozen=True)
 class MeasuredCase:
@@ -60,8 +62,15 @@ class ComponentsChoice:
 
     @property
     def smallest(self) -> float:
-        """That of the highest mean Dice; of equal ones the one that removes least."""
-        better = [one for one in sorted(self.dice) if self.dice[one] > self.dice[ALL]]
+        """That of the highest mean Dice; of equal ones the one that removes least.
+
+        Small pieces stay unless the gain is clear: one may be what the scan was made for.
+        """
+        better = [
+            one
+            for one in sorted(self.dice)
+            if self.dice[one] > self.dice[ALL] + (0.0 if one == LARGEST else _GAIN)
+        ]
         return max(better, key=lambda one: self.dice[one]) if better else ALL
 
     def __str__(self) -> str:
