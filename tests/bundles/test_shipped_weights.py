@@ -13,10 +13,12 @@ import torch
 import yaml
 
 from gridgate.data.errors import ConfigError
+from gridgate.data.phantom.dataset import write_phantom_dataset
 from gridgate.pipeline.cli.main import main
 from gridgate.pipeline.models.build import build_network
 from gridgate.pipeline.models.checkpoints import carry_plan, training_folder
 from gridgate.pipeline.plans import bundle_folders, writing
+from gridgate.pipeline.plans.bundle_folders import bundles_with_weights
 from gridgate.pipeline.plans.plan import Plan
 from gridgate.pipeline.plans.planning import read_plan
 from gridgate.pipeline.training.folder.run_folder import check_unseen
@@ -95,6 +97,31 @@ def read_only(folder: Path, *, yes: bool = True) -> None:
 
 
 # running
+
+
+def test_the_phantoms_weights_find_organs_in_a_phantom_that_they_never_saw(
+    elsewhere: Path,
+) -> None:
+    """The committed file, by the bundle's name, against the labels that the phantom was made of."""
+    write_phantom_dataset("unseen", cases=1, seed=7000, progress=False)
+    (scan,) = Path("unseen/imagesTr").glob("*.nii.gz")
+    (label,) = Path("unseen/labelsTr").glob("*.nii.gz")
+    assert main(["infer", "phantom_attention_unet", str(scan), "mask.nii.gz", *HERE]) == 0
+    mask, truth = (np.asanyarray(nib.load(path).dataobj) for path in ("mask.nii.gz", label))
+    np.testing.assert_array_equal(nib.load("mask.nii.gz").affine, nib.load(scan).affine)
+    for value in range(1, 7):
+        found, drawn = mask == value, truth == value
+        assert 2 * (found & drawn).sum() / (found.sum() + drawn.sum()) > 0.85, value
+
+
+@pytest.mark.parametrize("bundle", bundles_with_weights(), ids=lambda path: path.name)
+def test_committed_weights_are_small_and_in_half_precision(bundle: Path) -> None:
+    path = bundle / WEIGHTS
+    assert path.stat().st_size <= 10e6
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    assert {tensor.dtype for tensor in state.values() if tensor.is_floating_point()} == {
+        torch.float16
+    }
 
 
 def test_a_bundle_with_weights_runs_by_its_name_and_writes_nothing_beside_itself(
