@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 _EPOCHS = 20  # the poly schedule changes the learning rate after each
+_VALIDATION = 0.5  # steps that its validation of one batch an epoch takes, about
 _TIMED, _FIRST = 6, 2  # steps; the first ones start the processes that draw windows
 
 
@@ -26,7 +27,7 @@ def main() -> None:
     """Train, validate, and write {"iterations", "seconds", "validation_s", "masks", ...}."""
     job: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
     step = step_seconds(job)
-    each = max(1, int(60 * job["minutes"] / step / _EPOCHS))
+    each = max(1, int(60 * job["minutes"] / step / _EPOCHS - _VALIDATION))
     trainer = new_trainer(job)
     trainer.num_epochs, trainer.num_iterations_per_epoch = _EPOCHS, each
     trainer.num_val_iterations_per_epoch = 1  # its running validation says nothing here

@@ -164,7 +164,7 @@ def write_page(
         f"{len(next(iter(theirs.values())))} held-out cases, with its mirroring. Dice in the "
         "label files' own grids, by `gridgate evaluate`'s measures for both.",
         "",
-        *(f"- {name}: {value}" for name, value in machine_facts().items()),
+        *(f"- {name}: {value}" for name, value in machine_facts()),
     ]
     page = options.results / f"nnunet_{dataset}.md"
     page.write_text("\n".join(lines) + "\n")
