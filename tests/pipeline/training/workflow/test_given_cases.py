@@ -33,7 +33,8 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     server.mkdir()
     monkeypatch.chdir(server)
     source = Path(__file__).parents[4] / "bundles" / "phantom_attention_unet"
-    return Path(shutil.copytree(source, tmp_path / "bundle"))
+    untrained = shutil.ignore_patterns("models")
+    return Path(shutil.copytree(source, tmp_path / "bundle", ignore=untrained))
 
 
 def cases(dataset: Path, *numbers: int) -> list[dict[str, str]]:
