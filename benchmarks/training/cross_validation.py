@@ -67,7 +67,8 @@ def run_fold(fold: str, options: argparse.Namespace) -> None:
     asked = ["--folds", "1"] if fold == ALL else ["--fold", fold]
     begun = training / "last.pt"
     gridgate(
-        *("train", options.bundle, options.folder, str(training), *asked, *options.settings),
+        *("train", options.bundle, options.folder, str(training), "--quiet", *asked),
+        *options.settings,
         *(["--resume", "True"] if begun.is_file() else []),
     )
     if fold == ALL:
@@ -75,7 +76,7 @@ def run_fold(fold: str, options: argparse.Namespace) -> None:
         weights.unlink(missing_ok=True)
         gridgate("export", str(training), str(weights))
         return
-    gridgate("evaluate", str(training), options.folder, str(evaluation), *asked)
+    gridgate("evaluate", str(training), options.folder, str(evaluation), "--quiet", *asked)
     with open(training / "metrics_train.csv", newline="") as file:
         minutes = float(list(csv.DictReader(file))[-1]["seconds"]) / 60
     with open(evaluation / "metrics.csv", newline="") as file:
@@ -96,7 +97,7 @@ def run_fold(fold: str, options: argparse.Namespace) -> None:
 def gridgate(*words: str) -> None:
     """Run the command."""
     print(shlex.join(["gridgate", *words]), flush=True)
-    subprocess.run([sys.executable, "-m", "gridgate", *words, "--quiet"], check=True)
+    subprocess.run([sys.executable, "-m", "gridgate", *words], check=True)
 
 
 def write_page(options: argparse.Namespace) -> None:
