@@ -9,6 +9,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from scipy import ndimage
 
+from ..data.geometry.affines import voxel_ml
 from .connected import connected_components, erase
 from .restore.regions import region_mask, written_map
 
@@ -181,7 +182,7 @@ def _voxel_ml(labels: Any) -> float:
     affine = getattr(labels, "affine", None)
     if affine is None:
         return float("nan")
-    return abs(float(np.linalg.det(np.asarray(affine, dtype=np.float64)[:3, :3]))) / 1000
+    return voxel_ml(affine)
 
 
 def _holes(mask: np.ndarray) -> np.ndarray:

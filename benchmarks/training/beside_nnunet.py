@@ -73,7 +73,6 @@ def prepare(options: argparse.Namespace, work: Path) -> float:
     """Export, plan and preprocess, once; the seconds that nnU-Net took."""
     done = work / "prepared.json"
     if not done.exists():
-        shutil.rmtree(work, ignore_errors=True)
         raw = work / "raw" / f"Dataset{NUMBER}_Compared"
         run(
             *(sys.executable, "-m", "gridgate", "export-dataset", options.folder),

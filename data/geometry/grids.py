@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ImageError
-from .affines import Affine, in_words, orientation, spacing, why_unusable
+from .affines import Affine, in_words, orientation, spacing, voxel_ml, why_unusable
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class Grid:
     @property
     def voxel_ml(self) -> float:
         """Volume of one voxel in ml, shear included."""
-        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+        return voxel_ml(self.affine)
 
     def corners(self) -> NDArray[np.float64]:
         """(8, 3) RAS+ mm: the centres of the eight corner voxels."""

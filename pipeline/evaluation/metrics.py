@@ -7,6 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from ...data.errors import ConfigError, ImageError
+from ...data.geometry.affines import voxel_ml
 from .surface_distances import surface_distances, voxel_axes
 
 METRICS = (
@@ -183,7 +184,7 @@ def _label_metrics(
     predicted, expected = int(np.count_nonzero(prediction)), int(np.count_nonzero(reference))
     both = int(np.count_nonzero(prediction & reference))
     distances = surface_distances(prediction, reference, affine=axes_mm)
-    voxel_ml = abs(float(np.linalg.det(axes_mm))) / 1000.0
+    ml = voxel_ml(axes_mm)
     return LabelMetrics(
         label=name,
         value=value,
@@ -193,10 +194,10 @@ def _label_metrics(
         recall=_ratio(both, expected),
         hd95_mm=distances.hd95(),
         assd_mm=distances.average(),
-        volume_error_ml=(predicted - expected) * voxel_ml,
+        volume_error_ml=(predicted - expected) * ml,
         volume_error_percent=100.0 * _ratio(predicted - expected, expected),
-        volume_prediction_ml=predicted * voxel_ml,
-        volume_reference_ml=expected * voxel_ml,
+        volume_prediction_ml=predicted * ml,
+        volume_reference_ml=expected * ml,
     )
 
 

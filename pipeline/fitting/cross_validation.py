@@ -31,6 +31,7 @@ from ..evaluation.metrics import LabelMetrics
 from ..evaluation.results import read_results, write_results
 from ..plans.plan import Plan
 from .choices.components import ComponentsChoice, MeasuredCase, choose_components, measured_case
+from .choices.gain import mean_dice
 from .choices.masks import ALL, LARGEST, TRIED, CaseMasks, one_map, with_pieces
 from .choices.piece_volumes import piece_candidates, piece_volumes
 from .choices.thresholds import ThresholdChoice, choose_thresholds
@@ -103,12 +104,9 @@ class CrossValidation:
     @property
     def dice(self) -> float:
         """Mean over the labels of their mean Dice over cases; NaN where nothing was measured."""
-        means = []
-        for name in self.plan.labels[1:]:
-            known = [row.dice for _, row in self.rows() if row.label == name]
-            known = [value for value in known if not np.isnan(value)]
-            means += [float(np.mean(known))] if known else []
-        return float(np.mean(means)) if means else float("nan")
+        rows = [row for _, row in self.rows()]
+        names = self.plan.labels[1:]
+        return mean_dice([mean_dice([r.dice for r in rows if r.label == name]) for name in names])
 
 
 def cross_validate(

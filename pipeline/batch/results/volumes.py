@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ....data.geometry.affines import voxel_ml
 from ....transforms.restore.regions import region_mask
 
 _VOXELS_AT_A_TIME = 2**24
@@ -60,12 +61,11 @@ def label_volumes(
         if values is not None:
             weights = values[start : start + step].reshape(-1)[inside]
             total += np.bincount(found, weights=weights, minlength=len(names))[: len(names)]
-    voxel_ml = abs(float(np.linalg.det(np.asarray(affine)[:3, :3]))) / 1000.0
     return [
         LabelVolume(
             name,
             int(count[value]),
-            float(count[value]) * voxel_ml,
+            float(count[value]) * voxel_ml(affine),
             float(total[value] / count[value]) if volume is not None and count[value] else None,
         )
         for value, name in enumerate(names)

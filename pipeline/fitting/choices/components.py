@@ -13,9 +13,8 @@ from ....data.datasets.label_map import LabelMap
 from ....data.images.image import Image
 from ...evaluation.measure import measure_files, measure_regions
 from ...evaluation.metrics import LabelMetrics
+from .gain import CLEAR_GAIN, mean_dice
 from .masks import ALL, LARGEST, CaseMasks, with_pieces
-
-_GAIN = 0.001  # of the mean Dice, for which small pieces are removed
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class ComponentsChoice:
         better = [
             one
             for one in sorted(self.dice)
-            if self.dice[one] > self.dice[ALL] + (0.0 if one == LARGEST else _GAIN)
+            if self.dice[one] > self.dice[ALL] + (0.0 if one == LARGEST else CLEAR_GAIN)
         ]
         return max(better, key=lambda one: self.dice[one]) if better else ALL
 
@@ -146,7 +145,7 @@ def choose_components(
     choices = []
     for name in labels[1:]:
         tried = [ALL, *(candidates or {}).get(name, ()), LARGEST]
-        dice = {one: _mean([case.of_label(name, one).dice for case in cases]) for one in tried}
+        dice = {one: mean_dice([case.of_label(name, one).dice for case in cases]) for one in tried}
         choices.append(ComponentsChoice(name, dice))
     return choices
 
@@ -177,9 +176,3 @@ def _same(some: Sequence[Image], others: Sequence[Image]) -> bool:
 
 def _which(smallest: float) -> str:
     return {ALL: "all", LARGEST: "the largest"}.get(smallest, f"those of {smallest:g} ml and more")
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Of the numbers that are not NaN; NaN of none, and nothing is larger than that."""
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")

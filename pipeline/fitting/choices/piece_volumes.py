@@ -49,10 +49,9 @@ def piece_volumes(
     known = LabelMap.of(label_map)
     told: dict[str, Any] = {"case": case, "unannotated": unannotated}
     states, grid, _ = label_states(label, labels, label_map=known, **told)
-    voxel_ml = abs(float(np.linalg.det(grid.affine[:3, :3]))) / 1000
     drawn = np.maximum(states, 0)  # voxels to ignore are none
     result = {}
     for place, name in enumerate(labels[1:], start=1):
         mask = (drawn >> (place - 1)) & 1 if known.regions else drawn == place
-        result[name] = (connected_components(mask.astype(np.uint8)).voxels * voxel_ml).tolist()
+        result[name] = (connected_components(mask.astype(np.uint8)).voxels * grid.voxel_ml).tolist()
     return result

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....transforms.restore.thresholds import HALF
+from .gain import CLEAR_GAIN, mean_dice
 from .masks import TRIED
-
-_GAIN = 0.001  # of the mean Dice, for which a half is left
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class ThresholdChoice:
     def threshold(self) -> float:
         """The best one where it is clearly better than a half."""
         gain = self.dice[self.best] - self.dice[TRIED.index(HALF)]
-        return TRIED[self.best] if gain > _GAIN else HALF
+        return TRIED[self.best] if gain > CLEAR_GAIN else HALF
 
     def __str__(self) -> str:
         told = ", ".join(f"{d:.4f} at {t:g}" for t, d in zip(TRIED, self.dice, strict=True))
@@ -53,15 +52,8 @@ def choose_thresholds(
         labels: the background first.
     """
     return [
-        ThresholdChoice(name, [_mean([case[name][place] for case in cases]) for place in _PLACES])
+        ThresholdChoice(
+            name, [mean_dice([case[name][place] for case in cases]) for place in range(len(TRIED))]
+        )
         for name in labels[1:]
     ]
-
-
-_PLACES = range(len(TRIED))
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Of the numbers that are not NaN; NaN of none."""
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")

@@ -192,16 +192,7 @@ def _legend(
     axes: Axes, labels: Sequence[str], name: str, notes: Mapping[str, str], keys: Sequence[str]
 ) -> None:
     axes.axis("off")
-    axes.text(
-        0.06,
-        0.93,
-        literal(name),
-        transform=axes.transAxes,
-        color=TEXT,
-        fontsize=12,
-        weight="bold",
-        va="top",
-    )
+    _heading(axes, (0.06, 0.93), name, fontsize=12)
     key: list[Any] = [Patch(facecolor=(1, 1, 1, 0.4), edgecolor="none", label=keys[0])]
     key += [Line2D([], [], color=TEXT, linewidth=1.4, label=outline) for outline in keys[1:]]
     place: dict[str, Any] = {
@@ -238,19 +229,15 @@ def _legend(
             axes.text(0.94, y, notes.get(label, ""), ha="right", **text)
 
 
+def _heading(axes: Axes, place: tuple[float, float], name: str, *, fontsize: float) -> None:
+    style: dict[str, Any] = {"color": TEXT, "fontsize": fontsize, "weight": "bold", "va": "top"}
+    axes.text(*place, literal(name), transform=axes.transAxes, **style)
+
+
 def _attention_key(axes: Axes, heat: Any, name: str) -> None:
     lines = ["what each gate lets pass", "of its skip, from", "fine (left) to coarse."]
     text = "\n".join(["Attention coefficients:", *lines])
-    axes.text(
-        0.08,
-        0.92,
-        literal(name),
-        transform=axes.transAxes,
-        color=TEXT,
-        fontsize=11,
-        weight="bold",
-        va="top",
-    )
+    _heading(axes, (0.08, 0.92), name, fontsize=11)
     axes.text(
         0.08,
         0.78,
