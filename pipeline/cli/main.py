@@ -50,11 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = _run(arguments)
         sys.stdout.flush()
+    except SystemExit:  # of argparse, when it has printed help, the version or an error
+        if _reader_is_gone():
+            _write_nowhere()
+        raise
     except BrokenPipeError:
         if not _reader_is_gone():
             raise
-        # what is still to be written would raise again when Python ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_nowhere()
     return code
 
 
@@ -72,7 +75,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     made = parser()
     complete(made)
-    options = made.parse_args(words)
+    try:
+        options = made.parse_args(words)
+    except BrokenPipeError:  # later Pythons' argparse takes no notice itself
+        if not _reader_is_gone():
+            raise
+        raise SystemExit(0) from None
     with console(options, words):
         code = _run_command(options)
         say_end(code)
@@ -94,6 +102,11 @@ def _run_command(options: argparse.Namespace) -> int:
         say_error(str(ours))
         return _FAILED
     return 0
+
+
+def _write_nowhere() -> None:
+    """So that what is still to be written does not raise again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _reader_is_gone() -> bool:

@@ -128,7 +128,10 @@ def test_a_reader_that_has_gone_ends_the_command_quietly(
     read, write = os.pipe()
     os.close(read)
     command = [sys.executable, *flags, "-m", "gridgate", *words]
-    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        command, stdout=write, stderr=subprocess.PIPE, text=True, check=False, env=buffered
+    )
     os.close(write)
     assert done.stderr == ""
     # 0 when all was said before any of it was written; argparse takes no notice
