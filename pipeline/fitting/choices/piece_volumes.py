@@ -12,23 +12,25 @@ from ....data.datasets.label_map import LabelMap
 from ....transforms.connected import connected_components
 from ...evaluation.measure import label_states
 
-_OF_MEDIAN = 0.1
+_OF_SMALLEST = 0.5
 
 
 def piece_candidates(volumes: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, list[float]]:
     """Label -> ml below which a piece of a mask may be none.
 
-    The smallest piece that was drawn anywhere, and a tenth of the median one; each a hundredth
-    less, with three digits, so that a piece of that size stays.
+    Half of the smallest piece that was drawn anywhere, of labels that were drawn in several pieces
+    somewhere. Nothing larger is tried: the next patient's spleen may be smaller than any here, and
+    a label whose only piece is removed is lost. Where each case has one piece it is not asked at
+    all: the largest piece alone removes what is wrong, and never the label.
 
     Args:
         volumes: of each case label -> ml of each of its pieces.
     """
     result = {}
     for name in dict.fromkeys(name for case in volumes for name in case):
-        pieces = [ml for case in volumes for ml in case.get(name, ())]
-        found = [min(pieces), _OF_MEDIAN * float(np.median(pieces))] if pieces else []
-        result[name] = sorted({float(f"{0.99 * ml:.3g}") for ml in found})
+        drawn = [case[name] for case in volumes if case.get(name)]
+        several = any(len(pieces) > 1 for pieces in drawn)
+        result[name] = [float(f"{_OF_SMALLEST * min(map(min, drawn)):.3g}")] if several else []
     return result
 
 

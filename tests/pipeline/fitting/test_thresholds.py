@@ -104,8 +104,8 @@ def test_thresholds_and_pieces_are_those_of_the_highest_dice(
             each = [counted(chances(c)[number] > threshold, truths(c)[number]) for c in range(4)]
             assert choice.dice[place] == pytest.approx(np.mean(each))
     assert found.thresholds == [0.3, 0.5]
-    assert found.plan.thresholds is None and found.keep_largest is False
-    assert found.smallest_piece is not None and list(found.smallest_piece) == ["core"]
+    assert found.plan.thresholds is None and found.keep_largest == [2]
+    assert found.smallest_piece is None  # the core is drawn in one piece: none is too small
     write_cross_validation(found, tmp_path, checkpoint="x")
     for case in range(4):
         whole, core = chances(case)[0] > 0.3, truths(case)[1]
@@ -126,7 +126,7 @@ def test_thresholds_and_pieces_are_those_of_the_highest_dice(
         "whole: threshold 0.3",
         "core: threshold 0.5",
         "whole: all pieces kept",
-        f"core: pieces below {found.smallest_piece['core']:g} ml removed",
+        "core: largest piece kept",
     ]
 
 
@@ -142,7 +142,9 @@ def test_levels_are_removed_and_nothing_else(regions: tuple[Path, list[Path], Pl
     assert {path for path in before if ".gridgate" not in path.parts} <= after
     without = cross_validate("net", plan, dataset, folders)
     assert without.thresholds is None and not without.tried  # none is chosen of none
-    assert without.smallest_piece is not None and "core" in without.smallest_piece
+    assert without.smallest_piece is None and without.keep_largest == [2]
+    asked = cross_validate("net", plan.replace(smallest_piece={"core": 0.05}), dataset, folders)
+    assert asked.smallest_piece == {"core": 0.05}  # the plan's is tried: as good, it removes less
     told = cross_validate("net", plan.replace(smallest_piece={"core": 1e-6}), dataset, folders)
     assert told.smallest_piece is None and told.keep_largest == [2]  # the plan's is what is tried
 
