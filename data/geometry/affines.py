@@ -38,7 +38,7 @@ def spacing(affine: ArrayLike) -> NDArray[np.float64]:
 def voxel_ml(affine: ArrayLike) -> float:
     """Volume of one voxel in ml, shear included; of a 4 x 4 affine, or of its 3 x 3 axes in mm.
 
-    >>> voxel_ml(np.diag([-1, 2, 5, 1]))
+    >>> round(voxel_ml(np.diag([-1, 2, 5, 1])), 6)
     0.01
     """
     return float(abs(np.linalg.det(np.asarray(affine, dtype=np.float64)[:3, :3]))) / 1000.0
