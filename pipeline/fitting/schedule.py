@@ -8,6 +8,7 @@ from math import ceil
 
 from ..planning.measures.pace import Pace
 
+_STARTING = 3.0  # seconds of an evaluation before its first case
 _READING = 0.4  # seconds of a case beside its windows: reading, the way back, measuring, writing
 _ENDING = 10.0  # seconds of the last steps, and per case:
 _ENDING_CASE = 0.25
@@ -47,7 +48,7 @@ class Remaining:
 
 def evaluation_seconds(pace: Pace, cases: int, folds: int) -> float:
     """Seconds of the evaluation of one fold, before one was seen."""
-    return ceil(cases / folds) * (pace.case + _READING)
+    return _STARTING + ceil(cases / folds) * (pace.case + _READING)
 
 
 def ending(cases: int) -> float:

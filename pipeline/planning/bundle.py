@@ -115,13 +115,17 @@ def plan_bundle(
     candidate, pace = chosen.candidate, chosen.pace
     asked = asked_by(candidate.name, chosen.value("size"))
     mirroring = _said(given, "mirror_axes") or decide_mirror_axes(fingerprint)
+    mirrored_runs = _said(given, "test_mirror_axes") or decide_test_mirror_axes(
+        mirroring.value, pace
+    )
+    pace = None if pace is None else pace.with_flips(mirrored_runs.value or [])
     decisions = [
         *data,
         *chosen.network,
         _deep_supervision(candidate),
         *chosen.training,
         mirroring,
-        decide_test_mirror_axes(mirroring.value, pace),
+        mirrored_runs,
         decide_foreground_share(fingerprint),
         decide_keep_largest(fingerprint),
         decide_expected(fingerprint),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from statistics import median
 from typing import Any
@@ -40,7 +40,7 @@ class Pace:
         iteration: with the drawing of its windows.
         validation: of all validation cases of a fold.
         reading: of all cases, and what else is before the first iteration.
-        case: of the windows of the median case, when the trained bundle is run.
+        case: of the windows of the median case, with their flips, when the trained bundle is run.
         epoch: between two epochs.
     """
 
@@ -49,6 +49,10 @@ class Pace:
     reading: float
     case: float
     epoch: float = 0.0
+
+    def with_flips(self, axes: Sequence[int]) -> Pace:
+        """The pace where the trained bundle is run with all flips of these axes, too."""
+        return replace(self, case=self.case * 2 ** len(axes))
 
 
 def measure_pace(

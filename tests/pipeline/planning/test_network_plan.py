@@ -93,3 +93,13 @@ def test_a_new_bundle_has_the_medium_size_where_there_is_one(tmp_path: Path) -> 
     assert "12, 24, 48, 96, 192" in (folder / "configs" / "train.yaml").read_text()
     with pytest.raises(ConfigError, match="size 'medium': unetr has paper, small"):
         new_bundle("unetr", "phantom", tmp_path / "other", size="medium")
+
+
+def test_the_time_of_a_case_has_its_flips_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 0.1 s as measured; a fit reckons its evaluations with it
+    settings = {"mirror_axes": [0, 1]}
+    assert planned(monkeypatch, 300, settings=settings).pace.case == pytest.approx(0.4)
+    settings["test_mirror_axes"] = [1]
+    assert planned(monkeypatch, 300, settings=settings).pace.case == pytest.approx(0.2)
+    settings["test_mirror_axes"] = []
+    assert planned(monkeypatch, 300, settings=settings).pace.case == pytest.approx(0.1)
