@@ -69,6 +69,11 @@ class Postprocessing(Compose):
         return next((one for one in self._writers if isinstance(one, WriteLabelsd)), None)
 
     @property
+    def changes(self) -> list[str]:
+        """Names of the transforms that change the label map before it is written."""
+        return [type(one).__name__ for one in self.after.transforms if one not in self._writers]
+
+    @property
     def _writers(self) -> list[Any]:
         return [transform for transform in self.after.transforms if hasattr(transform, "files")]
 

@@ -13,7 +13,18 @@ from ... import __version__
 from ...data.errors import user_error
 from ..process_settings import set_up_process
 from .arguments import Parser
-from .commands import bundles, demo, evaluate, export, fit, infer, networks, new_bundle, train
+from .commands import (
+    bundles,
+    combine,
+    demo,
+    evaluate,
+    export,
+    fit,
+    infer,
+    networks,
+    new_bundle,
+    train,
+)
 from .commands.datasets import cache, check, export_dataset, import_, phantom, plan
 from .completion import complete
 from .console import console, say_end, say_error
@@ -26,6 +37,7 @@ COMMANDS: dict[str, ModuleType] = {
     "new-bundle": new_bundle,
     "train": train,
     "evaluate": evaluate,
+    "combine": combine,
     "infer": infer,
     "bundles": bundles,
     "cache": cache,

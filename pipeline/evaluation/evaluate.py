@@ -61,7 +61,11 @@ def evaluate(
         failure = _segment(evaluator, dataset, label_map)
         failed = {row["case"]: row["reason"] for row in evaluator.table.failed}
         rows = _measure(evaluator, items, label_map, failed)
-        result = write_results(output, rows, failed=failed, checkpoint=evaluator.table.checkpoint)
+        after = evaluator.case_postprocessing
+        told: dict[str, Any] = {"failed": failed, "checkpoint": evaluator.table.checkpoint}
+        if isinstance(after, Postprocessing):
+            told["post_processing"] = after.changes
+        result = write_results(output, rows, **told)
     emit(
         "evaluated",
         cases=result["cases"],

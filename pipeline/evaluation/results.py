@@ -21,6 +21,7 @@ def write_results(
     *,
     failed: Mapping[str, str],
     checkpoint: str,
+    post_processing: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Write metrics.csv and summary.json.
 
@@ -29,6 +30,7 @@ def write_results(
         rows: (case id, its metrics of one label).
         failed: case id -> why it could not be measured.
         checkpoint: fingerprint of the weights.
+        post_processing: names of the transforms that changed the masks; None: not told.
 
     Returns:
         What summary.json holds: how many cases were measured, those that failed, and `summary`.
@@ -44,6 +46,7 @@ def write_results(
         "cases": len({case for case, _ in rows}),
         "failed": dict(failed),
         "checkpoint": checkpoint,
+        "post_processing": None if post_processing is None else list(post_processing),
         **summary([row for _, row in rows]),
     }
     # a file's name may hold bytes that are not UTF-8
@@ -73,3 +76,16 @@ def read_results(folder: Path) -> dict[str, dict[str, LabelMetrics]]:
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise DatasetError(f"{path}: cannot be read ({error}); run the evaluation first") from error
     return found
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """A folder's summary.json.
+
+    Raises:
+        DatasetError: there is none, or it cannot be read.
+    """
+    path = folder / SUMMARY_FILE
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DatasetError(f"{path}: cannot be read ({error}); run the evaluation first") from error

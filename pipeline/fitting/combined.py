@@ -37,12 +37,11 @@ def trained_plan(training: Path) -> Plan:
     return Plan.from_dict(carried["plan"])
 
 
-def ensemble_of(trainings: Sequence[Path], name: str) -> tuple[Plan, OrderedDict[str, Any]]:
-    """The plan and the weights of several trainings as one network.
+def plans_of(trainings: Sequence[Path]) -> list[Plan]:
+    """The plans of trainings whose networks can be one.
 
     Args:
         trainings: output folders. All but the network must be the same in their plans.
-        name: of the bundle.
 
     Raises:
         CheckpointError: weights are missing, or were made for other windows, labels or intensities.
@@ -55,6 +54,21 @@ def ensemble_of(trainings: Sequence[Path], name: str) -> tuple[Plan, OrderedDict
                 f"{training}: planned otherwise than {trainings[0]}, so their networks cannot be "
                 "one ensemble"
             )
+    return plans
+
+
+def ensemble_of(trainings: Sequence[Path], name: str) -> tuple[Plan, OrderedDict[str, Any]]:
+    """The plan and the weights of several trainings as one network.
+
+    Args:
+        trainings: see plans_of.
+        name: of the bundle.
+
+    Raises:
+        CheckpointError: see plans_of.
+    """
+    plans = plans_of(trainings)
+    first = plans[0]
     if len(plans) == 1:
         state = OrderedDict(load_checkpoint(trainings[0]))
         return first.replace(name=name), state
@@ -73,6 +87,7 @@ def write_combined(
     output: OutputFolder,
     trainings: Sequence[Path],
     *,
+    name: str,
     results: str = "",
     **chosen: Any,
 ) -> Plan:
@@ -81,13 +96,14 @@ def write_combined(
     Args:
         output: the bundle's folder, entered.
         trainings: output folders of trainings.
+        name: of the bundle.
         results: text for the bundle's page.
         chosen: settings of the plan, such as keep_largest.
 
     Returns:
         Its plan.
     """
-    plan, state = ensemble_of(trainings, output.folder.resolve().name)
+    plan, state = ensemble_of(trainings, name)
     plan = plan.replace(results=results or plan.results, **chosen)
     names = dict.fromkeys(str(trained_plan(training).network["name"]) for training in trainings)
     if len(names) > 1:
@@ -142,7 +158,7 @@ def results_text(
         "",
         f"{len(iterations)} trainings of {counts} iterations. Python "
         f"{'.'.join(map(str, sys.version_info[:3]))}, PyTorch {torch.__version__}, Gridgate "
-        f"{__version__}. `fit.json` has what was asked for, and each step's settings and time.",
+        f"{__version__}.",
     ]
     return "\n".join(text)
 

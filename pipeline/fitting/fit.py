@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,19 +12,18 @@ from ...data.datasets.fingerprint.measuring import measure_fingerprint
 from ...data.datasets.soundness.checking import check_soundness
 from ...data.errors import CheckpointError, ConfigError, DatasetError
 from ...data.output_folder import OutputFolder
-from ..evaluation.results import SUMMARY_FILE
-from ..models.run_weights import weights_fingerprint
+from ..evaluation.results import read_summary
 from ..planning.bundle import PlannedBundle, plan_bundle, write_planned
 from ..planning.decisions.decision import length
 from ..planning.measures.machine import planned_machine
-from ..plans.plan import Plan
-from ..reports.fit_page import FitRun, FoldRow, fit_page
+from ..reports.fit_page import FoldRow
 from .candidate import Candidate
-from .cases import dataset_identity, note_seen_cases, validated_cases
+from .cases import dataset_identity, validated_cases
 from .choices.masks import TRIED, remove_levels
-from .combined import results_text, trained_plan, write_combined
-from .cross_validation import FOLDER, CrossValidation, cross_validate, write_cross_validation
+from .combined import trained_plan, write_combined
+from .cross_validation import CrossValidation, cross_validate
 from .lengths import Lengths, step_name, together_name
+from .outcome import Outcome, write_outcome
 from .record import FILE, FitRecord
 from .request import FitRequest
 from .schedule import ending, evaluation_seconds, first_guess
@@ -180,7 +178,8 @@ class Fit:
                     continue
                 members = [one.training(fold) for one in candidates]
                 with OutputFolder(together.training(fold)) as output:
-                    write_combined(output, members, keep_largest=False)
+                    name = output.folder.resolve().name
+                    write_combined(output, members, name=name, keep_largest=False)
                 self._evaluate(together, fold)
         except CheckpointError as error:
             logger.info(f"no ensemble of the networks: {error}")
@@ -220,53 +219,19 @@ class Fit:
         members: Sequence[Candidate],
         tried: Sequence[CrossValidation],
     ) -> None:
-        """The best one's masks and measures, and the bundle of all its folds."""
-        trainings = [one.training(fold) for one in members for fold in range(self.request.folds)]
-        summary = write_cross_validation(
-            best, self.folder / FOLDER, checkpoint=weights_fingerprint(trainings)
-        )
-        said = [f"{one.name}: mean Dice {one.dice:.4f}." for one in tried] if tried[1:] else []
         rows = fold_rows(self.record, self.lengths.candidates)
-        results = results_text(
+        names = [one.name for one in members]
+        outcome = Outcome(
             best,
-            summary,
+            trainings=[one.training(fold) for one in members for fold in range(self.request.folds)],
             dataset=self.request.dataset,
-            iterations=[row[2] for row in rows if row[0] in [one.name for one in members]],
-            said=said,
-        )
-        plan = write_combined(
-            self.output,
-            trainings,
-            results=results,
-            keep_largest=best.keep_largest,
-            smallest_piece=best.smallest_piece,
-            thresholds=best.thresholds,
-        )
-        note_seen_cases(self.output, self.request.dataset)
-        self._report(plan, best, trainings, rows, said)
-
-    def _report(
-        self,
-        plan: Plan,
-        best: CrossValidation,
-        trainings: Sequence[Path],
-        rows: Sequence[FoldRow],
-        said: Sequence[str],
-    ) -> None:
-        run = FitRun(
-            title=plan.title,
-            intro=f"Trained and cross-validated on {self.request.dataset.resolve().name} in "
-            f"{self.request.folds} folds by gridgate fit. Not a medical device; for research.",
-            labels=plan.labels,
-            dataset=self.request.dataset,
-            evaluation=self.folder / FOLDER,
-            trainings=trainings,
+            iterations=[row.iterations for row in rows if row.network in names],
             folds=rows,
-            choices=[*said, *best.said],
+            said=[f"{one.name}: mean Dice {one.dice:.4f}." for one in tried] if tried[1:] else [],
             steps=[(name, "", step.seconds) for name, step in self.record.steps.items()],
+            record="`fit.json` has what was asked for, and each step's settings and time.",
         )
-        content = fit_page(run, self.output)
-        self.output.write("report.html", lambda stream: stream.write(content))
+        write_outcome(outcome, self.output, self.folder.resolve().name)
 
     def _of_fold(self, fold: int) -> dict[str, Any]:
         told = {} if self.request.device == "auto" else {"device": self.request.device}
@@ -307,8 +272,7 @@ def fold_rows(record: FitRecord, candidates: Sequence[Candidate]) -> list[FoldRo
             step = record.step(step_name("train", one.name, fold))
             settings = step.facts["settings"]
             iterations = settings["epochs"] * settings["iterations_per_epoch"]
-            content = json.loads((one.evaluation(fold) / SUMMARY_FILE).read_text())
-            dice = content["mean"]["dice"]
+            dice = read_summary(one.evaluation(fold))["mean"]["dice"]
             rows.append(FoldRow(one.name, fold, iterations, step.seconds, dice))
     return rows
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...data.errors import ConfigError, OutputError
+from ...data.errors import ConfigError
+from ...data.new_folder import new_folder, refuse_existing
 from .fitting_window import fitting_window
 from .plan import Plan
 from .plan_settings import with_settings
@@ -48,8 +46,7 @@ def new_bundle(
     name = Path(folder).name if folder is not None else None
     plan = new_plan_settings(network, dataset, size=size, spatial_dims=spatial_dims, name=name)
     target = Path(folder if folder is not None else plan["name"])
-    if target.exists():
-        raise ConfigError(f"{target} exists already; give another folder with --to")
+    refuse_existing(target, "give another folder with --to")
     given = dict(settings or {})
     if "network::img_size" not in given:
         plan = plan | {
@@ -81,21 +78,8 @@ def write_new_bundle(plan: Plan, folder: str | Path, more: Mapping[str, str] | N
         ConfigError: the folder exists.
         OutputError: it cannot be written.
     """
-    target = Path(folder)
-    if target.exists():
-        raise ConfigError(f"{target} exists already; give another folder with --to")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written ({error.strerror})") from error
-    try:
-        os.chmod(work, 0o755)
+    with new_folder(folder) as work:
         write_bundle(plan, work)
         for name, text in (more or {}).items():
             (work / name).write_text(text, encoding="utf-8")
-        os.rename(work, target)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
-    return target
+    return Path(folder)

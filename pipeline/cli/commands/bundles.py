@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from ....data.errors import ConfigError
+from ....data.new_folder import new_folder, refuse_existing
 from ....data.sizes import bytes_in_words
 from ...plans.bundle_folders import bundle_path, own_weights, shipped_bundles
 
@@ -38,11 +38,11 @@ def run(options: argparse.Namespace) -> None:
         return
     source = bundle_path(options.copy)
     target = Path(options.to or source.name)
-    if target.exists():
-        raise ConfigError(f"{target} exists already; give another folder with --to")
-    shutil.copytree(source, target)
-    for path in (target, *target.rglob("*")):  # where the package is read-only, the copy is not
-        path.chmod(path.stat().st_mode | stat.S_IWUSR)
+    refuse_existing(target, "give another folder with --to")
+    with new_folder(target) as work:
+        shutil.copytree(source, work, dirs_exist_ok=True)
+        for path in (work, *work.rglob("*")):  # where the package is read-only, the copy is not
+            path.chmod(path.stat().st_mode | stat.S_IWUSR)
     print(target)
 
 

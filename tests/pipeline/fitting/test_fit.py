@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from gridgate.data.datasets.dataset import load_dataset, write_dataset_json
+from gridgate.data.datasets.dataset import load_dataset
 from gridgate.data.phantom.dataset import write_phantom_dataset
 from gridgate.pipeline.cli.main import main
 from gridgate.pipeline.fitting import fit as fitting
@@ -23,66 +22,13 @@ from gridgate.pipeline.fitting.choices.thresholds import ThresholdChoice
 from gridgate.pipeline.fitting.combined import trained_plan
 from gridgate.pipeline.models.build import build_network
 from gridgate.pipeline.models.checkpoints import load_checkpoint, load_weights
-from gridgate.pipeline.planning.measures.trial import Candidate, Step
 
-SMALL = [
-    *("--spacing", "[12, 12, 12]", "--roi_size", "[32, 16, 16]"),
-    *("--training::num_workers", "0", "--training::batch_size", "2"),
-]
-WORDS = ["--folds", "2", "--iterations", "3", "--network::feature_scale", "32", *SMALL]
-
-
-def known_steps(patch: pytest.MonkeyPatch) -> None:
-    """Steps of 1e-6 s a voxel: a trial starts a process of its own, which takes its time.
-
-    Evaluations run in this process for the same reason.
-    """
-
-    def try_step(self: Candidate, window: list[int], batch: int, machine: object) -> Step:
-        seconds = 1e-6 * batch * window[0] * window[1] * window[2]
-        return Step(seconds, seconds / 3, 10**8)
-
-    real = fitting.evaluate
-
-    def evaluate_here(*words: Any) -> None:  # worker processes take seconds to start
-        *paths, settings = words
-        real(*paths, {**settings, "isolate": False})
-
-    patch.setattr(Candidate, "try_step", try_step)
-    patch.setattr(fitting, "evaluate", evaluate_here)
-    for name in ("check_soundness", "measure_fingerprint"):
-        patch.setattr(fitting, name, partial(getattr(fitting, name), workers=1))
+from .quick_fits import WORDS, known_steps
 
 
 @pytest.fixture(autouse=True)
 def quick_plans(monkeypatch: pytest.MonkeyPatch) -> None:
     known_steps(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def coarse_dataset(phantom_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Each third voxel of four phantoms: a fit of them takes seconds."""
-    root = tmp_path_factory.mktemp("data") / "phantom"
-    for case in load_dataset(phantom_dataset).cases[:4]:
-        assert case.label is not None
-        for file in (*case.images, case.label):
-            image: Any = nib.load(file)
-            voxels = np.asarray(image.dataobj)[::3, ::3, ::3]
-            path = root / file.parent.name / file.name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            nib.save(nib.Nifti1Image(voxels, image.affine @ np.diag([3, 3, 3, 1])), path)
-    write_dataset_json(root, "phantom", load_dataset(phantom_dataset).labels, ("CT",), 4)
-    return root
-
-
-@pytest.fixture(scope="module")
-def fitted(coarse_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fit that nobody stopped; read it only."""
-    folder = tmp_path_factory.mktemp("fit") / "fitted"
-    with pytest.MonkeyPatch.context() as patch:
-        known_steps(patch)
-        assert main(["fit", str(coarse_dataset), str(folder), *WORDS]) == 0
-    return folder
 
 
 def no_page(*words: Any) -> bytes:

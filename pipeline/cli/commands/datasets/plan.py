@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .....data.errors import ConfigError
+from .....data.new_folder import refuse_existing
 from ...arguments import parse_overrides
 from ...console import add_console_options, say_last
 
@@ -49,8 +50,8 @@ def run(options: argparse.Namespace) -> None:
     target = Path(options.to) if options.to else None
     half_target = target.with_name(f"{target.name}_half") if target else None
     for folder in (target, half_target):
-        if folder is not None and folder.exists():
-            raise ConfigError(f"{folder} exists already; give another folder with --to")
+        if folder is not None:
+            refuse_existing(folder, "give another folder with --to")
     if options.workers is not None and options.workers < 1:
         raise ConfigError(f"--workers {options.workers}: give 1 or more")
     machine = planned_machine(options.device, options.memory, options.time)
