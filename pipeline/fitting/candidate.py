@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -14,6 +15,8 @@ from ..planning.decisions.decision import Decision
 from ..planning.decisions.duration import decide_duration, decide_epochs, decide_learning
 from ..planning.measures.pace import FOLDS, Pace
 from ..planning.network_plan import asked_by
+from ..plans.bundle_folders import bundle_path
+from ..plans.resolved import bundle_plan
 
 _LOOKS = 6  # validations of a training, of a few cases each
 _LOOKING = 0.05  # of a training's time, at most
@@ -49,16 +52,8 @@ class Candidate:
         return self.folder / f"fold_{fold}_cases"
 
     def pace(self) -> Pace:
-        """The pace that the plan measured.
-
-        Raises:
-            ConfigError: plan.json has none.
-        """
-        path = self.bundle / FILE
-        try:
-            return Pace(**json.loads(path.read_text(encoding="utf-8"))["pace"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path}: tells no pace ({error}); start in a new folder") from error
+        """The pace that the plan measured; see read_pace."""
+        return read_pace(self.bundle)
 
     def window(self) -> list[int]:
         """Voxels of the window that the plan decided."""
@@ -108,6 +103,40 @@ class Candidate:
     def _asked(self) -> tuple[dict[str, Any], str]:
         size = next(one.value for one in read_decisions(self.bundle) if one.name == "size")
         return asked_by(self.name, size), size
+
+
+def read_pace(bundle: Path) -> Pace:
+    """The pace that a bundle's plan measured.
+
+    Raises:
+        ConfigError: plan.json is not there, or has none.
+    """
+    path = bundle / FILE
+    try:
+        return Pace(**json.loads(path.read_text(encoding="utf-8"))["pace"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{path}: tells no pace ({error}); plan anew on the machine that trains: gridgate plan "
+            "DATASET --to BUNDLE"
+        ) from error
+
+
+def planned_networks(bundles: Sequence[Path]) -> dict[str, Path]:
+    """Name of the network -> bundle, of bundles that `gridgate plan` wrote.
+
+    Raises:
+        ConfigError: one is no bundle, or has no pace; two are of one network.
+    """
+    found: dict[str, Path] = {}
+    for bundle in map(bundle_path, bundles):
+        read_pace(bundle)
+        name = str(bundle_plan(bundle)["network"]["name"])
+        if name in found:
+            raise ConfigError(
+                f"{found[name]} and {bundle} are both plans of {name}; fit each by itself"
+            )
+        found[name] = bundle
+    return found
 
 
 def _values(decisions: list[Decision]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import Any
 from ...data.datasets.fingerprint.measuring import measure_fingerprint
 from ...data.datasets.soundness.checking import check_soundness
 from ...data.errors import CheckpointError, ConfigError, DatasetError
+from ...data.new_folder import new_folder
 from ...data.output_folder import OutputFolder
 from ..evaluation.results import read_summary
 from ..planning.bundle import PlannedBundle, plan_bundle, write_planned
 from ..planning.decisions.decision import length
 from ..planning.measures.machine import planned_machine
 from ..reports.fit_page import FoldRow
-from .candidate import Candidate
+from .candidate import Candidate, planned_networks
 from .cases import dataset_identity, validated_cases
 from .choices.masks import TRIED, remove_levels
 from .combined import trained_plan, write_combined
@@ -58,6 +60,7 @@ class Fit:
             DatasetError: the dataset is not sound.
         """
         self._refuse_foreign_folder()
+        self.planned = planned_networks(self.request.plans)
         self.cases = validated_cases(self.request.dataset, self.request.folds)
         with self.output:
             contents = dataset_identity(self.request.dataset, self.request.folds)
@@ -65,9 +68,7 @@ class Fit:
                 self.output, {**self.request.asked(), "cases and folds": contents}
             )
             self._check()
-            candidates: list[Candidate] = []
-            for name in self.request.networks:
-                candidates.append(self._plan(name, candidates))
+            candidates = self._candidates()
             self.lengths = Lengths(self.request, self.record, candidates)
             self._announce(candidates)
             for candidate in candidates:
@@ -91,6 +92,25 @@ class Fit:
                 )
             told = ", ".join(f"{report.count(level)} {level}s" for level in ("warning", "note"))
             logger.info(f"check: {report.cases} cases, no error, {told} (check.json)")
+
+    def _candidates(self) -> list[Candidate]:
+        """The networks, each with its bundle."""
+        if self.planned:
+            return [self._take(name, bundle) for name, bundle in self.planned.items()]
+        candidates: list[Candidate] = []
+        for name in self.request.networks:
+            candidates.append(self._plan(name, candidates))
+        return candidates
+
+    def _take(self, name: str, bundle: Path) -> Candidate:
+        """A candidate of a bundle that was planned before, which is copied."""
+        candidate = self._candidate(name)
+        if not self.record.step(f"plan {name}").done:
+            with self.record.running(f"plan {name}", network=name):
+                if not candidate.bundle.is_dir():
+                    with new_folder(candidate.bundle) as work:
+                        shutil.copytree(bundle, work, dirs_exist_ok=True)
+        return candidate
 
     def _plan(self, network: str | None, before: Sequence[Candidate]) -> Candidate:
         step = f"plan {network or 'network'}"

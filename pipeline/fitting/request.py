@@ -21,6 +21,7 @@ class FitRequest:
         seconds: for everything, from the check to the page.
         folds: of the cross-validation.
         networks: names of networks.registry; none: the plan decides.
+        plans: bundles that `gridgate plan` wrote, in the place of networks: nothing is planned.
         device, memory: see planning.measures.machine.
         iterations: of each training; None: as many as fit into the time.
         deterministic: trainings give the same weights again, see pipeline.training.run.
@@ -32,6 +33,7 @@ class FitRequest:
     seconds: float
     folds: int = 5
     networks: Sequence[str | None] = (None,)
+    plans: Sequence[Path] = ()
     device: str = "auto"
     memory: str | None = None
     iterations: int | None = None
@@ -48,6 +50,9 @@ class FitRequest:
             )
         if self.iterations is not None and self.iterations < 1:
             raise ConfigError(f"--iterations {self.iterations}: give 1 or more")
+        if self.plans and (self.settings or any(self.networks)):
+            more = [f"--{name}" for name in self.settings] or ["--networks"]
+            raise ConfigError(f"--plans are planned already: give {more[0]} to gridgate plan")
         twice = {name for name in self.networks if list(self.networks).count(name) > 1}
         if twice:
             raise ConfigError(f"--networks: {', '.join(map(str, twice))} is there twice")
@@ -55,4 +60,6 @@ class FitRequest:
     def asked(self) -> dict[str, Any]:
         """As plain values, for fit.json; the dataset by its absolute path."""
         values = asdict(self) | {"dataset": str(self.dataset.resolve())}
-        return values | {"networks": list(self.networks), "settings": dict(self.settings)}
+        plans = [str(path.resolve()) for path in self.plans]
+        values |= {"networks": list(self.networks), "plans": plans}
+        return values | {"settings": dict(self.settings)}

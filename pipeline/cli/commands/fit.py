@@ -13,6 +13,7 @@ _EPILOG = """examples:
   gridgate fit dataset fitted --time 1h
   gridgate fit dataset fitted --time 8h --networks attention_unet unet_plus_plus
   gridgate fit dataset fitted --iterations 2000 --folds 3 --deterministic
+  gridgate plan dataset --to planned && gridgate fit dataset again --plans planned --deterministic
 
 The same command goes on where it was stopped. In the end `fitted` is a bundle: gridgate infer
 fitted CTS MASKS. Any setting of the plan is taken as it is given, as by gridgate plan."""
@@ -40,6 +41,12 @@ def add(subparsers: Any) -> None:
         metavar="NAME",
         help="candidates, of which the best is taken; decided if not given",
     )
+    option(
+        "--plans",
+        nargs="+",
+        metavar="BUNDLE",
+        help="bundles that gridgate plan wrote, in the place of --networks",
+    )
     option("--iterations", type=int, metavar="N", help="of each training, whatever the time")
     option("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     option("--memory", metavar="M", help="for a training, such as 16GB (default: what is here)")
@@ -47,7 +54,8 @@ def add(subparsers: Any) -> None:
     option(
         "--deterministic",
         action="store_true",
-        help="the same weights again by the same command; slower on a GPU",
+        help="the same weights from the same plan and lengths, however often it is stopped; slower "
+        "on a GPU",
     )
     add_console_options(command)
 
@@ -64,6 +72,7 @@ def run(options: argparse.Namespace) -> None:
         seconds=parse_time(options.time),
         folds=options.folds,
         networks=options.networks or (None,),
+        plans=[Path(bundle) for bundle in options.plans or ()],
         device=options.device,
         memory=options.memory,
         iterations=options.iterations,

@@ -156,6 +156,32 @@ def test_an_ensemble_is_not_trained_further(
     assert "ensemble" in capsys.readouterr().err
 
 
+def test_the_plan_of_another_fit_gives_its_weights_again(
+    fitted: Path,
+    coarse_dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(fitting, "plan_bundle", None)
+    plan = str(fitted / "runs" / "attention_unet" / "bundle")
+    words = ["fit", str(coarse_dataset), str(tmp_path / "again"), "--plans", plan]
+    lengths = ["--folds", "2", "--iterations", "3"]
+    assert main([*words, *lengths]) == 0
+    ours, theirs = load_checkpoint(tmp_path / "again"), load_checkpoint(fitted)
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+    def said(*more: str) -> str:
+        assert main([*words[:2], str(tmp_path / "other"), *more, *lengths]) == 1
+        return " ".join(capsys.readouterr().err.split())
+
+    assert "--roi_size to gridgate plan" in said("--plans", plan, "--roi_size", "[32, 16, 16]")
+    assert "both plans of attention_unet" in said("--plans", plan, plan)
+    assert "no such bundle" in said("--plans", str(fitted / "docs"))
+    assert "tells no pace" in said("--plans", "phantom_attention_unet")
+    assert not (tmp_path / "other").exists()
+
+
 def test_of_two_networks_the_best_or_both_are_taken(coarse_dataset: Path, tmp_path: Path) -> None:
     folder = tmp_path / "fitted"
     words = ["--networks", "attention_unet", "unet", *WORDS]
