@@ -18,6 +18,7 @@ from gridgate.data.datasets.dataset import load_dataset
 from gridgate.data.phantom.dataset import write_phantom_dataset
 from gridgate.pipeline.cli.main import main
 from gridgate.pipeline.fitting import fit as fitting
+from gridgate.pipeline.fitting import outcome
 from gridgate.pipeline.fitting.choices.thresholds import ThresholdChoice
 from gridgate.pipeline.fitting.combined import trained_plan
 from gridgate.pipeline.models.build import build_network
@@ -94,7 +95,8 @@ def test_a_stopped_fit_goes_on_to_the_same_weights(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real: Callable[..., Any] = getattr(fitting, stopped)
+    module = outcome if stopped == "write_combined" else fitting
+    real: Callable[..., Any] = getattr(module, stopped)
     calls: list[Any] = []
 
     def stop(*words: Any, **more: Any) -> Any:
@@ -105,9 +107,9 @@ def test_a_stopped_fit_goes_on_to_the_same_weights(
 
     folder = tmp_path / "fitted"
     words = ["fit", str(coarse_dataset), str(folder), *WORDS]
-    monkeypatch.setattr(fitting, "fit_page", no_page)
+    monkeypatch.setattr(outcome, "fit_page", no_page)
     with monkeypatch.context() as patch:
-        patch.setattr(fitting, stopped, stop)
+        patch.setattr(module, stopped, stop)
         assert main(words) == 130
     done = [name for name, step in steps(folder).items() if step["done"]]
     assert main(words) == 0
@@ -127,7 +129,7 @@ def test_a_fit_that_is_done_does_nothing_more(
     fitted: Path, coarse_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (fitted / "models" / "model.pt").stat().st_mtime_ns
-    for name in ("train", "evaluate", "write_combined"):
+    for name in ("train", "evaluate", "write_outcome"):
         monkeypatch.setattr(fitting, name, None)
     assert main(["fit", str(coarse_dataset), str(fitted), *WORDS]) == 0
     assert (fitted / "models" / "model.pt").stat().st_mtime_ns == before
@@ -251,9 +253,9 @@ def test_chosen_thresholds_of_regions_stand_in_the_bundle(
     (dataset / "dataset.json").write_text(json.dumps(content))
     folder = tmp_path / "fitted"
     words = ["fit", str(dataset), str(folder), *WORDS]
-    monkeypatch.setattr(fitting, "fit_page", no_page)
+    monkeypatch.setattr(outcome, "fit_page", no_page)
     with monkeypatch.context() as patch:
-        patch.setattr(fitting, "write_combined", None)
+        patch.setattr(outcome, "write_combined", None)
         with pytest.raises(TypeError):
             main(words)
     run = folder / "runs" / "attention_unet"
