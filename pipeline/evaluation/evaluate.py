@@ -62,7 +62,9 @@ def evaluate(
         failed = {row["case"]: row["reason"] for row in evaluator.table.failed}
         rows = _measure(evaluator, items, label_map, failed)
         after = evaluator.case_postprocessing
-        told: dict[str, Any] = {"failed": failed, "checkpoint": evaluator.table.checkpoint}
+        table = evaluator.table
+        told: dict[str, Any] = {"failed": failed, "checkpoint": table.checkpoint}
+        told["settings"] = table.run_settings
         if isinstance(after, Postprocessing):
             told["post_processing"] = after.changes
         result = write_results(output, rows, **told)

@@ -13,6 +13,17 @@ from .metrics import METRICS, LabelMetrics
 from .statistics import summary
 
 METRICS_FILE, SUMMARY_FILE = "metrics.csv", "summary.json"
+HOW_RUN = (
+    "overlap",
+    "mirror_axes",
+    "side_pairs",
+    "body_threshold",
+    "region",
+    "fit_region",
+    "interpolate_probabilities",
+    "thresholds",
+)
+"""Settings by which one network gives different masks; summary.json tells their values."""
 
 
 def write_results(
@@ -21,6 +32,7 @@ def write_results(
     *,
     failed: Mapping[str, str],
     checkpoint: str,
+    settings: Mapping[str, Any] | None = None,
     post_processing: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Write metrics.csv and summary.json.
@@ -30,6 +42,7 @@ def write_results(
         rows: (case id, its metrics of one label).
         failed: case id -> why it could not be measured.
         checkpoint: fingerprint of the weights.
+        settings: of the run, of which HOW_RUN are told; None: not told.
         post_processing: names of the transforms that changed the masks; None: not told.
 
     Returns:
@@ -46,6 +59,9 @@ def write_results(
         "cases": len({case for case, _ in rows}),
         "failed": dict(failed),
         "checkpoint": checkpoint,
+        "settings": None
+        if settings is None
+        else {name: settings[name] for name in HOW_RUN if name in settings},
         "post_processing": None if post_processing is None else list(post_processing),
         **summary([row for _, row in rows]),
     }

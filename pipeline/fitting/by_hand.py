@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ...data.output_folder import OutputFolder
 from ..batch.results.table_file import read_case_table
 from ..evaluation.results import read_summary
 from ..models.run_weights import weights_fingerprint
+from ..plans.plan import Plan
 from ..reports.fit_page import FoldRow
 from ..training.folder.run_folder import check_unseen
 from ..training.folder.run_record import read_run
@@ -56,7 +58,7 @@ def combine(
     if len(trainings) < 2 or len(set(map(Path.resolve, trainings))) < len(trainings):
         raise ConfigError("--trainings: give two or more different ones, one for each fold")
     plan = plans_of(trainings)[0]
-    pairs = _paired(trainings, evaluations)
+    pairs = _paired(trainings, evaluations, plan)
     found = cross_validate(str(plan.network["name"]), plan, dataset, [one for _, one in pairs])
     missing = len(load_dataset(dataset).cases) - len(found.cases) - len(found.failed)
     if missing:
@@ -77,7 +79,9 @@ def combine(
     return folder
 
 
-def _paired(trainings: Sequence[Path], evaluations: Sequence[Path]) -> list[tuple[Path, Path]]:
+def _paired(
+    trainings: Sequence[Path], evaluations: Sequence[Path], plan: Plan
+) -> list[tuple[Path, Path]]:
     """Each training with its evaluation."""
     of_weights = {weights_fingerprint(training): training for training in trainings}
     found: dict[Path, Path] = {}
@@ -91,7 +95,12 @@ def _paired(trainings: Sequence[Path], evaluations: Sequence[Path]) -> list[tupl
             )
         if training in found:
             raise ConfigError(f"{evaluation} and {found[training]} measure the same {training}")
-        _refuse_lost_pieces(evaluation, summary, training)
+        why = _lost_pieces(summary) or _run_otherwise(summary, plan)
+        if why is not None:
+            raise ConfigError(
+                f"{evaluation}: {why}; measure it again: `gridgate evaluate {training} DATASET "
+                f"EVALUATION --fold {_settings(training).get('fold', 0)} {_HOW}`"
+            )
         check_unseen(training, [row["case"] for row in read_case_table(evaluation / "cases.csv")])
         found[training] = evaluation
     lacking = [training for training in trainings if training not in found]
@@ -103,17 +112,36 @@ def _paired(trainings: Sequence[Path], evaluations: Sequence[Path]) -> list[tupl
     return [(training, found[training]) for training in trainings]
 
 
-def _refuse_lost_pieces(evaluation: Path, summary: dict[str, Any], training: Path) -> None:
+def _lost_pieces(summary: Mapping[str, Any]) -> str | None:
+    """Why an evaluation cannot tell which pieces to keep; None where it can."""
     changed = summary.get("post_processing")
-    if changed == []:
-        return
-    why = "does not tell whether its masks had lost pieces"
+    if changed is None:
+        return "does not tell whether its masks had lost pieces"
     if changed:
-        why = f"its masks had been through {', '.join(changed)}"
-    raise ConfigError(
-        f"{evaluation}: {why}, so that it cannot tell which pieces to keep; measure them all: "
-        f"`gridgate evaluate {training} DATASET {evaluation} {_HOW}`"
-    )
+        return f"its masks had been through {', '.join(changed)}, so that pieces are lost"
+    return None
+
+
+def _run_otherwise(summary: Mapping[str, Any], plan: Plan) -> str | None:
+    """How an evaluation was run otherwise than the bundle will be; None where it was not."""
+    wanted = {
+        "overlap": plan.overlap,
+        "mirror_axes": plan.test_mirror_axes,
+        "side_pairs": plan.side_pairs,
+        "body_threshold": plan.body_threshold,
+        "region": None,
+        "fit_region": False,
+        "interpolate_probabilities": False,
+        "thresholds": plan.thresholds,
+    }
+    ran = summary.get("settings") or {}
+    for name, value in wanted.items():
+        if name not in ran:
+            return f"does not tell its {name}"
+        if ran[name] != value:
+            theirs, ours = json.dumps(ran[name]), json.dumps(value)
+            return f"was run with --{name} {theirs}, the bundle has {ours}"
+    return None
 
 
 def _fold_row(training: Path, evaluation: Path) -> FoldRow:

@@ -51,7 +51,7 @@ class FitRequest:
         if self.iterations is not None and self.iterations < 1:
             raise ConfigError(f"--iterations {self.iterations}: give 1 or more")
         if self.plans and (self.settings or any(self.networks)):
-            more = [f"--{name}" for name in self.settings] or ["--networks"]
+            more = [f"--{name}" for name in self.settings] or ["--network"]
             raise ConfigError(f"--plans are planned already: give {more[0]} to gridgate plan")
         twice = {name for name in self.networks if list(self.networks).count(name) > 1}
         if twice:

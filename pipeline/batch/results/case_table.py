@@ -76,7 +76,8 @@ class CaseTable:
         self.folder = self.output.folder
         self.labels = list(labels)
         self.checkpoint = ""  # fingerprint of the weights; masks of others are not done
-        text = json.dumps(dict(settings or {}), sort_keys=True, default=str)
+        self.run_settings = dict(settings or {})
+        text = json.dumps(self.run_settings, sort_keys=True, default=str)
         self.settings = hashlib.sha256(text.encode()).hexdigest()[:12]
         self.path = self.folder / NAME
         self.rows: list[dict[str, Any]] = []

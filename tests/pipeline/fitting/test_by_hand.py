@@ -84,7 +84,23 @@ def test_what_does_not_belong_together_is_refused(
     assert "other weights" in said(trainings, changed("checkpoint", "0" * 12))
     lost = said(trainings, changed("post_processing", ["LargestComponentd"]))
     assert "LargestComponentd" in lost and "--keep_largest false" in lost
-    assert "does not tell" in said(trainings, changed("post_processing", None))
+    assert "does not tell whether" in said(trainings, changed("post_processing", None))
+    assert "does not tell its overlap" in said(trainings, changed("settings", None))
+    ran = json.loads(Path(evaluations[0], "summary.json").read_text())["settings"]
+    others = {
+        "overlap": 0.25,
+        "mirror_axes": [1],
+        "side_pairs": [[1, 2]],
+        "body_threshold": None,
+        "region": "masks",
+        "fit_region": True,
+        "interpolate_probabilities": True,
+        "thresholds": [0.4],
+    }
+    assert ran.keys() == others.keys()
+    for name, value in others.items():
+        other = said(trainings, changed("settings", ran | {name: value}))
+        assert f"was run with --{name} {json.dumps(value)}" in other
 
 
 def test_cases_that_a_training_has_seen_are_refused(
