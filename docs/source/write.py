@@ -1,4 +1,4 @@
-"""Writes what is generated of the documents: the configs' pages, and the tables of the networks.
+"""Writes what is generated of the documents: the configs' pages, tables of networks and losses.
 
     python docs/source/write.py
 
@@ -16,15 +16,19 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import config_pages  # noqa: E402
+import loss_tables  # noqa: E402
 import network_tables  # noqa: E402
 
 DOCS = HERE.parent
-BLOCKS: dict[str, Callable[[], str]] = {
-    "costs": network_tables.costs_table,
-    "published": network_tables.published_table,
-    "papers": network_tables.papers_table,
+BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
+    "networks.md": {
+        "costs": network_tables.costs_table,
+        "published": network_tables.published_table,
+        "papers": network_tables.papers_table,
+    },
+    "losses.md": {family: loss_tables.family_table(family) for family in loss_tables.FAMILIES},
 }
-"""Name of a block of networks.md -> what writes it."""
+"""Page -> name of a block -> what writes it."""
 
 
 def with_block(text: str, name: str, content: str) -> str:
@@ -44,11 +48,11 @@ def main() -> None:
     """Write all."""
     for config in config_pages.PAGES:
         (DOCS / "configs" / f"{config}.md").write_text(config_pages.page(config), encoding="utf-8")
-    networks = DOCS / "networks.md"
-    text = networks.read_text(encoding="utf-8")
-    for name, content in BLOCKS.items():
-        text = with_block(text, name, content())
-    networks.write_text(text, encoding="utf-8")
+    for page, blocks in BLOCKS.items():
+        text = (DOCS / page).read_text(encoding="utf-8")
+        for name, content in blocks.items():
+            text = with_block(text, name, content())
+        (DOCS / page).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

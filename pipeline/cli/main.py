@@ -21,6 +21,7 @@ from .commands import (
     export,
     fit,
     infer,
+    losses,
     networks,
     new_bundle,
     train,
@@ -45,6 +46,7 @@ COMMANDS: dict[str, ModuleType] = {
     "phantom": phantom,
     "export": export,
     "networks": networks,
+    "losses": losses,
     "demo": demo,
 }
 _FAILED, _STOPPED, _NO_READER = 1, 130, 141  # the last two as of a shell: 128 and the signal

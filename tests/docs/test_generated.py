@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from gridgate.networks import NETWORKS, network_facts
+from gridgate.pipeline.training.losses.catalogue import FAMILIES
 
 from .documents import DOCS, REPOSITORY, text_of
 
@@ -55,10 +56,19 @@ def test_a_line_without_words_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("block", ["papers", "published"])
 def test_tables_of_the_networks_are_current(block: str) -> None:
+    assert_current("networks.md", block)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tables_of_the_losses_are_current(family: str) -> None:
+    assert_current("losses.md", family)
+
+
+def assert_current(name: str, block: str) -> None:
     import write
 
-    page = text_of(Path("docs/networks.md"))
-    assert page == write.with_block(page, block, write.BLOCKS[block]()), AGAIN
+    page = text_of(Path("docs") / name)
+    assert page == write.with_block(page, block, write.BLOCKS[name][block]()), AGAIN
 
 
 def rows_of_costs() -> dict[str, list[str]]:

@@ -18,11 +18,11 @@ from torch.optim.swa_utils import AveragedModel
 
 from ....data.errors import ConfigError
 from ...models.devices import Amp, autocast, autocast_dtype, channels_last
-from ..losses.annotation import Annotation
-from ..losses.deep_supervision_loss import DeepSupervision
-from ..losses.logits_loss import SegmentationLoss, plain
-from ..losses.processes import join_processes
-from ..losses.region_loss import RegionLoss
+from ..losses.wrapping.annotation import Annotation
+from ..losses.wrapping.deep_supervision_loss import DeepSupervision
+from ..losses.wrapping.processes import join_processes
+from ..losses.wrapping.region_loss import RegionLoss
+from ..losses.wrapping.segmentation_loss import SegmentationLoss, plain
 from ..windows.loading import WindowLoader, end_workers
 from .average import unwrapped
 from .deterministic import DeterministicOperations, refused_by_name

@@ -29,6 +29,7 @@ LOSSES: dict[str, dict[str, Any]] = {
     "weights": {"name": "dice_ce", "class_weights": WEIGHTS},
     "smoothed": {"name": "dice_ce_nnunet", "class_weights": WEIGHTS, "label_smoothing": 0.1},
     "structure": {"name": "structure", "kernel": 3},
+    "a formula": {"name": "focal_tversky", "class_weights": WEIGHTS},
     "regions": {"name": "dice_ce_nnunet", "regions": True},
     "heads": {"name": "dice_ce_nnunet", "deep_supervision_weights": [1.0, 0.5]},
     "one channel": {"name": "dice_ce_nnunet", "sigmoid": True},

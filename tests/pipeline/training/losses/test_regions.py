@@ -12,7 +12,7 @@ import torch
 from gridgate.data.errors import ConfigError
 from gridgate.pipeline.training.engine.label_dice import LabelDice
 from gridgate.pipeline.training.losses import LOSSES, build_loss
-from gridgate.pipeline.training.losses.annotation import Annotation
+from gridgate.pipeline.training.losses.wrapping.annotation import Annotation
 
 SMOOTH = 1e-5
 

@@ -9,9 +9,9 @@ from monai.losses import DeepSupervisionLoss
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ....data.errors import ConfigError
+from .....data.errors import ConfigError
 from .annotation import Annotation
-from .logits_loss import plain
+from .tensors import plain
 
 _WEIGHT_MODES = ("same", "exp", "two")
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ....data.errors import ConfigError
+from .....data.errors import ConfigError
 from .annotation import Annotation, annotated_groups
-from .logits_loss import SegmentationLoss, plain
 from .processes import added_up
+from .segmentation_loss import SegmentationLoss
+from .tensors import plain, single
 
 
 class RegionLoss(nn.Module):
@@ -48,8 +49,7 @@ class RegionLoss(nn.Module):
             )
         logits, labels = plain(logits), plain(labels).int()
         with torch.autocast(device_type=logits.device.type, enabled=False):
-            if logits.dtype in (torch.float16, torch.bfloat16):
-                logits = logits.float()
+            logits = single(logits)
             if annotation is not None:
                 return self._of_annotated(logits, labels, annotation)
             regions = [

@@ -1,13 +1,19 @@
 """The structure loss of TransFuse: cross-entropy and IoU that weigh voxels near boundaries more."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ....data.errors import ConfigError
-from ....networks.slices import to_slices
+from .....data.errors import ConfigError
+from .....networks.slices import to_slices
+from ..checks import check_class_weights
+from ..wrapping.segmentation_loss import SegmentationLoss
 
 
 class StructureLoss(nn.Module):
@@ -107,3 +113,27 @@ def local_mean(mask: Tensor, kernel: int) -> Tensor:
         size = mask.shape[axis]
         count = running.narrow(axis, kernel, size) - running.narrow(axis, 0, size)
     return count.to(mask.dtype) / kernel ** (mask.dim() - 2)
+
+
+def structure(
+    *,
+    kernel: int = 31,
+    boundary: float = 5.0,
+    class_weights: Sequence[float] | None = None,
+    slices: bool = False,
+    sigmoid: bool = False,
+) -> SegmentationLoss:
+    """Boundary-weighted cross-entropy plus IoU of the foreground, as TransFuse trains.
+
+    Paper: Zhang et al. 2021 (arXiv 2102.08005). Arguments are those of
+    structure.StructureLoss, which says what is ours in 3D and with several classes.
+    """
+    check_class_weights(class_weights, sigmoid)
+    options: dict[str, Any] = dict(kernel=kernel, boundary=boundary, slices=slices)
+    return SegmentationLoss(
+        StructureLoss(class_weights=class_weights, **options),
+        sigmoid=sigmoid,
+        class_weights=class_weights,
+        remake=partial(structure, **options),
+        masked=True,
+    )

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from gridgate.data.errors import ConfigError
 from gridgate.pipeline.training.losses import build_loss
-from gridgate.pipeline.training.losses.structure_loss import StructureLoss, local_mean
+from gridgate.pipeline.training.losses.compound.structure import StructureLoss, local_mean
 
 
 def binary(p: np.ndarray, m: np.ndarray, kernel: int, boundary: float) -> float:

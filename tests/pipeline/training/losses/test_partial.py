@@ -10,9 +10,9 @@ import torch
 
 from gridgate.data.errors import ConfigError
 from gridgate.pipeline.training.losses import LOSSES, build_loss
-from gridgate.pipeline.training.losses.annotation import Annotation
+from gridgate.pipeline.training.losses.wrapping.annotation import Annotation
 
-from .small_trainer import network, trainer, windows
+from ..small_trainer import network, trainer, windows
 
 SMOOTH = 1e-5
 

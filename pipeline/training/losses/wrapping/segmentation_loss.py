@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ....data.errors import ConfigError
+from .....data.errors import ConfigError
 from .annotation import Annotation, annotated_groups, merged
 from .batch_sums import BatchSums
 from .processes import added_up
+from .tensors import plain, single
 
 
 class SegmentationLoss(nn.Module):
@@ -82,8 +83,7 @@ class SegmentationLoss(nn.Module):
         if self.class_weights is not None:
             self.loss.to(logits.device)
         with torch.autocast(device_type=logits.device.type, enabled=False):
-            if logits.dtype in (torch.float16, torch.bfloat16):
-                logits = logits.float()
+            logits = single(logits)
             if annotation is not None:
                 return self._of_annotated(logits, labels, annotation)
             if self.of_processes:
@@ -220,8 +220,3 @@ def _cut_out(logits: Tensor, labels: Tensor, valid: Tensor) -> tuple[Tensor, Ten
     """The voxels that count, as one window of a single axis: (1, C, n) and (1, 1, n)."""
     chosen = valid[:, 0]
     return logits.movedim(1, 0)[:, chosen][None], labels.movedim(1, 0)[:, chosen][None]
-
-
-def plain(tensor: Tensor) -> Tensor:
-    """The tensor without MetaTensor's bookkeeping, which every operation would carry along."""
-    return tensor.as_subclass(Tensor) if type(tensor) is not Tensor else tensor

@@ -1,0 +1,1 @@
+"""Losses of how far the boundaries of two regions are from each other."""

@@ -1,0 +1,1 @@
+"""Sums of losses of several kinds, as papers train with them."""

@@ -1,0 +1,1 @@
+"""Losses of how much of two regions overlaps: Dice and its relatives."""
