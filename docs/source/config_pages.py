@@ -172,6 +172,7 @@ _DATA = (
     "augmentation",
     "expected",
     "intensity",
+    "measured",
     "merge_labels",
     "plan::training",
     "terminology",

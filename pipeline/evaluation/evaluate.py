@@ -10,6 +10,7 @@ from typing import Any
 from ...data.datasets.label_map import LabelMap
 from ...data.errors import ConfigError, GridgateError, OutputError
 from ...data.events import emit
+from ...data.label_tables.measured import Measured
 from ...data.progress import progressed
 from ...transforms.postprocess import Postprocessing
 from ...transforms.write.regions import WriteRegionsd
@@ -19,13 +20,16 @@ from ..batch.reasons import reason
 from ..batch.results.case_result import DONE
 from .measure import CheckedLabels, check_label_placement, measure_files, measure_regions
 from .metrics import LabelMetrics
-from .results import METRICS_FILE, SUMMARY_FILE, write_results
+from .results import LESIONS_FILE, METRICS_FILE, SUMMARY_FILE, write_results
 
 logger = logging.getLogger(__name__)
 
 
 def evaluate(
-    evaluator: CaseEvaluator, *, label_map: Mapping[int, int] | None = None
+    evaluator: CaseEvaluator,
+    *,
+    label_map: Mapping[int, int] | None = None,
+    measured: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Segment the cases, then write output_dir/metrics.csv (per case and label) and summary.json.
 
@@ -37,6 +41,7 @@ def evaluate(
         evaluator: over items {"id", "image", "label"}.
         label_map: value in the label files -> the network's channel, see `data.datasets.label_map`;
             None or empty when they are the same.
+        measured: of some labels how they are measured, see Measured.
 
     Returns:
         What summary.json holds: mean, std, median, min, max and count per label and metric; the
@@ -44,8 +49,8 @@ def evaluate(
 
     Raises:
         CasesFailedError: some cases failed; the others are measured.
-        ConfigError: a case has no label, the output folder is that of the dataset's files, or
-            another run writes there.
+        ConfigError: a case has no label, `measured` cannot be, the output folder is that of the
+            dataset's files, or another run writes there.
         OutputError: a file of somebody else is in the place of metrics.csv or summary.json.
     """
     dataset: CaseDataset = evaluator.data_loader.dataset  # type: ignore[union-attr, assignment]
@@ -56,11 +61,12 @@ def evaluate(
             "them"
         )
     _refuse_folders_of(items.values(), evaluator.table.folder)
+    how = Measured.of(measured, evaluator.table.labels)
     with evaluator.table.output as output:
-        output.refuse_foreign([METRICS_FILE, SUMMARY_FILE])
+        output.refuse_foreign([METRICS_FILE, SUMMARY_FILE, LESIONS_FILE])
         failure = _segment(evaluator, dataset, label_map)
         failed = {row["case"]: row["reason"] for row in evaluator.table.failed}
-        rows = _measure(evaluator, items, label_map, failed)
+        rows = _measure(evaluator, items, label_map, failed, how)
         after = evaluator.case_postprocessing
         table = evaluator.table
         told: dict[str, Any] = {"failed": failed, "checkpoint": table.checkpoint}
@@ -68,18 +74,12 @@ def evaluate(
         if isinstance(after, Postprocessing):
             told["post_processing"] = after.changes
         result = write_results(output, rows, **told)
-    emit(
-        "evaluated",
-        cases=result["cases"],
-        failed=len(failed),
-        mean=result["mean"],
-        output=str(evaluator.table.folder),
-    )
+    told = {"cases": result["cases"], "failed": len(failed), "mean": result["mean"]}
+    emit("evaluated", output=str(evaluator.table.folder), **told)
     if failure is None and failed:
         case, why = next(iter(failed.items()))
-        failure = CasesFailedError(
-            f"{len(failed)} cases could not be measured; first {case}: {why}"
-        )
+        text = f"{len(failed)} cases could not be measured; first {case}: {why}"
+        failure = CasesFailedError(text)
     if failure is not None:
         raise failure
     return result
@@ -117,6 +117,7 @@ def _measure(
     items: Mapping[str, Mapping[str, Any]],
     label_map: Mapping[int, int] | None,
     failed: dict[str, str],
+    how: Measured,
 ) -> list[tuple[str, LabelMetrics]]:
     """Metrics of the cases that have a mask; why one cannot be measured is added to `failed`."""
     labels = list(evaluator.table.labels)
@@ -142,14 +143,15 @@ def _measure(
                 "label_map": LabelMap.of(label_map),
                 "case": case,
                 "unannotated": items[case].get("unannotated", ()),
+                "measured": how,
             }
             if values is None:
-                measured = measure_files(mask, items[case]["label"], labels, **told)
+                found = measure_files(mask, items[case]["label"], labels, **told)
             else:
                 masks = _region_masks(evaluator, case)
                 told["values"] = values
-                measured = measure_regions(masks, items[case]["label"], labels, **told)
-            rows += [(case, row) for row in measured]
+                found = measure_regions(masks, items[case]["label"], labels, **told)
+            rows += [(case, row) for row in found]
         except GridgateError as error:
             failed[case] = reason(error)
             logger.error(f"{case}: {failed[case]}")

@@ -14,7 +14,8 @@ from ...data.datasets.placement import check_placement
 from ...data.geometry.grids import Grid
 from ...data.geometry.label_grids import on_shared_grid
 from ...data.images.reading import Image, case_id, read_labels
-from .metrics import LabelMetrics, case_metrics, not_annotated
+from ...data.label_tables.measured import Measured
+from .metrics import AS_USUAL, LabelMetrics, case_metrics, not_annotated
 
 
 def measure_files(
@@ -25,6 +26,7 @@ def measure_files(
     label_map: Mapping[int, int] | None = None,
     case: str | None = None,
     unannotated: Collection[str] = (),
+    measured: Measured = AS_USUAL,
 ) -> list[LabelMetrics]:
     """Metrics per foreground label of one mask file against one label file.
 
@@ -43,6 +45,7 @@ def measure_files(
         unannotated: the dataset's labels that the case does not have annotated. What counts to them
             has no measures; where another label is predicted instead of one of them, that counts
             against the other label.
+        measured: tolerances, and which labels are lesions.
 
     Raises:
         ImageError: one of the files cannot be read, or the label's voxels are too small to compare.
@@ -64,7 +67,7 @@ def measure_files(
     told["case"] = case if case is not None else case_id(label)
     channels, grid, annotated = label_states(label, labels, **told)
     names = {name: value for value, name in enumerate(labels) if value and annotated[value]}
-    rows = _compared(prediction, channels, grid, names) if names else []
+    rows = _compared(prediction, channels, grid, names, measured) if names else []
     found = {row.label: row for row in rows}
     return [
         found.get(name) or not_annotated(name, value) for value, name in enumerate(labels) if value
@@ -80,6 +83,7 @@ def measure_regions(
     label_map: LabelMap,
     case: str,
     unannotated: Collection[str] = (),
+    measured: Measured = AS_USUAL,
 ) -> list[LabelMetrics]:
     """Metrics per region, of a mask each, against one label file; see `measure_files`.
 
@@ -88,7 +92,7 @@ def measure_regions(
         labels: names of the regions, the background first.
         values: that each region is written as, for the rows.
         label_map: value in the label file -> bits of the regions that hold it.
-        label, case, unannotated: as for `measure_files`.
+        label, case, unannotated, measured: as for `measure_files`.
 
     Raises:
         ImageError: one of the files cannot be read, or the label's voxels are too small to compare.
@@ -102,7 +106,7 @@ def measure_regions(
         if inside is None:
             rows.append(not_annotated(name, value))
             continue
-        (row,) = _compared(_read(mask), inside, grid, {name: 1})
+        (row,) = _compared(_read(mask), inside, grid, {name: 1}, measured)
         rows.append(replace(row, value=value))
     return rows
 
@@ -234,11 +238,17 @@ class CheckedLabels:
 
 
 def _compared(
-    prediction: Image, expected: NDArray[np.generic], grid: Grid, names: Mapping[str, int]
+    prediction: Image,
+    expected: NDArray[np.generic],
+    grid: Grid,
+    names: Mapping[str, int],
+    measured: Measured,
 ) -> list[LabelMetrics]:
     """Metrics of a prediction against labels on a grid, of which voxels that are IGNORE are out."""
+    voxels = int(np.count_nonzero(expected != IGNORE))
     predicted, expected, affine = counted(prediction, expected, grid)
-    return case_metrics(predicted, expected, labels=names, affine=affine)
+    told: dict[str, Any] = {"affine": affine, "measured": measured, "voxels": voxels}
+    return case_metrics(predicted, expected, labels=names, **told)
 
 
 def counted(

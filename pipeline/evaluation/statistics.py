@@ -18,7 +18,10 @@ def summary(rows: Sequence[LabelMetrics]) -> dict[str, Any]:
     Returns:
         {"labels": {label: {"value", "cases", "counts": {...}, <metric>: {"mean", "std", "median",
         "min", "max", "count", "nan"}}}, "mean": {<metric>: number or None}}, labels in the order of
-        their first row. "cases" and all else are of the cases in which the label was annotated.
+        their first row; a label that is lesions has "lesions" as well: how many the reference has,
+        how many were predicted and found, F1 of all cases' lesions together, and the statistics of
+        each case's measures. "cases" and all else are of the cases in which the label was
+        annotated.
 
         Statistics ignore NaN; "count" cases have a number and "nan" have none. "std" is over the
         cases themselves (numpy's default, ddof 0). "counts" says what the NaNs are: "both_empty"
@@ -44,6 +47,8 @@ def summary(rows: Sequence[LabelMetrics]) -> dict[str, Any]:
             entry[metric] = statistics = _statistics(numbers)
             if statistics["mean"] is not None:
                 means[metric].append(statistics["mean"])
+        if any(row.lesions is not None for row in of_label):
+            entry["lesions"] = _lesions(of_label)
         labels[name] = entry
     return {
         "labels": labels,
@@ -62,6 +67,24 @@ def _counts(rows: Sequence[LabelMetrics]) -> dict[str, int]:
         "prediction_empty": missed,
         "reference_empty": invented,
         "failed_distances": missed + invented,
+    }
+
+
+def _lesions(rows: Sequence[LabelMetrics]) -> dict[str, Any]:
+    """Lesions of all cases counted together, and the statistics of each case's measures."""
+    found = [row.lesions for row in rows if row.lesions is not None]
+    reference = sum(one.reference for one in found)
+    prediction = sum(one.prediction for one in found)
+    both = sum(one.found for one in found)
+    total = reference + prediction
+    return {
+        "reference": reference,
+        "prediction": prediction,
+        "found": both,
+        "f1_of_all": 2 * both / total if total else None,
+        "f1": _statistics([one.f1 for one in found]),
+        "panoptic_quality": _statistics([one.quality for one in found]),
+        "dice": _statistics([one.dice for one in found]),
     }
 
 

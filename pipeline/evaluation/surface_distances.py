@@ -11,6 +11,8 @@ from ...data.geometry.boxes import bounding_box
 
 # Larger leaves than scipy's 10: each tree is built for one batch of queries only.
 _LEAF_SIZE = 32
+# Of voxels that lie just at the tolerance, which an affine's rounding would take out or in.
+_ROUNDING_MM = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,23 @@ class SurfaceDistances:
             return float("nan")
         directed = (self.prediction_to_reference, self.reference_to_prediction)
         return float(max(np.percentile(distances, percentile) for distances in directed))
+
+    def within(self, tolerance_mm: float) -> float:
+        """Normalised surface Dice: the share of both surfaces' voxels that are so near the other.
+
+        Range 0..1. MONAI's `compute_surface_dice` gives this number, each surface voxel counted as
+        one; DeepMind's surface-distance and MONAI with `use_subvoxels` weigh pieces of surface by
+        their area, another number. Paper: Nikolov et al. 2018 (arXiv 1809.04430).
+
+        Args:
+            tolerance_mm: 0 or more.
+        """
+        if not self.prediction_to_reference.size:
+            return float("nan")
+        both = (self.prediction_to_reference, self.reference_to_prediction)
+        most = tolerance_mm + _ROUNDING_MM
+        near = sum(int(np.count_nonzero(distances <= most)) for distances in both)
+        return near / sum(distances.size for distances in both)
 
     def average(self) -> float:
         """Average symmetric surface distance in mm: the mean of both directions' distances, pooled.

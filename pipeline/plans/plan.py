@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...data.errors import ConfigError
+from ...data.label_tables.measured import Measured
 from ...data.label_tables.terminology import check_terminology
 from ...transforms.pieces import check_smallest_piece
 from ...transforms.restore.regions import check_region_values
@@ -67,6 +68,8 @@ class Plan:
         smallest_piece: label -> ml; its smaller pieces are removed. None: all stay.
         body_threshold: HU; windows without anything denser are not run; None runs all.
         expected: label -> what is plausible, for the hints.
+        measured: label -> {"tolerance_mm", "lesions", "least_iou"}: how an evaluation measures it,
+            see Measured. Weights do not depend on it.
         merge_labels: dataset's label -> the label of ours that it is counted as.
         terminology: label -> {"category", "type", "modifier", "region"}, each [scheme, value,
             meaning], which DICOM SEG and 3D Slicer's segments carry; labels that are left out, and
@@ -116,6 +119,7 @@ class Plan:
     smallest_piece: dict[str, float] | None = None
     body_threshold: float | None = None
     expected: dict[str, Any] | None = None
+    measured: dict[str, Any] | None = field(default_factory=dict)
     merge_labels: dict[str, str] = field(default_factory=dict)
     terminology: dict[str, Any] | None = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
@@ -275,6 +279,7 @@ def _check(plan: Plan) -> None:
             "labels"
         )
     try:
+        Measured.of(plan.measured, labels)
         check_terminology(plan.terminology, labels)
     except ConfigError as error:
         raise ConfigError(f"plan {plan.name}: {error}") from error

@@ -27,7 +27,7 @@ def resolved_plan(*, bundle_root: str | Path, **numbers: Any) -> Plan:
     settings = {"name": Path(bundle_root).resolve().name, **bundle_plan(bundle_root)}
     if "labels" in numbers:
         # what the bundle says of labels that were overridden away is of no use
-        for said in ("expected", "terminology", "smallest_piece"):
+        for said in ("expected", "measured", "terminology", "smallest_piece"):
             settings[said] = {
                 name: what
                 for name, what in (settings.get(said) or {}).items()

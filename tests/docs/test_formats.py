@@ -9,6 +9,7 @@ import pytest
 from gridgate.data import errors
 from gridgate.pipeline.batch.results.case_result import DONE, FAILED, PASSED_OVER
 from gridgate.pipeline.batch.results.case_table import CaseTable
+from gridgate.pipeline.evaluation.lesions import LESION_COLUMNS
 from gridgate.pipeline.evaluation.metrics import METRICS
 from gridgate.pipeline.training.engine.stopwatch import PARTS
 from gridgate.pipeline.training.profiling import COLUMNS, DRAW
@@ -36,7 +37,8 @@ def test_columns_of_cases_csv(tmp_path: Path) -> None:
 
 
 def test_columns_of_metrics_csv() -> None:
-    assert first_cells(section("metrics.csv")) == {"case", "label", "value", *METRICS, "status"}
+    always = {"case", "label", "value", *METRICS, "tolerance_mm", "status"}
+    assert first_cells(section("metrics.csv")) == {*always, *LESION_COLUMNS}
 
 
 def test_columns_of_metrics_train_csv() -> None:

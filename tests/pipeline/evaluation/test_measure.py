@@ -1,6 +1,7 @@
 """One case measured from its two files: extents, lattices, values, against hand computations."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -120,6 +121,7 @@ def test_padding_and_cropping_change_nothing(
         LABELS,
     )
     for one, two in zip(plain, other, strict=True):
+        two = replace(two, specificity=one.specificity)  # that alone knows the field of view
         assert same(one, two), (one, two)
     if shift == (0.0, 0.0, 0.0):
         for row in plain:
@@ -191,7 +193,7 @@ def test_an_unannotated_label_has_no_measures(tmp_path: Path) -> None:
     assert liver.dice == pytest.approx(2 * 3 / (3 + 4)) and liver.recall == pytest.approx(3 / 4)
     assert spleen.status == "not annotated" and not spleen.annotated
     assert spleen.as_row() == {"label": "spleen", "value": 2, "status": "not annotated"} | {
-        name: "" for name in METRICS
+        name: "" for name in (*METRICS, "tolerance_mm")
     }
     (_, whole) = measure_files(mask, label, LABELS, label_map=known)
     assert whole.dice == 0 and whole.annotated

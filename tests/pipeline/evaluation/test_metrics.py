@@ -3,6 +3,7 @@
 import json
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,15 +90,28 @@ def test_empty_masks() -> None:
             warnings.simplefilter("error")
             return case_metrics(prediction, reference, labels={"x": 1}, spacing_mm=SPACING)[0]
 
-    nan = math.nan
-    expected = {
-        "neither": (row(empty, empty), (nan, nan, nan, nan, nan, nan, 0.0, nan, 0.0, 0.0)),
-        "missed": (row(empty, full), (0.0, 0.0, nan, 0.0, nan, nan, -0.02, -100.0, 0.0, 0.02)),
-        "invented": (row(full, empty), (0.0, 0.0, 0.0, nan, nan, nan, 0.02, nan, 0.02, 0.0)),
+    expected: dict[str, tuple[LabelMetrics, dict[str, float], dict[str, float]]] = {
+        "neither": (
+            row(empty, empty),
+            {"specificity": 1.0, "volume_error_ml": 0.0},
+            {"volume_prediction_ml": 0.0, "volume_reference_ml": 0.0},
+        ),
+        "missed": (
+            row(empty, full),
+            {"dice": 0.0, "iou": 0.0, "recall": 0.0, "specificity": 1.0, "nsd": 0.0},
+            {"volume_error_ml": -0.02, "volume_error_percent": -100.0}
+            | {"volume_prediction_ml": 0.0, "volume_reference_ml": 0.02},
+        ),
+        "invented": (
+            row(full, empty),
+            {"dice": 0.0, "iou": 0.0, "precision": 0.0, "specificity": 26 / 27, "nsd": 0.0},
+            {"volume_error_ml": 0.02, "volume_prediction_ml": 0.02, "volume_reference_ml": 0.0},
+        ),
     }
-    for case, (got, wanted) in expected.items():
-        for metric, value in zip(METRICS, wanted, strict=True):
-            assert same(getattr(got, metric), value), (case, metric)
+    for case, (got, overlap, volumes) in expected.items():
+        wanted = overlap | volumes
+        for metric in METRICS:
+            assert same(getattr(got, metric), wanted.get(metric, math.nan)), (case, metric)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -200,7 +214,7 @@ def test_memory_layout_and_dtype_do_not_matter() -> None:
 
 def test_a_row_has_the_columns_in_order() -> None:
     (row,) = case_metrics(one_voxel(), one_voxel(), labels={"x": 1}, spacing_mm=SPACING)
-    assert tuple(row.as_row()) == ("label", "value", *METRICS, "status")
+    assert tuple(row.as_row()) == ("label", "value", *METRICS, "tolerance_mm", "status")
 
 
 @pytest.mark.parametrize(
@@ -228,10 +242,10 @@ def test_impossible_arrays() -> None:
 def row_of(
     label: str, value: int, dice: float, *, distance: float, prediction: float, reference: float
 ) -> LabelMetrics:
-    nan = math.nan
-    return LabelMetrics(
-        label, value, dice, nan, nan, nan, distance, nan, nan, nan, prediction, reference
-    )
+    numbers: dict[str, Any] = dict.fromkeys(METRICS, math.nan)
+    numbers |= {"dice": dice, "hd95_mm": distance}
+    numbers |= {"volume_prediction_ml": prediction, "volume_reference_ml": reference}
+    return LabelMetrics(label, value, **numbers)
 
 
 def test_summary_by_hand() -> None:
