@@ -1,0 +1,1 @@
+"""Runs compared on the same cases, by tables of metrics: statistics, ranks, tables."""
