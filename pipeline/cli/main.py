@@ -14,18 +14,17 @@ from ...data.errors import user_error
 from ..process_settings import set_up_process
 from .arguments import Parser
 from .commands import (
-    bundles,
     combine,
+    compare,
     demo,
     evaluate,
     export,
     fit,
     infer,
-    losses,
-    networks,
     new_bundle,
     train,
 )
+from .commands.catalogues import bundles, losses, networks
 from .commands.datasets import cache, check, export_dataset, import_, phantom, plan
 from .completion import complete
 from .console import console, say_end, say_error
@@ -39,6 +38,7 @@ COMMANDS: dict[str, ModuleType] = {
     "train": train,
     "evaluate": evaluate,
     "combine": combine,
+    "compare": compare,
     "infer": infer,
     "bundles": bundles,
     "cache": cache,

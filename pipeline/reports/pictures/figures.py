@@ -184,8 +184,10 @@ def _letters(axes: Axes, plane: Plane, *, title: str) -> None:
 
 def _scale_bar(axes: Axes, extent: tuple[float, float]) -> None:
     w, h = extent
-    axes.add_patch(Rectangle((0.97 * w - 50, 0.965 * h), 50, h * 0.008, color=TEXT))
-    axes.text(0.97 * w - 25, 0.955 * h, "5 cm", ha="center", va="bottom", color=TEXT, fontsize=8)
+    long = next((cm for cm in (5, 2, 1) if 10 * cm <= w / 3), 1) * 10
+    axes.add_patch(Rectangle((0.97 * w - long, 0.965 * h), long, h * 0.008, color=TEXT))
+    told = {"ha": "center", "va": "bottom", "color": TEXT, "fontsize": 8}
+    axes.text(0.97 * w - long / 2, 0.955 * h, f"{long // 10} cm", **told)
 
 
 def _legend(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ....data.errors import ConfigError
-from ..arguments import parse_overrides
+from .....data.errors import ConfigError
+from ...arguments import parse_overrides
 
 
 def add(subparsers: Any) -> None:
@@ -38,7 +38,7 @@ def add(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the table, as each network is done."""
-    from ...costs.costs import WINDOWS, CostSettings, network_costs
+    from ....costs.costs import WINDOWS, CostSettings, network_costs
 
     dims = options.spatial_dims
     window = tuple(options.window or WINDOWS[dims])

@@ -9,9 +9,9 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from ....data.new_folder import new_folder, refuse_existing
-from ....data.sizes import bytes_in_words
-from ...plans.bundle_folders import bundle_path, own_weights, shipped_bundles
+from .....data.new_folder import new_folder, refuse_existing
+from .....data.sizes import bytes_in_words
+from ....plans.bundle_folders import bundle_path, own_weights, shipped_bundles
 
 
 def add(subparsers: Any) -> None:

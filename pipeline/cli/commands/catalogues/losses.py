@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ....data.errors import ConfigError
+from .....data.errors import ConfigError
 
 
 def add(subparsers: Any) -> None:
@@ -23,7 +23,7 @@ def add(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the losses."""
-    from ...training.losses.catalogue import FAMILIES, LOSSES
+    from ....training.losses.catalogue import FAMILIES, LOSSES
 
     for name in options.names:
         if name not in LOSSES:
