@@ -186,7 +186,7 @@ def _scale_bar(axes: Axes, extent: tuple[float, float]) -> None:
     w, h = extent
     long = next((cm for cm in (5, 2, 1) if 10 * cm <= w / 3), 1) * 10
     axes.add_patch(Rectangle((0.97 * w - long, 0.965 * h), long, h * 0.008, color=TEXT))
-    told = {"ha": "center", "va": "bottom", "color": TEXT, "fontsize": 8}
+    told: dict[str, Any] = {"ha": "center", "va": "bottom", "color": TEXT, "fontsize": 8}
     axes.text(0.97 * w - long / 2, 0.955 * h, f"{long // 10} cm", **told)
 
 

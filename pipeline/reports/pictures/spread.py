@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .figures import TEXT, literal
@@ -32,27 +33,11 @@ def spread_figure(
     figure = Figure(figsize=(7.4, height), facecolor=back, layout="constrained")
     axes = figure.subplots()
     axes.set_facecolor(back)
-    draw = np.random.default_rng(0)
     step = len(runs) + 0.6
     for n, by_run in enumerate(numbers.values()):
         for k, values in enumerate(by_run):
-            place, colour = -(n * step + k), RUN_COLOURS[k % len(RUN_COLOURS)]
-            if not len(values):
-                continue
-            axes.boxplot(
-                [list(values)],
-                positions=[place],
-                orientation="horizontal",
-                widths=0.62,
-                showfliers=False,
-                manage_ticks=False,
-                boxprops={"color": colour, "linewidth": 1.4},
-                whiskerprops={"color": colour, "linewidth": 1.2},
-                capprops={"color": colour, "linewidth": 1.2},
-                medianprops={"color": ink, "linewidth": 1.8},
-            )
-            heights = place + draw.uniform(-0.2, 0.2, len(values))
-            axes.scatter(values, heights, s=9, color=colour, alpha=0.55, linewidths=0, zorder=3)
+            if len(values):
+                _box(axes, values, -(n * step + k), _colour(k), ink)
     middles = [-(n * step + (len(runs) - 1) / 2) for n in range(len(numbers))]
     axes.set_yticks(middles, [literal(spoken(label)) for label in numbers])
     axes.tick_params(colors=ink, labelsize=9, length=0)
@@ -62,8 +47,34 @@ def spread_figure(
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color(line)
+    _key(axes, runs, ink)
+    return figure
+
+
+def _colour(run: int) -> str:
+    return RUN_COLOURS[run % len(RUN_COLOURS)]
+
+
+def _box(axes: Axes, values: Sequence[float], place: float, colour: str, ink: str) -> None:
+    axes.boxplot(
+        [list(values)],
+        positions=[place],
+        orientation="horizontal",
+        widths=0.62,
+        showfliers=False,
+        manage_ticks=False,
+        boxprops={"color": colour, "linewidth": 1.4},
+        whiskerprops={"color": colour, "linewidth": 1.2},
+        capprops={"color": colour, "linewidth": 1.2},
+        medianprops={"color": ink, "linewidth": 1.8},
+    )
+    heights = place + np.random.default_rng(0).uniform(-0.2, 0.2, len(values))
+    axes.scatter(values, heights, s=9, color=colour, alpha=0.55, linewidths=0, zorder=3)
+
+
+def _key(axes: Axes, runs: Sequence[str], ink: str) -> None:
     for k, name in enumerate(runs):
-        axes.scatter([], [], s=22, color=RUN_COLOURS[k % len(RUN_COLOURS)], label=literal(name))
+        axes.scatter([], [], s=22, color=_colour(k), label=literal(name))
     legend = axes.legend(
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
@@ -75,4 +86,3 @@ def spread_figure(
     )
     for text in legend.get_texts():
         text.set_color(ink)
-    return figure
