@@ -69,6 +69,7 @@ def in_training(
         weight=class_weights,
         **options,
     )
+    loss.looks_for_ignored = False  # SegmentationLoss is told which voxels count
     return SegmentationLoss(
         loss,
         sigmoid=sigmoid,

@@ -109,6 +109,8 @@ class LabelLoss(_Loss):
 
     sums_labels = False
     has_weights = True
+    looks_for_ignored = True
+    """Whether negative labels are looked for, for which a GPU has to be waited; training says."""
 
     def __init__(
         self,
@@ -153,9 +155,8 @@ class LabelLoss(_Loss):
 
     def _windows(self, input: Tensor, target: Tensor, valid: Tensor | None) -> Windows:
         channels = input.shape[1]
-        known = target >= 0
-        if valid is None and not bool(known.all()):
-            valid = known.all(1, keepdim=True)
+        if valid is None and self.looks_for_ignored and bool((target < 0).any()):
+            valid = (target >= 0).all(1, keepdim=True)
         target = target.clamp(min=0)
         if self.to_onehot_y and channels > 1 and target.shape[1] == 1:
             target = one_hot(target, channels)
