@@ -150,7 +150,7 @@ def _pairs(compared: Compared) -> Section:
         "pairs of a metric together; better: the run with the better mean where Wilcoxon's p is "
         "below 0.05. d: the mean difference in its standard deviations."
     )
-    return Section("Pairs", [Table(columns, table, caption=caption)])
+    return Section("Pairs", [Table(columns, table, caption=caption, sortable=True)])
 
 
 def _changed(compared: Compared, album: Album) -> Section:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, TypeAlias
@@ -74,6 +74,8 @@ class Table:
         rows: (heading, the other cells).
         caption: below the table.
         total: the last row is the sum or mean of the others.
+        sortable: by a click on a heading; a field above it finds rows.
+        links: a row's heading -> what it leads to on the page, an anchor of a picture.
     """
 
     macro: ClassVar = "table"
@@ -81,17 +83,24 @@ class Table:
     rows: Sequence[tuple[str, Sequence[Cell]]]
     caption: str = ""
     total: bool = False
+    sortable: bool = False
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file's content; `dark` is shown instead where the reader's screen is dark."""
+    """A PNG file's content; `dark` is shown instead where the reader's screen is dark.
+
+    Args:
+        anchor: what links on the page call it; "" for none.
+    """
 
     macro: ClassVar = "picture"
     png: bytes
     alt: str
     caption: str = ""
     dark: bytes | None = None
+    anchor: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,6 +163,12 @@ class Page:
     key_numbers: Sequence[tuple[str, str]] = ()
     sections: Sequence[Section] = field(default_factory=tuple)
     refresh: int | None = None
+
+    @property
+    def sorts(self) -> bool:
+        """Whether a table on it sorts."""
+        blocks = [block for section in self.sections for block in section.blocks]
+        return any(isinstance(block, Table) and block.sortable for block in blocks)
 
 
 def render(page: Page) -> bytes:
