@@ -33,6 +33,7 @@ from .page import (
 )
 from .pictures.album import Album
 from .pictures.curves import dice_figure, loss_figure
+from .pictures.difference import difference_figure
 from .pictures.figures import attention_figure, case_figure, png
 from .pictures.grey_window import grey_window
 from .pictures.labels import spoken
@@ -101,7 +102,39 @@ def evaluated_cases(
                 caption=f"{text} Patient's right at the left.",
             )
         )
+        blocks += _difference(folder, rows[case], labels, album, truths.get(case), dice[case])
     return Section("Cases", blocks)
+
+
+def _difference(
+    folder: Path,
+    row: Mapping[str, str],
+    labels: Sequence[str],
+    album: Album,
+    truth: Path | None,
+    dice: Mapping[str, float],
+) -> list[Block]:
+    """Where a case's worst label differs from the truth; nothing where that is not known."""
+    known = {name: value for name, value in dice.items() if not np.isnan(value) and name in labels}
+    if truth is None or not known:
+        return []
+    label = min(known, key=lambda name: known[name])
+    case = row["case"]
+    try:
+        image = read_scan(row["input"])
+        figure = difference_figure(
+            image_view(image),
+            labels_view(folder / row["output"], image),
+            labels_view(truth, image),
+            label=list(labels).index(label),
+            labels=labels,
+            name=case,
+            note=f"Dice {number(known[label], 3)}, the lowest of its labels",
+        )
+    except GridgateError:  # the picture above says why
+        return []
+    alt = f"Truth, prediction and difference of {spoken(label)} in {case}, in three planes"
+    return [Picture(album.keep(f"{case}_difference", figure), alt=alt)]
 
 
 def training(folder: Path, album: Album) -> Section | None:

@@ -21,7 +21,7 @@ from .grey_window import SOFT_TISSUE
 from .labels import label_colour, spoken
 from .slices import EDGES, PLANES, Plane, View, telling_slice
 
-_BACK, TEXT, _FAINT = "#101316", "#e6e9ec", "#a4adb6"
+BACK, TEXT, _FAINT = "#101316", "#e6e9ec", "#a4adb6"
 _WIDTH_INCHES, _DPI = 8.0, 150
 _GAP_MM = 6.0
 
@@ -59,7 +59,7 @@ def case_figure(
     shown = truth if truth is not None and truth.array.any() else prediction
     (wide, deep), (_, tall), (side, _) = (image.extent_mm(plane) for plane in PLANES)
     width, height = wide + _GAP_MM + side, deep + _GAP_MM + tall
-    figure = Figure(figsize=(_WIDTH_INCHES, _WIDTH_INCHES * height / width), facecolor=_BACK)
+    figure = Figure(figsize=(_WIDTH_INCHES, _WIDTH_INCHES * height / width), facecolor=BACK)
     corners: dict[Plane, tuple[float, float, float, float]] = {
         "axial": (0, tall + _GAP_MM, wide, deep),
         "coronal": (0, 0, wide, tall),
@@ -68,12 +68,12 @@ def case_figure(
     for plane, (x, y, w, h) in corners.items():
         axes = figure.add_axes((x / width, y / height, w / width, h / height))
         index = telling_slice(shown, plane)
-        _grey(axes, image, plane, index, window)
-        _fill(axes, prediction, plane, index, alpha=0.45)
+        grey(axes, image, plane, index, window)
+        fill(axes, prediction, plane, index, alpha=0.45)
         if truth is not None:
             _outline(axes, truth, plane, index)
-        _letters(axes, plane, title=plane)
-    _scale_bar(figure.axes[0], image.extent_mm("axial"))
+        letters(axes, plane, title=plane)
+    scale_bar(figure.axes[0])
     corner = ((wide + _GAP_MM) / width, (tall + _GAP_MM) / height, side / width, deep / height)
     keys = (filled,) if truth is None else (filled, outlined)
     _legend(figure.add_axes(corner), labels, name, notes or {}, keys)
@@ -97,7 +97,7 @@ def attention_figure(attention: Attention, *, name: str) -> Figure:
     rows = 1 + max(maps.shape[0] for maps in attention.coefficients.values())
     cell = _WIDTH_INCHES / columns
     inches = rows * cell * deep / wide
-    figure = Figure(figsize=(_WIDTH_INCHES, inches), facecolor=_BACK)
+    figure = Figure(figsize=(_WIDTH_INCHES, inches), facecolor=BACK)
     grid = figure.subplots(
         rows,
         columns,
@@ -107,20 +107,20 @@ def attention_figure(attention: Attention, *, name: str) -> Figure:
     for axes in grid.ravel():
         axes.axis("off")
     for axes, title in zip(grid[0], ("scan", "segmentation"), strict=False):
-        _grey(axes, image, "axial", index, (0.0, 1.0))
-        _letters(axes, "axial", title=title)
-    _fill(grid[0, 1], labels, "axial", index, alpha=0.55)
+        grey(axes, image, "axial", index, (0.0, 1.0))
+        letters(axes, "axial", title=title)
+    fill(grid[0, 1], labels, "axial", index, alpha=0.55)
     heat = None
     for column, (gate, maps) in enumerate(attention.coefficients.items()):
         for row, coefficients in enumerate(maps, start=1):
             axes, view = grid[row, column], View.of(coefficients, attention.affine)
             cut = np.asarray(view.picture("axial", index))
-            _grey(axes, image, "axial", index, (0.0, 1.0))
+            grey(axes, image, "axial", index, (0.0, 1.0))
             heat = axes.imshow(
                 cut, cmap="inferno", alpha=0.62, extent=(0, wide, deep, 0), interpolation="bilinear"
             )
             title = f"{gate}, {row}" if len(maps) > 1 else gate
-            _letters(axes, "axial", title=title)
+            letters(axes, "axial", title=title)
             axes.text(
                 0.97,
                 0.03,
@@ -136,7 +136,8 @@ def literal(text: str) -> str:
     return text.encode(errors="backslashreplace").decode().replace("$", r"\$")
 
 
-def _grey(axes: Axes, image: View, plane: Plane, index: int, window: tuple[float, float]) -> None:
+def grey(axes: Axes, image: View, plane: Plane, index: int, window: tuple[float, float]) -> None:
+    """Draw a slice of a scan, in mm."""
     w, h = image.extent_mm(plane)
     low, high = window
     cut = np.asarray(image.picture(plane, index))
@@ -146,7 +147,8 @@ def _grey(axes: Axes, image: View, plane: Plane, index: int, window: tuple[float
     axes.axis("off")
 
 
-def _fill(axes: Axes, labels: View, plane: Plane, index: int, *, alpha: float) -> None:
+def fill(axes: Axes, labels: View, plane: Plane, index: int, *, alpha: float) -> None:
+    """Draw a slice of labels in their colours, in mm."""
     w, h = labels.extent_mm(plane)
     cut = np.asarray(labels.picture(plane, index)).astype(np.int64)
     table = np.zeros((int(cut.max()) + 1, 4))
@@ -173,7 +175,8 @@ def _small(axes: Axes, **more: Any) -> dict[str, Any]:
     return {"transform": axes.transAxes, "color": TEXT, "fontsize": 8, "path_effects": rim, **more}
 
 
-def _letters(axes: Axes, plane: Plane, *, title: str) -> None:
+def letters(axes: Axes, plane: Plane, *, title: str) -> None:
+    """Say at the edges where the patient's right, front and head are, and what is shown."""
     left, right, top, bottom = EDGES[plane]
     axes.text(0.012, 0.5, left, **_small(axes, ha="left", va="center", color=_FAINT))
     axes.text(0.988, 0.5, right, **_small(axes, ha="right", va="center", color=_FAINT))
@@ -182,12 +185,15 @@ def _letters(axes: Axes, plane: Plane, *, title: str) -> None:
     axes.text(0.02, 0.975, literal(title), **_small(axes, ha="left", va="top"))
 
 
-def _scale_bar(axes: Axes, extent: tuple[float, float]) -> None:
-    w, h = extent
+def scale_bar(axes: Axes) -> None:
+    """A bar of some cm at the lower right of a picture in mm."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    w, h = right - left, bottom - top
     long = next((cm for cm in (5, 2, 1) if 10 * cm <= w / 3), 1) * 10
-    axes.add_patch(Rectangle((0.97 * w - long, 0.965 * h), long, h * 0.008, color=TEXT))
+    end, low = left + 0.97 * w, top + 0.965 * h
+    axes.add_patch(Rectangle((end - long, low), long, h * 0.008, color=TEXT))
     told: dict[str, Any] = {"ha": "center", "va": "bottom", "color": TEXT, "fontsize": 8}
-    axes.text(0.97 * w - long / 2, 0.955 * h, f"{long // 10} cm", **told)
+    axes.text(end - long / 2, low - 0.01 * h, f"{long // 10} cm", **told)
 
 
 def _legend(

@@ -20,7 +20,7 @@ Plane = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
 
 # Axis of a RAS+ array across which a plane cuts, and the axes along a picture's columns and rows.
-_CUT: dict[Plane, int] = {"axial": 2, "coronal": 1, "sagittal": 0}
+CUT: dict[Plane, int] = {"axial": 2, "coronal": 1, "sagittal": 0}
 _COLUMNS: dict[Plane, int] = {"axial": 0, "coronal": 0, "sagittal": 1}
 _ROWS: dict[Plane, int] = {"axial": 1, "coronal": 2, "sagittal": 2}
 
@@ -57,7 +57,7 @@ class View:
 
     def slices(self, plane: Plane) -> int:
         """How many slices the plane can cut."""
-        return int(self.array.shape[_CUT[plane]])
+        return int(self.array.shape[CUT[plane]])
 
     def picture(self, plane: Plane, index: int) -> NDArray[np.generic]:
         """A slice as rows and columns, the first row on top.
@@ -65,7 +65,7 @@ class View:
         Patient's right is at the viewer's left (axial, coronal), the front on top (axial) or at the
         left (sagittal), the head on top (coronal, sagittal).
         """
-        cut: NDArray[np.generic] = np.take(self.array, index, axis=_CUT[plane])
+        cut: NDArray[np.generic] = np.take(self.array, index, axis=CUT[plane])
         return cut[::-1, ::-1].T
 
     def extent_mm(self, plane: Plane) -> tuple[float, float]:
@@ -101,7 +101,7 @@ def telling_slice(labels: View, plane: Plane) -> int:
     A sum of areas would always choose the liver's largest slice. The middle slice where nothing is
     labelled.
     """
-    cut = _CUT[plane]
+    cut = CUT[plane]
     others = tuple(axis for axis in range(3) if axis != cut)
     score = np.zeros(labels.slices(plane))
     for value, box in enumerate(ndimage.find_objects(labels.array), start=1):
