@@ -114,6 +114,8 @@ def test_pictures_are_in_the_page_and_beside_it(report: Path) -> None:
     assert set(files) == {
         "phantom_000.png",
         "phantom_001.png",
+        "phantom_000_difference.png",
+        "phantom_001_difference.png",
         "scan_9.png",
         "loss.png",
         "dice.png",
