@@ -7,7 +7,7 @@ import pytest
 
 from gridgate.data.datasets.dataset import load_dataset
 from gridgate.data.errors import ConfigError
-from gridgate.pipeline.cli.commands import bundles
+from gridgate.pipeline.cli.commands.catalogues import bundles
 from gridgate.pipeline.cli.main import COMMANDS, main
 from gridgate.pipeline.plans.bundle_folders import bundle_path, shipped_bundles
 from gridgate.pipeline.plans.planning import FOLDER
@@ -85,7 +85,8 @@ def test_each_command_is_a_file_and_says_what_it_does(capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = capsys.readouterr().out
-    modules = {path.stem for path in Path(bundles.__file__).parent.rglob("*.py")} - {"__init__"}
+    files_of = Path(bundles.__file__).parents[1].rglob("*.py")
+    modules = {path.stem for path in files_of} - {"__init__"}
     files = {name.removesuffix("_") for name in modules}  # import_: Python keeps the word itself
     assert {name.replace("-", "_") for name in COMMANDS} == files
     assert all(re.search(rf"\n    {name}\s+\w+", shown) for name in COMMANDS)

@@ -9,7 +9,7 @@ import pytest
 
 import gridgate
 from gridgate.data.errors import ConfigError
-from gridgate.pipeline.cli.commands import bundles
+from gridgate.pipeline.cli.commands.catalogues import bundles
 from gridgate.pipeline.cli.main import main
 from gridgate.pipeline.process_settings import SPINS, set_up_process
 
