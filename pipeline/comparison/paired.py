@@ -80,10 +80,10 @@ def paired(
     for one, two in combinations(runs, 2):
         labels = [label for label in one.numbers[metric] if label in two.numbers[metric]]
         for label in [*labels, *([MEAN] if len(labels) > 1 else [])]:
-            first, second = (
-                case_means(run, metric, labels) if label == MEAN else amounts(run, metric, label)
-                for run in (one, two)
-            )
+            if label == MEAN:
+                first, second = shared_means(one, two, metric)
+            else:
+                first, second = amounts(one, metric, label), amounts(two, metric, label)
             cases = sorted({*first, *second})
             numbers = [[first.get(case, np.nan), second.get(case, np.nan)] for case in cases]
             row = compared(np.array(numbers, np.float64), resamples=resamples, seed=seed)
@@ -137,6 +137,23 @@ def case_means(run: Run, metric: str, labels: Sequence[str]) -> dict[str, float]
         known = [by_case[case] for by_case in by_label if not np.isnan(by_case.get(case, np.nan))]
         found[case] = float(np.mean(known)) if known else float("nan")
     return found
+
+
+def shared_means(one: Run, two: Run, metric: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Of two runs case -> mean over the labels of which both have a number there.
+
+    A mean over each run's own labels would favour the run that missed a label and so has no
+    distance of it. NaN where there is no such label.
+    """
+    labels = [label for label in one.numbers[metric] if label in two.numbers[metric]]
+    by_label = [(amounts(one, metric, label), amounts(two, metric, label)) for label in labels]
+    means: tuple[dict[str, float], dict[str, float]] = ({}, {})
+    for case in sorted({*one.cases, *two.cases}):
+        rows = [(a.get(case, np.nan), b.get(case, np.nan)) for a, b in by_label]
+        known = [row for row in rows if not np.isnan(row).any()]
+        both = np.mean(known, axis=0).tolist() if known else (float("nan"), float("nan"))
+        means[0][case], means[1][case] = both
+    return means
 
 
 def holm(p: Sequence[float]) -> list[float]:

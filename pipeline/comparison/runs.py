@@ -40,7 +40,7 @@ _OTHER_NAMES = {
     "precision": ("precision", "ppv"),
     "recall": ("recall", "sensitivity", "tpr"),
     "specificity": ("specificity", "tnr"),
-    "nsd": ("nsd", "surface_dice", "normalized_surface_dice", "nsd_mm"),
+    "nsd": ("nsd", "surface_dice", "normalized_surface_dice"),
     "hd_mm": ("hd_mm", "hd", "hausdorff", "hausdorff_distance"),
     "hd95_mm": ("hd95_mm", "hd95", "hausdorff95", "hausdorff_95"),
     "assd_mm": ("assd_mm", "assd", "asd", "average_surface_distance"),

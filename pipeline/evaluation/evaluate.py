@@ -63,7 +63,8 @@ def evaluate(
     _refuse_folders_of(items.values(), evaluator.table.folder)
     how = Measured.of(measured, evaluator.table.labels)
     with evaluator.table.output as output:
-        output.refuse_foreign([METRICS_FILE, SUMMARY_FILE, LESIONS_FILE])
+        files = [METRICS_FILE, SUMMARY_FILE, *([LESIONS_FILE] if how.lesions else [])]
+        output.refuse_foreign(files)
         failure = _segment(evaluator, dataset, label_map)
         failed = {row["case"]: row["reason"] for row in evaluator.table.failed}
         rows = _measure(evaluator, items, label_map, failed, how)

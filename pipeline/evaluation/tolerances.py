@@ -61,5 +61,5 @@ def tolerance(label: str, given: Mapping[str, float] | None = None) -> float:
             raise ConfigError(f"the tolerance of {label} must be 0 mm or more, not {given[label]}")
         return float(given[label])
     name = re.sub(r"[\s-]+", "_", label.strip().lower())
-    name = _SIDES.sub("", name)
-    return {**HEAD_AND_NECK_MM, **DECATHLON_MM}.get(name, USUAL_MM)
+    known = {**HEAD_AND_NECK_MM, **DECATHLON_MM}
+    return known.get(name, known.get(_SIDES.sub("", name), USUAL_MM))

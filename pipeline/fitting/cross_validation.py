@@ -19,6 +19,7 @@ from ...data.datasets.parts import dataset_cases
 from ...data.errors import DatasetError
 from ...data.images.image import Image
 from ...data.images.writing import write_labels
+from ...data.label_tables.measured import Measured
 from ...data.label_tables.table import LabelTable
 from ...data.output_folder import OutputFolder
 from ...data.progress import progressed
@@ -154,6 +155,8 @@ def cross_validate(
     candidates = _piece_candidates(plan, masks, told)
     more: dict[str, Any] = {"region_values": plan.region_values, "candidates": candidates}
     more["thresholds"] = found.other_thresholds
+    # tables tell of no single lesion, so that what is measured again does not either
+    more["how"] = Measured(Measured.of(plan.measured, plan.labels).tolerances_mm)
     cases = [
         measured_case(masks=files, metrics=metrics[case], **told(case), **more)
         for case, files in progressed(masks.items(), len(masks), "choosing the post-processing")

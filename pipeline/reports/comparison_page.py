@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ...data.errors import GridgateError
 from ...data.output_folder import OutputFolder
 from ..batch.results.case_result import DONE
 from ..batch.results.table_file import read_case_table
-from ..comparison.paired import MEAN, Paired, amounts, case_means
+from ..comparison.paired import MEAN, Paired, amounts, shared_means
 from ..comparison.ranking import LEVEL, Ranked
 from ..comparison.runs import BETTER, Run
 from ..comparison.tables import means_table, pairs_table, title
@@ -51,11 +50,7 @@ def comparison_page(compared: Compared, output: OutputFolder) -> bytes:
     Raises:
         OutputError: a picture cannot be written, or another file is in its place.
     """
-    folder = output.folder
-    album = Album(
-        folder / "pictures",
-        save=lambda path, write: output.write(Path(path).relative_to(folder), write),
-    )
+    album = Album.of(output)
     cases = {case for run in compared.runs for case in run.cases}
     first = [one.name for one in compared.ranks if one.rank == compared.ranks[0].rank]
     sections = [_ranks(compared), _means(compared), _spread(compared, album), _pairs(compared)]
@@ -156,13 +151,8 @@ def _pairs(compared: Compared) -> Section:
 def _changed(compared: Compared, album: Album) -> Section:
     """The cases of the first two runs that differ most by the first metric."""
     metric, (one, two) = compared.metrics[0], compared.runs[:2]
-    labels = [label for label in one.numbers[metric] if label in two.numbers[metric]]
-    first, second = case_means(one, metric, labels), case_means(two, metric, labels)
-    both = [
-        case
-        for case in first
-        if not math.isnan(first[case]) and not math.isnan(second.get(case, math.nan))
-    ]
+    first, second = shared_means(one, two, metric)
+    both = [case for case in first if not math.isnan(first[case])]
     ordered = sorted(both, key=lambda case: -abs(second[case] - first[case]))
     rows = [
         (
@@ -202,7 +192,7 @@ def _both_masks(case: str, runs: Sequence[Run], album: Album) -> list[Block]:
             mask = labels_view(folder / row["output"], image)
         except (GridgateError, OSError, KeyError):
             return [Paragraph(f"{case}: no pictures; {folder} has no scan and mask of it.", "soft")]
-        labels = ["background", *run.labels]
+        labels = ["background", *sorted(run.labels, key=lambda label: run.values.get(label, 0))]
         window = grey_window(image.array)
         name = f"{case}, {run.name}"
         figure = case_figure(image_view(image), mask, labels=labels, name=name, window=window)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ...data.output_folder import OutputFolder
 from ..training.handlers import read_training_record
-from . import page, sections
+from . import cases, page, sections
 from .page import Cell, Column, Paragraph, Picture, Section, SideBySide, Table, number
 from .pictures.album import Album
 from .pictures.curves import folds_figure
@@ -63,16 +63,12 @@ def fit_page(run: FitRun, output: OutputFolder) -> bytes:
         DatasetError: the evaluation's tables are damaged.
         OutputError: a picture cannot be written, or another file is in its place.
     """
-    folder = output.folder
-    album = Album(
-        folder / "pictures",
-        save=lambda path, write: output.write(Path(path).relative_to(folder), write),
-    )
+    album = Album.of(output)
     summary: dict[str, Any] = json.loads((run.evaluation / "summary.json").read_text())
     parts = [
         sections.quality(summary),
         _choices(run),
-        sections.evaluated_cases(run.evaluation, run.dataset, run.labels, _PICTURES, album),
+        cases.evaluated_cases(run.evaluation, run.dataset, run.labels, _PICTURES, album),
         _trainings(run, album),
         sections.how(run.steps),
     ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...data.errors import DatasetError
 from ...data.files import write_atomically
-from . import page, sections
+from . import cases, page, sections
 from .pictures.album import Album
 
 
@@ -68,7 +68,7 @@ def _page(run: Run, album: Album) -> page.Page:
     if run.evaluation_dir is not None and summary is not None:
         parts.append(sections.quality(summary))
         parts.append(
-            sections.evaluated_cases(
+            cases.evaluated_cases(
                 run.evaluation_dir, run.dataset_dir, run.labels, run.pictures, album
             )
         )

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ...data.datasets.dataset import load_dataset
 from ...data.errors import GridgateError
 from ..batch.results.case_result import DONE, FAILED
 from ..batch.results.table_file import read_case_table
-from ..evaluation.results import read_results
 from ..models.attention import attention_of
 from ..models.machine import machine_facts
 from ..training.handlers import read_training_record
+from .cases import CaseFiles, case_picture
 from .page import (
     Block,
     Cell,
@@ -33,12 +32,9 @@ from .page import (
 )
 from .pictures.album import Album
 from .pictures.curves import dice_figure, loss_figure
-from .pictures.difference import difference_figure
-from .pictures.figures import attention_figure, case_figure, png
-from .pictures.grey_window import grey_window
+from .pictures.figures import attention_figure, png
 from .pictures.labels import spoken
-from .pictures.scans import find_scan, read_scan
-from .pictures.slices import image_view, labels_view
+from .pictures.scans import find_scan
 
 
 def quality(summary: Mapping[str, Any]) -> Section:
@@ -68,73 +64,6 @@ def _scores(means: Mapping[str, float | None], lowest: str, missed: int) -> list
     cells = [Cell(number(dice, 3), share=dice or 0.0), Cell(lowest, number=True)]
     cells += [Cell(number(means[metric], 1), number=True) for metric in ("hd95_mm", "assd_mm")]
     return [*cells, Cell(str(missed), number=True)]
-
-
-def evaluated_cases(
-    folder: Path, dataset_dir: Path | None, labels: Sequence[str], count: int, album: Album
-) -> Section:
-    """Pictures of cases from the worst to the best, with the truth where the dataset is given."""
-    dice = {
-        case: {name: row.dice for name, row in measured.items()}
-        for case, measured in read_results(folder).items()
-    }
-    rows = {
-        row["case"]: row for row in read_case_table(folder / "cases.csv") if row["status"] == DONE
-    }
-    means = {case: _mean(values) for case, values in dice.items() if case in rows}
-    truths = (
-        {}
-        if dataset_dir is None
-        else {case.id: case.label for case in load_dataset(dataset_dir).cases}
-    )
-    blocks: list[Block] = []
-    for case, rank in spread(means, count):
-        scores = {name: number(value, 3) for name, value in dice[case].items()}
-        text = f"{case}, {rank} of {len(means)} by mean Dice ({number(means[case], 3)})."
-        blocks.append(
-            _case_picture(
-                folder,
-                rows[case],
-                labels,
-                album,
-                truth=truths.get(case),
-                scores=scores,
-                caption=f"{text} Patient's right at the left.",
-            )
-        )
-        blocks += _difference(folder, rows[case], labels, album, truths.get(case), dice[case])
-    return Section("Cases", blocks)
-
-
-def _difference(
-    folder: Path,
-    row: Mapping[str, str],
-    labels: Sequence[str],
-    album: Album,
-    truth: Path | None,
-    dice: Mapping[str, float],
-) -> list[Block]:
-    """Where a case's worst label differs from the truth; nothing where that is not known."""
-    known = {name: value for name, value in dice.items() if not np.isnan(value) and name in labels}
-    if truth is None or not known:
-        return []
-    label = min(known, key=lambda name: known[name])
-    case = row["case"]
-    try:
-        image = read_scan(row["input"])
-        figure = difference_figure(
-            image_view(image),
-            labels_view(folder / row["output"], image),
-            labels_view(truth, image),
-            label=list(labels).index(label),
-            labels=labels,
-            name=case,
-            note=f"Dice {number(known[label], 3)}, the lowest of its labels",
-        )
-    except GridgateError:  # the picture above says why
-        return []
-    alt = f"Truth, prediction and difference of {spoken(label)} in {case}, in three planes"
-    return [Picture(album.keep(f"{case}_difference", figure), alt=alt)]
 
 
 def training(folder: Path, album: Album) -> Section | None:
@@ -207,7 +136,7 @@ def predictions(folder: Path, labels: Sequence[str], count: int, album: Album) -
     if failed:
         reasons = [(row["case"], [Cell(row["reason"], kind="wide")]) for row in failed]
         blocks.append(Table([Column("failed"), Column("reason")], reasons))
-    blocks += [_case_picture(folder, row, labels, album) for row in done[: max(count, 0)]]
+    blocks += [case_picture(CaseFiles(folder, row), labels, album) for row in done[: max(count, 0)]]
     return Section("Masks for a folder of scans", blocks)
 
 
@@ -219,50 +148,3 @@ def how(commands: Sequence[tuple[str, str, float]]) -> Section:
         blocks.append(Commands([line for _, line, _ in commands if line]))
         blocks.append(Table([Column("step"), Column("time", True)], steps))
     return Section("How it was made", [*blocks, Facts(machine_facts())])
-
-
-def spread(means: Mapping[str, float], count: int) -> list[tuple[str, str]]:
-    """Cases from worst to best, evenly spread over the ranking, with their place in words."""
-    ranked = sorted(means, key=lambda case: np.nan_to_num(means[case], nan=-1.0))
-    if not ranked or count < 1:
-        return []
-    last = len(ranked) - 1
-    places = sorted({round(place) for place in np.linspace(0, last, min(count, len(ranked)))})
-    words = {0: "the worst", last: "the best"} if last else {0: "the only one"}
-    return [(ranked[place], words.get(place, f"number {last + 1 - place}")) for place in places]
-
-
-def _case_picture(
-    folder: Path,
-    row: Mapping[str, str],
-    labels: Sequence[str],
-    album: Album,
-    *,
-    truth: Path | None = None,
-    scores: Mapping[str, str] | None = None,
-    caption: str = "",
-) -> Picture | Paragraph:
-    """Slices of a case with its mask; the reason where its scan, mask or truth cannot be read."""
-    case = row["case"]
-    try:
-        image = read_scan(row["input"])
-        figure = case_figure(
-            image_view(image),
-            labels_view(folder / row["output"], image),
-            truth=None if truth is None else labels_view(truth, image),
-            labels=labels,
-            name=case,
-            notes=scores,
-            window=grey_window(image.array),
-        )
-    except GridgateError as error:
-        return Paragraph(f"{caption or case} No picture: {error}", kind="bad")
-    told = f"{case}, stored as {image.grid.orientation}. No truth is known to the program."
-    with_truth = " and truth" if truth is not None else ""
-    alt = f"Axial, coronal and sagittal slices of {case} with prediction{with_truth}"
-    return Picture(album.keep(case, figure), alt=alt, caption=caption or told)
-
-
-def _mean(values: Mapping[str, float]) -> float:
-    known = [value for value in values.values() if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")

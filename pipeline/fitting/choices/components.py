@@ -11,8 +11,9 @@ import numpy as np
 
 from ....data.datasets.label_map import LabelMap
 from ....data.images.image import Image
+from ....data.label_tables.measured import Measured
 from ...evaluation.measure import measure_files, measure_regions
-from ...evaluation.metrics import LabelMetrics
+from ...evaluation.metrics import AS_USUAL, LabelMetrics
 from .gain import CLEAR_GAIN, mean_dice
 from .masks import ALL, LARGEST, CaseMasks, with_pieces
 
@@ -91,6 +92,7 @@ def measured_case(
     region_values: Sequence[int] | None = None,
     thresholds: Sequence[float] | None = None,
     unannotated: Sequence[str] = (),
+    how: Measured = AS_USUAL,
 ) -> MeasuredCase:
     """Measure a case's masks again: above thresholds, and without some of the pieces.
 
@@ -101,10 +103,11 @@ def measured_case(
         region_values: see Plan.
         thresholds: see CaseMasks.read; None where those of the masks are kept.
         label_map, unannotated: see evaluation.measure.measure_files.
+        how: tolerances, and which labels are lesions.
     """
 
     def measured(images: Sequence[Image]) -> dict[str, LabelMetrics]:
-        told: dict[str, Any] = {"case": case, "unannotated": unannotated}
+        told: dict[str, Any] = {"case": case, "unannotated": unannotated, "measured": how}
         told["label_map"] = LabelMap.of(label_map)
         if region_values is None:
             rows = measure_files(images[0], label, labels, **told)

@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ....data.files import Save, path_inside, write_atomically
+from ....data.output_folder import OutputFolder
 from .figures import png
 
 
@@ -22,6 +23,15 @@ class Album:
         self.folder = folder
         self._save = save
         self._names: set[str] = set()
+
+    @classmethod
+    def of(cls, output: OutputFolder) -> Album:
+        """That of an output folder: its folder `pictures`, in the manifest."""
+        folder = output.folder
+        return cls(
+            folder / "pictures",
+            save=lambda path, write: output.write(Path(path).relative_to(folder), write),
+        )
 
     def keep(self, name: str, figure: Figure) -> bytes:
         """Write a figure as name.png, or name_2.png where that is taken; the file's content.

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from monai.transforms.utils import distance_transform_edt
 from torch import Tensor
 
 from ....data.errors import ConfigError
+from .label_loss import LabelLoss
+
+
+class DistanceLoss(LabelLoss):
+    """A loss that weighs by distances.
+
+    Args:
+        spacing: mm per axis; None for distances in voxels.
+        options: see LabelLoss.
+
+    Raises (forward):
+        ConfigError: the spacing has not one number per axis.
+    """
+
+    def __init__(self, *, spacing: Sequence[float] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.spacing = spacing
 
 
 @torch.no_grad()

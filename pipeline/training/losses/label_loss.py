@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.nn.modules.loss import _Loss
 
 from ....data.errors import ConfigError
-from .wrapping.tensors import plain, single
+from .wrapping.tensors import one_against_rest, plain, single
 
 REDUCTIONS = ("mean", "sum", "none")
 LEAST_LOG = -100.0
@@ -179,19 +179,3 @@ class LabelLoss(_Loss):
         if self.softmax and channels > 1:
             activation = "softmax"
         return Windows(input, activation, start, y, valid)
-
-
-def one_against_rest(logits: Tensor) -> Tensor:
-    """Logits (B, C, ...) whose sigmoids are the softmax of the given ones, C 2 or more.
-
-    Each is its own minus the logarithm of the sum of the others' exponentials, so that neither a
-    probability near 1 nor its complement is rounded away.
-
-    >>> one_against_rest(torch.tensor([[[0.0], [2.0]]])).flatten().tolist()
-    [-2.0, 2.0]
-    """
-    upwards = logits.logcumsumexp(1)
-    downwards = logits.flip(1).logcumsumexp(1).flip(1)
-    first, last = downwards[:, 1:2], upwards[:, -2:-1]
-    rest = torch.cat([first, torch.logaddexp(upwards[:, :-2], downwards[:, 2:]), last], 1)
-    return logits - rest

@@ -132,6 +132,17 @@ def test_means_of_a_case_are_over_the_labels_that_it_has() -> None:
     assert found["c1"] == pytest.approx(0.6) and found["c2"] == 0.4 and math.isnan(found["c3"])
 
 
+def test_a_run_that_missed_a_label_is_not_favoured_by_it() -> None:
+    """Distances 2 and 8 against 3 and none: of a alone x is better by 1, in both cases."""
+    nan = math.nan
+    runs = [
+        run_of("x", {"a": {"c1": 2.0, "c2": 2.0}, "b": {"c1": 8.0, "c2": 8.0}}, "hd95_mm"),
+        run_of("y", {"a": {"c1": 3.0, "c2": 3.0}, "b": {"c1": nan, "c2": nan}}, "hd95_mm"),
+    ]
+    row = next(row for row in paired(runs, "hd95_mm", resamples=50) if row.label == MEAN)
+    assert row.means == (2.0, 3.0) and row.better == "x"
+
+
 def test_volume_errors_count_as_amounts_and_less_is_better() -> None:
     runs = [
         run_of("x", {"a": {"c1": -3.0, "c2": 2.0, "c3": -4.0}}, "volume_error_ml"),

@@ -259,6 +259,7 @@ BY_NAME = {"parotid": 2.85, "brainstem": 2.5, "mandible": 1.01, "spinal_cord": 2
 BY_NAME |= {"liver": 7, "spleen": 3, "hippocampus": 1, "left_parotid": 2.85, "parotid_l": 2.85}
 BY_NAME |= {"right_hippocampus": 1, "Parotid_R": 2.85, "Spinal Cord": 2.93, "Left Parotid": 2.85}
 BY_NAME |= {"aorta": 3, "left_kidney": 3, "liver_tumour": 3, "left": 3, "right_l": 3, "": 3}
+BY_NAME |= {"left_atrium": 4, "Left Atrium": 4}
 
 
 @pytest.mark.parametrize("label", BY_NAME)

@@ -18,6 +18,7 @@ from gridgate import networks
 from gridgate.data.errors import DatasetError
 from gridgate.data.phantom.dataset import write_phantom_dataset, write_phantom_scans
 from gridgate.pipeline.models.attention import attention_of
+from gridgate.pipeline.reports.cases import spread
 from gridgate.pipeline.reports.page import (
     Cell,
     Column,
@@ -29,7 +30,6 @@ from gridgate.pipeline.reports.page import (
     render,
 )
 from gridgate.pipeline.reports.report import Run, write_report
-from gridgate.pipeline.reports.sections import spread
 
 from .fake_runs import (
     NAMES,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .....data.errors import ConfigError
-from ..distance_maps import inside_and_outside
-from ..label_loss import LabelLoss, Windows
+from ..distance_maps import DistanceLoss, inside_and_outside
+from ..label_loss import Windows
 from ..region.dice import SoftDiceLoss
 
 
-class BoundaryLoss(LabelLoss):
+class BoundaryLoss(DistanceLoss):
     """The mean over voxels of ``d p``, d the signed distance to the true boundary.
 
     d is above 0 outside, and 0 for the first voxel inside and below 0 further in, as in the
@@ -26,11 +25,10 @@ class BoundaryLoss(LabelLoss):
     Args:
         distance_weight: factor of the formula, 0 or more.
         dice_weight: factor of soft Dice beside it, 0 or more.
-        spacing: mm per axis; None for distances in voxels.
-        options: see LabelLoss; of several channels the background has no term unless it is asked.
+        options: see DistanceLoss; of several channels the background has a term only if asked.
 
     Raises:
-        ConfigError: a factor is below 0; in forward, a spacing of other axes.
+        ConfigError: a factor is below 0.
     """
 
     def __init__(
@@ -38,7 +36,6 @@ class BoundaryLoss(LabelLoss):
         *,
         distance_weight: float = 1.0,
         dice_weight: float = 0.0,
-        spacing: Sequence[float] | None = None,
         include_background: bool = False,
         **options: Any,
     ) -> None:
@@ -46,7 +43,6 @@ class BoundaryLoss(LabelLoss):
         if distance_weight < 0 or dice_weight < 0:
             raise ConfigError("distance_weight and dice_weight must be 0 or more")
         self.distance_weight, self.dice_weight = distance_weight, dice_weight
-        self.spacing = spacing
         self.dice = SoftDiceLoss()
 
     def terms(self, windows: Windows) -> Tensor:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..distance_maps import inside_and_outside
-from ..label_loss import LabelLoss, Windows
+from ..distance_maps import DistanceLoss, inside_and_outside
+from ..label_loss import Windows
 
 
-class ShapeAwareLoss(LabelLoss):
+class ShapeAwareLoss(DistanceLoss):
     """Cross-entropy plus ``E`` times that of the voxels where prediction and truth differ.
 
     E is the mean distance from the predicted boundary's voxels to the true boundary's. A label is
@@ -23,15 +22,10 @@ class ShapeAwareLoss(LabelLoss):
     segmentation, after Jadon 2020 (arXiv 2006.14822).
 
     Args:
-        spacing: mm per axis; None for distances in voxels.
-        options: see LabelLoss.
+        options: see DistanceLoss.
     """
 
     sums_labels = True
-
-    def __init__(self, *, spacing: Sequence[float] | None = None, **options: Any) -> None:
-        super().__init__(**options)
-        self.spacing = spacing
 
     def terms(self, windows: Windows) -> Tensor:
         """See the class."""

@@ -14,6 +14,7 @@ from .....data.errors import ConfigError
 from .....networks.slices import to_slices
 from ..checks import check_class_weights
 from ..wrapping.segmentation_loss import SegmentationLoss
+from ..wrapping.tensors import one_against_rest
 
 
 class StructureLoss(nn.Module):
@@ -71,12 +72,11 @@ class StructureLoss(nn.Module):
                 logits, labels, valid = logits[there], labels[there], valid[there]
         if logits.shape[1] == 1:
             return self._binary(logits, labels.to(logits.dtype), valid).mean()
+        against_rest = one_against_rest(logits)
         terms = []
         for c in range(1, logits.shape[1]):
-            rest = torch.cat([logits[:, :c], logits[:, c + 1 :]], dim=1)
-            # the sigmoid of this is class c's softmax probability, and it does not saturate
-            against_rest = logits[:, c : c + 1] - rest.logsumexp(dim=1, keepdim=True)
-            term = self._binary(against_rest, (labels == c).to(logits.dtype), valid).mean()
+            mask = (labels == c).to(logits.dtype)
+            term = self._binary(against_rest[:, c : c + 1], mask, valid).mean()
             terms.append(term if self.class_weights is None else term * self.class_weights[c])
         return torch.stack(terms).mean()
 

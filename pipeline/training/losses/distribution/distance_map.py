@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..distance_maps import inside_and_outside
-from ..label_loss import LabelLoss, Windows
+from ..distance_maps import DistanceLoss, inside_and_outside
+from ..label_loss import Windows
 
 
-class DistanceMapCrossEntropyLoss(LabelLoss):
+class DistanceMapCrossEntropyLoss(DistanceLoss):
     """Distance-map penalised cross-entropy: the mean over voxels of ``(1 + f) * cross-entropy``.
 
     The penalty f of a label is the distance map of its true mask, reverted: ``1 - (d - d_min) /
@@ -22,15 +21,10 @@ class DistanceMapCrossEntropyLoss(LabelLoss):
     how the map is scaled; this way a structure of one voxel's width is all boundary.
 
     Args:
-        spacing: mm per axis; None for distances in voxels.
-        options: see LabelLoss.
+        options: see DistanceLoss.
     """
 
     sums_labels = True
-
-    def __init__(self, *, spacing: Sequence[float] | None = None, **options: Any) -> None:
-        super().__init__(**options)
-        self.spacing = spacing
 
     def terms(self, windows: Windows) -> Tensor:
         """See the class."""

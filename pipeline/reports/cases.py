@@ -1,0 +1,212 @@
+"""Pictures of cases: slices with the mask, and where it differs from the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ...data.datasets.dataset import Dataset, load_dataset
+from ...data.datasets.label_map import LabelMap, label_map
+from ...data.datasets.label_values import map_values
+from ...data.errors import DatasetError, GridgateError
+from ...data.images.reading import Image
+from ..batch.results.case_result import DONE
+from ..batch.results.table_file import read_case_table
+from ..evaluation.results import read_results
+from .page import Block, Paragraph, Picture, Section, number
+from .pictures.album import Album
+from .pictures.difference import difference_figure
+from .pictures.figures import case_figure
+from .pictures.grey_window import grey_window
+from .pictures.labels import spoken
+from .pictures.scans import read_scan
+from .pictures.slices import View, image_view, labels_view
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The label file of a case, and what its values are in the masks.
+
+    Args:
+        file: the label file.
+        channels: value in it -> value in the masks.
+        unannotated: labels of the dataset that the case does not have annotated.
+        labels: names of the masks' values, the background first.
+    """
+
+    file: Path
+    channels: LabelMap
+    unannotated: tuple[str, ...]
+    labels: Sequence[str]
+
+    def view(self, case: str, image: Image) -> View:
+        """It on the grid of the scan, ignored voxels below 0."""
+        found = labels_view(self.file, image)
+        states = map_values(
+            found.array,
+            self.channels,
+            case=case,
+            source=str(self.file),
+            channels=len(self.labels),
+            unannotated=self.unannotated,
+        )
+        return View(states, found.spacing_mm)
+
+    def known(self, prediction: View, truth: View) -> View:
+        """A prediction where the truth can tell: without ignored voxels and unannotated labels."""
+        annotated = self.channels.annotated_channels(self.unannotated, len(self.labels))
+        gone = [value for value, there in enumerate(annotated) if not there]
+        values = np.asarray(prediction.array)
+        keep = (np.asarray(truth.array).astype(np.int64) >= 0) & ~np.isin(values, gone)
+        return View(values * keep, prediction.spacing_mm)
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """A case of a run, each of its files read once.
+
+    Args:
+        folder: of the run; row: of its cases.csv; truth: where it is known.
+    """
+
+    folder: Path
+    row: Mapping[str, str]
+    truth: Truth | None = None
+
+    @property
+    def case(self) -> str:
+        """Its id."""
+        return self.row["case"]
+
+    @cached_property
+    def image(self) -> Image:
+        """The scan."""
+        return read_scan(self.row["input"])
+
+    @cached_property
+    def mask(self) -> View:
+        """The mask on the scan's grid."""
+        return labels_view(self.folder / self.row["output"], self.image)
+
+    @cached_property
+    def true_mask(self) -> View | None:
+        """The truth there."""
+        return None if self.truth is None else self.truth.view(self.case, self.image)
+
+
+def evaluated_cases(
+    folder: Path, dataset_dir: Path | None, labels: Sequence[str], count: int, album: Album
+) -> Section:
+    """Pictures of cases from the worst to the best, with the truth where the dataset is given.
+
+    It is not drawn where its labels are regions, or are counted as others: masks have no value for
+    them.
+    """
+    dice = {
+        case: {name: row.dice for name, row in measured.items()}
+        for case, measured in read_results(folder).items()
+    }
+    rows = {
+        row["case"]: row for row in read_case_table(folder / "cases.csv") if row["status"] == DONE
+    }
+    means = {case: _mean(values) for case, values in dice.items() if case in rows}
+    truths = {} if dataset_dir is None else _truths(load_dataset(dataset_dir), labels)
+    blocks: list[Block] = []
+    for case, rank in spread(means, count):
+        files = CaseFiles(folder, rows[case], truths.get(case))
+        scores = {name: number(value, 3) for name, value in dice[case].items()}
+        text = f"{case}, {rank} of {len(means)} by mean Dice ({number(means[case], 3)})."
+        caption = f"{text} Patient's right at the left."
+        blocks.append(case_picture(files, labels, album, scores=scores, caption=caption))
+        blocks += _difference(files, labels, album, dice[case])
+    return Section("Cases", blocks)
+
+
+def _truths(dataset: Dataset, labels: Sequence[str]) -> dict[str, Truth]:
+    try:
+        channels = label_map(dataset.root, labels=labels)
+    except DatasetError:
+        return {}
+    return {
+        case.id: Truth(case.label, channels, dataset.unannotated(case), labels)
+        for case in dataset.cases
+        if case.label is not None
+    }
+
+
+def case_picture(
+    files: CaseFiles,
+    labels: Sequence[str],
+    album: Album,
+    *,
+    scores: Mapping[str, str] | None = None,
+    caption: str = "",
+) -> Picture | Paragraph:
+    """Slices of a case with its mask; the reason where its scan, mask or truth cannot be read."""
+    case = files.case
+    try:
+        image, truth = files.image, files.true_mask
+        outline = None
+        if truth is not None:
+            outline = View(np.asarray(truth.array).clip(min=0), truth.spacing_mm)
+        figure = case_figure(
+            image_view(image),
+            files.mask,
+            truth=outline,
+            labels=labels,
+            name=case,
+            notes=scores,
+            window=grey_window(image.array),
+        )
+    except GridgateError as error:
+        return Paragraph(f"{caption or case} No picture: {error}", kind="bad")
+    told = f"{case}, stored as {image.grid.orientation}. No truth is known to the program."
+    with_truth = " and truth" if truth is not None else ""
+    alt = f"Axial, coronal and sagittal slices of {case} with prediction{with_truth}"
+    return Picture(album.keep(case, figure), alt=alt, caption=caption or told)
+
+
+def _difference(
+    files: CaseFiles, labels: Sequence[str], album: Album, dice: Mapping[str, float]
+) -> list[Block]:
+    """Where a case's worst label differs from the truth; nothing where that is not known."""
+    known = {name: value for name, value in dice.items() if not np.isnan(value) and name in labels}
+    if files.truth is None or not known:
+        return []
+    label = min(known, key=lambda name: known[name])
+    try:
+        truth = files.true_mask
+        assert truth is not None
+        figure = difference_figure(
+            image_view(files.image),
+            files.truth.known(files.mask, truth),
+            View(np.asarray(truth.array).clip(min=0), truth.spacing_mm),
+            label=list(labels).index(label),
+            labels=labels,
+            name=files.case,
+            note=f"Dice {number(known[label], 3)}, the lowest of its labels",
+        )
+    except GridgateError:  # the picture above says why
+        return []
+    alt = f"Truth, prediction and difference of {spoken(label)} in {files.case}, in three planes"
+    return [Picture(album.keep(f"{files.case}_difference", figure), alt=alt)]
+
+
+def spread(means: Mapping[str, float], count: int) -> list[tuple[str, str]]:
+    """Cases from worst to best, evenly spread over the ranking, with their place in words."""
+    ranked = sorted(means, key=lambda case: np.nan_to_num(means[case], nan=-1.0))
+    if not ranked or count < 1:
+        return []
+    last = len(ranked) - 1
+    places = sorted({round(place) for place in np.linspace(0, last, min(count, len(ranked)))})
+    words = {0: "the worst", last: "the best"} if last else {0: "the only one"}
+    return [(ranked[place], words.get(place, f"number {last + 1 - place}")) for place in places]
+
+
+def _mean(values: Mapping[str, float]) -> float:
+    known = [value for value in values.values() if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
