@@ -6,7 +6,7 @@ import logging
 import os
 import pickle
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from monai.engines import SupervisedEvaluator
 from ...data.cores import usable_cores
 from ...data.errors import ConfigError, GridgateError, OutputError
 from ...data.events import emit
+from ...data.output_folder import OutputFolder
 from ...data.walk import PassedOver
 from ...transforms.region import region_file
 from ..models.devices import choose_devices
@@ -79,6 +80,7 @@ class CaseEvaluator(SupervisedEvaluator):
         passed_over: inputs that are no case; they get a row too.
         region: see transforms.region.Regiond; a mask that has changed means that the case is not
             done.
+        page: called with the output folder when all cases are through.
         **options: those of SupervisedEvaluator but for metrics; `postprocessing` as for
             CaseProcessor.
 
@@ -99,6 +101,7 @@ class CaseEvaluator(SupervisedEvaluator):
         expected: Expectations | None = None,
         passed_over: Sequence[PassedOver] = (),
         region: Any = None,
+        page: Callable[[OutputFolder], None] | None = None,
         **options: Any,
     ) -> None:
         for name in ("key_val_metric", "additional_metrics"):
@@ -118,6 +121,7 @@ class CaseEvaluator(SupervisedEvaluator):
         self.expected = dict(expected or {})
         self.passed_over = [(one.source, one.note) for one in passed_over]
         self.region = region
+        self.page = page
         check_expectations(self.expected, table.labels)
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's Evaluator has it
@@ -144,6 +148,8 @@ class CaseEvaluator(SupervisedEvaluator):
             self._label_files().write()
             if todo:
                 self._run(todo, self._processor(dataset, network))
+            if self.page is not None:
+                self.page(self.table.output)
         self._close(len(cases))
 
     def _todo(self, cases: Sequence[Case]) -> list[Case]:

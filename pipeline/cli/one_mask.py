@@ -63,6 +63,8 @@ def infer_one(options: argparse.Namespace, words: dict[str, str], ending: str) -
     known = {setting.name for setting in settings_of(options.config, options.bundle)}
     if "output_ext" in known or ending != ".nii.gz":
         words = {**words, "output_ext": ending}
+    if "report" in known:
+        words = {**words, "report": "false"}
     with tempfile.TemporaryDirectory(prefix="gridgate-mask-") as folder:
         workflow = bundle_workflow(options, "inferring", {**words, "output_dir": folder})
         workflow.initialize()

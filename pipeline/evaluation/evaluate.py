@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from ...data.datasets.label_map import LabelMap
 from ...data.errors import ConfigError, GridgateError, OutputError
 from ...data.events import emit
 from ...data.label_tables.measured import Measured
+from ...data.output_folder import OutputFolder
 from ...data.progress import progressed
 from ...transforms.postprocess import Postprocessing
 from ...transforms.write.regions import WriteRegionsd
@@ -30,6 +31,7 @@ def evaluate(
     *,
     label_map: Mapping[int, int] | None = None,
     measured: Mapping[str, Any] | None = None,
+    page: Callable[[OutputFolder], None] | None = None,
 ) -> dict[str, Any]:
     """Segment the cases, then write output_dir/metrics.csv (per case and label) and summary.json.
 
@@ -42,6 +44,7 @@ def evaluate(
         label_map: value in the label files -> the network's channel, see `data.datasets.label_map`;
             None or empty when they are the same.
         measured: of some labels how they are measured, see Measured.
+        page: called with the output folder when the tables are there.
 
     Returns:
         What summary.json holds: mean, std, median, min, max and count per label and metric; the
@@ -75,15 +78,23 @@ def evaluate(
         if isinstance(after, Postprocessing):
             told["post_processing"] = after.changes
         result = write_results(output, rows, **told)
+        if page is not None:
+            page(output)
+    _close(result, evaluator.table.folder, failure)
+    return result
+
+
+def _close(result: Mapping[str, Any], folder: Path, failure: CasesFailedError | None) -> None:
+    """Tell the end; raise what failed."""
+    failed = result["failed"]
     told = {"cases": result["cases"], "failed": len(failed), "mean": result["mean"]}
-    emit("evaluated", output=str(evaluator.table.folder), **told)
+    emit("evaluated", output=str(folder), **told)
     if failure is None and failed:
         case, why = next(iter(failed.items()))
         text = f"{len(failed)} cases could not be measured; first {case}: {why}"
         failure = CasesFailedError(text)
     if failure is not None:
         raise failure
-    return result
 
 
 def _refuse_folders_of(items: Iterable[Mapping[str, Any]], output_dir: Path) -> None:

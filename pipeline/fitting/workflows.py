@@ -22,7 +22,8 @@ def train(bundle: Path, dataset: Path, output: Path, settings: Mapping[str, Any]
 
 def evaluate(bundle: Path, dataset: Path, output: Path, settings: Mapping[str, Any]) -> None:
     """Segment and measure the cases of a fold; cases that are done are not run again."""
-    _run(bundle, "evaluate.yaml", "evaluating", dataset, output, settings)
+    # a page of all folds comes at the end
+    _run(bundle, "evaluate.yaml", "evaluating", dataset, output, {**settings, "report": False})
 
 
 def _run(

@@ -17,6 +17,7 @@ from ...data.images.reading import Image
 from ..batch.results.case_result import DONE
 from ..batch.results.table_file import read_case_table
 from ..evaluation.results import read_results
+from .case_tables import measured_cases, picture_anchor
 from .page import Block, Paragraph, Picture, Section, number
 from .pictures.album import Album
 from .pictures.difference import difference_figure
@@ -101,29 +102,37 @@ class CaseFiles:
 def evaluated_cases(
     folder: Path, dataset_dir: Path | None, labels: Sequence[str], count: int, album: Album
 ) -> Section:
-    """Pictures of cases from the worst to the best, with the truth where the dataset is given.
+    """Pictures of cases from the worst to the best, and all of them as a table.
 
-    It is not drawn where its labels are regions, or are counted as others: masks have no value for
-    them.
+    With the truth where the dataset is given. It is not drawn where its labels are regions, or are
+    counted as others: masks have no value for them.
     """
+    results = read_results(folder)
     dice = {
         case: {name: row.dice for name, row in measured.items()}
-        for case, measured in read_results(folder).items()
+        for case, measured in results.items()
     }
-    rows = {
-        row["case"]: row for row in read_case_table(folder / "cases.csv") if row["status"] == DONE
-    }
+    table = read_case_table(folder / "cases.csv")
+    rows = {row["case"]: row for row in table if row["status"] == DONE}
     means = {case: _mean(values) for case, values in dice.items() if case in rows}
     truths = {} if dataset_dir is None else _truths(load_dataset(dataset_dir), labels)
+    chosen = spread(means, count)
     blocks: list[Block] = []
-    for case, rank in spread(means, count):
+    for case, rank in chosen:
         files = CaseFiles(folder, rows[case], truths.get(case))
         scores = {name: number(value, 3) for name, value in dice[case].items()}
         text = f"{case}, {rank} of {len(means)} by mean Dice ({number(means[case], 3)})."
         caption = f"{text} Patient's right at the left."
         blocks.append(case_picture(files, labels, album, scores=scores, caption=caption))
         blocks += _difference(files, labels, album, dice[case])
+    blocks.append(measured_cases(results, table, [case for case, _ in chosen]))
     return Section("Cases", blocks)
+
+
+def pictured(section: Section, of: Sequence[str]) -> list[str]:
+    """Which of the cases have a picture in a section."""
+    there = {block.anchor for block in section.blocks if isinstance(block, Picture)}
+    return [case for case in of if picture_anchor(case) in there]
 
 
 def _truths(dataset: Dataset, labels: Sequence[str]) -> dict[str, Truth]:
@@ -167,7 +176,8 @@ def case_picture(
     told = f"{case}, stored as {image.grid.orientation}. No truth is known to the program."
     with_truth = " and truth" if truth is not None else ""
     alt = f"Axial, coronal and sagittal slices of {case} with prediction{with_truth}"
-    return Picture(album.keep(case, figure), alt=alt, caption=caption or told)
+    content = album.keep(case, figure)
+    return Picture(content, alt=alt, caption=caption or told, anchor=picture_anchor(case))
 
 
 def _difference(

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...data.output_folder import OutputFolder
+from ..evaluation.results import read_summary
 from ..training.handlers import read_training_record
 from . import cases, page, sections
 from .page import Cell, Column, Paragraph, Picture, Section, SideBySide, Table, number
 from .pictures.album import Album
 from .pictures.curves import folds_figure
 from .pictures.figures import png
+from .quality import quality
 
 _PICTURES = 4
 
@@ -64,9 +65,10 @@ def fit_page(run: FitRun, output: OutputFolder) -> bytes:
         OutputError: a picture cannot be written, or another file is in its place.
     """
     album = Album.of(output)
-    summary: dict[str, Any] = json.loads((run.evaluation / "summary.json").read_text())
+    summary = read_summary(run.evaluation)
     parts = [
-        sections.quality(summary),
+        sections.look_at_first(run.evaluation),
+        quality(run.evaluation, summary, album),
         _choices(run),
         cases.evaluated_cases(run.evaluation, run.dataset, run.labels, _PICTURES, album),
         _trainings(run, album),
@@ -77,7 +79,7 @@ def fit_page(run: FitRun, output: OutputFolder) -> bytes:
             title=run.title,
             intro=run.intro,
             key_numbers=_key_numbers(run, summary),
-            sections=parts,
+            sections=[part for part in parts if part is not None],
         )
     )
 

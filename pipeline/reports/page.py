@@ -29,12 +29,14 @@ class Cell:
         number: set at the right.
         share: 0..1, drawn as a bar behind the text; values outside are cut off.
         kind: a class of style.css: "bad" or "wide".
+        link: an anchor on the page that the text leads to.
     """
 
     text: str
     number: bool = False
     share: float | None = None
     kind: str = ""
+    link: str = ""
 
     @property
     def classes(self) -> str:
@@ -76,6 +78,7 @@ class Table:
         total: the last row is the sum or mean of the others.
         sortable: by a click on a heading; a field above it finds rows.
         links: a row's heading -> what it leads to on the page, an anchor of a picture.
+        anchors: a row's heading -> what links on the page call the row.
     """
 
     macro: ClassVar = "table"
@@ -85,6 +88,7 @@ class Table:
     total: bool = False
     sortable: bool = False
     links: Mapping[str, str] = field(default_factory=dict)
+    anchors: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...data.errors import DatasetError
 from ...data.files import write_atomically
+from ..evaluation.results import read_summary
 from . import cases, page, sections
 from .pictures.album import Album
+from .quality import quality
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ def write_report(path: str | Path, run: Run) -> Path:
 
 
 def _page(run: Run, album: Album) -> page.Page:
-    summary = None if run.evaluation_dir is None else _summary(run.evaluation_dir)
+    summary = None if run.evaluation_dir is None else read_summary(run.evaluation_dir)
     parts: list[page.Section | None] = []
     if run.evaluation_dir is not None and summary is not None:
-        parts.append(sections.quality(summary))
+        parts.append(quality(run.evaluation_dir, summary, album))
         parts.append(
             cases.evaluated_cases(
                 run.evaluation_dir, run.dataset_dir, run.labels, run.pictures, album
@@ -77,6 +77,7 @@ def _page(run: Run, album: Album) -> page.Page:
     if run.bundle_dir is not None and run.checkpoint is not None and run.evaluation_dir is not None:
         parts.append(sections.attention(run.bundle_dir, run.checkpoint, run.evaluation_dir, album))
     if run.predictions_dir is not None:
+        parts.append(sections.look_at_first(run.predictions_dir))
         parts.append(sections.predictions(run.predictions_dir, run.labels, run.pictures, album))
     parts.append(sections.how(run.commands))
     return page.Page(
@@ -96,13 +97,3 @@ def _key_numbers(run: Run, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if seconds:
         numbers.append(("time until this page", page.duration(seconds)))
     return numbers
-
-
-def _summary(folder: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{folder}/summary.json cannot be read ({error}); run the evaluation first"
-        ) from error
-    return content

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ...data.errors import GridgateError
 from ..batch.results.case_result import DONE, FAILED
+from ..batch.results.quality import look_first
 from ..batch.results.table_file import read_case_table
 from ..models.attention import attention_of
 from ..models.machine import machine_facts
 from ..training.handlers import read_training_record
+from .case_tables import first_to_look_at, segmented_cases
 from .cases import CaseFiles, case_picture
 from .page import (
     Block,
@@ -27,43 +28,11 @@ from .page import (
     SideBySide,
     Table,
     duration,
-    number,
-    rounded,
 )
 from .pictures.album import Album
 from .pictures.curves import dice_figure, loss_figure
 from .pictures.figures import attention_figure, png
-from .pictures.labels import spoken
 from .pictures.scans import find_scan
-
-
-def quality(summary: Mapping[str, Any]) -> Section:
-    """Dice and surface distances per label, from summary.json."""
-    rows = []
-    for name, entry in summary["labels"].items():
-        means = {metric: entry[metric]["mean"] for metric in ("dice", "hd95_mm", "assd_mm")}
-        lowest, missed = entry["dice"]["min"], entry["counts"]["prediction_empty"]
-        rows.append((spoken(name), _scores(means, number(lowest, 3), missed)))
-    missed = sum(entry["counts"]["prediction_empty"] for entry in summary["labels"].values())
-    rows.append(("mean of labels", _scores(summary["mean"], "", missed)))
-    columns = [Column("label"), Column("Dice"), Column("lowest", True)]
-    columns += [Column(name, True) for name in ("HD95 mm", "ASSD mm", "missed")]
-    caption = (
-        f"Means over {summary['cases']} cases, measured in each label file's own grid. HD95: "
-        "Hausdorff distance, 95th percentile. ASSD: average symmetric surface distance. Missed: "
-        "cases whose label was not found at all; they count as Dice 0 and have no distance."
-    )
-    failed = [
-        Paragraph(f"{case} failed: {why}", kind="bad") for case, why in summary["failed"].items()
-    ]
-    return Section("Quality", [Table(columns, rows, caption=caption, total=True), *failed])
-
-
-def _scores(means: Mapping[str, float | None], lowest: str, missed: int) -> list[Cell]:
-    dice = means["dice"]
-    cells = [Cell(number(dice, 3), share=dice or 0.0), Cell(lowest, number=True)]
-    cells += [Cell(number(means[metric], 1), number=True) for metric in ("hd95_mm", "assd_mm")]
-    return [*cells, Cell(str(missed), number=True)]
 
 
 def training(folder: Path, album: Album) -> Section | None:
@@ -117,34 +86,40 @@ def attention(bundle: Path, checkpoint: Path, folder: Path, album: Album) -> Sec
 
 
 def predictions(folder: Path, labels: Sequence[str], count: int, album: Album) -> Section:
-    """What became of each scan of a folder, and pictures of the first masks."""
+    """What became of each scan of a folder, and pictures of masks, those with most hints first."""
     rows = read_case_table(folder / "cases.csv")
     done = [row for row in rows if row["status"] == DONE]
     failed = [row for row in rows if row["status"] == FAILED]
-    text = f"{len(done)} of {len(rows)} scans have a mask, each in its scan's own grid."
+    text = f"{len(done)} of {len(done) + len(failed)} scans have a mask, each in its scan's grid."
     if failed:
         text += f" {len(failed)} could not be done; the others were not stopped by it."
-    columns = [Column("scan"), Column("status"), Column("seconds", True)]
-    columns += [Column(f"{spoken(name)} ml", True) for name in labels[1:]]
-    lines = []
-    for row in sorted(rows, key=lambda row: row["case"]):
-        status = Cell(row["status"], kind="bad" if row["status"] == FAILED else "")
-        millilitres = [rounded(row.get(f"{name}_ml", ""), 0) for name in labels[1:]]
-        cells = [Cell(text, number=True) for text in (row["total_s"], *millilitres)]
-        lines.append((row["case"], [status, *cells]))
-    blocks: list[Block] = [Paragraph(text), Table(columns, lines)]
-    if failed:
-        reasons = [(row["case"], [Cell(row["reason"], kind="wide")]) for row in failed]
-        blocks.append(Table([Column("failed"), Column("reason")], reasons))
-    blocks += [case_picture(CaseFiles(folder, row), labels, album) for row in done[: max(count, 0)]]
+    first = [dict(row) for row in look_first(done, count)]
+    chosen = [*first, *(row for row in done if row not in first)][: max(count, 0)]
+    shown = [row["case"] for row in chosen]
+    blocks: list[Block] = [Paragraph(text)]
+    blocks += [case_picture(CaseFiles(folder, row), labels, album) for row in chosen]
+    blocks.append(segmented_cases(rows, labels, shown))
     return Section("Masks for a folder of scans", blocks)
 
 
-def how(commands: Sequence[tuple[str, str, float]]) -> Section:
-    """The commands and the machine."""
+def look_at_first(folder: Path, shown: Collection[str] = ()) -> Section | None:
+    """What failed, and masks with hints, of a run's cases.csv; None where there is nothing."""
+    rows = read_case_table(folder / "cases.csv")
+    failed = {row["case"]: row["reason"] for row in rows if row["status"] == FAILED}
+    return first_to_look_at(rows, failed, shown)
+
+
+def how(commands: Sequence[tuple[str, str, float]], *, timed: bool = True) -> Section:
+    """The commands and the machine.
+
+    Args:
+        commands: (step, its command line as typed or "", seconds it took).
+        timed: whether to tell the seconds.
+    """
     blocks: list[Block] = []
     if commands:
-        steps = [(name, [Cell(duration(took), number=True)]) for name, _, took in commands]
         blocks.append(Commands([line for _, line, _ in commands if line]))
+    if commands and timed:
+        steps = [(name, [Cell(duration(took), number=True)]) for name, _, took in commands]
         blocks.append(Table([Column("step"), Column("time", True)], steps))
     return Section("How it was made", [*blocks, Facts(machine_facts())])

@@ -24,8 +24,8 @@ TRAINING: dict[str, Any] = {
     "warmup_iterations": 2,
 }
 # in this process, so that tests can put their own parts in the place of ours; test_dealing.py has
-# the worker processes
-INFERENCE: dict[str, Any] = {**NETWORK, "overlap": 0.1, "isolate": False}
+# the worker processes; pages take longer than such a run
+INFERENCE: dict[str, Any] = {**NETWORK, "overlap": 0.1, "isolate": False, "report": False}
 
 
 def train(dataset: Path, output: Path, **options: Any) -> None:

@@ -1,7 +1,9 @@
 """What looks wrong with a mask: hints in words, so that a person knows which masks to open first.
 
 Each hint is a cheap test that a sound mask passes. None says that a mask is wrong, and a mask
-without hints may be.
+without hints may be. Among them are the four rules of the Imaging Data Commons (Krishnaswamy et
+al., arXiv 2406.14486): a label ends within the scan, is of one piece, lies on its side, and is not
+tiny.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ from numpy.typing import NDArray
 
 from ....data.errors import ConfigError
 from ....data.geometry.affines import orientation
-from ....transforms.connected import connected_components
+from ....data.label_tables.sides import sides_of
+from ....transforms.connected import Components, connected_components
 from ....transforms.restore.regions import region_mask
+from .label_places import centres_mm, missing_slices
 from .volumes import LabelVolume
 
 UNSURE_MARGIN = 0.3
@@ -24,6 +28,9 @@ DISAGREEMENT = 0.85
 """Share of foreground on which all mirrored views agree, below which a mask gets a hint."""
 STRAY_SHARE = 0.02
 """Share of a label's voxels outside its largest pieces from which on there is a hint."""
+
+LEAST_ML = 0.05
+"""Volume below which a label is a hint where the bundle does not say how large it is."""
 
 _SIDES = {"R": "right", "L": "left", "A": "front", "P": "back", "S": "upper", "I": "lower"}
 _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
@@ -86,25 +93,26 @@ def case_hints(
         mirror_agreement: 0 to 1 (WindowForward.mirror_agreement).
         regions: labels overlap.
     """
-    hints = []
-    if not any(volume.voxels for volume in volumes):
-        hints.append("nothing was found")
-    for volume in volumes:
-        low, high = expected.get(volume.name, {}).get("ml", (0, float("inf")))
-        if volume.voxels == 0 and low > 0:
-            hints.append(f"{volume.name}: absent, expected {low:g} to {high:g} ml")
-        elif not low <= volume.ml <= high:
-            hints.append(f"{volume.name}: {volume.ml:.4g} ml, expected {low:g} to {high:g}")
+    hints = _volumes(volumes, expected)
     removed = removed or {}
+    centres: dict[int, NDArray[np.float64]] = {}
     if regions:
         for number, name in enumerate(names[1:]):
             mask, alone = region_mask(labels, number), ["", name]
+            found = connected_components(mask)
             gone = {1: removed[number + 1]} if number + 1 in removed else {}
-            hints += _pieces(mask, alone, [volumes[number]], expected, gone)
+            hints += _pieces(found, alone, [volumes[number]], expected, gone)
+            hints += _gaps(found, affine, alone, expected)
             hints += _cut(mask, affine, alone, expected)
+            for place in centres_mm(found, affine).values():
+                centres[number + 1] = place
     else:
-        hints += _pieces(labels, names, volumes, expected, removed)
+        found = connected_components(labels)
+        hints += _pieces(found, names, volumes, expected, removed)
+        hints += _gaps(found, affine, names, expected)
         hints += _cut(labels, affine, names, expected)
+        centres = centres_mm(found, affine)
+    hints += _wrong_side(centres, names)
     if margin is not None and margin < UNSURE_MARGIN:
         hints.append(f"unsure where labels meet: margin {margin:.2f}, below {UNSURE_MARGIN}")
     if mirror_agreement is not None and mirror_agreement < DISAGREEMENT:
@@ -114,8 +122,25 @@ def case_hints(
     return hints
 
 
+def _volumes(volumes: Sequence[LabelVolume], expected: Expectations) -> list[str]:
+    hints = []
+    if not any(volume.voxels for volume in volumes):
+        hints.append("nothing was found")
+    for volume in volumes:
+        wanted = expected.get(volume.name, {})
+        low, high = wanted.get("ml", (0, float("inf")))
+        if volume.voxels == 0:
+            if low > 0:
+                hints.append(f"{volume.name}: absent, expected {low:g} to {high:g} ml")
+        elif not low <= volume.ml <= high:
+            hints.append(f"{volume.name}: {volume.ml:.4g} ml, expected {low:g} to {high:g}")
+        elif "ml" not in wanted and wanted.get("pieces", 1) > 0 and volume.ml < LEAST_ML:
+            hints.append(f"{volume.name}: {volume.ml:.2g} ml, next to nothing")
+    return hints
+
+
 def _pieces(
-    labels: NDArray[np.integer[Any]],
+    found: Components,
     names: Sequence[str],
     volumes: Sequence[LabelVolume],
     expected: Expectations,
@@ -131,7 +156,8 @@ def _pieces(
                 f"{names[value]}: {pieces} pieces, {share:.0f} % outside the largest was removed"
             )
     open_labels = [value for value in tested if value not in removed and volumes[value - 1].voxels]
-    for value, sizes in _piece_sizes(labels, open_labels).items():
+    for value in open_labels:
+        sizes = sorted(found.voxels[found.label == value].tolist(), reverse=True)
         wanted = expected.get(names[value], {}).get("pieces", 1)
         stray = sum(sizes[wanted:])
         if stray > STRAY_SHARE * sum(sizes):
@@ -141,14 +167,28 @@ def _pieces(
     return hints
 
 
-def _piece_sizes(labels: NDArray[np.integer[Any]], wanted: Sequence[int]) -> dict[int, list[int]]:
-    """Voxels of each connected piece (26 neighbours) of the wanted labels, the largest first."""
-    if not wanted:
-        return {}
-    found = connected_components(labels)
-    return {
-        value: sorted(found.voxels[found.label == value].tolist(), reverse=True) for value in wanted
-    }
+def _gaps(
+    found: Components,
+    affine: NDArray[np.float64],
+    names: Sequence[str],
+    expected: Expectations,
+) -> list[str]:
+    """Slices that a label leaves out, where it is not expected in pieces without number."""
+    return [
+        f"{names[value]}: missing in {count} of the slices between its lowest and highest"
+        for value, count in sorted(missing_slices(found, affine, specks=STRAY_SHARE).items())
+        if count and expected.get(names[value], {}).get("pieces", 1) > 0
+    ]
+
+
+def _wrong_side(centres: Mapping[int, NDArray[np.float64]], names: Sequence[str]) -> list[str]:
+    """Organs of two sides whose left one lies at the patient's right of the right one."""
+    sides = sides_of({name: value for value, name in enumerate(names) if value})
+    return [
+        f"{names[left]} lies to the right of {names[right]}: sides may be exchanged"
+        for right, left in sides
+        if right in centres and left in centres and centres[left][0] > centres[right][0]
+    ]
 
 
 def _cut(

@@ -33,6 +33,11 @@ class Album:
             save=lambda path, write: output.write(Path(path).relative_to(folder), write),
         )
 
+    @classmethod
+    def inside_the_page(cls) -> Album:
+        """One that writes no files: the page holds its pictures anyway."""
+        return cls(Path(), save=lambda path, write: None)
+
     def keep(self, name: str, figure: Figure) -> bytes:
         """Write a figure as name.png, or name_2.png where that is taken; the file's content.
 

@@ -47,7 +47,8 @@ def spread_figure(
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color(line)
-    _key(axes, runs, ink)
+    if len(runs) > 1:
+        _key(axes, runs, ink)
     return figure
 
 

@@ -139,7 +139,8 @@ def check_all_there(scans: Path, output: Path) -> None:
             scan, mask = nib.load(scans / f"{row['case']}.nii.gz"), nib.load(output / row["output"])
             assert mask.shape == scan.shape and np.array_equal(mask.affine, scan.affine)
     left = sorted(path.name for path in output.iterdir())
-    assert left == sorted([".gridgate", "cases.csv", *TABLES, *(f"{name}.nii.gz" for name in GOOD)])
+    masks = [f"{name}.nii.gz" for name in GOOD]
+    assert left == sorted([".gridgate", "cases.csv", "report.html", *TABLES, *masks])
 
 
 @pytest.mark.slow

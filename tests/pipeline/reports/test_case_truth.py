@@ -14,7 +14,7 @@ import pytest
 from gridgate.pipeline.batch.results.case_result import DONE
 from gridgate.pipeline.reports import cases
 from gridgate.pipeline.reports.cases import evaluated_cases
-from gridgate.pipeline.reports.page import Picture
+from gridgate.pipeline.reports.page import Picture, Table
 from gridgate.pipeline.reports.pictures.album import Album
 
 LABELS = ["background", "liver", "spleen"]
@@ -73,8 +73,9 @@ def drawn(
 
     monkeypatch.setattr(cases, "difference_figure", kept)
     section = evaluated_cases(folder, root, LABELS, 1, Album(tmp_path / "pictures"))
-    assert all(isinstance(block, Picture) for block in section.blocks)
-    assert len(section.blocks) == 1 + len(found)
+    *pictures, table = section.blocks
+    assert all(isinstance(block, Picture) for block in pictures) and isinstance(table, Table)
+    assert len(pictures) == 1 + len(found)
     return found
 
 

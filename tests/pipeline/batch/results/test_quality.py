@@ -6,13 +6,18 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from gridgate.data.errors import ConfigError
 from gridgate.data.phantom.phantom import PHANTOM_LABELS, make_phantom
+from gridgate.pipeline.batch.results.label_places import centres_mm, missing_slices
 from gridgate.pipeline.batch.results.quality import case_hints, check_expectations, look_first
-from gridgate.pipeline.batch.results.volumes import label_volumes
+from gridgate.pipeline.batch.results.volumes import label_volumes, region_volumes
 from gridgate.pipeline.plans.planning import PLANS, read_plan
+from gridgate.transforms.connected import connected_components
 
 NAMES = ["background", "liver", "cord"]
 AFFINE = np.diag([10.0, 10.0, 10.0, 1.0])  # a voxel is 1 ml
@@ -52,7 +57,16 @@ def test_pieces() -> None:
     assert hints(labels) == []
     labels[15:19, 15:19, 15:19] = 0
     labels[16:19, 16:19, 16:19] = 1
-    assert hints(labels) == hints(np.asfortranarray(labels)) == ["liver: 2 pieces, expected 1"]
+    assert (
+        hints(labels)
+        == hints(np.asfortranarray(labels))
+        == [
+            "liver: 2 pieces, expected 1",
+            "liver: missing in 1 of the slices between its lowest and highest",
+        ]
+    )
+    labels[12:15, 5:15, 15] = 1  # no slice is empty between them
+    labels[15, 15, 15] = 0
     expected = {"liver": {"pieces": 2}, "cord": {"cut": True}}
     assert hints(labels, expected=expected) == []
     assert hints(sound(), expected=expected) == ["liver: 1 piece, expected 2"]
@@ -60,6 +74,70 @@ def test_pieces() -> None:
     assert hints(sound(), removed={1: (4, 250), 2: (1, 0)}) == [
         "liver: 4 pieces, 20 % outside the largest was removed"
     ]
+
+
+def test_a_label_next_to_nothing() -> None:
+    labels = sound()
+    labels[labels == 2] = 0
+    labels[17, 17, 17] = 2
+    small = np.diag([3.0, 3.0, 3.0, 1.0])  # 27 cubic millimetres
+    expected = {"liver": {"ml": [1, 3000]}}
+    assert hints(labels, small, expected=expected) == ["cord: 0.027 ml, next to nothing"]
+    for said in ({"pieces": 0}, {"ml": [0, 10]}):
+        assert hints(labels, small, expected={**expected, "cord": said}) == []
+
+
+@pytest.mark.parametrize("letters", ["RAS", "LPS", "LPI", "RAI"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_sides_that_are_exchanged(letters: str, order: Any) -> None:
+    """A box at the patient's right is called left, and the other way round."""
+    names = ["background", "left_kidney", "right_kidney", "liver"]
+    signs = [1.0 if letter in "RAS" else -1.0 for letter in letters]
+    affine = np.diag([*(10 * sign for sign in signs), 1.0])
+    labels = np.zeros((20, 20, 20), np.uint8, order=order)
+    right = slice(14, 18) if letters[0] == "R" else slice(2, 6)
+    left = slice(2, 6) if letters[0] == "R" else slice(14, 18)
+    for side, value in ((right, 2), (left, 1)):
+        labels[side, 8:12, 8:12] = value
+    labels[9:11, 5:7, 5:7] = 3
+
+    def found(map_: np.ndarray, regions: bool = False) -> list[str]:
+        told: dict[str, Any] = {"affine": affine, "names": names}
+        volumes = region_volumes(map_, **told) if regions else label_volumes(map_, **told)
+        return case_hints(map_, volumes=volumes, expected={}, regions=regions, **told)
+
+    assert found(labels) == []
+    exchanged = np.array([0, 2, 1, 3], np.uint8)[labels]
+    told = ["left_kidney lies to the right of right_kidney: sides may be exchanged"]
+    assert found(exchanged) == told
+    bits = np.array([0, 1, 2, 4], np.uint8)  # of regions
+    assert found(bits[labels], regions=True) == []
+    assert found(bits[exchanged], regions=True) == told
+    exchanged[exchanged == 1] = 0  # one side alone tells nothing
+    assert found(exchanged) == []
+
+
+@given(
+    arrays(np.uint8, (5, 6, 7), elements=st.integers(0, 3)),
+    st.permutations(range(3)),
+    st.sampled_from("RL"),
+    st.sampled_from("SI"),
+)
+def test_places_are_those_that_scipy_finds(
+    labels: np.ndarray, order: list[int], side: str, up: str
+) -> None:
+    labels = labels.transpose(order)
+    affine = np.diag([2.0 if side == "R" else -2.0, 3.0, 4.0 if up == "S" else -4.0, 1.0])
+    affine[:3, 3] = 5, -6, 7
+    found = connected_components(labels)
+    centres, gaps = centres_mm(found, affine), missing_slices(found, affine)
+    assert set(centres) == set(gaps) == set(np.unique(labels)) - {0}
+    for value, centre in centres.items():
+        index = ndimage.center_of_mass(labels == value)
+        assert np.allclose(centre, affine[:3, :3] @ index + affine[:3, 3])
+        used = [bool((labels[:, :, z] == value).any()) for z in range(labels.shape[2])]
+        inner = used[used.index(True) : len(used) - used[::-1].index(True)]
+        assert gaps[value] == inner.count(False)
 
 
 @pytest.mark.parametrize(

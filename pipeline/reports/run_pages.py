@@ -1,0 +1,132 @@
+"""report.html of an evaluation and of a run over scans: what a bundle's workflow leaves.
+
+A page is the last thing of a run. Where it cannot be made, the run says so and is as good as
+without: its masks and tables are there.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...data.errors import GridgateError
+from ...data.output_folder import OutputFolder
+from ..batch.results.case_result import DONE, FAILED
+from ..batch.results.table_file import read_case_table
+from ..evaluation.results import read_summary
+from ..training.folder.provenance import typed_command
+from . import cases, page, sections
+from .case_tables import first_to_look_at
+from .page import Section, number
+from .pictures.album import Album
+from .quality import quality
+
+logger = logging.getLogger(__name__)
+
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class EvaluationPage:
+    """Writes OUTPUT/report.html of an evaluation.
+
+    Args:
+        title: of the bundle.
+        labels: names in the order of the values, the background first.
+        dataset_dir: the dataset, for the truth in the pictures.
+        pictures: cases to show, from the worst to the best.
+    """
+
+    title: str
+    labels: Sequence[str]
+    dataset_dir: str | Path
+    pictures: int = 3
+
+    def __call__(self, output: OutputFolder) -> None:
+        """Write it to the folder in which the tables lie."""
+        _write(output, self._page)
+
+    def _page(self, folder: Path) -> page.Page:
+        album = Album.inside_the_page()
+        summary = read_summary(folder)
+        rows = read_case_table(folder / "cases.csv")
+        dataset = Path(self.dataset_dir)
+        shown = cases.evaluated_cases(folder, dataset, self.labels, self.pictures, album)
+        parts = [
+            first_to_look_at(
+                rows, summary["failed"], cases.pictured(shown, [row["case"] for row in rows])
+            ),
+            quality(folder, summary, album) if summary["labels"] else None,
+            shown,
+        ]
+        numbers = [
+            ("mean Dice", number(summary["mean"]["dice"], 3)),
+            ("cases measured", str(summary["cases"])),
+            ("failed", str(len(summary["failed"]))),
+        ]
+        return _whole(self.title, f"Measured on {dataset.resolve().name}.", numbers, parts)
+
+
+@dataclass(frozen=True)
+class InferencePage:
+    """Writes OUTPUT/report.html of a run over scans.
+
+    Args:
+        title: of the bundle.
+        labels: names in the order of the values, the background first.
+        pictures: masks to show, those with most hints first.
+    """
+
+    title: str
+    labels: Sequence[str]
+    pictures: int = 3
+
+    def __call__(self, output: OutputFolder) -> None:
+        """Write it to the folder in which cases.csv lies."""
+        _write(output, self._page)
+
+    def _page(self, folder: Path) -> page.Page:
+        rows = read_case_table(folder / "cases.csv")
+        found = {status: sum(row["status"] == status for row in rows) for status in (DONE, FAILED)}
+        hinted = sum(int(row.get("hint_count") or 0) > 0 for row in rows)
+        masks = sections.predictions(folder, self.labels, self.pictures, Album.inside_the_page())
+        parts = [
+            sections.look_at_first(folder, cases.pictured(masks, [row["case"] for row in rows])),
+            masks,
+        ]
+        numbers = [
+            ("masks", str(found[DONE])),
+            ("failed", str(found[FAILED])),
+            ("with hints", str(hinted)),
+        ]
+        return _whole(self.title, "", numbers, parts)
+
+
+def _whole(
+    title: str,
+    intro: str,
+    numbers: Sequence[tuple[str, str]],
+    parts: Sequence[Section | None],
+) -> page.Page:
+    kept = [part for part in parts if part is not None]
+    how = sections.how([("", typed_command(), 0.0)], timed=False)
+    return page.Page(title=title, intro=intro, key_numbers=numbers, sections=[*kept, how])
+
+
+def _write(output: OutputFolder, make: Callable[[Path], page.Page]) -> None:
+    path = output.folder / PAGE
+    began = time.monotonic()
+    try:
+        with output:
+            output.refuse_foreign([PAGE])
+            content = page.render(make(output.folder))
+            output.write(PAGE, lambda stream: stream.write(content))
+    except GridgateError as error:
+        logger.warning("no page: %s", error)
+    except Exception as error:  # whatever it is: a page is no reason to fail a run
+        logger.warning("%s: no page: %s", path, error, exc_info=True)
+    else:
+        logger.info("%s, made in %s", path, page.duration(time.monotonic() - began))
