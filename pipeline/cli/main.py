@@ -23,6 +23,7 @@ from .commands import (
     infer,
     new_bundle,
     train,
+    view,
 )
 from .commands.catalogues import bundles, losses, networks
 from .commands.datasets import cache, check, export_dataset, import_, phantom, plan
@@ -40,6 +41,7 @@ COMMANDS: dict[str, ModuleType] = {
     "combine": combine,
     "compare": compare,
     "infer": infer,
+    "view": view,
     "bundles": bundles,
     "cache": cache,
     "export-dataset": export_dataset,

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ..batch.results.case_result import FAILED
+from ..batch.results.case_result import DONE, FAILED
 from ..batch.results.quality import look_first
 from ..evaluation.metrics import LabelMetrics
 from .page import Block, Cell, Column, Section, Table, number, rounded
@@ -65,6 +65,7 @@ def measured_cases(
     results: Mapping[str, Mapping[str, LabelMetrics]],
     rows: Sequence[Row],
     shown: Collection[str],
+    folder: str,
 ) -> Table:
     """Each case's Dice per label and mean distances, the worst first.
 
@@ -72,6 +73,7 @@ def measured_cases(
         results: case -> label -> its measures.
         rows: of cases.csv.
         shown: cases that have a picture on the page.
+        folder: name of the run's folder.
     """
     labels = list(dict.fromkeys(name for measured in results.values() for name in measured))
     wide = len(labels) <= _LABELS
@@ -101,16 +103,20 @@ def measured_cases(
     caption = "Means over labels; then Dice per label. " if wide else "Means over labels. "
     caption += "NSD: normalised surface Dice, see tolerance_mm in metrics.csv. A case with a "
     caption += f"picture is a link. {_left_out(len(ordered), MOST_ROWS)}"
-    return _of_cases(columns, table, caption, shown)
+    viewed = {row["case"] for row in rows if row["status"] == DONE}
+    return _of_cases(columns, table, caption, shown, viewed, folder)
 
 
-def segmented_cases(rows: Sequence[Row], labels: Sequence[str], shown: Collection[str]) -> Table:
+def segmented_cases(
+    rows: Sequence[Row], labels: Sequence[str], shown: Collection[str], folder: str
+) -> Table:
     """What became of each scan: status, seconds, the volume of each label.
 
     Args:
         rows: of cases.csv.
         labels: names in the order of the values, the background first.
         shown: cases that have a picture on the page.
+        folder: name of the run's folder.
     """
     columns = [Column("scan"), Column("status"), Column("seconds", True), Column("hints", True)]
     columns += [Column(f"{spoken(name)} ml", True) for name in labels[1:]]
@@ -122,7 +128,8 @@ def segmented_cases(rows: Sequence[Row], labels: Sequence[str], shown: Collectio
         numbers = [rounded(row.get("total_s", ""), 1), row.get("hint_count", ""), *millilitres]
         cells = [status, *(Cell(text, number=True) for text in numbers)]
         table.append((row["case"] or row["input"], cells))
-    return _of_cases(columns, table, _left_out(len(rows), MOST_ROWS), shown)
+    viewed = {row["case"] for row in rows if row["status"] == DONE}
+    return _of_cases(columns, table, _left_out(len(rows), MOST_ROWS), shown, viewed, folder)
 
 
 def _of_cases(
@@ -130,6 +137,8 @@ def _of_cases(
     rows: Sequence[tuple[str, Sequence[Cell]]],
     caption: str,
     shown: Collection[str],
+    viewed: Collection[str],
+    folder: str,
 ) -> Table:
     return Table(
         columns,
@@ -138,6 +147,8 @@ def _of_cases(
         sortable=True,
         links={case: picture_anchor(case) for case, _ in rows if case in shown},
         anchors={case: row_anchor(case) for case, _ in rows},
+        viewed=viewed,
+        folder=folder,
     )
 
 

@@ -125,7 +125,9 @@ def evaluated_cases(
         caption = f"{text} Patient's right at the left."
         blocks.append(case_picture(files, labels, album, scores=scores, caption=caption))
         blocks += _difference(files, labels, album, dice[case])
-    blocks.append(measured_cases(results, table, [case for case, _ in chosen]))
+    blocks.append(
+        measured_cases(results, table, [case for case, _ in chosen], folder.resolve().name)
+    )
     return Section("Cases", blocks)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, TypeAlias
@@ -79,6 +79,8 @@ class Table:
         sortable: by a click on a heading; a field above it finds rows.
         links: a row's heading -> what it leads to on the page, an anchor of a picture.
         anchors: a row's heading -> what links on the page call the row.
+        viewed: rows' headings that are cases with a mask: they get a button to the viewer.
+        folder: name of the run's folder that `gridgate view` shows them from.
     """
 
     macro: ClassVar = "table"
@@ -89,6 +91,8 @@ class Table:
     sortable: bool = False
     links: Mapping[str, str] = field(default_factory=dict)
     anchors: Mapping[str, str] = field(default_factory=dict)
+    viewed: Collection[str] = ()
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -171,8 +175,17 @@ class Page:
     @property
     def sorts(self) -> bool:
         """Whether a table on it sorts."""
+        return any(table.sortable for table in self._tables)
+
+    @property
+    def views(self) -> bool:
+        """Whether it has buttons to the viewer."""
+        return any(table.viewed for table in self._tables)
+
+    @property
+    def _tables(self) -> list[Table]:
         blocks = [block for section in self.sections for block in section.blocks]
-        return any(isinstance(block, Table) and block.sortable for block in blocks)
+        return [block for block in blocks if isinstance(block, Table)]
 
 
 def render(page: Page) -> bytes:

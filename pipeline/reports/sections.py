@@ -98,7 +98,7 @@ def predictions(folder: Path, labels: Sequence[str], count: int, album: Album) -
     shown = [row["case"] for row in chosen]
     blocks: list[Block] = [Paragraph(text)]
     blocks += [case_picture(CaseFiles(folder, row), labels, album) for row in chosen]
-    blocks.append(segmented_cases(rows, labels, shown))
+    blocks.append(segmented_cases(rows, labels, shown, folder.resolve().name))
     return Section("Masks for a folder of scans", blocks)
 
 

@@ -1,8 +1,10 @@
-"""A small bundle with weights, for attention maps."""
+"""A small bundle with weights, for attention maps; a browser."""
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -12,6 +14,9 @@ import torch
 from gridgate import networks
 from gridgate.data.phantom.phantom import make_phantom
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# without a GPU WebGL is computed
+_GRAPHICS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
 BUNDLE = Path(__file__).resolve().parents[3] / "bundles" / "phantom_attention_unet"
 
 
@@ -35,3 +40,17 @@ def trained(tmp_path: Path) -> tuple[Path, Path, Path]:
         nib.Nifti1Image(phantom.image.astype(np.int16), phantom.grid.affine), tmp_path / "ct.nii.gz"
     )
     return bundle, tmp_path / "model.pt", tmp_path / "ct.nii.gz"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A running Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no chromium is installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", *_GRAPHICS]
+        )
+        yield browser
+        browser.close()

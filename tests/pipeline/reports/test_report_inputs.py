@@ -171,7 +171,7 @@ def test_attention_is_shown_for_a_series_and_told_where_it_cannot_be(
 def test_names_are_neither_html_nor_formulas(tmp_path: Path, nifti: Path, name: str) -> None:
     folder = write_run(tmp_path / "out", {"case": str(nifti)})
     html = page_of(tmp_path, folder, ["background", name])
-    assert html.tags.count("script") == 1 and f"{name.replace('_', ' ')} ml" in html.text
+    assert html.tags.count("script") == 2 and f"{name.replace('_', ' ')} ml" in html.text
 
 
 def test_case_ids_are_neither_html_nor_formulas(tmp_path: Path, nifti: Path) -> None:

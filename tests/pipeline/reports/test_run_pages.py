@@ -125,10 +125,10 @@ def test_a_page_that_cannot_be_made_is_told_and_stops_nobody(
 
 def test_long_tables_end_with_how_many_there_are(runs: Path) -> None:
     rows = [{"case": f"c{n}", "status": "ok", "input": ""} for n in range(MOST_ROWS + 1)]
-    table = segmented_cases(rows, NAMES, ())
+    table = segmented_cases(rows, NAMES, (), "M")
     assert len(table.rows) == MOST_ROWS
     assert f"{MOST_ROWS} of {MOST_ROWS + 1}" in table.caption
-    assert not segmented_cases(rows[1:], NAMES, ()).caption
+    assert not segmented_cases(rows[1:], NAMES, (), "M").caption
 
 
 def test_many_labels_have_their_lowest_in_the_table(runs: Path) -> None:
@@ -138,7 +138,7 @@ def test_many_labels_have_their_lowest_in_the_table(runs: Path) -> None:
         for case, of in results.items()
     }
     for given, heads in ((results, 5 + len(NAMES) - 1), (many, 5 + 2)):
-        table = measured_cases(given, [], ())
+        table = measured_cases(given, [], (), "E")
         assert len(table.columns) == heads
         assert all(len(cells) == heads - 1 for _, cells in table.rows)
 

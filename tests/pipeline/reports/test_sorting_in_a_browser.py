@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +9,7 @@ import pytest
 
 from gridgate.pipeline.reports.page import Cell, Column, Page, Paragraph, Section, Table, render
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ROWS = {"c10": ("0.90", "fine"), "c2": ("-", "failed"), "c3": ("0.1", "fine"), "c1": ("12", "odd")}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """A running Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no chromium is installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
