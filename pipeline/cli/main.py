@@ -14,6 +14,7 @@ from ...data.errors import user_error
 from ..process_settings import set_up_process
 from .arguments import Parser
 from .commands import (
+    attention,
     combine,
     compare,
     demo,
@@ -42,6 +43,7 @@ COMMANDS: dict[str, ModuleType] = {
     "compare": compare,
     "infer": infer,
     "view": view,
+    "attention": attention,
     "bundles": bundles,
     "cache": cache,
     "export-dataset": export_dataset,

@@ -43,6 +43,7 @@ IGNORED = {
     "report": "whether there is a page",
     "pictures": "how many a page has",
     "report_page": "what a page tells",
+    "keep_every": "which checkpoints stay beside model.pt",
     "profile": "whether it is told where the time goes",
     "print_lr": "logging",
     "tracking_uri": "logging, of MONAI's --tracking",

@@ -27,12 +27,14 @@ class Attention:
         coefficients: name of a skip's gates, the finest skip first -> (gates, X, Y, Z) float32 in
             0..1.
         affine: (4, 4) of these arrays, RAS+ mm.
+        names: of the labels' values, the background first.
     """
 
     image: NDArray[np.float32]
     labels: NDArray[np.uint8]
     coefficients: dict[str, NDArray[np.float32]]
     affine: Affine
+    names: tuple[str, ...] = ()
 
 
 class _NoMapsError(Exception):
@@ -94,4 +96,5 @@ def attention_of(
             name: found.numpy() for name, found in zip(list(sizes)[1:], maps, strict=True)
         },
         affine=np.asarray(image.affine, dtype=np.float64),
+        names=tuple(parser.get_parsed_content("labels")),
     )

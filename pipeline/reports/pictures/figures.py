@@ -17,7 +17,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from ...models.attention import Attention
-from .grey_window import SOFT_TISSUE
+from .grey_window import SOFT_TISSUE, grey_window
 from .labels import label_colour, spoken
 from .slices import EDGES, PLANES, Plane, View, telling_slice
 
@@ -92,6 +92,7 @@ def attention_figure(attention: Attention, *, name: str) -> Figure:
         View.of(attention.labels, attention.affine),
     )
     index = telling_slice(labels, "axial")
+    window = grey_window(attention.image, ct=False)
     wide, deep = image.extent_mm("axial")
     columns = max(len(attention.coefficients), 3)
     rows = 1 + max(maps.shape[0] for maps in attention.coefficients.values())
@@ -107,7 +108,7 @@ def attention_figure(attention: Attention, *, name: str) -> Figure:
     for axes in grid.ravel():
         axes.axis("off")
     for axes, title in zip(grid[0], ("scan", "segmentation"), strict=False):
-        grey(axes, image, "axial", index, (0.0, 1.0))
+        grey(axes, image, "axial", index, window)
         letters(axes, "axial", title=title)
     fill(grid[0, 1], labels, "axial", index, alpha=0.55)
     heat = None
@@ -115,7 +116,7 @@ def attention_figure(attention: Attention, *, name: str) -> Figure:
         for row, coefficients in enumerate(maps, start=1):
             axes, view = grid[row, column], View.of(coefficients, attention.affine)
             cut = np.asarray(view.picture("axial", index))
-            grey(axes, image, "axial", index, (0.0, 1.0))
+            grey(axes, image, "axial", index, window)
             heat = axes.imshow(
                 cut, cmap="inferno", alpha=0.62, extent=(0, wide, deep, 0), interpolation="bilinear"
             )

@@ -12,9 +12,9 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from ....data.errors import ConfigError
+from ....data.errors import ConfigError, ImageError
 from ....data.geometry.affines import voxel_ml
-from ....data.images.reading import Image, read_labels
+from ....data.images.reading import Image, read_image, read_labels
 from ....data.label_tables.colors import colors_of
 from ....data.label_tables.reading import TABLE_NAMES, TABLE_SUFFIXES, read_caret, read_table
 from ..pictures.grey_window import grey_window
@@ -26,11 +26,11 @@ _CODE = 1  # of sform and qform: the scanner's coordinates
 
 @dataclass(frozen=True)
 class ShownMask:
-    """A label map over a scan.
+    """A label map over a scan, or a map of numbers such as probabilities or attention.
 
     Args:
         name: what the reader calls it: prediction, truth, a file's name.
-        path: any image file of whole numbers; another grid than the scan's will do.
+        path: any image file, of whole numbers for labels; another grid than the scan's will do.
         names: value -> label; None: as the file, or a table beside it, says.
     """
 
@@ -45,10 +45,21 @@ class ShownMask:
         Raises:
             ImageError: it cannot be read.
         """
-        return read_labels(self.path)
+        try:
+            return read_labels(self.path)
+        except ImageError:  # no whole numbers, or no image
+            return read_image(self.path, non_finite="replace")
+
+    @property
+    def heat(self) -> list[float] | None:
+        """Lowest and highest number of a map; None of labels."""
+        array = np.asarray(self.image.array)
+        return None if array.dtype.kind in "iu" else [float(array.min()), float(array.max())]
 
     def labels(self) -> list[dict[str, Any]]:
         """Value, name, colour and ml of each label that has a voxel."""
+        if self.heat is not None:
+            return []
         array = self.image.array
         counts = np.bincount(np.asarray(array).ravel(order="K"))
         found = [value for value in np.flatnonzero(counts).tolist() if value]
@@ -105,13 +116,16 @@ class ShownCase:
             "case": self.name,
             "window": [low, high],
             "centre": self._centre_mm(),
-            "masks": [{"name": mask.name, "labels": mask.labels()} for mask in self.masks],
+            "masks": [
+                {"name": mask.name, "labels": mask.labels(), "heat": mask.heat}
+                for mask in self.masks
+            ],
         }
 
     def _centre_mm(self) -> list[float]:
         """Where to look first: in the middle of the first mask's labels, else of the scan."""
         grid, index = self.image.grid, (np.array(self.image.grid.shape) - 1) / 2
-        for mask in self.masks:
+        for mask in (mask for mask in self.masks if mask.heat is None):
             marked = np.asarray(mask.image.array) > 0
             if marked.any():
                 sums = [marked.sum(axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]

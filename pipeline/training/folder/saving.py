@@ -23,6 +23,9 @@ from .run_folder import WEIGHTS, write_result
 
 logger = logging.getLogger(__name__)
 
+KEPT = "models/epoch_{epoch:04d}.pt"
+"""A checkpoint that stays: the averaged weights after an epoch."""
+
 _FORMAT = 2
 _SHARE = 0.05  # of a training's time, for writing last.pt
 
@@ -40,6 +43,8 @@ class Checkpoints:
         validator: its best metric decides about model.pt.
         writes: False on all but the first process of a multi-GPU run.
         keep: "best", or "last": model.pt has the weights of the end, whatever the validations say.
+        keep_every: epochs between two checkpoints that stay beside it, models/epoch_0010.pt; 0:
+            none.
         plan: travels inside model.pt, see `carry_plan`; None: it carries none.
     """
 
@@ -53,10 +58,14 @@ class Checkpoints:
         writes: bool = True,
         plan: Any = None,
         keep: str = "best",
+        keep_every: int = 0,
     ) -> None:
+        if keep_every < 0:
+            raise ConfigError(f"keep_every {keep_every}: a number of epochs, or 0")
         if keep not in ("best", "last"):
             raise ConfigError(f"keep {keep!r}: best or last is wanted")
         self.keep = keep
+        self.keep_every = keep_every
         self.folder = Path(output_dir)
         self.validator = validator
         self.lr_scheduler = lr_scheduler
@@ -83,6 +92,9 @@ class Checkpoints:
         new = ended if self.keep == "last" else best == epoch or (ended and best < 1)
         if new:
             self._write(WEIGHTS, carry_plan(_best_weights(engine), self.plan))
+        if self.keep_every and epoch % self.keep_every == 0:
+            name = KEPT.format(epoch=epoch)
+            self._write(name, carry_plan(_best_weights(engine), self.plan))
         began = time.monotonic()
         if new or ended or began >= self._next_write:
             self._write(LAST, self._everything(engine))

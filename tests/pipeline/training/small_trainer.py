@@ -73,6 +73,7 @@ def training(
     interval: int = 1,
     plan: Any = None,
     keep: str = "best",
+    keep_every: int = 0,
     **options: Any,
 ) -> SegmentationTrainer:
     """A whole training with all that a bundle attaches, on four windows per epoch."""
@@ -94,6 +95,7 @@ def training(
             resume=resume,
             plan=plan,
             keep=keep,
+            keep_every=keep_every,
         ),
     ]
     return trainer(

@@ -9,6 +9,8 @@ const WINDOWS = { "as found": null, "soft tissue": [-160, 240], lung: [-1350, 15
 const MASK_COLOURS = [[79, 143, 216], [224, 138, 60], [87, 167, 115], [179, 95, 196], [201, 80, 79]];
 const OUTLINE = 0.25;                  // NiiVue's width of an overlay's outline; 0 fills it
 
+const CROSSHAIR = 0.3;                 // percent of the picture
+
 const nv = new niivue.Niivue({
   backColor: [0, 0, 0, 1],
   crosshairColor: [1, 1, 0.4, 0.5],
@@ -18,6 +20,8 @@ const nv = new niivue.Niivue({
   multiplanarShowRender: niivue.SHOW_RENDER.ALWAYS,
   multiplanarLayout: niivue.MULTIPLANAR_TYPE.GRID,
   show3Dcrosshair: true,
+  crosshairWidth: CROSSHAIR,
+  crosshairWidthUnit: "percent",
   dragAndDropEnabled: false,
   viewModeHotKey: "",
   clipPlaneHotKey: "",
@@ -36,7 +40,7 @@ const KEYS = [
   ["D", "masks more opaque", () => changeOpacity(0.1)],
   ["O", "outlines only", () => { byId("outline").click(); }],
   ["M", "the next mask alone", nextMask],
-  ["X", "crosshair on and off", () => { crosshair = !crosshair; nv.setCrosshairWidth(crosshair ? 1 : 0); }],
+  ["X", "crosshair on and off", () => { crosshair = !crosshair; nv.setCrosshairWidth(crosshair ? CROSSHAIR : 0); }],
   ["ArrowUp", "a slice towards the head", () => nv.moveCrosshairInVox(0, 0, 1)],
   ["ArrowDown", "a slice towards the feet", () => nv.moveCrosshairInVox(0, 0, -1)],
   ["ArrowLeft", "a slice to the picture's left", () => nv.moveCrosshairInVox(1, 0, 0)],
@@ -94,6 +98,10 @@ function showMasks() {
   const opacity = Number(byId("opacity").value);
   told.masks.forEach((mask, n) => {
     const wanted = document.querySelector(`#mask-${n}`).checked && shown;
+    if (mask.heat !== null) {            // a map of numbers, not labels
+      nv.setOpacity(n + 1, wanted ? opacity : 0);
+      return;
+    }
     const own = byId("by-mask").checked ? MASK_COLOURS[n % MASK_COLOURS.length] : null;
     const table = { R: [0], G: [0], B: [0], A: [0], I: [0], labels: ["background"] };
     for (const label of mask.labels) {
@@ -153,7 +161,9 @@ function tellWhere(place) {
     .map(([value, positive, negative]) => `${value < 0 ? negative : positive} ${Math.abs(value).toFixed(1)}`).join("  ");
   const values = place.values.map((one) => one.value);
   const labels = told.masks.map((mask, n) => {
-    const found = mask.labels.find((label) => label.value === Math.round(values[n + 1]));
+    const found = mask.heat === null
+      ? mask.labels.find((label) => label.value === Math.round(values[n + 1]))
+      : { name: Number(values[n + 1]).toFixed(2) };
     return `${told.masks.length > 1 ? `${mask.name}: ` : ""}${found ? found.name : "-"}`;
   });
   byId("where").textContent = [`${mm} mm`, `value ${Number(values[0]).toFixed(0)}`, ...labels].join("   ");
@@ -191,7 +201,9 @@ async function start() {
   const [low, high] = found.window;
   await nv.loadVolumes([
     volume(0, { colormap: "gray", cal_min: low, cal_max: high, trustCalMinMax: false }),
-    ...found.masks.map((_, n) => volume(n + 1, { colormap: "red", opacity: 0.5 })),
+    ...found.masks.map((mask, n) => volume(n + 1, mask.heat === null
+      ? { colormap: "red", opacity: 0.5 }
+      : { colormap: "inferno", opacity: 0.5, cal_min: mask.heat[0], cal_max: mask.heat[1], trustCalMinMax: false })),
   ]);
   told = found;
   choices("layout", Object.keys(LAYOUTS), setLayout);

@@ -122,6 +122,30 @@ def test_the_best_weights_or_those_of_the_end_are_kept(keep: str, tmp_path: Path
     assert same == (keep == "last")
 
 
+def test_checkpoints_stay_every_few_epochs(tmp_path: Path) -> None:
+    found: dict[int, Any] = {}
+
+    def note(engine: Any) -> None:
+        weights = engine.average.module.state_dict()
+        found[engine.state.epoch] = {name: one.clone() for name, one in weights.items()}
+
+    engine = training(tmp_path, epochs=5, schedule=cosine(20), keep_every=2)
+    engine.add_event_handler(Events.EPOCH_COMPLETED, note)
+    engine.run()
+    folder = tmp_path / "models"
+    assert {path.name for path in folder.iterdir()} == {
+        "model.pt",
+        "epoch_0002.pt",
+        "epoch_0004.pt",
+    }
+    for epoch in (2, 4):
+        kept = torch.load(folder / f"epoch_{epoch:04d}.pt", weights_only=True)
+        assert all(torch.equal(kept[name], one) for name, one in found[epoch].items())
+    assert not torch.equal(*(next(iter(found[epoch].values())) for epoch in (2, 4)))
+    with pytest.raises(ConfigError, match="keep_every -1"):
+        training(tmp_path / "other", epochs=1, schedule=cosine(4), keep_every=-1)
+
+
 def test_nothing_else_is_kept(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="best or last"):
         training(tmp_path, epochs=1, schedule=cosine(4), keep="first")
