@@ -14,7 +14,11 @@ THROUGH_OTHERS = {  # requirement -> who imports it
     "einops": "monai.networks.nets",
     "tensorboard": "torch.utils.tensorboard",
 }
-ONLY_WHERE_THERE = {"argcomplete", "onnx", "onnxruntime", "onnxscript"}  # extras; code asks first
+# extras; code asks first
+ONLY_WHERE_THERE = {
+    *("argcomplete", "onnx", "onnxruntime", "onnxscript"),
+    *("scikit_posthocs", "pandas"),
+}
 
 
 def requirements() -> set[str]:

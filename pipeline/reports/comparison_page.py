@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...data.errors import GridgateError
+from ...data.errors import ConfigError, GridgateError
 from ...data.output_folder import OutputFolder
 from ..batch.results.case_result import DONE
 from ..batch.results.table_file import read_case_table
+from ..comparison.friedman import LEAST_RUNS, friedman_ranks
 from ..comparison.paired import MEAN, Paired, amounts, shared_means
 from ..comparison.ranking import LEVEL, Ranked
 from ..comparison.runs import BETTER, Run
@@ -17,6 +18,7 @@ from ..comparison.tables import means_table, pairs_table, title
 from . import page
 from .page import Block, Cell, Column, Paragraph, Picture, Section, SideBySide, Table, number
 from .pictures.album import Album
+from .pictures.critical_difference import critical_difference_figure
 from .pictures.figures import case_figure, png
 from .pictures.grey_window import grey_window
 from .pictures.labels import spoken
@@ -53,7 +55,12 @@ def comparison_page(compared: Compared, output: OutputFolder) -> bytes:
     album = Album.of(output)
     cases = {case for run in compared.runs for case in run.cases}
     first = [one.name for one in compared.ranks if one.rank == compared.ranks[0].rank]
-    sections = [_ranks(compared), _means(compared), _spread(compared, album), _pairs(compared)]
+    sections = [
+        _ranks(compared, album),
+        _means(compared),
+        _spread(compared, album),
+        _pairs(compared),
+    ]
     sections.append(_changed(compared, album))
     return page.render(
         page.Page(
@@ -74,7 +81,7 @@ def comparison_page(compared: Compared, output: OutputFolder) -> bytes:
     )
 
 
-def _ranks(compared: Compared) -> Section:
+def _ranks(compared: Compared, album: Album) -> Section:
     rows = [
         (
             one.name,
@@ -95,7 +102,29 @@ def _ranks(compared: Compared) -> Section:
         "the places. Samples draw the cases again: first is the share of them in which none has a "
         "lower rank. Beats: the mean number of others."
     )
-    return Section("Ranks", [Table(heads, rows, caption=caption)])
+    blocks: list[Block] = [Table(heads, rows, caption=caption)]
+    if len(compared.runs) >= LEAST_RUNS:
+        blocks.append(_critical_difference(compared, album))
+    return Section("Ranks", blocks)
+
+
+def _critical_difference(compared: Compared, album: Album) -> Block:
+    metric = compared.metrics[0]
+    try:
+        ranks = friedman_ranks(compared.runs, metric)
+        if ranks is None:
+            return Paragraph("Too few cases for a critical-difference diagram.", "soft")
+        figure, dark = (critical_difference_figure(ranks, dark=one) for one in (False, True))
+    except ConfigError as error:
+        return Paragraph(f"{error}.", "soft")
+    caption = (
+        f"Mean rank over {ranks.cases} cases by {title(metric)}, the mean of each case's labels; 1 "
+        "is best. A bar joins runs that Nemenyi's test does not tell apart at 0.05; Friedman's "
+        f"test that all are alike: p = {ranks.friedman:.2g}."
+    )
+    content = album.keep("critical_difference", figure)
+    alt = "Critical-difference diagram: the runs along their mean rank"
+    return Picture(content, alt=alt, caption=caption, dark=png(dark))
 
 
 def _means(compared: Compared) -> Section:
