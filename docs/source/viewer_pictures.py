@@ -1,13 +1,15 @@
 """Pictures of the viewer and of a run's pages, on real CTs with the weights that ship.
 
-    python docs/source/viewer_pictures.py ../shared/data/openkbp_head_neck
+    python docs/source/viewer_pictures.py ../shared/data/openkbp_head_neck --evaluations E0 E1 E2
 
 The commands are run as a user types them, and Chromium takes the pages (playwright, of the extra
-"test").
+"test"). Evaluations are folders of `gridgate evaluate` on the same cases: the first one's page, and
+that of `gridgate compare`, are taken where there are some.
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -24,7 +26,7 @@ CASES = 3
 GRAPHICS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
 
 
-def main(dataset: Path) -> None:
+def main(dataset: Path, evaluations: list[Path]) -> None:
     """Segment a few CTs, and take the pages."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         work = Path(folder)
@@ -38,12 +40,22 @@ def main(dataset: Path) -> None:
         browser = driver.chromium.launch(
             executable_path=executable, args=["--no-sandbox", *GRAPHICS]
         )
-        page = browser.new_page(viewport={"width": 1000, "height": 1500})
-        page.goto((work / "M" / "report.html").as_uri())
-        page.screenshot(path=PICTURES / "infer_page.png")
-        small(PICTURES / "infer_page.png", 640)
+        take(browser, work / "M" / "report.html", "infer_page.png")
+        if evaluations:
+            take(browser, evaluations[0] / "report.html", "evaluate_page.png")
+            run(work, "compare", *map(str, evaluations), "--to", "C")
+            take(browser, work / "C" / "report.html", "compare_page.png")
         viewer(browser, work, scans[0].name)
         browser.close()
+
+
+def take(browser: Any, page: Path, name: str) -> None:
+    """The upper part of a page."""
+    tab = browser.new_page(viewport={"width": 1000, "height": 1500})
+    tab.goto(page.resolve().as_uri())
+    tab.screenshot(path=PICTURES / name)
+    tab.close()
+    small(PICTURES / name, 640)
 
 
 def viewer(browser: Any, work: Path, scan: str) -> None:
@@ -75,4 +87,8 @@ def small(path: Path, width: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--evaluations", type=Path, nargs="*", default=[])
+    given = parser.parse_args()
+    main(given.dataset, [path.resolve() for path in given.evaluations])

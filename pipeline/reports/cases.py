@@ -99,6 +99,11 @@ class CaseFiles:
         return None if self.truth is None else self.truth.view(self.case, self.image)
 
 
+def outlined(truth: View) -> View:
+    """A truth to draw: ignored voxels are background."""
+    return View(np.asarray(truth.array).clip(min=0), truth.spacing_mm)
+
+
 def evaluated_cases(
     folder: Path, dataset_dir: Path | None, labels: Sequence[str], count: int, album: Album
 ) -> Section:
@@ -115,7 +120,7 @@ def evaluated_cases(
     table = read_case_table(folder / "cases.csv")
     rows = {row["case"]: row for row in table if row["status"] == DONE}
     means = {case: _mean(values) for case, values in dice.items() if case in rows}
-    truths = {} if dataset_dir is None else _truths(load_dataset(dataset_dir), labels)
+    truths = {} if dataset_dir is None else truths_of(load_dataset(dataset_dir), labels)
     chosen = spread(means, count)
     blocks: list[Block] = []
     for case, rank in chosen:
@@ -137,7 +142,8 @@ def pictured(section: Section, of: Sequence[str]) -> list[str]:
     return [case for case in of if picture_anchor(case) in there]
 
 
-def _truths(dataset: Dataset, labels: Sequence[str]) -> dict[str, Truth]:
+def truths_of(dataset: Dataset, labels: Sequence[str]) -> dict[str, Truth]:
+    """Case -> its label file; empty where masks have no value for a label of the dataset."""
     try:
         channels = label_map(dataset.root, labels=labels)
     except DatasetError:
@@ -161,13 +167,10 @@ def case_picture(
     case = files.case
     try:
         image, truth = files.image, files.true_mask
-        outline = None
-        if truth is not None:
-            outline = View(np.asarray(truth.array).clip(min=0), truth.spacing_mm)
         figure = case_figure(
             image_view(image),
             files.mask,
-            truth=outline,
+            truth=None if truth is None else outlined(truth),
             labels=labels,
             name=case,
             notes=scores,
@@ -196,7 +199,7 @@ def _difference(
         figure = difference_figure(
             image_view(files.image),
             files.truth.known(files.mask, truth),
-            View(np.asarray(truth.array).clip(min=0), truth.spacing_mm),
+            outlined(truth),
             label=list(labels).index(label),
             labels=labels,
             name=files.case,

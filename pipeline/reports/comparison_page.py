@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ...data.datasets.dataset import Dataset
 from ...data.errors import ConfigError, GridgateError
 from ...data.output_folder import OutputFolder
 from ..batch.results.case_result import DONE
@@ -16,14 +17,14 @@ from ..comparison.ranking import LEVEL, Ranked
 from ..comparison.runs import BETTER, Run
 from ..comparison.tables import means_table, pairs_table, title
 from . import page
+from .cases import CaseFiles, outlined, truths_of
 from .page import Block, Cell, Column, Paragraph, Picture, Section, SideBySide, Table, number
 from .pictures.album import Album
 from .pictures.critical_difference import critical_difference_figure
 from .pictures.figures import case_figure, png
 from .pictures.grey_window import grey_window
 from .pictures.labels import spoken
-from .pictures.scans import read_scan
-from .pictures.slices import image_view, labels_view
+from .pictures.slices import image_view
 from .pictures.spread import spread_figure
 
 
@@ -37,6 +38,7 @@ class Compared:
         pairs: of each metric.
         ranks: best first.
         pictures: how many cases to show.
+        dataset: for the truth in the pictures; None draws none.
     """
 
     runs: Sequence[Run]
@@ -44,6 +46,7 @@ class Compared:
     pairs: Sequence[Paired]
     ranks: Sequence[Ranked]
     pictures: int = 3
+    dataset: Dataset | None = None
 
 
 def comparison_page(compared: Compared, output: OutputFolder) -> bytes:
@@ -198,7 +201,7 @@ def _changed(compared: Compared, album: Album) -> Section:
     caption = f"{title(metric)}, the mean over labels of each case; the ten that changed most."
     blocks: list[Block] = [Table(heads, rows, caption=caption)]
     for case in ordered[: compared.pictures]:
-        blocks += _both_masks(case, (one, two), album)
+        blocks += _both_masks(case, compared, album)
     return Section("What changed most", blocks)
 
 
@@ -207,24 +210,29 @@ def _change(metric: str, change: float) -> Cell:
     return Cell(f"{change:+.3f}", number=True, kind="bad" if worse else "")
 
 
-def _both_masks(case: str, runs: Sequence[Run], album: Album) -> list[Block]:
-    """A case with the mask of each run, where both are folders of ours."""
+def _both_masks(case: str, compared: Compared, album: Album) -> list[Block]:
+    """A case with the mask of each of the first two runs, where both are folders of ours."""
     pictures: list[Picture] = []
-    for run in runs:
+    for run in compared.runs[:2]:
         folder = run.source.parent
+        labels = ["background", *sorted(run.labels, key=lambda label: run.values.get(label, 0))]
         try:
-            table = {row["case"]: row for row in read_case_table(folder / "cases.csv")}
-            row = table[case]
+            row = {row["case"]: row for row in read_case_table(folder / "cases.csv")}[case]
             if row["status"] != DONE:
                 return []
-            image = read_scan(row["input"])
-            mask = labels_view(folder / row["output"], image)
+            truths = {} if compared.dataset is None else truths_of(compared.dataset, labels)
+            files = CaseFiles(folder, row, truths.get(case))
+            image, mask, truth = files.image, files.mask, files.true_mask
         except (GridgateError, OSError, KeyError):
             return [Paragraph(f"{case}: no pictures; {folder} has no scan and mask of it.", "soft")]
-        labels = ["background", *sorted(run.labels, key=lambda label: run.values.get(label, 0))]
-        window = grey_window(image.array)
-        name = f"{case}, {run.name}"
-        figure = case_figure(image_view(image), mask, labels=labels, name=name, window=window)
+        figure = case_figure(
+            image_view(image),
+            mask,
+            truth=None if truth is None else outlined(truth),
+            labels=labels,
+            name=f"{case}, {run.name}",
+            window=grey_window(image.array),
+        )
         content = album.keep(f"{case}_{len(pictures)}", figure)
         pictures.append(Picture(content, alt=f"Slices of {case} with the mask of {run.name}"))
     return [SideBySide(pictures)]

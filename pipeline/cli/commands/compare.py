@@ -42,12 +42,14 @@ def add(subparsers: Any) -> None:
         help="new folder for report.html, means and pairs as .md and .tex, and pairs.csv",
     )
     option("--pictures", type=int, default=3, metavar="N", help="cases on the page (default: 3)")
+    option("--dataset", metavar="DATASET", help="whose labels the pictures show as outlines")
     option("--samples", type=int, default=9999, metavar="N", help="of the bootstrap intervals")
     option("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
 
 
 def run(options: argparse.Namespace) -> None:
     """Compare."""
+    from ....data.datasets.dataset import load_dataset
     from ...comparison.paired import paired
     from ...comparison.ranking import ranking
     from ...comparison.runs import read_runs
@@ -66,7 +68,12 @@ def run(options: argparse.Namespace) -> None:
             + "; ".join(f"{run.name} has {run.cases[0]}, {', '.join(run.labels)}" for run in runs)
         )
     compared = Compared(
-        runs, metrics, pairs, ranking(runs, metrics, seed=options.seed), options.pictures
+        runs,
+        metrics,
+        pairs,
+        ranking(runs, metrics, seed=options.seed),
+        options.pictures,
+        None if options.dataset is None else load_dataset(options.dataset),
     )
     for heads, rows in (means_table(runs, metrics), pairs_table(pairs)):
         print(markdown(heads, rows))
