@@ -101,7 +101,7 @@ class CaseEvaluator(SupervisedEvaluator):
         expected: Expectations | None = None,
         passed_over: Sequence[PassedOver] = (),
         region: Any = None,
-        page: Callable[[OutputFolder], None] | None = None,
+        page: Callable[[OutputFolder], object] | None = None,
         **options: Any,
     ) -> None:
         for name in ("key_val_metric", "additional_metrics"):

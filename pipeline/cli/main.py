@@ -23,6 +23,7 @@ from .commands import (
     fit,
     infer,
     new_bundle,
+    report,
     train,
     view,
 )
@@ -42,6 +43,7 @@ COMMANDS: dict[str, ModuleType] = {
     "combine": combine,
     "compare": compare,
     "infer": infer,
+    "report": report,
     "view": view,
     "attention": attention,
     "bundles": bundles,

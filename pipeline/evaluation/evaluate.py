@@ -31,7 +31,7 @@ def evaluate(
     *,
     label_map: Mapping[int, int] | None = None,
     measured: Mapping[str, Any] | None = None,
-    page: Callable[[OutputFolder], None] | None = None,
+    page: Callable[[OutputFolder], object] | None = None,
 ) -> dict[str, Any]:
     """Segment the cases, then write output_dir/metrics.csv (per case and label) and summary.json.
 

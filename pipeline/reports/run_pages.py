@@ -36,24 +36,24 @@ class EvaluationPage:
     Args:
         title: of the bundle.
         labels: names in the order of the values, the background first.
-        dataset_dir: the dataset, for the truth in the pictures.
+        dataset_dir: the dataset, for the truth in the pictures; None draws none.
         pictures: cases to show, from the worst to the best.
     """
 
     title: str
     labels: Sequence[str]
-    dataset_dir: str | Path
+    dataset_dir: str | Path | None
     pictures: int = 3
 
-    def __call__(self, output: OutputFolder) -> None:
-        """Write it to the folder in which the tables lie."""
-        _write(output, self._page)
+    def __call__(self, output: OutputFolder) -> bool:
+        """Write it to the folder in which the tables lie; whether that went well."""
+        return _write(output, self._page)
 
     def _page(self, folder: Path) -> page.Page:
         album = Album.inside_the_page()
         summary = read_summary(folder)
         rows = read_case_table(folder / "cases.csv")
-        dataset = Path(self.dataset_dir)
+        dataset = None if self.dataset_dir is None else Path(self.dataset_dir)
         shown = cases.evaluated_cases(folder, dataset, self.labels, self.pictures, album)
         parts = [
             first_to_look_at(
@@ -67,7 +67,8 @@ class EvaluationPage:
             ("cases measured", str(summary["cases"])),
             ("failed", str(len(summary["failed"]))),
         ]
-        return _whole(self.title, f"Measured on {dataset.resolve().name}.", numbers, parts)
+        intro = "" if dataset is None else f"Measured on {dataset.resolve().name}."
+        return _whole(self.title, intro, numbers, parts)
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,9 @@ class InferencePage:
     labels: Sequence[str]
     pictures: int = 3
 
-    def __call__(self, output: OutputFolder) -> None:
-        """Write it to the folder in which cases.csv lies."""
-        _write(output, self._page)
+    def __call__(self, output: OutputFolder) -> bool:
+        """Write it to the folder in which cases.csv lies; whether that went well."""
+        return _write(output, self._page)
 
     def _page(self, folder: Path) -> page.Page:
         rows = read_case_table(folder / "cases.csv")
@@ -116,7 +117,7 @@ def _whole(
     return page.Page(title=title, intro=intro, key_numbers=numbers, sections=[*kept, how])
 
 
-def _write(output: OutputFolder, make: Callable[[Path], page.Page]) -> None:
+def _write(output: OutputFolder, make: Callable[[Path], page.Page]) -> bool:
     path = output.folder / PAGE
     began = time.monotonic()
     try:
@@ -126,7 +127,9 @@ def _write(output: OutputFolder, make: Callable[[Path], page.Page]) -> None:
             output.write(PAGE, lambda stream: stream.write(content))
     except GridgateError as error:
         logger.warning("no page: %s", error)
+        return False
     except Exception as error:  # whatever it is: a page is no reason to fail a run
         logger.warning("%s: no page: %s", path, error, exc_info=True)
-    else:
-        logger.info("%s, made in %s", path, page.duration(time.monotonic() - began))
+        return False
+    logger.info("%s, made in %s", path, page.duration(time.monotonic() - began))
+    return True

@@ -13,6 +13,7 @@ import pytest
 
 from gridgate.data.output_folder import OutputFolder
 from gridgate.data.phantom.dataset import write_phantom_dataset, write_phantom_scans
+from gridgate.pipeline.cli.main import main
 from gridgate.pipeline.evaluation.results import read_results
 from gridgate.pipeline.reports import run_pages
 from gridgate.pipeline.reports.case_tables import (
@@ -172,3 +173,25 @@ def test_a_run_over_scans_leaves_a_page_and_its_masks_stay_done(tmp_path: Path) 
         infer(scans, tmp_path / "M", **told, report=True, pictures=0)
     assert made == {path: path.stat().st_mtime_ns for path in made} and len(made) == 2
     assert (tmp_path / "M" / PAGE).read_text().count("<figure") == 0
+
+
+def test_the_page_is_written_again_by_a_command(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("E", "M"):
+        folder = shutil.copytree(runs / name, tmp_path / name)
+        (folder / PAGE).unlink()
+        labels = {label: value for value, label in enumerate(NAMES)}
+        (folder / "labels.json").write_text(json.dumps({"labels": labels}))
+    told = ["--dataset", str(runs / "D"), "--pictures", "2", "--title", "Again"]
+    assert main(["report", str(tmp_path / "E"), *told]) == 0
+    text = (tmp_path / "E" / PAGE).read_text()
+    assert "<h1>Again</h1>" in text and text.count("in three planes") == 2
+    assert main(["report", str(tmp_path / "M"), "--pictures", "0"]) == 0
+    assert "<h1>M</h1>" in (tmp_path / "M" / PAGE).read_text()
+    assert main(["report", str(tmp_path / "M"), "--dataset", str(runs / "D")]) == 1
+    assert main(["report", str(tmp_path)]) == 1
+    (tmp_path / "M" / PAGE).write_text("mine")
+    assert main(["report", str(tmp_path / "M")]) == 1
+    assert (tmp_path / "M" / PAGE).read_text() == "mine"
+    assert "was not written" in capsys.readouterr().err
