@@ -1,0 +1,175 @@
+"""Masks in memory are those of the command line, whatever holds the image; from threads too."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from monai.data import MetaTensor
+
+import gridgate
+from gridgate.data.errors import CheckpointError, ConfigError, GridgateError, ImageError
+from gridgate.data.phantom.dataset import write_phantom_scans
+from gridgate.pipeline.cli.main import main
+from gridgate.pipeline.segmenter import Segmenter
+
+from .reports.test_report_inputs import write_dicom
+
+BUNDLE = "phantom_attention_unet"
+SETTINGS: dict[str, Any] = {"overlap": 0.1, "amp": False}
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Four phantoms, stored in different orders of axes, one of them oblique."""
+    folder = write_phantom_scans(tmp_path_factory.mktemp("scans"), cases=4, broken=False)
+    return sorted(folder.glob("*.nii.gz"))
+
+
+@pytest.fixture(scope="module")
+def masks(scans: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the command line, by the bundle's own weights."""
+    folder = tmp_path_factory.mktemp("masks")
+    words = ["infer", BUNDLE, str(scans[0].parent), str(folder), "--device", "cpu"]
+    for name, value in SETTINGS.items():
+        words += [f"--{name}", json.dumps(value)]
+    assert main([*words, "--report", "False"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    return Segmenter(BUNDLE, device="cpu", settings=SETTINGS)
+
+
+def of_command(masks: Path, scan: Path) -> np.ndarray:
+    return np.asarray(nib.load(masks / scan.name).dataobj)
+
+
+def held(scan: Path) -> dict[str, tuple[Any, Any]]:
+    """The scan as programs hold it: image and affine."""
+    image = nib.load(scan)
+    array = np.asarray(image.dataobj)
+    channels_first = torch.as_tensor(np.asarray(array, np.float32))[None]
+    return {
+        "path": (scan, None),
+        "text": (str(scan), None),
+        "nibabel": (image, None),
+        "nibabel with an axis more": (nib.Nifti1Image(array[..., None], image.affine), None),
+        "SimpleITK": (sitk.ReadImage(str(scan)), None),
+        "MetaTensor": (MetaTensor(channels_first, affine=torch.as_tensor(image.affine)), None),
+        "array": (array, image.affine),
+        "tensor": (torch.as_tensor(np.asarray(array, np.float32)), image.affine),
+    }
+
+
+def test_all_forms_give_the_mask_of_the_command_line(
+    segmenter: Segmenter, scans: list[Path], masks: Path
+) -> None:
+    for scan in scans[:2]:
+        want = of_command(masks, scan)
+        assert len(np.unique(want)) > 3
+        for name, (image, affine) in held(scan).items():
+            found = segmenter(image, affine)
+            np.testing.assert_array_equal(found.labels, want, err_msg=name)
+            assert found.labels.dtype == np.uint8
+            np.testing.assert_allclose(found.affine, nib.load(scan).affine, atol=1e-4)
+
+
+def test_four_threads_on_four_scans(segmenter: Segmenter, scans: list[Path], masks: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(segmenter, [*scans, *reversed(scans)]))
+    for one, scan in zip(found, [*scans, *reversed(scans)], strict=True):
+        np.testing.assert_array_equal(one.labels, of_command(masks, scan))
+
+
+def test_what_it_tells(segmenter: Segmenter, scans: list[Path], tmp_path: Path) -> None:
+    found = segmenter(scans[0])
+    assert found.names[1] == "liver" and len(found.names) == 6 and not found.regions
+    voxel = abs(np.linalg.det(found.affine[:3, :3])) / 1000
+    for value, name in found.names.items():
+        assert found.volumes_ml[name] == pytest.approx((found.labels == value).sum() * voxel)
+    assert {"read", "resample", "forward", "restore"} <= set(found.seconds)
+    nib.save(found.nifti(), tmp_path / "a.nii.gz")
+    sitk.WriteImage(found.sitk(), str(tmp_path / "b.nii.gz"))
+    for name in ("a", "b"):
+        again = nib.load(tmp_path / f"{name}.nii.gz")
+        np.testing.assert_array_equal(np.asarray(again.dataobj), found.labels)
+        np.testing.assert_allclose(again.affine, nib.load(scans[0]).affine, atol=1e-4)
+
+
+def test_a_dicom_folder(segmenter: Segmenter, tmp_path: Path) -> None:
+    write_dicom(tmp_path / "series")
+    found = segmenter(tmp_path / "series")
+    assert found.labels.shape == (24, 20, 6)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="holds 0 CT series"):
+        segmenter(tmp_path / "empty")
+
+
+def test_what_cannot_be_is_an_error_of_ours(
+    segmenter: Segmenter, scans: list[Path], tmp_path: Path
+) -> None:
+    array = np.asarray(nib.load(scans[0]).dataobj)
+    with pytest.raises(ConfigError, match="give its affine"):
+        segmenter(array)
+    with pytest.raises(ConfigError, match="an affine of its own"):
+        segmenter(nib.load(scans[0]), np.eye(4))
+    for wrong in (np.eye(3), np.zeros((4, 4)), np.full((4, 4), np.nan)):
+        with pytest.raises(ConfigError, match="three axes"):
+            segmenter(array, wrong)
+    with pytest.raises(ImageError, match=r"none\.nii\.gz"):
+        segmenter(tmp_path / "none.nii.gz")
+    with pytest.raises(GridgateError):
+        segmenter(np.full((20, 20, 20), np.nan, np.float32), np.eye(4))
+    with pytest.raises(ConfigError, match="2 dimensions"):
+        segmenter(sitk.Image([4, 4], sitk.sitkInt16))
+    segmenter(scans[0])  # and goes on
+
+
+def test_settings_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="overlapp"):
+        Segmenter(BUNDLE, settings={"overlapp": 0.1})
+    for name in ("output_dir", "device", "dicom_seg"):
+        with pytest.raises(ConfigError, match=f"{name} is no setting of a segmenter"):
+            Segmenter(BUNDLE, settings={name: "x"})
+    with pytest.raises(ConfigError, match="no such bundle"):
+        Segmenter("none")
+    with pytest.raises(CheckpointError):
+        Segmenter("btcv_unetr")  # without weights
+    with pytest.raises(CheckpointError):
+        gridgate.segment("ct.nii.gz", BUNDLE, checkpoint=tmp_path / "none.pt")
+
+
+def test_nothing_is_printed_written_or_kept(scans: list[Path], tmp_path: Path) -> None:
+    code = (
+        f"import gridgate; found = gridgate.segment({str(scans[0])!r}, {BUNDLE!r}, "
+        f"settings={SETTINGS!r}); assert found.labels.any()"
+    )
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("", "") and not list(tmp_path.iterdir())
+
+
+def test_importing_gridgate_costs_nothing() -> None:
+    code = "import sys, gridgate; assert 'torch' not in sys.modules; gridgate.segment"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="nothing_here"):
+        gridgate.nothing_here  # noqa: B018
