@@ -62,7 +62,7 @@ class Truth:
         annotated = self.channels.annotated_channels(self.unannotated, len(self.labels))
         gone = [value for value, there in enumerate(annotated) if not there]
         values = np.asarray(prediction.array)
-        keep = (np.asarray(truth.array).astype(np.int64) >= 0) & ~np.isin(values, gone)
+        keep = (np.asarray(truth.array) >= 0) & ~np.isin(values, gone)
         return View(values * keep, prediction.spacing_mm)
 
 

@@ -42,7 +42,7 @@ def difference_figure(
         labels: names in the order of the values, the background first.
         name: of the case; note: behind it.
     """
-    ours, theirs = (np.asarray(view.array).astype(np.int64) for view in (prediction, truth))
+    ours, theirs = np.asarray(prediction.array), np.asarray(truth.array)
     of_label = (theirs == label) | (ours == label)
     if not of_label.any():
         of_label = (theirs > 0) | (ours > 0)

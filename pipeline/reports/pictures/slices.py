@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -55,6 +56,11 @@ class View:
         x, y, z = spacing(moved)
         return cls(turned, (float(x), float(y), float(z)))
 
+    @cached_property
+    def boxes(self) -> list[tuple[slice, ...] | None]:
+        """Of labels 1, 2, ... the box in which they lie; None where there is none."""
+        return list(ndimage.find_objects(self.array))
+
     def slices(self, plane: Plane) -> int:
         """How many slices the plane can cut."""
         return int(self.array.shape[CUT[plane]])
@@ -65,7 +71,7 @@ class View:
         Patient's right is at the viewer's left (axial, coronal), the front on top (axial) or at the
         left (sagittal), the head on top (coronal, sagittal).
         """
-        cut: NDArray[np.generic] = np.take(self.array, index, axis=CUT[plane])
+        cut = np.moveaxis(self.array, CUT[plane], 0)[index]  # a view; np.take copies the volume
         return cut[::-1, ::-1].T
 
     def extent_mm(self, plane: Plane) -> tuple[float, float]:
@@ -104,7 +110,7 @@ def telling_slice(labels: View, plane: Plane) -> int:
     cut = CUT[plane]
     others = tuple(axis for axis in range(3) if axis != cut)
     score = np.zeros(labels.slices(plane))
-    for value, box in enumerate(ndimage.find_objects(labels.array), start=1):
+    for value, box in enumerate(labels.boxes, start=1):
         if box is not None:
             area = (labels.array[box] == value).sum(axis=others)
             score[box[cut]] += area / area.max()
