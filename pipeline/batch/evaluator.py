@@ -50,6 +50,8 @@ _FIRED = (
 
 
 _HINTS_SAID = 3
+PAGE = "report.html"
+"""Of a run, see `page`."""
 
 
 class CasesFailedError(GridgateError):
@@ -145,6 +147,7 @@ class CaseEvaluator(SupervisedEvaluator):
         self.state.iteration = 0
         with self.table.output:
             todo = self._todo(cases)
+            remove_page(self.table.output)  # the tables change now
             self._label_files().write()
             if todo:
                 self._run(todo, self._processor(dataset, network))
@@ -331,6 +334,14 @@ class CaseEvaluator(SupervisedEvaluator):
 
     def _label_files(self) -> LabelFiles:
         return LabelFiles.beside_masks(self.case_postprocessing, self.table, self.plan)
+
+
+def remove_page(output: OutputFolder) -> None:
+    """Remove a run's page of before, if it is ours: it tells of other tables than those there."""
+    try:
+        output.remove(PAGE)
+    except OutputError as error:
+        logger.warning(str(error))
 
 
 def _first_hints(hints: str) -> str:

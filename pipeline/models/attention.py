@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...data.dicom.series import DicomSeries
 from ...data.geometry.affines import Affine
+from ...transforms.restore.regions import region_bits, written_map
 from .checkpoints import load_weights
 
 
@@ -23,11 +24,12 @@ class Attention:
 
     Args:
         image: (X, Y, Z) float32, the scan as the network sees it, normalised.
-        labels: (X, Y, Z) uint8, the network's own segmentation.
+        labels: (X, Y, Z) uint8, the network's own segmentation, at the threshold 0.5.
         coefficients: name of a skip's gates, the finest skip first -> (gates, X, Y, Z) float32 in
             0..1.
         affine: (4, 4) of these arrays, RAS+ mm.
-        names: of the labels' values, the background first.
+        names: of the labels, the background first.
+        values: of the foreground labels, where they are regions; else they are 1, 2, ...
     """
 
     image: NDArray[np.float32]
@@ -35,6 +37,7 @@ class Attention:
     coefficients: dict[str, NDArray[np.float32]]
     affine: Affine
     names: tuple[str, ...] = ()
+    values: tuple[int, ...] = ()
 
 
 class _NoMapsError(Exception):
@@ -89,12 +92,25 @@ def attention_of(
     except _NoMapsError:
         return None
     logits, *maps = torch.split(blended, list(sizes.values()))
+    values = parser.get_parsed_content("region_values")
     return Attention(
         image=np.asarray(image.as_tensor()[0], dtype=np.float32),
-        labels=logits.argmax(dim=0).to(torch.uint8).numpy(),
+        labels=_labels(logits, values),
         coefficients={
             name: found.numpy() for name, found in zip(list(sizes)[1:], maps, strict=True)
         },
         affine=np.asarray(image.affine, dtype=np.float64),
         names=tuple(parser.get_parsed_content("labels")),
+        values=tuple(values or ()),
     )
+
+
+def _labels(
+    logits: torch.Tensor, region_values: Sequence[int] | None
+) -> NDArray[np.unsignedinteger[Any]]:
+    """The network's own segmentation, as the masks hold it, at the threshold 0.5."""
+    if region_values is not None:
+        return written_map(region_bits(logits, dim=0).numpy(), region_values)
+    if len(logits) == 1:
+        return (logits[0] > 0).to(torch.uint8).numpy()
+    return logits.argmax(dim=0).to(torch.uint8).numpy()

@@ -31,10 +31,25 @@ def kept_checkpoints(bundle: Path) -> list[Path]:
         CheckpointError: there is none.
     """
     folder = bundle / "models"
-    found = [*sorted(folder.glob(_EPOCHS)), *([folder / _BEST] * (folder / _BEST).is_file())]
+    epochs = sorted(folder.glob(_EPOCHS), key=lambda path: (len(path.name), path.name))
+    found = [*epochs, *([folder / _BEST] * (folder / _BEST).is_file())]
     if not found:
         raise CheckpointError(f"{folder}: no weights are there; name some by --checkpoints")
     return found
+
+
+def found_checkpoint(bundle: Path, given: str) -> Path:
+    """A checkpoint by its path, or by its name in the bundle's models.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    for path in (Path(given), bundle / "models" / given):
+        if path.is_file():
+            return path
+    raise CheckpointError(
+        f"{given}: there is no such file, nor one of that name in {bundle / 'models'}"
+    )
 
 
 def write_attention(
@@ -92,7 +107,7 @@ def _write(folder: str, maps: Attention, output: OutputFolder) -> list[Path]:
     for name, array in arrays.items():
         made = nib.Nifti1Image(array, maps.affine)
         if name == "labels" and maps.names:
-            content = caret_extension(LabelTable.of(maps.names))
+            content = caret_extension(LabelTable.of(maps.names, values=maps.values or None))
             made.header.extensions.append(nib.nifti1.Nifti1Extension(CARET, content))
         files.append(output.write(f"{folder}/{name}.nii", _saver(made)))
     return files

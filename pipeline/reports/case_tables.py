@@ -42,7 +42,7 @@ def first_to_look_at(
         failed: case -> why, of this run.
         shown: cases that have a picture on the page.
     """
-    hinted = [row for row in rows if int(row.get("hint_count") or 0)]
+    hinted = [row for row in rows if _hints(row)]
     blocks: list[Block] = []
     if failed:
         table = [(case, [Cell(why, kind="wide")]) for case, why in list(failed.items())[:MOST_ROWS]]
@@ -50,7 +50,7 @@ def first_to_look_at(
         blocks.append(Table([Column("failed"), Column("reason")], table, caption=caption))
     if hinted:
         first = look_first(hinted, _HINTED)
-        table = [(row["case"], [Cell(row["hints"], kind="wide")]) for row in first]
+        table = [(row["case"], [Cell(row.get("hints") or "", kind="wide")]) for row in first]
         caption = (
             "Masks with most hints first. A hint is a cheap test that a sound mask passes; it does "
             "not say that a mask is wrong. " + _left_out(len(hinted), _HINTED)
@@ -78,8 +78,8 @@ def measured_cases(
     labels = list(dict.fromkeys(name for measured in results.values() for name in measured))
     wide = len(labels) <= _LABELS
     means = {case: _mean(row.dice for row in of.values()) for case, of in results.items()}
-    hints = {row["case"]: int(row.get("hint_count") or 0) for row in rows}
-    ordered = sorted(results, key=lambda case: np.nan_to_num(means[case], nan=-1.0))
+    hints = {row["case"]: _hints(row) for row in rows}
+    ordered = sorted(results, key=lambda case: np.nan_to_num(means[case], nan=2.0))
     table = []
     for case in ordered[:MOST_ROWS]:
         of = results[case]
@@ -119,13 +119,15 @@ def segmented_cases(
         folder: name of the run's folder.
     """
     columns = [Column("scan"), Column("status"), Column("seconds", True), Column("hints", True)]
-    columns += [Column(f"{spoken(name)} ml", True) for name in labels[1:]]
+    named = [name for name in labels[1:] if name]
+    columns += [Column(f"{spoken(name)} ml", True) for name in named]
     table = []
     failed_first = sorted(rows, key=lambda row: (row["status"] != FAILED, row["case"]))
     for row in failed_first[:MOST_ROWS]:
         status = Cell(row["status"], kind="bad" if row["status"] == FAILED else "")
-        millilitres = [_ml(row.get(f"{name}_ml", "")) for name in labels[1:]]
-        numbers = [rounded(row.get("total_s", ""), 1), row.get("hint_count", ""), *millilitres]
+        millilitres = [_ml(row.get(f"{name}_ml") or "") for name in named]
+        hints = row.get("hint_count") or ""
+        numbers = [rounded(row.get("total_s") or "", 1), hints, *millilitres]
         cells = [status, *(Cell(text, number=True) for text in numbers)]
         table.append((row["case"] or row["input"], cells))
     viewed = {row["case"] for row in rows if row["status"] == DONE}
@@ -152,8 +154,13 @@ def _of_cases(
     )
 
 
+def _hints(row: Row) -> int:
+    text = row.get("hint_count") or ""
+    return int(text) if text.isdecimal() else 0
+
+
 def _ml(text: str) -> str:
-    return rounded(text, 0 if text and float(text) >= 10 else 2)
+    return rounded(text, 0 if len(text.partition(".")[0]) > 1 else 2)
 
 
 def _left_out(count: int, most: int) -> str:

@@ -104,13 +104,38 @@ def outlined(truth: View) -> View:
     return View(np.asarray(truth.array).clip(min=0), truth.spacing_mm)
 
 
+def names_by_value(labels: Sequence[str], region_values: Sequence[int] | None) -> list[str]:
+    """Names in the order of the masks' values; "" for values that no label has.
+
+    Args:
+        labels: in the order of the network's channels, the background first.
+        region_values: what each region is written as; None where labels do not overlap.
+
+    >>> names_by_value(["background", "kidney", "tumor"], [1, 3])
+    ['background', 'kidney', '', 'tumor']
+    """
+    if region_values is None:
+        return list(labels)
+    names = [labels[0], *[""] * max(region_values)]
+    for name, value in zip(labels[1:], region_values, strict=True):
+        names[value] = name
+    return names
+
+
 def evaluated_cases(
-    folder: Path, dataset_dir: Path | None, labels: Sequence[str], count: int, album: Album
+    folder: Path,
+    dataset_dir: Path | None,
+    labels: Sequence[str],
+    count: int,
+    album: Album,
+    *,
+    merge_labels: Mapping[str | int, str] | None = None,
+    region_values: Sequence[int] | None = None,
 ) -> Section:
     """Pictures of cases from the worst to the best, and all of them as a table.
 
-    With the truth where the dataset is given. It is not drawn where its labels are regions, or are
-    counted as others: masks have no value for them.
+    With the truth where the dataset is given, and its labels do not overlap: a label file does not
+    tell regions as one map. The page says so where it is not drawn.
     """
     results = read_results(folder)
     dice = {
@@ -120,13 +145,21 @@ def evaluated_cases(
     table = read_case_table(folder / "cases.csv")
     rows = {row["case"]: row for row in table if row["status"] == DONE}
     means = {case: _mean(values) for case, values in dice.items() if case in rows}
-    truths = {} if dataset_dir is None else truths_of(load_dataset(dataset_dir), labels)
+    truths: dict[str, Truth] = {}
+    why = ""
+    if dataset_dir is not None:
+        try:
+            truths = truths_of(load_dataset(dataset_dir), labels, merge_labels, region_values)
+        except DatasetError as error:
+            why = f"The truth is not drawn: {error}"
+    labels = names_by_value(labels, region_values)
     chosen = spread(means, count)
-    blocks: list[Block] = []
+    ranked = sum(not np.isnan(mean) for mean in means.values())
+    blocks: list[Block] = [Paragraph(why, kind="soft")] if why and chosen else []
     for case, rank in chosen:
         files = CaseFiles(folder, rows[case], truths.get(case))
         scores = {name: number(value, 3) for name, value in dice[case].items()}
-        text = f"{case}, {rank} of {len(means)} by mean Dice ({number(means[case], 3)})."
+        text = f"{case}, {rank} of {ranked} by mean Dice ({number(means[case], 3)})."
         caption = f"{text} Patient's right at the left."
         blocks.append(case_picture(files, labels, album, scores=scores, caption=caption))
         blocks += _difference(files, labels, album, dice[case])
@@ -142,12 +175,23 @@ def pictured(section: Section, of: Sequence[str]) -> list[str]:
     return [case for case in of if picture_anchor(case) in there]
 
 
-def truths_of(dataset: Dataset, labels: Sequence[str]) -> dict[str, Truth]:
-    """Case -> its label file; empty where masks have no value for a label of the dataset."""
-    try:
-        channels = label_map(dataset.root, labels=labels)
-    except DatasetError:
-        return {}
+def truths_of(
+    dataset: Dataset,
+    labels: Sequence[str],
+    merge_labels: Mapping[str | int, str] | None = None,
+    region_values: Sequence[int] | None = None,
+) -> dict[str, Truth]:
+    """Case -> its label file, and what its values are in the masks.
+
+    Args:
+        labels, merge_labels, region_values: see label_map.
+
+    Raises:
+        DatasetError: masks have no value for a label of the dataset; labels overlap.
+    """
+    if region_values is not None:
+        raise DatasetError("the labels are regions, which overlap")
+    channels = label_map(dataset.root, labels=labels, merge_labels=merge_labels)
     return {
         case.id: Truth(case.label, channels, dataset.unannotated(case), labels)
         for case in dataset.cases
@@ -212,8 +256,12 @@ def _difference(
 
 
 def spread(means: Mapping[str, float], count: int) -> list[tuple[str, str]]:
-    """Cases from worst to best, evenly spread over the ranking, with their place in words."""
-    ranked = sorted(means, key=lambda case: np.nan_to_num(means[case], nan=-1.0))
+    """Cases from worst to best, evenly spread over the ranking, with their place in words.
+
+    Those without a number, of which nothing was to be found and nothing was, have no place.
+    """
+    measured = [case for case in means if not np.isnan(means[case])]
+    ranked = sorted(measured, key=lambda case: means[case])
     if not ranked or count < 1:
         return []
     last = len(ranked) - 1

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...data.datasets.dataset import Dataset
-from ...data.errors import ConfigError, GridgateError
+from ...data.errors import ConfigError, DatasetError, GridgateError
 from ...data.output_folder import OutputFolder
 from ..batch.results.case_result import DONE
 from ..batch.results.table_file import read_case_table
@@ -17,7 +17,7 @@ from ..comparison.ranking import LEVEL, Ranked
 from ..comparison.runs import BETTER, Run
 from ..comparison.tables import means_table, pairs_table, title
 from . import page
-from .cases import CaseFiles, outlined, truths_of
+from .cases import CaseFiles, Truth, outlined, truths_of
 from .page import Block, Cell, Column, Paragraph, Picture, Section, SideBySide, Table, number
 from .pictures.album import Album
 from .pictures.critical_difference import critical_difference_figure
@@ -220,8 +220,7 @@ def _both_masks(case: str, compared: Compared, album: Album) -> list[Block]:
             row = {row["case"]: row for row in read_case_table(folder / "cases.csv")}[case]
             if row["status"] != DONE:
                 return []
-            truths = {} if compared.dataset is None else truths_of(compared.dataset, labels)
-            files = CaseFiles(folder, row, truths.get(case))
+            files = CaseFiles(folder, row, _truth(case, compared, labels))
             image, mask, truth = files.image, files.mask, files.true_mask
         except (GridgateError, OSError, KeyError):
             return [Paragraph(f"{case}: no pictures; {folder} has no scan and mask of it.", "soft")]
@@ -236,3 +235,13 @@ def _both_masks(case: str, compared: Compared, album: Album) -> list[Block]:
         content = album.keep(f"{case}_{len(pictures)}", figure)
         pictures.append(Picture(content, alt=f"Slices of {case} with the mask of {run.name}"))
     return [SideBySide(pictures)]
+
+
+def _truth(case: str, compared: Compared, labels: Sequence[str]) -> Truth | None:
+    """That of a case, where the dataset is given and its labels are those of the masks."""
+    if compared.dataset is None:
+        return None
+    try:
+        return truths_of(compared.dataset, labels).get(case)
+    except DatasetError:
+        return None

@@ -11,6 +11,7 @@ from ...data.output_folder import OutputFolder
 from ..evaluation.results import read_summary
 from ..training.handlers import read_training_record
 from . import cases, page, sections
+from .case_tables import first_to_look_at
 from .page import Cell, Column, Paragraph, Picture, Section, SideBySide, Table, number
 from .pictures.album import Album
 from .pictures.curves import folds_figure
@@ -67,7 +68,7 @@ def fit_page(run: FitRun, output: OutputFolder) -> bytes:
     album = Album.of(output)
     summary = read_summary(run.evaluation)
     parts = [
-        sections.look_at_first(run.evaluation),
+        first_to_look_at([], summary["failed"], ()),  # hints are of masks before the choices
         quality(run.evaluation, summary, album),
         _choices(run),
         cases.evaluated_cases(run.evaluation, run.dataset, run.labels, _PICTURES, album),

@@ -224,8 +224,15 @@ def number(value: float | None, digits: int) -> str:
 
 
 def rounded(text: str, digits: int) -> str:
-    """A number of a table, rounded; nothing where there is none."""
-    return number(float(text), digits) if text else ""
+    """A number of a table, rounded; nothing where there is none, and other text as it is.
+
+    >>> rounded("1.26", 1), rounded("", 1), rounded("1,26", 1)
+    ('1.3', '', '1,26')
+    """
+    try:
+        return number(float(text), digits) if text else ""
+    except ValueError:  # a spreadsheet with decimal commas has been there
+        return text
 
 
 def _data(png: bytes) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from ...data.files import write_atomically
 from ..evaluation.results import read_summary
 from . import cases, page, sections
+from .case_tables import first_to_look_at
 from .pictures.album import Album
 from .quality import quality
 
@@ -66,6 +67,7 @@ def _page(run: Run, album: Album) -> page.Page:
     summary = None if run.evaluation_dir is None else read_summary(run.evaluation_dir)
     parts: list[page.Section | None] = []
     if run.evaluation_dir is not None and summary is not None:
+        parts.append(first_to_look_at([], summary["failed"], ()))
         parts.append(quality(run.evaluation_dir, summary, album))
         parts.append(
             cases.evaluated_cases(

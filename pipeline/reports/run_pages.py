@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...data.errors import GridgateError
 from ...data.output_folder import OutputFolder
+from ..batch.evaluator import PAGE, remove_page
 from ..batch.results.case_result import DONE, FAILED
 from ..batch.results.table_file import read_case_table
 from ..evaluation.results import read_summary
@@ -26,8 +27,6 @@ from .quality import quality
 
 logger = logging.getLogger(__name__)
 
-PAGE = "report.html"
-
 
 @dataclass(frozen=True)
 class EvaluationPage:
@@ -35,15 +34,21 @@ class EvaluationPage:
 
     Args:
         title: of the bundle.
-        labels: names in the order of the values, the background first.
+        labels: names in the order of the network's channels, the background first.
         dataset_dir: the dataset, for the truth in the pictures; None draws none.
         pictures: cases to show, from the worst to the best.
+        merge_labels: labels of the dataset -> those that they are counted as.
+        region_values: what each of overlapping labels is written as.
+        tells_how: whether the command and the machine are told.
     """
 
     title: str
     labels: Sequence[str]
     dataset_dir: str | Path | None
     pictures: int = 3
+    merge_labels: Mapping[str | int, str] | None = None
+    region_values: Sequence[int] | None = None
+    tells_how: bool = True
 
     def __call__(self, output: OutputFolder) -> bool:
         """Write it to the folder in which the tables lie; whether that went well."""
@@ -54,7 +59,15 @@ class EvaluationPage:
         summary = read_summary(folder)
         rows = read_case_table(folder / "cases.csv")
         dataset = None if self.dataset_dir is None else Path(self.dataset_dir)
-        shown = cases.evaluated_cases(folder, dataset, self.labels, self.pictures, album)
+        shown = cases.evaluated_cases(
+            folder,
+            dataset,
+            self.labels,
+            self.pictures,
+            album,
+            merge_labels=self.merge_labels,
+            region_values=self.region_values,
+        )
         parts = [
             first_to_look_at(
                 rows, summary["failed"], cases.pictured(shown, [row["case"] for row in rows])
@@ -68,7 +81,7 @@ class EvaluationPage:
             ("failed", str(len(summary["failed"]))),
         ]
         intro = "" if dataset is None else f"Measured on {dataset.resolve().name}."
-        return _whole(self.title, intro, numbers, parts)
+        return _whole(self.title, intro, numbers, parts, self.tells_how)
 
 
 @dataclass(frozen=True)
@@ -77,13 +90,17 @@ class InferencePage:
 
     Args:
         title: of the bundle.
-        labels: names in the order of the values, the background first.
+        labels: names in the order of the network's channels, the background first.
         pictures: masks to show, those with most hints first.
+        region_values: what each of overlapping labels is written as.
+        tells_how: whether the command and the machine are told.
     """
 
     title: str
     labels: Sequence[str]
     pictures: int = 3
+    region_values: Sequence[int] | None = None
+    tells_how: bool = True
 
     def __call__(self, output: OutputFolder) -> bool:
         """Write it to the folder in which cases.csv lies; whether that went well."""
@@ -92,8 +109,9 @@ class InferencePage:
     def _page(self, folder: Path) -> page.Page:
         rows = read_case_table(folder / "cases.csv")
         found = {status: sum(row["status"] == status for row in rows) for status in (DONE, FAILED)}
-        hinted = sum(int(row.get("hint_count") or 0) > 0 for row in rows)
-        masks = sections.predictions(folder, self.labels, self.pictures, Album.inside_the_page())
+        hinted = sum((row.get("hint_count") or "0") not in ("", "0") for row in rows)
+        names = cases.names_by_value(self.labels, self.region_values)
+        masks = sections.predictions(folder, names, self.pictures, Album.inside_the_page())
         parts = [
             sections.look_at_first(folder, cases.pictured(masks, [row["case"] for row in rows])),
             masks,
@@ -103,7 +121,7 @@ class InferencePage:
             ("failed", str(found[FAILED])),
             ("with hints", str(hinted)),
         ]
-        return _whole(self.title, "", numbers, parts)
+        return _whole(self.title, "", numbers, parts, self.tells_how)
 
 
 def _whole(
@@ -111,10 +129,12 @@ def _whole(
     intro: str,
     numbers: Sequence[tuple[str, str]],
     parts: Sequence[Section | None],
+    tells_how: bool,
 ) -> page.Page:
     kept = [part for part in parts if part is not None]
-    how = sections.how([("", typed_command(), 0.0)], timed=False)
-    return page.Page(title=title, intro=intro, key_numbers=numbers, sections=[*kept, how])
+    if tells_how:
+        kept.append(sections.how([("", typed_command(), 0.0)], timed=False))
+    return page.Page(title=title, intro=intro, key_numbers=numbers, sections=kept)
 
 
 def _write(output: OutputFolder, make: Callable[[Path], page.Page]) -> bool:
@@ -127,9 +147,11 @@ def _write(output: OutputFolder, make: Callable[[Path], page.Page]) -> bool:
             output.write(PAGE, lambda stream: stream.write(content))
     except GridgateError as error:
         logger.warning("no page: %s", error)
+        remove_page(output)
         return False
     except Exception as error:  # whatever it is: a page is no reason to fail a run
         logger.warning("%s: no page: %s", path, error, exc_info=True)
+        remove_page(output)
         return False
     logger.info("%s, made in %s", path, page.duration(time.monotonic() - began))
     return True

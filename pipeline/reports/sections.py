@@ -86,7 +86,11 @@ def attention(bundle: Path, checkpoint: Path, folder: Path, album: Album) -> Sec
 
 
 def predictions(folder: Path, labels: Sequence[str], count: int, album: Album) -> Section:
-    """What became of each scan of a folder, and pictures of masks, those with most hints first."""
+    """What became of each scan of a folder, and pictures of masks, those with most hints first.
+
+    Args:
+        labels: names in the order of the masks' values, "" where none has the value.
+    """
     rows = read_case_table(folder / "cases.csv")
     done = [row for row in rows if row["status"] == DONE]
     failed = [row for row in rows if row["status"] == FAILED]
@@ -105,7 +109,7 @@ def predictions(folder: Path, labels: Sequence[str], count: int, album: Album) -
 def look_at_first(folder: Path, shown: Collection[str] = ()) -> Section | None:
     """What failed, and masks with hints, of a run's cases.csv; None where there is nothing."""
     rows = read_case_table(folder / "cases.csv")
-    failed = {row["case"]: row["reason"] for row in rows if row["status"] == FAILED}
+    failed = {row["case"]: row.get("reason") or "" for row in rows if row["status"] == FAILED}
     return first_to_look_at(rows, failed, shown)
 
 

@@ -29,7 +29,7 @@ DISAGREEMENT = 0.85
 STRAY_SHARE = 0.02
 """Share of a label's voxels outside its largest pieces from which on there is a hint."""
 
-LEAST_ML = 0.05
+LEAST_ML = 0.01
 """Volume below which a label is a hint where the bundle does not say how large it is."""
 
 _SIDES = {"R": "right", "L": "left", "A": "front", "P": "back", "S": "upper", "I": "lower"}
@@ -101,15 +101,13 @@ def case_hints(
             mask, alone = region_mask(labels, number), ["", name]
             found = connected_components(mask)
             gone = {1: removed[number + 1]} if number + 1 in removed else {}
-            hints += _pieces(found, alone, [volumes[number]], expected, gone)
-            hints += _gaps(found, affine, alone, expected)
+            hints += _pieces(found, affine, alone, [volumes[number]], expected, gone)
             hints += _cut(mask, affine, alone, expected)
             for place in centres_mm(found, affine).values():
                 centres[number + 1] = place
     else:
         found = connected_components(labels)
-        hints += _pieces(found, names, volumes, expected, removed)
-        hints += _gaps(found, affine, names, expected)
+        hints += _pieces(found, affine, names, volumes, expected, removed)
         hints += _cut(labels, affine, names, expected)
         centres = centres_mm(found, affine)
     hints += _wrong_side(centres, names)
@@ -141,6 +139,7 @@ def _volumes(volumes: Sequence[LabelVolume], expected: Expectations) -> list[str
 
 def _pieces(
     found: Components,
+    affine: NDArray[np.float64],
     names: Sequence[str],
     volumes: Sequence[LabelVolume],
     expected: Expectations,
@@ -156,29 +155,17 @@ def _pieces(
                 f"{names[value]}: {pieces} pieces, {share:.0f} % outside the largest was removed"
             )
     open_labels = [value for value in tested if value not in removed and volumes[value - 1].voxels]
+    gaps = missing_slices(found, affine, specks=STRAY_SHARE) if open_labels else {}
     for value in open_labels:
         sizes = sorted(found.voxels[found.label == value].tolist(), reverse=True)
         wanted = expected.get(names[value], {}).get("pieces", 1)
         stray = sum(sizes[wanted:])
         if stray > STRAY_SHARE * sum(sizes):
-            hints.append(f"{names[value]}: {len(sizes)} pieces, expected {wanted}")
+            gap = f", {gaps[value]} slices between without it" if gaps.get(value) else ""
+            hints.append(f"{names[value]}: {len(sizes)} pieces, expected {wanted}{gap}")
         elif wanted > 1 and len(sizes) < wanted:
             hints.append(f"{names[value]}: {len(sizes)} piece, expected {wanted}")
     return hints
-
-
-def _gaps(
-    found: Components,
-    affine: NDArray[np.float64],
-    names: Sequence[str],
-    expected: Expectations,
-) -> list[str]:
-    """Slices that a label leaves out, where it is not expected in pieces without number."""
-    return [
-        f"{names[value]}: missing in {count} of the slices between its lowest and highest"
-        for value, count in sorted(missing_slices(found, affine, specks=STRAY_SHARE).items())
-        if count and expected.get(names[value], {}).get("pieces", 1) > 0
-    ]
 
 
 def _wrong_side(centres: Mapping[int, NDArray[np.float64]], names: Sequence[str]) -> list[str]:
@@ -213,7 +200,16 @@ def _cut(
 
 def look_first(rows: Sequence[Mapping[str, Any]], count: int = 5) -> list[Mapping[str, Any]]:
     """The rows that a person should look at first: most hints, then the least sure."""
-    hinted = [row for row in rows if int(row.get("hint_count") or 0)]
+    hinted = [row for row in rows if _number(row.get("hint_count"), 0)]
     return sorted(
-        hinted, key=lambda row: (-int(row["hint_count"]), float(row.get("margin") or 1.0))
+        hinted,
+        key=lambda row: (-_number(row["hint_count"], 0), _number(row.get("margin"), 1.0)),
     )[:count]
+
+
+def _number(text: Any, otherwise: float) -> float:
+    """A number of a table that somebody may have changed."""
+    try:
+        return float(text or otherwise)
+    except ValueError:
+        return otherwise

@@ -34,7 +34,8 @@ def add(subparsers: Any) -> None:
         "--checkpoints",
         nargs="+",
         metavar="FILE",
-        help="in the order to show (default: those that the training kept, and model.pt)",
+        help="paths, or names in the bundle's models, in the order to show (default: those that "
+        "the training kept, and model.pt)",
     )
 
 
@@ -42,13 +43,21 @@ def run(options: argparse.Namespace) -> None:
     """Write the maps."""
     from ....data.output_folder import OutputFolder
     from ...plans.bundle_folders import bundle_path
-    from ...reports.attention_maps import kept_checkpoints, write_attention
+    from ...reports.attention_maps import (
+        found_checkpoint,
+        kept_checkpoints,
+        write_attention,
+    )
     from ...reports.pictures.scans import find_scan
     from ...reports.viewer.opening import cases_to_show
 
     bundle = Path(bundle_path(options.bundle))
     given = options.checkpoints
-    checkpoints = kept_checkpoints(bundle) if given is None else [Path(one) for one in given]
+    checkpoints = (
+        kept_checkpoints(bundle)
+        if given is None
+        else [found_checkpoint(bundle, one) for one in given]
+    )
     cases = cases_to_show(Path(options.scan), [])
     if len(cases) != 1:
         raise ConfigError(f"{options.scan} holds {len(cases)} scans; give one")

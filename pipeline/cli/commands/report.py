@@ -41,18 +41,30 @@ def run(options: argparse.Namespace) -> None:
     folder = Path(options.folder)
     if not (folder / "cases.csv").is_file():
         raise ConfigError(f"{folder}: is no folder of a run, which has cases.csv")
-    names = read_table(folder / "labels.json")
+    measured = (folder / METRICS_FILE).is_file()
+    names = read_table(folder / "labels.json") or (_measured_names(folder) if measured else {})
     if not names:
         raise ConfigError(f"{folder / 'labels.json'}: names no labels; the run wrote it")
-    labels = ["background", *(names.get(n, f"label {n}") for n in range(1, max(names) + 1))]
+    # in the order of their values, which regions need not be
+    values = sorted(names)
+    labels = ["background", *(names[value] for value in values)]
+    regions = None if values == list(range(1, len(values) + 1)) else values
     told: dict[str, Any] = {"title": options.title or folder.resolve().name, "labels": labels}
+    told |= {"pictures": options.pictures, "region_values": regions, "tells_how": False}
     page: EvaluationPage | InferencePage
-    if (folder / METRICS_FILE).is_file():
-        page = EvaluationPage(**told, dataset_dir=options.dataset, pictures=options.pictures)
+    if measured:
+        page = EvaluationPage(**told, dataset_dir=options.dataset)
     elif options.dataset is not None:
         raise ConfigError(f"--dataset is for an evaluation; {folder} holds no {METRICS_FILE}")
     else:
-        page = InferencePage(**told, pictures=options.pictures)
+        page = InferencePage(**told)
     if not page(OutputFolder(folder)):
         raise OutputError(f"{folder / PAGE}: was not written; the line above says why")
     print(folder / PAGE)
+
+
+def _measured_names(folder: Path) -> dict[int, str]:
+    """Value -> label of metrics.csv, for a fit's folder, which has no table of labels."""
+    from ...evaluation.results import read_results
+
+    return {row.value: row.label for of in read_results(folder).values() for row in of.values()}

@@ -42,17 +42,14 @@ def add(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """View."""
-    from ...reports.viewer.opening import cases_to_show, chosen
+    from ...reports.viewer.opening import cases_to_show, chosen, page_of
     from ...reports.viewer.server import Viewer
 
     what = Path(options.what)
     dataset = None if options.dataset is None else Path(options.dataset)
     found = cases_to_show(what, [Path(mask) for mask in options.masks], dataset=dataset)
-    report = what / "report.html"
-    with_page = options.case is None and what.is_dir() and report.is_file()
-    viewer = Viewer(
-        chosen(found, options.case), report=report if with_page else None, port=options.port
-    )
+    report = page_of(what) if options.case is None else None
+    viewer = Viewer(chosen(found, options.case), report=report, port=options.port)
 
     def ready(url: str) -> None:
         opened = not options.no_browser and webbrowser.open(url)

@@ -223,7 +223,7 @@ def _legend(
     if notes:
         axes.text(0.94, 0.74, "Dice", **text | {"color": _FAINT, "ha": "right"})
     for value, label in enumerate(labels):
-        if value:
+        if value and label:  # a region's value may leave one out
             y = 0.74 - value * step
             axes.add_patch(
                 Rectangle(

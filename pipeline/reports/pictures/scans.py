@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from ....data.dicom.series import DicomSeries, find_series
 from ....data.dicom.volume import read_series
 from ....data.errors import ImageError
-from ....data.images.reading import Image, read_image
+from ....data.images.reading import Image, read_axes, read_image
 
 Source = Path | list[Path] | DicomSeries
 
@@ -49,6 +52,9 @@ def read_scan(text: str) -> Image:
     """
     source = find_scan(text)
     if isinstance(source, DicomSeries):
-        return read_series(source)
+        return read_series(source, uneven="resample")
     first = source[0] if isinstance(source, list) else source
-    return read_image(first, non_finite="replace")
+    channels = read_axes(first)[3:]
+    count = int(np.prod(channels)) if channels else 1
+    image = read_image(first, channels=max(count, 1), non_finite="replace")
+    return image if count < 2 else replace(image, array=image.array[0])

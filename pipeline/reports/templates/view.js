@@ -1,7 +1,9 @@
 // Buttons that open a case in the viewer; on a page from the disk they say which command does.
 "use strict";
 (() => {
-  const served = ["127.0.0.1", "localhost"].includes(location.hostname);
+  // by `gridgate view`, whose addresses begin with a token; not by another server on this machine
+  const served = ["127.0.0.1", "localhost"].includes(location.hostname)
+    && /^\/[\w-]{24}\/(report\.html)?$/.test(location.pathname);
   const dialog = document.querySelector("dialog.view");
   const command = dialog.querySelector("pre");
   const asWord = (text) => (/^[\w.\/-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
@@ -17,5 +19,12 @@
       dialog.showModal();
     });
   }
-  if (served) new EventSource("alive");   // the server ends when the page is closed
+  if (!served) return;
+  // the server ends when its last page is closed, so each page says that it is open
+  const page = crypto.randomUUID();
+  const open = () => fetch(`alive?page=${page}`).catch(() => {});
+  open();
+  setInterval(open, 2000);
+  window.addEventListener("pageshow", open);
+  window.addEventListener("pagehide", () => navigator.sendBeacon(`closed?page=${page}`));
 })();

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ....data.datasets.dataset import Dataset, load_dataset
 from ....data.dicom.series import find_series
 from ....data.errors import ConfigError
-from ....data.images.reading import find_images
+from ....data.images.names import case_id, find_images
+from ....data.label_tables.reading import read_table
+from ....data.output_folder import OutputFolder
 from ...batch.results.case_result import DONE
 from ...batch.results.table_file import read_case_table
 from .shown import ShownCase, ShownMask
 
 _TABLE = "cases.csv"
 _OF_A_FIT = "cross_validation"
+_ML = "_ml"
+LABELS = "labels.json"
 _NAMED = 5  # cases that a text lists
 
 
@@ -42,9 +47,24 @@ def cases_to_show(
     if masks and len(found) != 1:
         raise ConfigError(f"{what} holds {len(found)} cases; masks can be given for one scan only")
     if masks:
-        given = [ShownMask(_mask_name(mask, masks), mask) for mask in masks]
+        given = [
+            ShownMask(name, mask) for name, mask in zip(_mask_names(masks), masks, strict=True)
+        ]
         found = [ShownCase(case.name, case.scan, [*case.masks, *given]) for case in found]
     return found
+
+
+def page_of(what: Path) -> Path | None:
+    """The page of a run that may be served with its cases: one that Gridgate wrote, unchanged.
+
+    A page may hold scripts, and what is served beside the scans can read them.
+    """
+    of_run = (what / _TABLE).is_file() or (what / _OF_A_FIT / _TABLE).is_file()
+    page = what / "report.html"
+    if not (of_run and page.is_file() and OutputFolder(what).owns(page.name)):
+        return None
+    with_buttons = b'<dialog class="view">' in page.read_bytes()  # earlier versions' had none
+    return page if with_buttons else None
 
 
 def chosen(cases: Sequence[ShownCase], name: str | None) -> list[ShownCase]:
@@ -70,20 +90,23 @@ def _of(what: Path, dataset: Path | None) -> list[ShownCase]:
     if what.is_dir() and (what / "dataset.json").is_file():
         return _of_dataset(load_dataset(what))
     if what.is_dir():
-        images = [ShownCase(_stem(path), str(path)) for path in find_images(what)]
-        return images or _of_dicom(what)
+        images = find_images(what)
+        return [
+            ShownCase(name, str(path)) for name, path in zip(_apart(images), images, strict=True)
+        ] or _of_dicom(what)
     if what.suffix.lower() in (".dcm", ".zip") or not what.suffix:
         return _of_dicom(what)
-    return [ShownCase(_stem(what), str(what))]
+    return [ShownCase(case_id(what), str(what))]
 
 
 def _of_run(folder: Path, dataset: Dataset | None) -> list[ShownCase]:
     truths = {} if dataset is None else {case.id: case for case in dataset.cases}
+    names = read_table(folder / LABELS)
     found = []
     for row in read_case_table(folder / _TABLE):
         if row["status"] != DONE:
             continue
-        masks = [ShownMask("prediction", folder / row["output"])]
+        masks = [ShownMask("prediction", folder / row["output"], names or None, _ml(row))]
         truth = truths.get(row["case"])
         if dataset is not None and truth is not None and truth.label is not None:
             masks.append(ShownMask("truth", truth.label, _names(dataset)))
@@ -113,14 +136,36 @@ def _of_dicom(path: Path) -> list[ShownCase]:
 
 
 def _names(dataset: Dataset) -> Mapping[int, str]:
-    return {value: name for name, value in dataset.labels.items()}
+    names = {value: name for name, value in dataset.labels.items()}
+    return names if dataset.ignore is None else {**names, dataset.ignore: "ignored"}
 
 
-def _mask_name(mask: Path, masks: Sequence[Path]) -> str:
-    """A mask's file name, with its folder where another has the same."""
-    alike = [one for one in masks if one.name == mask.name]
-    return mask.name if len(alike) == 1 else f"{mask.parent.name}/{mask.name}"
+def _ml(row: Mapping[str, str]) -> dict[str, float]:
+    """Label -> ml as the run measured it: of regions, which overlap, the mask tells less."""
+    found = {}
+    for column, text in row.items():
+        if column.endswith(_ML) and text:
+            with suppress(ValueError):
+                found[column.removesuffix(_ML)] = float(text)
+    return found
 
 
-def _stem(path: Path) -> str:
-    return path.name.split(".")[0] or path.name
+def _apart(files: Sequence[Path]) -> list[str]:
+    """Names without ending, with it where two are alike."""
+    names = [case_id(file) for file in files]
+    return [
+        file.name if names.count(name) > 1 else name
+        for name, file in zip(names, files, strict=True)
+    ]
+
+
+def _mask_names(masks: Sequence[Path]) -> list[str]:
+    """Of each mask the shortest end of its path that no other has; a number where there is none."""
+    parts = [mask.resolve().parts for mask in masks]
+    names = []
+    for number, own in enumerate(parts):
+        ends = [own[-count:] for count in range(1, len(own) + 1)]
+        others = [other for place, other in enumerate(parts) if place != number]
+        free = [end for end in ends if all(other[-len(end) :] != end for other in others)]
+        names.append("/".join(free[0]) if free else f"{own[-1]} ({number + 1})")
+    return names

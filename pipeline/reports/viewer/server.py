@@ -11,15 +11,18 @@ from __future__ import annotations
 import hmac
 import json
 import logging
+import os
+import re
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from ....data.errors import ConfigError, GridgateError
 from .shown import ShownCase
@@ -28,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
 LOCAL = ("127.0.0.1", "localhost")
+_HOST = re.compile(rf"({'|'.join(map(re.escape, LOCAL))})(:\d{{1,5}})?")
+_DIGITS = 6  # of a volume's number, at most
 _FILES = {
     "viewer.css": ("text/css", STATIC / "viewer.css"),
     "viewer.js": ("text/javascript", STATIC / "viewer.js"),
@@ -42,9 +47,11 @@ _REPORT_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
-_PULSE = 2.0  # seconds between two signs of life
 CLOSES_AFTER = 4.0
 """Seconds without an open page after which the server ends; a page that is loaded again is back."""
+GONE_AFTER = 150.0
+"""Seconds without a sign of life after which a page counts as closed: a browser lets pages in the
+background say so once in a minute only."""
 WAITS_FOR = 600.0
 """Seconds in which a first page must be opened."""
 
@@ -95,16 +102,19 @@ class Viewer:
         self._first = cases[0].name
         self._latest: ShownCase | None = None  # its voxels are held
         self._report = report
-        self._lock = threading.Lock()
-        self._open = 0
+        self._stamp: tuple[object, ...] = ()
+        self._reading = threading.Lock()
+        self._pages = threading.Lock()
+        self._seen: dict[str, float] = {}  # page -> when it last said that it is open
         self._changed = time.monotonic()
         self._ever_open = False
         self._ends = threading.Event()
         try:
             self._server = _Server((LOCAL[0], port), self)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or error
             raise ConfigError(
-                f"port {port} cannot be taken ({error.strerror}); leave --port out, or give another"
+                f"port {port} cannot be taken ({why}); leave --port out, or give another"
             ) from error
 
     @property
@@ -125,6 +135,7 @@ class Viewer:
         """
         thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
         thread.start()
+        self._server.begun.wait()
         self._changed = time.monotonic()
         try:
             ready(self.url)
@@ -137,26 +148,29 @@ class Viewer:
     def close(self) -> None:
         """Stop serving."""
         self._ends.set()
-        if self._server.serving:
+        if self._server.begun.is_set():
             self._server.shutdown()
         self._server.server_close()
 
     def _is_over(self) -> bool:
-        with self._lock:
+        now = time.monotonic()
+        with self._pages:
+            if any(now - seen < GONE_AFTER for seen in self._seen.values()):
+                return False
             limit = self.closes_after if self._ever_open else self.waits_for
-            return not self._open and time.monotonic() - self._changed > limit
+            return now - self._changed > limit
 
-    def opened(self, by: int) -> None:
-        """A page was opened (1) or closed (-1)."""
-        with self._lock:
-            self._open += by
+    def opened(self, page: str) -> None:
+        """A page says that it is open."""
+        with self._pages:
             self._ever_open = True
-            self._changed = time.monotonic()
+            self._seen[page] = self._changed = time.monotonic()
 
-    @property
-    def ends(self) -> bool:
-        """Whether it is ending."""
-        return self._ends.is_set()
+    def closed(self, page: str) -> None:
+        """A page says that it is closed."""
+        with self._pages:
+            self._seen.pop(page, None)
+            self._changed = time.monotonic()
 
     def answer(self, path: str, query: Mapping[str, Sequence[str]]) -> Answer | None:
         """What is at an address behind the token; None where nothing is.
@@ -176,35 +190,42 @@ class Viewer:
         case = self._cases.get(query.get("case", [self._first])[0])
         if case is None:
             return None
-        if path == "case.json":
-            told = {**self._held(case).told(), "cases": list(self._cases)}
-            return Answer("application/json", json.dumps(told).encode())
         number = query.get("number", [""])[0]
-        if path == "volume.nii" and number.isdecimal():
-            return Answer("application/octet-stream", self._held(case).volume(int(number)))
+        with self._reading:  # one case after another, or a scan would be read twice at once
+            if path == "case.json":
+                told = {**self._held(case).told(), "cases": list(self._cases)}
+                return Answer("application/json", json.dumps(told).encode())
+            if path == "volume.nii" and number.isdecimal() and len(number) < _DIGITS:
+                return Answer("application/octet-stream", self._held(case).volume(int(number)))
         return None
 
     def _held(self, case: ShownCase) -> ShownCase:
-        """The case, its voxels read; those of another one are forgotten."""
-        with self._lock:
-            if self._latest is None or self._latest.name != case.name:
-                masks = [type(mask)(mask.name, mask.path, mask.names) for mask in case.masks]
-                self._latest = ShownCase(case.name, case.scan, masks)
-            return self._latest
+        """The case, its voxels read; those of another one, or of older files, are forgotten."""
+        files: list[str | Path] = [case.scan, *(mask.path for mask in case.masks)]
+        stamp = (case.name, *(_stamp(path) for path in files))
+        if self._latest is None or self._stamp != stamp:
+            masks = [replace(mask) for mask in case.masks]
+            self._latest, self._stamp = replace(case, masks=masks), stamp
+        return self._latest
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    serving = False
 
     def __init__(self, address: tuple[str, int], viewer: Viewer) -> None:
         self.viewer = viewer
+        self.begun = threading.Event()
         super().__init__(address, _Handler)
 
-    def serve_forever(self, poll_interval: float = 0.5) -> None:
-        self.serving = True
-        super().serve_forever(poll_interval)
+    def service_actions(self) -> None:
+        """Called in the loop: it runs."""
+        self.begun.set()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A page that was closed meanwhile is no fault."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -216,23 +237,44 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer, or refuse."""
-        found = urlsplit(self.path)
-        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
-        if host not in LOCAL:
-            self._send(403, self._text, b"this address is not served")
+        found = self._asked()
+        if found is None:
             return
-        _, token, *rest = [*found.path.split("/"), "", ""][:4]
+        name, query = found
+        if name == "alive":
+            self.server.viewer.opened(query.get("page", [""])[0])
+            self._send(204, self._text, b"")
+        else:
+            self._answer(name, query)
+
+    def do_POST(self) -> None:
+        """A page that is closed says so; nothing else is taken."""
+        found = self._asked()
+        if found is None:
+            return
+        if found[0] == "closed":
+            self.server.viewer.closed(found[1].get("page", [""])[0])
+            self._send(204, self._text, b"")
+        else:
+            self._send(404, self._text, b"nothing is here")
+
+    def _asked(self) -> tuple[str, Mapping[str, Sequence[str]]] | None:
+        """Name and query behind the token; None where the request was refused."""
+        self.close_connection = self.command != "GET"  # its content is not read
+        if not _HOST.fullmatch(self.headers.get("Host", "")):
+            self._send(403, self._text, b"this address is not served")
+            return None
+        path, _, query = self.path.partition("?")
+        parts = path.split("/")
         known = self.server.viewer.token.encode()
+        token = parts[1] if len(parts) > 1 else ""
         if not hmac.compare_digest(token.encode(errors="replace"), known):
             self._send(403, self._text, b"no token; open the address that `gridgate view` printed")
-            return
-        name = rest[0]
-        if found.path.count("/") != 2:
+            return None
+        if len(parts) != len(("", "token", "name")):
             self._send(404, self._text, b"nothing is here")
-        elif name == "alive":
-            self._stay_open()
-        else:
-            self._answer(name, parse_qs(found.query, keep_blank_values=True))
+            return None
+        return parts[2], parse_qs(query, keep_blank_values=True)
 
     def _answer(self, name: str, query: Mapping[str, Sequence[str]]) -> None:
         try:
@@ -265,26 +307,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Cross-Origin-Resource-Policy", "same-origin")
         self.send_header("Cache-Control", "no-store")
 
-    def _stay_open(self) -> None:
-        """A stream that lasts as long as the page: events, with nothing in them."""
-        viewer = self.server.viewer
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
-        self._protect("default-src 'none'")
-        self.end_headers()
-        self.close_connection = True
-        viewer.opened(1)
-        try:
-            while not viewer.ends:
-                self.wfile.write(b":\n\n")
-                self.wfile.flush()
-                time.sleep(_PULSE)
-        except OSError:  # the page is closed
-            pass
-        finally:
-            viewer.opened(-1)
-
     def log_message(self, format: str, *values: object) -> None:
         """The terminal stays quiet."""
         logger.debug(format, *values)
+
+
+def _stamp(path: str | Path) -> object:
+    """What changes when a file does; of a text that is no path nothing does."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_mtime_ns

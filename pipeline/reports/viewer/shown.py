@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ....data.errors import ConfigError, ImageError
 from ....data.geometry.affines import voxel_ml
+from ....data.images.names import case_id
 from ....data.images.reading import Image, read_image, read_labels
 from ....data.label_tables.colors import colors_of
 from ....data.label_tables.reading import TABLE_NAMES, TABLE_SUFFIXES, read_caret, read_table
@@ -21,6 +22,8 @@ from ..pictures.grey_window import grey_window
 from ..pictures.labels import spoken
 from ..pictures.scans import read_scan
 
+_LOWEST = -(2**15)  # a value of label maps
+_SHORT = 1 << 16  # values that are counted by a table
 _CODE = 1  # of sform and qform: the scanner's coordinates
 
 
@@ -32,11 +35,13 @@ class ShownMask:
         name: what the reader calls it: prediction, truth, a file's name.
         path: any image file, of whole numbers for labels; another grid than the scan's will do.
         names: value -> label; None: as the file, or a table beside it, says.
+        ml: label -> its volume where it is known; else that of its voxels here.
     """
 
     name: str
     path: Path
     names: Mapping[int, str] | None = None
+    ml: Mapping[str, float] | None = None
 
     @cached_property
     def image(self) -> Image:
@@ -46,7 +51,7 @@ class ShownMask:
             ImageError: it cannot be read.
         """
         try:
-            return read_labels(self.path)
+            return read_labels(self.path, lowest=_LOWEST)
         except ImageError:  # no whole numbers, or no image
             return read_image(self.path, non_finite="replace")
 
@@ -54,32 +59,62 @@ class ShownMask:
     def heat(self) -> list[float] | None:
         """Lowest and highest number of a map; None of labels."""
         array = np.asarray(self.image.array)
-        return None if array.dtype.kind in "iu" else [float(array.min()), float(array.max())]
+        if array.dtype.kind in "iu":
+            return None
+        low, high = float(array.min()), float(array.max())
+        return [low, high] if low < high else [min(low, 0.0), max(high, 0.0) or 1.0]
+
+    @cached_property
+    def _numbered(self) -> tuple[list[int], list[int], NDArray[np.generic]]:
+        """The labels' values, their voxels, and the map with 1, 2, ... in their place.
+
+        NiiVue's table of colours is as long as the highest value, and a GPU's texture is not.
+        """
+        array = np.asarray(self.image.array)
+        low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+        if high - low < _SHORT:
+            shifted = array if low >= 0 else array.astype(np.int64) - low
+            counts = np.bincount(shifted.ravel(order="K"))
+            offset = min(low, 0)
+            values = [int(one) + offset for one in np.flatnonzero(counts) if int(one) + offset]
+            voxels = [int(counts[value - offset]) for value in values]
+            table = np.zeros(len(counts), np.uint16)
+            table[np.array(values, np.int64) - offset] = np.arange(1, len(values) + 1)
+            return values, voxels, table[shifted]
+        found, counts = np.unique(array, return_counts=True)
+        kept = found != 0
+        place = np.zeros(len(found), np.uint16)
+        place[kept] = np.arange(1, int(kept.sum()) + 1)
+        numbered = place[np.searchsorted(found, array)]
+        return [int(one) for one in found[kept]], [int(one) for one in counts[kept]], numbered
 
     def labels(self) -> list[dict[str, Any]]:
-        """Value, name, colour and ml of each label that has a voxel."""
+        """Number in `nifti`, value in the file, name, colour and ml of each label with a voxel."""
         if self.heat is not None:
             return []
-        array = self.image.array
-        counts = np.bincount(np.asarray(array).ravel(order="K"))
-        found = [value for value in np.flatnonzero(counts).tolist() if value]
+        values, voxels, _ = self._numbered
         names = _names_of(self.path) if self.names is None else self.names
-        told = {value: names.get(value, f"label {value}") for value in found}
+        told = {**names, **{value: names.get(value, f"label {value}") for value in values}}
+        told.pop(0, None)
         colours = dict(zip(told, colors_of(["background", *told.values()])[1:], strict=True))
-        millilitres = voxel_ml(self.image.grid.affine)
+        each = voxel_ml(self.image.grid.affine)
         return [
             {
+                "number": number,
                 "value": value,
-                "name": spoken(name),
+                "name": spoken(told[value]),
                 "colour": list(colours[value]),
-                "ml": round(float(counts[value]) * millilitres, 3),
+                "ml": round((self.ml or {}).get(told[value], count * each), 3),
             }
-            for value, name in told.items()
+            for number, (value, count) in enumerate(zip(values, voxels, strict=True), start=1)
         ]
 
     def nifti(self) -> bytes:
-        """Its voxels and its grid, as a NIfTI file."""
-        return _nifti(np.asarray(self.image.array), self.image.grid.affine)
+        """Its voxels and its grid, as a NIfTI file; labels are numbered as `labels` says."""
+        array = np.asarray(self.image.array) if self.heat is not None else self._numbered[2]
+        if array.dtype == np.uint16 and array.size and array.max() < 256:
+            array = array.astype(np.uint8)
+        return _nifti(array, self.image.grid.affine)
 
 
 @dataclass(frozen=True)
@@ -165,9 +200,15 @@ def _names_of(path: Path) -> dict[int, str]:
     if own:
         return own
     beside = [path.parent / name for name in TABLE_NAMES]
-    beside.append(path.parent.parent / "dataset.json")  # of labelsTr
-    beside += [one for end in TABLE_SUFFIXES for one in sorted(path.parent.glob(f"*{end}"))]
+    if path.parent.name.startswith("labels"):  # labelsTr of a dataset
+        beside.append(path.parent.parent / "dataset.json")
+    beside += [path.parent / f"{name}{end}" for end in TABLE_SUFFIXES for name in _beside(path)]
     for table in beside:
         if found := read_table(table):
             return found
     return {}
+
+
+def _beside(path: Path) -> tuple[str, str]:
+    """Names that a table for this file may have."""
+    return case_id(path), "labels"

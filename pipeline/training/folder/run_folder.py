@@ -33,6 +33,8 @@ from .run_record import (
 
 SPLITS, METRICS, PROFILE = "splits.json", "metrics_train.csv", "profile.csv"
 WEIGHTS = f"models/{BEST}"
+EPOCHS = f"{Path(WEIGHTS).parent.as_posix()}/epoch_*.pt"
+"""Checkpoints that stay, see Checkpoints."""
 PAGE = "report.html"
 RESULTS = (WEIGHTS, LAST, SETTINGS, SPLITS, METRICS, PROFILE, PAGE)
 """What a training writes, TensorBoard's events aside."""
@@ -246,10 +248,14 @@ def _keep_earlier(output: OutputFolder) -> None:
     """Keep all but what an earlier round with a tool's own cases wrote there, unchanged since."""
     before = read_run(output.folder)
     own_round = before is not None and before.dataset == GIVEN
-    names = [name for name in RESULTS if not (own_round and output.owns(name))]
+    epochs = sorted(path.relative_to(output.folder) for path in output.folder.glob(EPOCHS))
+    results = [*RESULTS, *(path.as_posix() for path in epochs)]
+    names = [name for name in results if not (own_round and output.owns(name))]
     keep_earlier(output, names, weights=WEIGHTS)
     if own_round:  # or the table would go on with the rows of the round before
         output.remove(METRICS)
+        for path in epochs:
+            output.remove(path)
 
 
 def _adopt(held: _Held, folder: Path) -> None:

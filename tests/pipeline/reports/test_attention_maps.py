@@ -12,8 +12,12 @@ import torch
 
 from gridgate.data.errors import CheckpointError, ConfigError
 from gridgate.data.output_folder import OutputFolder
-from gridgate.pipeline.models.attention import attention_of
-from gridgate.pipeline.reports.attention_maps import kept_checkpoints, write_attention
+from gridgate.pipeline.models.attention import _labels, attention_of
+from gridgate.pipeline.reports.attention_maps import (
+    found_checkpoint,
+    kept_checkpoints,
+    write_attention,
+)
 from gridgate.pipeline.reports.viewer.shown import ShownCase, ShownMask
 
 
@@ -68,10 +72,29 @@ def test_which_checkpoints_there_are(trained: tuple[Path, Path, Path]) -> None:
     with pytest.raises(CheckpointError, match="no weights are there"):
         kept_checkpoints(bundle)
     (bundle / "models").mkdir()
-    for name in ("model.pt", "epoch_0010.pt", "epoch_0002.pt", "other.pt"):
+    for name in ("model.pt", "epoch_0010.pt", "epoch_0002.pt", "epoch_10000.pt", "other.pt"):
         shutil.copy(checkpoint, bundle / "models" / name)
     names = [path.name for path in kept_checkpoints(bundle)]
-    assert names == ["epoch_0002.pt", "epoch_0010.pt", "model.pt"]
+    assert names == ["epoch_0002.pt", "epoch_0010.pt", "epoch_10000.pt", "model.pt"]
+
+
+def test_a_checkpoint_is_found_in_the_bundle_too(
+    trained: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    bundle, checkpoint, _ = trained
+    (bundle / "models").mkdir(exist_ok=True)
+    shutil.copy(checkpoint, bundle / "models" / "epoch_0010.pt")
+    assert found_checkpoint(bundle, "epoch_0010.pt") == bundle / "models" / "epoch_0010.pt"
+    assert found_checkpoint(bundle, str(checkpoint)) == checkpoint
+    with pytest.raises(CheckpointError, match=r"none\.pt"):
+        found_checkpoint(bundle, "none.pt")
+
+
+def test_the_segmentation_of_regions_is_the_written_map() -> None:
+    logits = torch.tensor([[3.0, 3.0, -1.0], [-2.0, 1.0, -1.0]])[:, :, None, None]
+    assert _labels(logits, [1, 3])[:, 0, 0].tolist() == [1, 3, 0]
+    assert _labels(logits, None)[:, 0, 0].tolist() == [0, 0, 0]
+    assert _labels(logits[:1], None)[:, 0, 0].tolist() == [1, 1, 0]
 
 
 def test_what_has_no_maps_is_told(trained: tuple[Path, Path, Path], tmp_path: Path) -> None:

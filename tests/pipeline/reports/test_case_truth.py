@@ -13,8 +13,8 @@ import pytest
 
 from gridgate.pipeline.batch.results.case_result import DONE
 from gridgate.pipeline.reports import cases
-from gridgate.pipeline.reports.cases import evaluated_cases
-from gridgate.pipeline.reports.page import Picture, Table
+from gridgate.pipeline.reports.cases import evaluated_cases, names_by_value, spread
+from gridgate.pipeline.reports.page import Paragraph, Picture, Table
 from gridgate.pipeline.reports.pictures.album import Album
 
 LABELS = ["background", "liver", "spleen"]
@@ -61,18 +61,18 @@ def evaluation(folder: Path, root: Path, mask: np.ndarray) -> Path:
 
 
 def drawn(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path, root: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path, root: Path, **told: Any
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Prediction and truth of each difference that a page draws."""
     found = []
     draw = cases.difference_figure
 
-    def kept(image: Any, prediction: Any, truth: Any, **told: Any) -> Any:
+    def kept(image: Any, prediction: Any, truth: Any, **more: Any) -> Any:
         found.append((np.asarray(prediction.array), np.asarray(truth.array)))
-        return draw(image, prediction, truth, **told)
+        return draw(image, prediction, truth, **more)
 
     monkeypatch.setattr(cases, "difference_figure", kept)
-    section = evaluated_cases(folder, root, LABELS, 1, Album(tmp_path / "pictures"))
+    section = evaluated_cases(folder, root, LABELS, 1, Album(tmp_path / "pictures"), **told)
     *pictures, table = section.blocks
     assert all(isinstance(block, Picture) for block in pictures) and isinstance(table, Table)
     assert len(pictures) == 1 + len(found)
@@ -103,9 +103,47 @@ def test_what_the_case_has_not_annotated_is_not_made_up(
     assert set(np.unique(prediction)) == {0, 1}
 
 
-def test_labels_that_the_masks_have_no_value_for_are_not_drawn(
+def test_labels_that_are_counted_as_others_are_drawn_as_those(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"0": "background", "3": "liver", "7": "spleen", "9": "cyst"}
+    truth = dataset(tmp_path / "D", labels=names)
+    path = tmp_path / "D" / "labelsTr" / "c1.nii.gz"
+    with_cyst = truth.copy()
+    with_cyst[20:22, 20:22, 4:6] = 9
+    nib.save(nib.Nifti1Image(with_cyst, np.eye(4)), path)
+    folder = evaluation(tmp_path / "E", tmp_path / "D", channels(truth))
+    told: dict[str, Any] = {"merge_labels": {"cyst": "liver"}}
+    ((prediction, shown),) = drawn(monkeypatch, tmp_path, folder, tmp_path / "D", **told)
+    np.testing.assert_array_equal(prediction, channels(truth))
+    np.testing.assert_array_equal(shown, np.where(with_cyst == 9, 1, channels(truth)))
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [({}, "its labels are"), ({"region_values": [1, 2]}, "regions, which overlap")],
+)
+def test_why_the_truth_is_not_drawn_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], why: str
 ) -> None:
     truth = dataset(tmp_path / "D", labels={"0": "background", "3": "liver", "7": "cancer"})
     folder = evaluation(tmp_path / "E", tmp_path / "D", channels(truth))
-    assert drawn(monkeypatch, tmp_path, folder, tmp_path / "D") == []
+    section = evaluated_cases(
+        folder, tmp_path / "D", LABELS, 1, Album(tmp_path / "pictures"), **given
+    )
+    told, picture, table = section.blocks
+    assert isinstance(told, Paragraph) and why in told.text
+    assert isinstance(picture, Picture) and isinstance(table, Table)
+
+
+def test_regions_have_the_names_of_the_values_that_they_are_written_as() -> None:
+    names = ["background", "kidney", "masses", "tumor"]
+    assert names_by_value(names, [1, 3, 2]) == ["background", "kidney", "tumor", "masses"]
+    assert names_by_value(names, None) == names
+    assert names_by_value(names[:2], [3]) == ["background", "", "", "kidney"]
+
+
+def test_a_case_with_nothing_to_find_has_no_place_in_the_ranking() -> None:
+    means = {"a": 0.5, "b": float("nan"), "c": 0.9}
+    assert spread(means, 3) == [("a", "the worst"), ("c", "the best")]
+    assert spread({"b": float("nan")}, 3) == []

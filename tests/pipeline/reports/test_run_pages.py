@@ -124,6 +124,14 @@ def test_a_page_that_cannot_be_made_is_told_and_stops_nobody(
     assert "a bug of ours" in caplog.text and not (folder / PAGE).exists()
 
 
+def test_a_table_that_a_spreadsheet_has_saved_with_commas(runs: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(runs / "M", tmp_path / "M")
+    table = (folder / "cases.csv").read_text().replace("1234.5", '"1234,5"').replace("2.0", '"2,0"')
+    (folder / "cases.csv").write_text(table)
+    assert InferencePage("t", NAMES)(OutputFolder(folder))
+    assert "1234,5" in (folder / PAGE).read_text()
+
+
 def test_long_tables_end_with_how_many_there_are(runs: Path) -> None:
     rows = [{"case": f"c{n}", "status": "ok", "input": ""} for n in range(MOST_ROWS + 1)]
     table = segmented_cases(rows, NAMES, (), "M")
@@ -168,10 +176,14 @@ def test_a_run_over_scans_leaves_a_page_and_its_masks_stay_done(tmp_path: Path) 
         infer(scans, tmp_path / "M", **told, report=True, pictures=1)
     text = (tmp_path / "M" / PAGE).read_text()
     assert text.count("<figure") == 1 and "broken_scan" in text
+    shutil.copy(scans / "scan_1000.nii.gz", scans / "third.nii.gz")
+    with pytest.raises(RuntimeError, match="Failed to evaluate"):  # the old page is of other cases
+        infer(scans, tmp_path / "M", **told, report=False)
+    assert not (tmp_path / "M" / PAGE).exists()
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "M").glob("*.nii.gz")}
     with pytest.raises(RuntimeError, match="Failed to evaluate"):
         infer(scans, tmp_path / "M", **told, report=True, pictures=0)
-    assert made == {path: path.stat().st_mtime_ns for path in made} and len(made) == 2
+    assert made == {path: path.stat().st_mtime_ns for path in made} and len(made) == 3
     assert (tmp_path / "M" / PAGE).read_text().count("<figure") == 0
 
 

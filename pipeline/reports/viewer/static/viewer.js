@@ -106,8 +106,8 @@ function showMasks() {
     const table = { R: [0], G: [0], B: [0], A: [0], I: [0], labels: ["background"] };
     for (const label of mask.labels) {
       const [r, g, b] = own ?? label.colour;
-      table.R.push(r); table.G.push(g); table.B.push(b); table.I.push(label.value); table.labels.push(label.name);
-      table.A.push(document.querySelector(`#label-${n}-${label.value}`).checked ? 255 : 0);
+      table.R.push(r); table.G.push(g); table.B.push(b); table.I.push(label.number); table.labels.push(label.name);
+      table.A.push(document.querySelector(`#label-${n}-${label.number}`).checked ? 255 : 0);
     }
     nv.volumes[n + 1].setColormapLabel(table);
     nv.setOpacity(n + 1, wanted ? opacity : 0);
@@ -137,7 +137,7 @@ function listMasks() {
     heading.append(mask.name);
     const list = document.createElement("ul");
     for (const label of mask.labels) {
-      const row = box(`label-${n}-${label.value}`, "", true);
+      const row = box(`label-${n}-${label.number}`, "", true);
       const swatch = document.createElement("span");
       swatch.className = "swatch";
       swatch.style.background = `rgb(${label.colour.join(",")})`;
@@ -155,6 +155,12 @@ function listMasks() {
   if (told.masks.length === 0) byId("masks").textContent = "none was given";
 }
 
+// NiiVue gives the value at a volume's edge for what is beyond it.
+function inside(place, number) {
+  const [, ...sizes] = nv.volumes[number].dimsRAS;
+  return place.values[number].vox.every((index, axis) => index >= 0 && index < sizes[axis]);
+}
+
 function tellWhere(place) {
   const [x, y, z] = place.mm;
   const mm = [[x, "R", "L"], [y, "A", "P"], [z, "S", "I"]]
@@ -162,8 +168,8 @@ function tellWhere(place) {
   const values = place.values.map((one) => one.value);
   const labels = told.masks.map((mask, n) => {
     const found = mask.heat === null
-      ? mask.labels.find((label) => label.value === Math.round(values[n + 1]))
-      : { name: Number(values[n + 1]).toFixed(2) };
+      ? mask.labels.find((label) => inside(place, n + 1) && label.number === Math.round(values[n + 1]))
+      : inside(place, n + 1) && { name: Number(values[n + 1]).toFixed(2) };
     return `${told.masks.length > 1 ? `${mask.name}: ` : ""}${found ? found.name : "-"}`;
   });
   byId("where").textContent = [`${mm} mm`, `value ${Number(values[0]).toFixed(0)}`, ...labels].join("   ");
@@ -188,8 +194,18 @@ function onKey(event) {
   known[2]();
 }
 
+// The server ends when its last page is closed, so each page says that it is open.
+function stayOpen() {
+  const page = crypto.randomUUID();
+  const open = () => fetch(`alive?page=${page}`).catch(() => {});
+  open();
+  setInterval(open, 2000);
+  window.addEventListener("pageshow", open);
+  window.addEventListener("pagehide", () => navigator.sendBeacon(`closed?page=${page}`));
+}
+
 async function start() {
-  new EventSource("alive");            // the server ends when this page is closed
+  stayOpen();
   const answer = await fetch(`case.json?${ofCase({})}`);
   if (!answer.ok) throw new Error(await answer.text());
   const found = await answer.json();
@@ -218,7 +234,7 @@ async function start() {
   listCases();
   for (const id of ["opacity", "outline", "by-mask"]) byId(id).addEventListener("input", showMasks);
   window.addEventListener("keydown", onKey, true);
-  nv.scene.crosshairPos = nv.mm2frac(found.centre);
+  nv.scene.crosshairPos = nv.mm2frac(found.centre, 0, true);
   setLayout("three planes");
   setWindow("as found");
   showMasks();

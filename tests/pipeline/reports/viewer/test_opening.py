@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from gridgate.data.errors import ConfigError
-from gridgate.pipeline.reports.viewer.opening import cases_to_show, chosen
+from gridgate.data.output_folder import OutputFolder
+from gridgate.pipeline.reports.viewer.opening import cases_to_show, chosen, page_of
 
 from ..test_report_inputs import volume, write_dicom
 
@@ -49,6 +50,42 @@ def test_a_scan_and_its_masks(tmp_path: Path) -> None:
     assert case.name == "ct" and case.scan == str(image)
     assert [mask.name for mask in case.masks] == ["a/m.nii.gz", "b/m.nii.gz", "other.nii.gz"]
     assert [mask.path for mask in case.masks] == masks
+
+
+def test_names_that_begin_alike_stay_apart(tmp_path: Path) -> None:
+    names = ["1.2.840.10.nii.gz", "1.2.840.11.nii.gz", "ct.nii.gz", "ct.nii", "a.b.nii"]
+    for name in names:
+        scan(tmp_path / "scans" / name)
+    found = cases_to_show(tmp_path / "scans", [])
+    assert sorted(case.name for case in found) == sorted(
+        ["1.2.840.10", "1.2.840.11", "ct.nii.gz", "ct.nii", "a.b"]
+    )
+    assert {Path(case.scan).name for case in found} == set(names)
+    masks = [scan(tmp_path / top / "x" / "m.nii") for top in ("p", "q")]
+    (case,) = cases_to_show(tmp_path / "scans" / "a.b.nii", [*masks, masks[0]])
+    told = [mask.name for mask in case.masks]
+    assert told[1] == "q/x/m.nii" and len(set(told)) == 3
+
+
+def test_a_page_is_served_only_where_gridgate_wrote_it(run: Path) -> None:
+    """It may hold scripts, and what is served beside the scans can read them."""
+    page = b'<dialog class="view">'
+    (run / "E" / "report.html").write_bytes(page)
+    assert page_of(run / "E") is None
+    (run / "E" / "report.html").unlink()
+    with OutputFolder(run / "E") as output:
+        output.write("report.html", lambda stream: stream.write(page))
+    assert page_of(run / "E") == run / "E" / "report.html"
+    (run / "E" / "report.html").write_bytes(page + b"<script>evil()</script>")
+    assert page_of(run / "E") is None
+    with OutputFolder(run / "D") as output:  # a dataset, not a run
+        output.write("report.html", lambda stream: stream.write(page))
+    assert page_of(run / "D") is None
+    for name in ("E", "D"):
+        (run / name / "report.html").unlink()
+    with OutputFolder(run / "E") as output:  # of an earlier version, without buttons
+        output.write("report.html", lambda stream: stream.write(b"<h1>old</h1>"))
+    assert page_of(run / "E") is None
 
 
 def test_a_runs_masks_with_the_truth_where_the_dataset_is_given(run: Path) -> None:

@@ -113,6 +113,38 @@ def test_the_patients_left_is_at_the_right_of_the_picture(
 
 
 @pytest.mark.slow
+def test_an_oblique_scan_opens_at_the_labels_and_nothing_is_named_beyond_a_mask(
+    chromium: Any, tmp_path: Path
+) -> None:
+    case = marked(tmp_path, "RAS")
+    turned = np.eye(4)
+    angle = np.deg2rad(25)
+    turned[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    turned[:3, 3] = 5, -40, 90
+    for name in ("scan", "mask"):
+        image = nib.load(tmp_path / f"{name}.nii.gz")
+        array = np.asarray(image.dataobj)
+        affine = turned @ image.affine
+        if name == "mask":  # a grid that is smaller than the scan's
+            affine = affine.copy()
+            affine[:3, 3] += affine[:3, :3] @ [1, 1, 1]
+            array = array[1:19, 1:19, 1:19]
+        nib.save(nib.Nifti1Image(array, affine), tmp_path / f"{name}.nii.gz")
+    viewer = Viewer([case])
+    index = (np.array([4.5, 14.5, 14.5]) + np.array([14.5, 4.5, 4.5])) / 2
+    centre = nib.load(case.scan).affine @ [*index, 1]
+    np.testing.assert_allclose(case.told()["centre"], centre[:3], atol=1e-6)
+    with opened(chromium, viewer) as (page, _):
+        shown = page.locator("#where").inner_text()
+        for value, (plus, minus) in zip(centre[:3], ("RL", "AP", "SI"), strict=True):
+            told = float(shown.split(plus if value >= 0 else minus)[1].split()[0])
+            assert abs(told - abs(value)) < 4, shown
+        for _ in range(30):  # to the scan's edge, beyond the mask's
+            page.keyboard.press("ArrowRight")
+        assert page.locator("#where").inner_text().endswith("-")
+
+
+@pytest.mark.slow
 def test_keys_and_buttons(chromium: Any, tmp_path: Path) -> None:
     viewer = Viewer([marked(tmp_path, "RAS")])
     with opened(chromium, viewer) as (page, asked):
