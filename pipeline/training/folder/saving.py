@@ -28,6 +28,7 @@ KEPT = "models/epoch_{epoch:04d}.pt"
 
 _FORMAT = 2
 _SHARE = 0.05  # of a training's time, for writing last.pt
+_LONGEST = 600.0  # seconds between two of them, however long one took: the process may have slept
 
 
 class Checkpoints:
@@ -35,7 +36,8 @@ class Checkpoints:
 
     Attach it after the validation and the table, so that what it stores is the whole epoch. Where
     an epoch is so short that writing would take more than a twentieth of the time, as with small
-    networks on a GPU, last.pt is that of an epoch some seconds ago until a new best or the end.
+    networks on a GPU, last.pt is that of an epoch some seconds ago, ten minutes at most, until a
+    new best or the end.
 
     Args:
         resume: go on from output_dir/last.pt where there is one.
@@ -99,7 +101,7 @@ class Checkpoints:
         if new or ended or began >= self._next_write:
             self._write(LAST, self._everything(engine))
             now = time.monotonic()
-            self._next_write = now + (now - began) / _SHARE
+            self._next_write = now + min((now - began) / _SHARE, _LONGEST)
 
     def _write(self, name: str, content: Any) -> None:
         write_result(self.folder, name, lambda stream: save_checkpoint(content, stream))

@@ -109,6 +109,30 @@ def test_epochs_too_short_to_be_written_are_done_again(
     assert_equal(last(part), last(whole))
 
 
+def test_a_write_that_took_hours_does_not_put_off_the_next_for_days(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is stopped while it writes, and goes on later, as by a batch system."""
+    clock = [0.0]
+    monkeypatch.setattr(saving.time, "monotonic", lambda: clock[0])
+
+    def slow(*told: Any) -> None:
+        clock[0] += 7200  # two files at each new best, so four hours
+        write_result(*told)
+
+    monkeypatch.setattr(saving, "write_result", slow)
+    engine = training(tmp_path, epochs=3, schedule=cosine(12), interval=9)
+    seen: list[int] = []
+
+    def wait(_: Any) -> None:
+        seen.append(last(tmp_path)["epoch"])
+        clock[0] += 601
+
+    engine.add_event_handler(Events.EPOCH_COMPLETED, wait)
+    engine.run()
+    assert seen == [1, 2, 3]
+
+
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_the_best_weights_or_those_of_the_end_are_kept(keep: str, tmp_path: Path) -> None:
     def ruined(optimizer: torch.optim.Optimizer) -> Any:  # in the fourth and last epoch
