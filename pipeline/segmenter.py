@@ -46,7 +46,15 @@ _NOT_HERE = {
     "dataset_dir": "the image is handed to the segmenter",
     "probabilities": "nothing is written",
     "dicom_seg": "nothing is written",
-    "report": "nothing is written",
+    **dict.fromkeys(
+        ("report", "pictures", "output_ext", "region_masks", "overwrite", "terminology"),
+        "nothing is written",
+    ),
+    **dict.fromkeys(
+        ("recursive", "flat", "isolate", "time_limit", "num_workers"),
+        "one image is handed over after another",
+    ),
+    "load_pretrain": "weights are always loaded",
     "device": "give it as device=",
     "checkpoint": "give it as checkpoint=",
 }

@@ -31,6 +31,7 @@ from .progress import CaseProgress
 from .results.case_result import DONE, FAILED, CaseResult
 from .results.case_table import CaseTable
 from .results.label_files import LabelFiles
+from .results.page_file import remove_page
 from .results.quality import Expectations, check_expectations, look_first
 from .targets import Targets
 from .workers.pool import WorkerPool
@@ -50,8 +51,6 @@ _FIRED = (
 
 
 _HINTS_SAID = 3
-PAGE = "report.html"
-"""Of a run, see `page`."""
 
 
 class CasesFailedError(GridgateError):
@@ -334,14 +333,6 @@ class CaseEvaluator(SupervisedEvaluator):
 
     def _label_files(self) -> LabelFiles:
         return LabelFiles.beside_masks(self.case_postprocessing, self.table, self.plan)
-
-
-def remove_page(output: OutputFolder) -> None:
-    """Remove a run's page of before, if it is ours: it tells of other tables than those there."""
-    try:
-        output.remove(PAGE)
-    except OutputError as error:
-        logger.warning(str(error))
 
 
 def _first_hints(hints: str) -> str:

@@ -79,6 +79,7 @@ def write_outcome(outcome: Outcome, output: OutputFolder, name: str) -> None:
         folds=outcome.folds,
         choices=[*outcome.said, *best.said],
         steps=outcome.steps,
+        region_values=plan.region_values,
     )
     content = fit_page(run, output)
     output.write("report.html", lambda stream: stream.write(content))

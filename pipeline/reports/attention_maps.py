@@ -16,12 +16,12 @@ from ...data.label_tables.table import LabelTable
 from ...data.output_folder import OutputFolder
 from ...data.progress import progressed
 from ..models.attention import Attention, attention_of
+from ..plans.bundle_folders import own_weights
+from ..training.folder.run_folder import EPOCHS, WEIGHTS
 from .pictures.attention_epochs import attention_epochs_figure
 from .pictures.figures import png
 
 PICTURE = "attention.png"
-_EPOCHS = "epoch_*.pt"
-_BEST = "model.pt"
 
 
 def kept_checkpoints(bundle: Path) -> list[Path]:
@@ -30,11 +30,12 @@ def kept_checkpoints(bundle: Path) -> list[Path]:
     Raises:
         CheckpointError: there is none.
     """
-    folder = bundle / "models"
-    epochs = sorted(folder.glob(_EPOCHS), key=lambda path: (len(path.name), path.name))
-    found = [*epochs, *([folder / _BEST] * (folder / _BEST).is_file())]
+    found = sorted(bundle.glob(EPOCHS), key=lambda path: (len(path.name), path.name))
+    last = own_weights(bundle)
+    if last is not None:
+        found.append(last)
     if not found:
-        raise CheckpointError(f"{folder}: no weights are there; name some by --checkpoints")
+        raise CheckpointError(f"{bundle}: no weights are there; name some by --checkpoints")
     return found
 
 
@@ -44,12 +45,11 @@ def found_checkpoint(bundle: Path, given: str) -> Path:
     Raises:
         CheckpointError: there is none.
     """
-    for path in (Path(given), bundle / "models" / given):
+    models = (bundle / WEIGHTS).parent
+    for path in (Path(given), models / given):
         if path.is_file():
             return path
-    raise CheckpointError(
-        f"{given}: there is no such file, nor one of that name in {bundle / 'models'}"
-    )
+    raise CheckpointError(f"{given}: there is no such file, nor one of that name in {models}")
 
 
 def write_attention(

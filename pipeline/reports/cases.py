@@ -14,9 +14,6 @@ from ...data.datasets.label_map import LabelMap, label_map
 from ...data.datasets.label_values import map_values
 from ...data.errors import DatasetError, GridgateError
 from ...data.images.reading import Image
-from ..batch.results.case_result import DONE
-from ..batch.results.table_file import read_case_table
-from ..evaluation.results import read_results
 from .case_tables import measured_cases, picture_anchor
 from .page import Block, Paragraph, Picture, Section, number
 from .pictures.album import Album
@@ -26,6 +23,7 @@ from .pictures.grey_window import grey_window
 from .pictures.labels import spoken
 from .pictures.scans import read_scan
 from .pictures.slices import View, image_view, labels_view
+from .run_tables import RunTables
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def names_by_value(labels: Sequence[str], region_values: Sequence[int] | None) -
 
 
 def evaluated_cases(
-    folder: Path,
+    tables: RunTables,
     dataset_dir: Path | None,
     labels: Sequence[str],
     count: int,
@@ -137,13 +135,11 @@ def evaluated_cases(
     With the truth where the dataset is given, and its labels do not overlap: a label file does not
     tell regions as one map. The page says so where it is not drawn.
     """
-    results = read_results(folder)
     dice = {
         case: {name: row.dice for name, row in measured.items()}
-        for case, measured in results.items()
+        for case, measured in tables.results.items()
     }
-    table = read_case_table(folder / "cases.csv")
-    rows = {row["case"]: row for row in table if row["status"] == DONE}
+    rows = {row["case"]: row for row in tables.done}
     means = {case: _mean(values) for case, values in dice.items() if case in rows}
     truths: dict[str, Truth] = {}
     why = ""
@@ -157,22 +153,21 @@ def evaluated_cases(
     ranked = sum(not np.isnan(mean) for mean in means.values())
     blocks: list[Block] = [Paragraph(why, kind="soft")] if why and chosen else []
     for case, rank in chosen:
-        files = CaseFiles(folder, rows[case], truths.get(case))
+        files = CaseFiles(tables.folder, rows[case], truths.get(case))
         scores = {name: number(value, 3) for name, value in dice[case].items()}
         text = f"{case}, {rank} of {ranked} by mean Dice ({number(means[case], 3)})."
         caption = f"{text} Patient's right at the left."
         blocks.append(case_picture(files, labels, album, scores=scores, caption=caption))
         blocks += _difference(files, labels, album, dice[case])
-    blocks.append(
-        measured_cases(results, table, [case for case, _ in chosen], folder.resolve().name)
-    )
+    shown = [case for case, _ in chosen]
+    blocks.append(measured_cases(tables.results, tables.rows, shown, tables.name))
     return Section("Cases", blocks)
 
 
-def pictured(section: Section, of: Sequence[str]) -> list[str]:
+def pictured(section: Section, rows: Sequence[Mapping[str, str]]) -> list[str]:
     """Which of the cases have a picture in a section."""
     there = {block.anchor for block in section.blocks if isinstance(block, Picture)}
-    return [case for case in of if picture_anchor(case) in there]
+    return [row["case"] for row in rows if picture_anchor(row["case"]) in there]
 
 
 def truths_of(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...data.output_folder import OutputFolder
-from ..evaluation.results import read_summary
 from ..training.handlers import read_training_record
 from . import cases, page, sections
 from .case_tables import first_to_look_at
@@ -17,6 +16,7 @@ from .pictures.album import Album
 from .pictures.curves import folds_figure
 from .pictures.figures import png
 from .quality import quality
+from .run_tables import RunTables
 
 _PICTURES = 4
 
@@ -38,13 +38,14 @@ class FitRun:
     Args:
         title: of the bundle.
         intro: what it was trained on.
-        labels: names in the order of the values, the background first.
+        labels: names in the order of the network's channels, the background first.
         dataset: the dataset folder.
         evaluation: the folder with all cases of the cross-validation.
         trainings: output folders of the folds that the bundle is made of.
         folds: of each network.
         choices: sentences about what cross-validation decided.
         steps: (name, command line or "", seconds).
+        region_values: what each of overlapping labels is written as.
     """
 
     title: str
@@ -56,6 +57,7 @@ class FitRun:
     folds: Sequence[FoldRow]
     choices: Sequence[str]
     steps: Sequence[tuple[str, str, float]]
+    region_values: Sequence[int] | None = None
 
 
 def fit_page(run: FitRun, output: OutputFolder) -> bytes:
@@ -66,12 +68,20 @@ def fit_page(run: FitRun, output: OutputFolder) -> bytes:
         OutputError: a picture cannot be written, or another file is in its place.
     """
     album = Album.of(output)
-    summary = read_summary(run.evaluation)
+    tables = RunTables(run.evaluation)
+    summary = tables.summary
     parts = [
         first_to_look_at([], summary["failed"], ()),  # hints are of masks before the choices
-        quality(run.evaluation, summary, album),
+        quality(tables, album),
         _choices(run),
-        cases.evaluated_cases(run.evaluation, run.dataset, run.labels, _PICTURES, album),
+        cases.evaluated_cases(
+            tables,
+            run.dataset,
+            run.labels,
+            _PICTURES,
+            album,
+            region_values=run.region_values,
+        ),
         _trainings(run, album),
         sections.how(run.steps),
     ]

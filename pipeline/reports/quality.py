@@ -4,34 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ..evaluation.metrics import LabelMetrics
-from ..evaluation.results import read_results
 from .case_tables import row_anchor
 from .page import Block, Cell, Column, Picture, Section, Table, number
 from .pictures.album import Album
 from .pictures.figures import png
 from .pictures.labels import spoken
 from .pictures.spread import spread_figure
+from .run_tables import RunTables
 
 Results = Mapping[str, Mapping[str, LabelMetrics]]
 _DISTANCES = ("hd95_mm", "assd_mm", "nsd")
 _LEAST_CASES = 4  # for boxes to say something
 
 
-def quality(folder: Path, summary: Mapping[str, Any], album: Album) -> Section:
+def quality(tables: RunTables, album: Album) -> Section:
     """Dice and surface distances per label; each label's lowest Dice leads to its case.
 
-    Args:
-        folder: of the evaluation.
-        summary: its summary.json.
-
     Raises:
-        DatasetError: its metrics.csv cannot be read.
+        DatasetError: a table of the evaluation cannot be read.
     """
-    results = read_results(folder)
+    summary, results = tables.summary, tables.results
     blocks: list[Block] = [_means(summary, results)]
     if len(results) >= _LEAST_CASES:
         blocks.append(_spread(results, album))

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ...data.files import write_atomically
-from ..evaluation.results import read_summary
 from . import cases, page, sections
 from .case_tables import first_to_look_at
 from .pictures.album import Album
 from .quality import quality
+from .run_tables import RunTables
 
 
 @dataclass(frozen=True)
@@ -64,23 +64,24 @@ def write_report(path: str | Path, run: Run) -> Path:
 
 
 def _page(run: Run, album: Album) -> page.Page:
-    summary = None if run.evaluation_dir is None else read_summary(run.evaluation_dir)
     parts: list[page.Section | None] = []
-    if run.evaluation_dir is not None and summary is not None:
+    summary = None
+    if run.evaluation_dir is not None:
+        evaluated = RunTables(run.evaluation_dir)
+        summary = evaluated.summary
         parts.append(first_to_look_at([], summary["failed"], ()))
-        parts.append(quality(run.evaluation_dir, summary, album))
+        parts.append(quality(evaluated, album))
         parts.append(
-            cases.evaluated_cases(
-                run.evaluation_dir, run.dataset_dir, run.labels, run.pictures, album
-            )
+            cases.evaluated_cases(evaluated, run.dataset_dir, run.labels, run.pictures, album)
         )
     if run.training_dir is not None:
         parts.append(sections.training(run.training_dir, album))
     if run.bundle_dir is not None and run.checkpoint is not None and run.evaluation_dir is not None:
         parts.append(sections.attention(run.bundle_dir, run.checkpoint, run.evaluation_dir, album))
     if run.predictions_dir is not None:
-        parts.append(sections.look_at_first(run.predictions_dir))
-        parts.append(sections.predictions(run.predictions_dir, run.labels, run.pictures, album))
+        predicted = RunTables(run.predictions_dir)
+        parts.append(first_to_look_at(predicted.rows, predicted.failed, ()))
+        parts.append(sections.predictions(predicted, run.labels, run.pictures, album))
     parts.append(sections.how(run.commands))
     return page.Page(
         title=run.title,

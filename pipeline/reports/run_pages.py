@@ -14,16 +14,14 @@ from pathlib import Path
 
 from ...data.errors import GridgateError
 from ...data.output_folder import OutputFolder
-from ..batch.evaluator import PAGE, remove_page
-from ..batch.results.case_result import DONE, FAILED
-from ..batch.results.table_file import read_case_table
-from ..evaluation.results import read_summary
+from ..batch.results.page_file import PAGE, refuse_bundles_page, remove_page
 from ..training.folder.provenance import typed_command
 from . import cases, page, sections
 from .case_tables import first_to_look_at
 from .page import Section, number
 from .pictures.album import Album
 from .quality import quality
+from .run_tables import RunTables
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +54,11 @@ class EvaluationPage:
 
     def _page(self, folder: Path) -> page.Page:
         album = Album.inside_the_page()
-        summary = read_summary(folder)
-        rows = read_case_table(folder / "cases.csv")
+        tables = RunTables(folder)
+        summary = tables.summary
         dataset = None if self.dataset_dir is None else Path(self.dataset_dir)
         shown = cases.evaluated_cases(
-            folder,
+            tables,
             dataset,
             self.labels,
             self.pictures,
@@ -69,10 +67,8 @@ class EvaluationPage:
             region_values=self.region_values,
         )
         parts = [
-            first_to_look_at(
-                rows, summary["failed"], cases.pictured(shown, [row["case"] for row in rows])
-            ),
-            quality(folder, summary, album) if summary["labels"] else None,
+            first_to_look_at(tables.rows, summary["failed"], cases.pictured(shown, tables.rows)),
+            quality(tables, album) if summary["labels"] else None,
             shown,
         ]
         numbers = [
@@ -107,18 +103,17 @@ class InferencePage:
         return _write(output, self._page)
 
     def _page(self, folder: Path) -> page.Page:
-        rows = read_case_table(folder / "cases.csv")
-        found = {status: sum(row["status"] == status for row in rows) for status in (DONE, FAILED)}
-        hinted = sum((row.get("hint_count") or "0") not in ("", "0") for row in rows)
+        tables = RunTables(folder)
+        hinted = sum((row.get("hint_count") or "0") != "0" for row in tables.rows)
         names = cases.names_by_value(self.labels, self.region_values)
-        masks = sections.predictions(folder, names, self.pictures, Album.inside_the_page())
+        masks = sections.predictions(tables, names, self.pictures, Album.inside_the_page())
         parts = [
-            sections.look_at_first(folder, cases.pictured(masks, [row["case"] for row in rows])),
+            first_to_look_at(tables.rows, tables.failed, cases.pictured(masks, tables.rows)),
             masks,
         ]
         numbers = [
-            ("masks", str(found[DONE])),
-            ("failed", str(found[FAILED])),
+            ("masks", str(len(tables.done))),
+            ("failed", str(len(tables.failed))),
             ("with hints", str(hinted)),
         ]
         return _whole(self.title, "", numbers, parts, self.tells_how)
@@ -142,6 +137,7 @@ def _write(output: OutputFolder, make: Callable[[Path], page.Page]) -> bool:
     began = time.monotonic()
     try:
         with output:
+            refuse_bundles_page(output)
             output.refuse_foreign([PAGE])
             content = page.render(make(output.folder))
             output.write(PAGE, lambda stream: stream.write(content))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ...data.errors import GridgateError
-from ..batch.results.case_result import DONE, FAILED
 from ..batch.results.quality import look_first
-from ..batch.results.table_file import read_case_table
 from ..models.attention import attention_of
 from ..models.machine import machine_facts
 from ..training.handlers import read_training_record
-from .case_tables import first_to_look_at, segmented_cases
+from .case_tables import segmented_cases
 from .cases import CaseFiles, case_picture
 from .page import (
     Block,
@@ -33,6 +31,7 @@ from .pictures.album import Album
 from .pictures.curves import dice_figure, loss_figure
 from .pictures.figures import attention_figure, png
 from .pictures.scans import find_scan
+from .run_tables import RunTables
 
 
 def training(folder: Path, album: Album) -> Section | None:
@@ -60,7 +59,7 @@ def training(folder: Path, album: Album) -> Section | None:
 
 def attention(bundle: Path, checkpoint: Path, folder: Path, album: Album) -> Section | None:
     """Attention maps over one evaluated case; None for networks without maps over space."""
-    done = [row for row in read_case_table(folder / "cases.csv") if row["status"] == DONE]
+    done = RunTables(folder).done
     if not done:
         return None
     case = done[0]["case"]
@@ -85,15 +84,13 @@ def attention(bundle: Path, checkpoint: Path, folder: Path, album: Album) -> Sec
     return Section("Attention", [Paragraph(text), picture])
 
 
-def predictions(folder: Path, labels: Sequence[str], count: int, album: Album) -> Section:
+def predictions(tables: RunTables, labels: Sequence[str], count: int, album: Album) -> Section:
     """What became of each scan of a folder, and pictures of masks, those with most hints first.
 
     Args:
         labels: names in the order of the masks' values, "" where none has the value.
     """
-    rows = read_case_table(folder / "cases.csv")
-    done = [row for row in rows if row["status"] == DONE]
-    failed = [row for row in rows if row["status"] == FAILED]
+    done, failed = tables.done, tables.failed
     text = f"{len(done)} of {len(done) + len(failed)} scans have a mask, each in its scan's grid."
     if failed:
         text += f" {len(failed)} could not be done; the others were not stopped by it."
@@ -101,16 +98,9 @@ def predictions(folder: Path, labels: Sequence[str], count: int, album: Album) -
     chosen = [*first, *(row for row in done if row not in first)][: max(count, 0)]
     shown = [row["case"] for row in chosen]
     blocks: list[Block] = [Paragraph(text)]
-    blocks += [case_picture(CaseFiles(folder, row), labels, album) for row in chosen]
-    blocks.append(segmented_cases(rows, labels, shown, folder.resolve().name))
+    blocks += [case_picture(CaseFiles(tables.folder, row), labels, album) for row in chosen]
+    blocks.append(segmented_cases(tables.rows, labels, shown, tables.name))
     return Section("Masks for a folder of scans", blocks)
-
-
-def look_at_first(folder: Path, shown: Collection[str] = ()) -> Section | None:
-    """What failed, and masks with hints, of a run's cases.csv; None where there is nothing."""
-    rows = read_case_table(folder / "cases.csv")
-    failed = {row["case"]: row.get("reason") or "" for row in rows if row["status"] == FAILED}
-    return first_to_look_at(rows, failed, shown)
 
 
 def how(commands: Sequence[tuple[str, str, float]], *, timed: bool = True) -> Section:

@@ -140,7 +140,7 @@ def test_what_cannot_be_is_an_error_of_ours(
 def test_settings_are_checked(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="overlapp"):
         Segmenter(BUNDLE, settings={"overlapp": 0.1})
-    for name in ("output_dir", "device", "dicom_seg"):
+    for name in ("output_dir", "device", "dicom_seg", "overwrite", "load_pretrain", "isolate"):
         with pytest.raises(ConfigError, match=f"{name} is no setting of a segmenter"):
             Segmenter(BUNDLE, settings={name: "x"})
     with pytest.raises(ConfigError, match="no such bundle"):

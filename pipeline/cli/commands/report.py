@@ -33,6 +33,7 @@ def add(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the page."""
+    from ....data.label_tables.files import JSON
     from ....data.label_tables.reading import read_table
     from ....data.output_folder import OutputFolder
     from ...evaluation.results import METRICS_FILE
@@ -42,9 +43,9 @@ def run(options: argparse.Namespace) -> None:
     if not (folder / "cases.csv").is_file():
         raise ConfigError(f"{folder}: is no folder of a run, which has cases.csv")
     measured = (folder / METRICS_FILE).is_file()
-    names = read_table(folder / "labels.json") or (_measured_names(folder) if measured else {})
+    names = read_table(folder / JSON) or (_measured_names(folder) if measured else {})
     if not names:
-        raise ConfigError(f"{folder / 'labels.json'}: names no labels; the run wrote it")
+        raise ConfigError(f"{folder / JSON}: names no labels; the run wrote it")
     # in the order of their values, which regions need not be
     values = sorted(names)
     labels = ["background", *(names[value] for value in values)]

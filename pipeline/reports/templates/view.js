@@ -19,12 +19,5 @@
       dialog.showModal();
     });
   }
-  if (!served) return;
-  // the server ends when its last page is closed, so each page says that it is open
-  const page = crypto.randomUUID();
-  const open = () => fetch(`alive?page=${page}`).catch(() => {});
-  open();
-  setInterval(open, 2000);
-  window.addEventListener("pageshow", open);
-  window.addEventListener("pagehide", () => navigator.sendBeacon(`closed?page=${page}`));
+  if (served) stayOpen();
 })();

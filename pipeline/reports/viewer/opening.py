@@ -10,16 +10,17 @@ from ....data.datasets.dataset import Dataset, load_dataset
 from ....data.dicom.series import find_series
 from ....data.errors import ConfigError
 from ....data.images.names import case_id, find_images
+from ....data.label_tables.files import JSON
 from ....data.label_tables.reading import read_table
 from ....data.output_folder import OutputFolder
 from ...batch.results.case_result import DONE
+from ...batch.results.page_file import PAGE
 from ...batch.results.table_file import read_case_table
 from .shown import ShownCase, ShownMask
 
 _TABLE = "cases.csv"
 _OF_A_FIT = "cross_validation"
 _ML = "_ml"
-LABELS = "labels.json"
 _NAMED = 5  # cases that a text lists
 
 
@@ -60,7 +61,7 @@ def page_of(what: Path) -> Path | None:
     A page may hold scripts, and what is served beside the scans can read them.
     """
     of_run = (what / _TABLE).is_file() or (what / _OF_A_FIT / _TABLE).is_file()
-    page = what / "report.html"
+    page = what / PAGE
     if not (of_run and page.is_file() and OutputFolder(what).owns(page.name)):
         return None
     with_buttons = b'<dialog class="view">' in page.read_bytes()  # earlier versions' had none
@@ -101,7 +102,7 @@ def _of(what: Path, dataset: Path | None) -> list[ShownCase]:
 
 def _of_run(folder: Path, dataset: Dataset | None) -> list[ShownCase]:
     truths = {} if dataset is None else {case.id: case for case in dataset.cases}
-    names = read_table(folder / LABELS)
+    names = read_table(folder / JSON)
     found = []
     for row in read_case_table(folder / _TABLE):
         if row["status"] != DONE:

@@ -25,6 +25,7 @@ from typing import ClassVar
 from urllib.parse import parse_qs
 
 from ....data.errors import ConfigError, GridgateError
+from ..page import TEMPLATES
 from .shown import ShownCase
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ _HOST = re.compile(rf"({'|'.join(map(re.escape, LOCAL))})(:\d{{1,5}})?")
 _DIGITS = 6  # of a volume's number, at most
 _FILES = {
     "viewer.css": ("text/css", STATIC / "viewer.css"),
+    "alive.js": ("text/javascript", TEMPLATES / "alive.js"),
     "viewer.js": ("text/javascript", STATIC / "viewer.js"),
     "niivue.js": ("text/javascript", STATIC / "niivue" / "niivue.umd.js"),
 }

@@ -33,8 +33,9 @@ from .run_record import (
 
 SPLITS, METRICS, PROFILE = "splits.json", "metrics_train.csv", "profile.csv"
 WEIGHTS = f"models/{BEST}"
-EPOCHS = f"{Path(WEIGHTS).parent.as_posix()}/epoch_*.pt"
-"""Checkpoints that stay, see Checkpoints."""
+KEPT = f"{Path(WEIGHTS).parent.as_posix()}/epoch_{{epoch:04d}}.pt"
+"""A checkpoint that stays: the averaged weights after an epoch."""
+EPOCHS = KEPT.replace("{epoch:04d}", "*")
 PAGE = "report.html"
 RESULTS = (WEIGHTS, LAST, SETTINGS, SPLITS, METRICS, PROFILE, PAGE)
 """What a training writes, TensorBoard's events aside."""

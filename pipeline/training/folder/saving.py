@@ -19,12 +19,9 @@ from ..engine.average import unwrapped
 from ..engine.scheduler_state import plain_state, restored_state
 from ..engine.stopwatch import timed
 from ..engine.trainer import SegmentationTrainer
-from .run_folder import WEIGHTS, write_result
+from .run_folder import KEPT, WEIGHTS, write_result
 
 logger = logging.getLogger(__name__)
-
-KEPT = "models/epoch_{epoch:04d}.pt"
-"""A checkpoint that stays: the averaged weights after an epoch."""
 
 _FORMAT = 2
 _SHARE = 0.05  # of a training's time, for writing last.pt

@@ -16,6 +16,7 @@ from gridgate.pipeline.reports import cases
 from gridgate.pipeline.reports.cases import evaluated_cases, names_by_value, spread
 from gridgate.pipeline.reports.page import Paragraph, Picture, Table
 from gridgate.pipeline.reports.pictures.album import Album
+from gridgate.pipeline.reports.run_tables import RunTables
 
 LABELS = ["background", "liver", "spleen"]
 
@@ -72,7 +73,9 @@ def drawn(
         return draw(image, prediction, truth, **more)
 
     monkeypatch.setattr(cases, "difference_figure", kept)
-    section = evaluated_cases(folder, root, LABELS, 1, Album(tmp_path / "pictures"), **told)
+    section = evaluated_cases(
+        RunTables(folder), root, LABELS, 1, Album(tmp_path / "pictures"), **told
+    )
     *pictures, table = section.blocks
     assert all(isinstance(block, Picture) for block in pictures) and isinstance(table, Table)
     assert len(pictures) == 1 + len(found)
@@ -129,7 +132,7 @@ def test_why_the_truth_is_not_drawn_is_told(
     truth = dataset(tmp_path / "D", labels={"0": "background", "3": "liver", "7": "cancer"})
     folder = evaluation(tmp_path / "E", tmp_path / "D", channels(truth))
     section = evaluated_cases(
-        folder, tmp_path / "D", LABELS, 1, Album(tmp_path / "pictures"), **given
+        RunTables(folder), tmp_path / "D", LABELS, 1, Album(tmp_path / "pictures"), **given
     )
     told, picture, table = section.blocks
     assert isinstance(told, Paragraph) and why in told.text

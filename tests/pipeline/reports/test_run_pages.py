@@ -13,6 +13,7 @@ import pytest
 
 from gridgate.data.output_folder import OutputFolder
 from gridgate.data.phantom.dataset import write_phantom_dataset, write_phantom_scans
+from gridgate.pipeline.batch.results.page_file import PAGE, remove_page
 from gridgate.pipeline.cli.main import main
 from gridgate.pipeline.evaluation.results import read_results
 from gridgate.pipeline.reports import run_pages
@@ -22,7 +23,7 @@ from gridgate.pipeline.reports.case_tables import (
     row_anchor,
     segmented_cases,
 )
-from gridgate.pipeline.reports.run_pages import PAGE, EvaluationPage, InferencePage
+from gridgate.pipeline.reports.run_pages import EvaluationPage, InferencePage
 
 from ..small_bundle import evaluate, infer
 from .fake_runs import NAMES, REASON, fake_evaluation, fake_predictions, small_phantoms
@@ -105,6 +106,20 @@ def test_a_page_of_somebody_else_stays(
     (folder / PAGE).write_text("mine")
     InferencePage("t", NAMES)(OutputFolder(folder))
     assert (folder / PAGE).read_text() == "mine" and "was changed since" in caplog.text
+
+
+def test_the_page_of_a_bundle_stays(
+    runs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a training or a fit into whose folder somebody lets masks be written."""
+    folder = shutil.copytree(runs / "M", tmp_path / "M")
+    (folder / "configs").mkdir()
+    (folder / "configs" / "metadata.json").write_text("{}")
+    with OutputFolder(folder) as output:
+        output.write(PAGE, lambda stream: stream.write(b"of the training"))
+    assert not InferencePage("t", NAMES)(OutputFolder(folder))
+    remove_page(OutputFolder(folder))
+    assert (folder / PAGE).read_bytes() == b"of the training" and "own page" in caplog.text
 
 
 def test_a_page_that_cannot_be_made_is_told_and_stops_nobody(

@@ -194,16 +194,6 @@ function onKey(event) {
   known[2]();
 }
 
-// The server ends when its last page is closed, so each page says that it is open.
-function stayOpen() {
-  const page = crypto.randomUUID();
-  const open = () => fetch(`alive?page=${page}`).catch(() => {});
-  open();
-  setInterval(open, 2000);
-  window.addEventListener("pageshow", open);
-  window.addEventListener("pagehide", () => navigator.sendBeacon(`closed?page=${page}`));
-}
-
 async function start() {
   stayOpen();
   const answer = await fetch(`case.json?${ofCase({})}`);
