@@ -1,6 +1,7 @@
 """Fixtures shared by all rooms' tests."""
 
 import locale
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,12 @@ def same_locale() -> Iterator[None]:
     after = locale.setlocale(locale.LC_ALL)
     locale.setlocale(locale.LC_ALL, before)
     assert after == before
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is kept between runs is kept apart from the user's, and found by these tests alone."""
+    os.environ["GRIDGATE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

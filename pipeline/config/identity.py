@@ -32,6 +32,7 @@ IGNORED = {
     "overwrite": "whether results are made again",
     "resume": "whether an earlier run goes on",
     "device": "where the same numbers are computed",
+    "engine": "what computes the same numbers",
     "num_workers": "how many read ahead",
     "persistent_workers": "how long the processes that read live",
     "pin_memory": "how tensors are copied to a GPU",

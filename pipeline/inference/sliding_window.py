@@ -16,6 +16,9 @@ from ...data.geometry.boxes import bounding_box
 from ...transforms.restore.slabs import ForwardFacts, ScoreSlabs
 from ...transforms.windows.sides import Sides, refuse_lost_sides
 from ..models.devices import Amp, autocast_dtype
+from ..models.engines.choice import AutoEngine
+from ..models.engines.engine import AUTO, TORCH, Engine, check_engine, make_engine
+from ..models.engines.window_network import WindowKind
 from .window_forward import OtherOutputError, WindowForward
 from .window_grid import WindowGrid
 from .window_run import Progress, WindowRun
@@ -55,7 +58,9 @@ class SlidingWindow(SlidingWindowInferer):
             they stand at other places, so that scores differ as they do between two overlaps.
             Without it a window that does run is one of the whole volume's, and scores inside the
             region are those without a region.
-        compile: run the network through torch.compile; pays off for many volumes.
+        engine: what computes the network on windows: "torch"; "compile", torch.compile, which pays
+            off for many volumes; "openvino" or "onnxruntime", on CPUs; "auto": the fastest of those
+            that are installed, see AutoEngine.
         mode, sigma_scale, sw_device, device, cval, ...: as SlidingWindowInferer's; mode is
             "gaussian" by default, and what a volume smaller than a window is padded with its lowest
             value.
@@ -79,7 +84,7 @@ class SlidingWindow(SlidingWindowInferer):
         regions: bool = False,
         thresholds: Sequence[float] | None = None,
         fit_region: bool = False,
-        compile: bool = False,
+        engine: str = TORCH,
         **options: Any,
     ) -> None:
         overlaps = [overlap] * len(roi_size) if isinstance(overlap, int | float) else list(overlap)
@@ -119,8 +124,10 @@ class SlidingWindow(SlidingWindowInferer):
         self.regions = regions
         self.thresholds = thresholds
         self.fit_region = fit_region
-        self.compile = compile
-        self._compiled: tuple[Any, Any] | None = None
+        self.engine = check_engine(engine)
+        self._made: tuple[Any, WindowKind, Engine] | None = None
+        self._auto = AutoEngine()
+        self._facts = ForwardFacts()  # of the last volume
 
     def __call__(  # type: ignore[override]  # networks here give one tensor
         self,
@@ -196,8 +203,9 @@ class SlidingWindow(SlidingWindowInferer):
         device = torch.device(self.sw_device) if self.sw_device is not None else image.device
         grid, starts, count = self._layout(image.shape[1:], region)
         dtype = autocast_dtype(device, self.amp)
+        engine = self._engine(network, image, device, dtype)
         forward = WindowForward(
-            self._network(network),
+            engine.forward,
             dtype=dtype,
             mirror_axes=self.mirror_axes,
             sides=self.sides,
@@ -208,7 +216,9 @@ class SlidingWindow(SlidingWindowInferer):
             options=kwargs,
         )
         accumulate_on = self.device if accumulate_on is None else accumulate_on
-        facts = ForwardFacts(windows=count, windows_skipped=count - len(starts))
+        facts = self._facts = ForwardFacts(
+            windows=count, windows_skipped=count - len(starts), engine=engine.in_words
+        )
         run = WindowRun(
             grid,
             starts,
@@ -248,16 +258,25 @@ class SlidingWindow(SlidingWindowInferer):
                 return fitted, fewer, count
         return grid, starts, count
 
-    def _network(self, network: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-        if not self.compile:
-            return network
-        if self._compiled is None or self._compiled[0] is not network:
-            compiled = torch.compile(network)
-            self._compiled = (network, compiled)
-        return cast(Callable[..., torch.Tensor], self._compiled[1])
+    def _engine(
+        self,
+        network: Callable[..., torch.Tensor],
+        image: torch.Tensor,
+        device: torch.device,
+        dtype: torch.dtype | None,
+    ) -> Engine:
+        """The network as the engine runs it, made once."""
+        shape = (len(image), *cast(Sequence[int], self.roi_size))
+        kind = WindowKind(shape, dtype, device, torch.get_num_threads())
+        if self.engine == AUTO:
+            self._auto.seconds += self._facts.network_seconds or 0.0
+            return self._auto(network, kind)
+        if self._made is None or self._made[0] is not network or self._made[1] != kind:
+            self._made = (network, kind, make_engine(self.engine, network, kind))
+        return self._made[2]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_compiled": None}
+        return {**self.__dict__, "_made": None}
 
 
 def _region_in_meta(inputs: torch.Tensor) -> torch.Tensor | None:

@@ -57,6 +57,7 @@ class WindowForward:
         self.regions = regions
         self.probabilities = bool(getattr(network, "gives_probabilities", False))
         self.threshold = score_threshold(thresholds, probabilities=self.probabilities)
+        self.of_pytorch = isinstance(network, torch.nn.Module)
         modules = network.modules() if isinstance(network, torch.nn.Module) else ()
         self.of_slices = any(isinstance(module, SliceBySlice) for module in modules)
         self.batch_size = max(1, batch_size)
@@ -159,6 +160,7 @@ class WindowForward:
         if (
             count == 1
             and small
+            and self.of_pytorch
             and not self.of_slices
             and windows.device.type == "cpu"
             and self.dtype is None

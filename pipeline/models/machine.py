@@ -21,7 +21,7 @@ def machine_facts() -> list[tuple[str, str]]:
     """
     cores = usable_cores()
     found = [
-        ("processor", f"{_processor()}, {cores} cores" if cores > 1 else f"{_processor()}, 1 core")
+        ("processor", f"{processor()}, {cores} cores" if cores > 1 else f"{processor()}, 1 core")
     ]
     memory = _memory_gib()
     if memory is not None:
@@ -36,7 +36,8 @@ def machine_facts() -> list[tuple[str, str]]:
     return [*found, ("versions", ", ".join(f"{name} {_version(name)}" for name in _PACKAGES))]
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The CPU's name."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

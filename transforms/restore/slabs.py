@@ -32,12 +32,14 @@ class ForwardFacts:
         network_seconds: spent in the network alone.
         mirror_agreement: share of foreground on which all mirrored views agree, 0 to 1; None
             without mirroring.
+        engine: what computed the network, and in which number format.
     """
 
     windows: int | None = None
     windows_skipped: int | None = None
     network_seconds: float | None = None
     mirror_agreement: float | None = None
+    engine: str = ""
 
 
 @dataclass(eq=False)

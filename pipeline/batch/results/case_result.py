@@ -70,6 +70,7 @@ class CaseResult:
             row["network_s"] = _decimals(facts.network_seconds)
             row["mirror_agreement"] = _decimals(facts.mirror_agreement)
             row["windows"], row["windows_skipped"] = facts.windows, facts.windows_skipped
+            row["engine"] = facts.engine
         for volume in self.volumes:
             row[f"{volume.name}_voxels"] = volume.voxels
             row[f"{volume.name}_ml"] = round(volume.ml, 3)

@@ -38,6 +38,7 @@ _FIXED = (
     *(f"{stage}_s" for stage in (*STAGES, "total", "network")),
     "windows",
     "windows_skipped",
+    "engine",
     "margin",
     "mirror_agreement",
 )

@@ -24,13 +24,18 @@ from ...process_settings import calm_warnings
 
 
 class _Forwarding(logging.Handler):
-    """Hands log records, from warnings on, to the parent, which says them as its own."""
+    """Hands log records to the parent, which says them as its own.
+
+    Those from warnings on, and whatever of ours says more.
+    """
 
     def __init__(self, report: Callable[[str, str, Any], None]) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.INFO)
         self.report = report
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < logging.WARNING and not record.name.startswith("gridgate."):
+            return
         with suppress(OSError):  # the parent is gone
             self.report("log", record.name, (record.levelno, self.format(record)))
 
@@ -52,6 +57,7 @@ def main(descriptor: int) -> None:
 
     calm_warnings()
     logging.getLogger().addHandler(_Forwarding(report))
+    logging.getLogger("gridgate.engine").setLevel(logging.INFO)
     try:
         settings = pickle.loads(connection.recv_bytes())  # from our own parent
         device = connection.recv()

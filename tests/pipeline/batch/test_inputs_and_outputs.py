@@ -194,6 +194,6 @@ def test_a_compiled_network_gives_the_same_masks(monkeypatch: pytest.MonkeyPatch
     ).eval()
     image = torch.randn(1, 1, 40, 20, 20)
     plain = SlidingWindow((16, 16, 16), amp=False)(image, network)
-    compiled = SlidingWindow((16, 16, 16), amp=False, compile=True)(image, network)
+    compiled = SlidingWindow((16, 16, 16), amp=False, engine="compile")(image, network)
     torch.testing.assert_close(compiled, plain, rtol=0, atol=1e-4)
     assert traced

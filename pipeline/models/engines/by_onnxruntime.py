@@ -1,0 +1,98 @@
+"""ONNX Runtime: the engine of many products; here to compare, and for CPUs that OpenVINO lacks."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import torch
+
+from ....data.errors import ConfigError
+from .converted import converted_file
+from .window_network import ChannelsInnermost, WindowKind, WindowNetwork, refuse_other_scores
+
+NAME = "onnxruntime"
+_NEEDED = ("onnx", "onnxruntime", "onnxscript")
+
+
+def why_not(kind: WindowKind) -> str | None:
+    """Why ONNX Runtime cannot compute this here; None where it can."""
+    if any(importlib.util.find_spec(name) is None for name in _NEEDED):
+        return "it is not installed: pip install 'gridgate[onnx]'"
+    if kind.device.type != "cpu":
+        return f"it computes on CPUs here, not on {kind.device}"
+    if kind.dtype is not None:
+        return f"it computes in float32 here, not in {kind.number_format}: --amp False"
+    return None
+
+
+class OnnxRuntimeNetwork(WindowNetwork):
+    """A network's forward pass by ONNX Runtime, on the CPU, in float32.
+
+    The network is exported once for the window's size, compared with PyTorch on a window of noise,
+    and kept in the user's cache folder.
+
+    Args:
+        network, kind: see WindowNetwork.
+
+    Raises:
+        ConfigError: the network cannot be exported to ONNX, or has other scores there.
+    """
+
+    def __init__(self, network: torch.nn.Module, kind: WindowKind) -> None:
+        super().__init__(network, kind)
+        import onnxruntime
+
+        with converted_file(
+            network,
+            kind,
+            of=(NAME, onnxruntime.__version__),
+            name="model.onnx",
+            convert=lambda file: _convert(network, kind, file),
+            check=lambda file: refuse_other_scores(
+                network, _Session(network, kind, file), engine=NAME
+            ),
+        ) as file:
+            self._session = _Session(network, kind, file)
+
+    def run(self, window: torch.Tensor) -> torch.Tensor:
+        """See WindowNetwork.run."""
+        return self._session.run(window)
+
+
+class _Session(WindowNetwork):
+    """An ONNX file, ready to run."""
+
+    def __init__(self, network: torch.nn.Module, kind: WindowKind, file: Path) -> None:
+        super().__init__(network, kind)
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = kind.threads
+        self._session = onnxruntime.InferenceSession(
+            str(file), options, providers=["CPUExecutionProvider"]
+        )
+
+    def run(self, window: torch.Tensor) -> torch.Tensor:
+        (scores,) = self._session.run(None, {"image": window[None].numpy()})
+        return torch.from_numpy(scores).movedim(-1, 1)
+
+
+def _convert(network: torch.nn.Module, kind: WindowKind, file: Path) -> None:
+    try:
+        with torch.no_grad():
+            torch.onnx.export(
+                ChannelsInnermost(network).eval(),
+                (torch.zeros(1, *kind.shape),),
+                str(file),
+                dynamo=True,
+                external_data=False,
+                input_names=["image"],
+                output_names=["pred"],
+                verbose=False,
+            )
+    except Exception as error:
+        raise ConfigError(
+            f"--engine onnxruntime: {type(network).__name__} cannot be exported to ONNX "
+            f"({str(error).strip().splitlines()[0]}); use --engine torch"
+        ) from error

@@ -1,0 +1,149 @@
+"""`--engine auto`: the fastest engine for a network on this machine, measured once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ....data.errors import ConfigError, OutputError
+from ....data.files import write_atomically
+from ..devices import autocast, channels_last
+from ..machine import processor
+from .converted import engines_folder
+from .engine import TORCH, Engine, Forward, make_engine, usable
+from .network_key import network_key
+from .window_network import WindowKind
+
+logger = logging.getLogger("gridgate.engine")
+
+FILE = "choices.json"
+_ROUNDS = 2  # after a first one that does not count
+_WORTH = 0.95  # of PyTorch's time: what brings less is not worth another library
+_WORTH_MEASURING = 20.0  # seconds in the network: about what converting and measuring take
+
+
+class AutoEngine:
+    """The engine of each volume, one after another.
+
+    PyTorch's own where no other is installed, and else, too, until the network has run for so long
+    that converting and measuring is worth it; then, and at once where it was measured before on
+    this machine for this network and these windows, the one that is fastest.
+
+    Example:
+        >>> kind = WindowKind((1, 8, 8, 8), None, torch.device("cpu"), 1)
+        >>> AutoEngine()(torch.nn.Conv3d(1, 2, 1), kind).name
+        'torch'
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        """Spent in the network so far, by whoever asks."""
+        self._made: tuple[Forward, WindowKind, Engine] | None = None
+
+    def __call__(self, network: Forward, kind: WindowKind) -> Engine:
+        """The network by the engine to use now."""
+        if self._made is not None and self._made[0] is network and self._made[1] == kind:
+            return self._made[2]
+        others = usable(kind)
+        engine = None
+        if others and isinstance(network, torch.nn.Module):
+            key = _key(network, kind, others)
+            engine = _kept_engine(key, network, kind, others)
+            if engine is None and self.seconds >= _WORTH_MEASURING:
+                engine = _measured_engine(key, network, kind, others)
+            if engine is None:
+                return make_engine(TORCH, network, kind)
+        engine = engine or make_engine(TORCH, network, kind)
+        self._made = (network, kind, engine)
+        return engine
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"seconds": 0.0, "_made": None}  # another process begins anew
+
+
+def _kept_engine(
+    key: str, network: torch.nn.Module, kind: WindowKind, others: Sequence[str]
+) -> Engine | None:
+    chosen = _kept().get(key)
+    if chosen not in (TORCH, *others):
+        return None
+    try:
+        return make_engine(chosen, network, kind)
+    except ConfigError as error:
+        logger.warning(f"engine: torch, as it is not {error}")
+        return make_engine(TORCH, network, kind)
+
+
+def _measured_engine(
+    key: str, network: torch.nn.Module, kind: WindowKind, others: Sequence[str]
+) -> Engine:
+    """Run some windows by each; the choice is kept for the next run."""
+    made = {TORCH: make_engine(TORCH, network, kind)}
+    for name in others:
+        try:
+            made[name] = make_engine(name, network, kind)
+        except ConfigError as error:
+            logger.warning(f"engine: {error}")
+    seconds = {name: seconds_per_window(engine, kind) for name, engine in made.items()}
+    best = min(seconds, key=lambda name: seconds[name])
+    if seconds[best] > _WORTH * seconds[TORCH]:
+        best = TORCH
+    told = ", ".join(f"{name} {spent:.3g} s" for name, spent in seconds.items())
+    logger.info(f"engine: {best} from now on; a window took {told} ({kind.number_format})")
+    _keep(key, best)
+    return made[best]
+
+
+def seconds_per_window(engine: Engine, kind: WindowKind) -> float:
+    """What a window takes: the best of some rounds."""
+    # PyTorch computes single small windows in float32 by a slow loop; the run gives it two
+    count = 2 if engine.name == TORCH and kind.dtype is None else 1
+    windows = channels_last(torch.randn(count, *kind.shape))
+    spent = []
+    for _ in range(1 + _ROUNDS):
+        began = time.perf_counter()
+        with torch.inference_mode(), autocast(kind.device, engine.dtype):
+            engine.forward(windows)
+        spent.append(time.perf_counter() - began)
+    return min(spent[1:]) / count
+
+
+def _key(network: torch.nn.Module, kind: WindowKind, others: Sequence[str]) -> str:
+    isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+    machine = (processor(), kind.threads, kind.number_format, isa, *others)
+    text = repr((machine, network_key(network, kind.shape)))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _file() -> Path | None:
+    folder = engines_folder()
+    return None if folder is None else folder / FILE
+
+
+def _kept() -> Mapping[str, Any]:
+    file = _file()
+    try:
+        found = {} if file is None else json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _keep(key: str, name: str) -> None:
+    """Keep a choice; two processes at once may lose one of theirs, which is measured again."""
+    file = _file()
+    if file is None:
+        return
+    text = json.dumps({**_kept(), key: name}, indent=1)
+    try:
+        write_atomically(file, lambda stream: stream.write(text.encode()))
+    except OutputError as error:
+        logger.debug(f"the choice of an engine is not kept: {error}")

@@ -1,0 +1,83 @@
+"""Converted networks, kept in the user's cache folder: the next run reads what this one made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from ....data.datasets.cache.folder import user_cache
+from ....data.errors import OutputError
+from .network_key import network_key
+from .window_network import WindowKind
+
+_MOST = 16  # are kept; the one that was not used for longest goes first
+
+
+def engines_folder() -> Path | None:
+    """Where engines keep files: `engines` in Gridgate's cache; None where the user has no home."""
+    try:
+        return user_cache() / "engines"
+    except OutputError:
+        return None
+
+
+@contextmanager
+def converted_file(
+    network: torch.nn.Module,
+    kind: WindowKind,
+    *,
+    of: Sequence[str],
+    name: str,
+    convert: Callable[[Path], object],
+    check: Callable[[Path], object],
+) -> Iterator[Path]:
+    """The file of a converted network, from the cache folder or made now, to be read at once.
+
+    Where nothing can be kept it is a temporary one.
+
+    Args:
+        of: engine and its version.
+        name: of the file; what `convert` writes beside it is kept too.
+        convert: writes the file.
+        check: raises where the file's network is not the same; such a file is not kept.
+    """
+    base = engines_folder()
+    key = network_key(network, kind.shape, more=of)
+    kept = None if base is None else base / "networks" / key
+    if kept is not None and (kept / name).is_file():
+        os.utime(kept)
+        yield kept / name
+        return
+    with tempfile.TemporaryDirectory(prefix=".gridgate-") as work:
+        made = Path(work) / name
+        convert(made)
+        check(made)
+        yield made
+        if kept is not None:
+            _keep(Path(work), kept)
+
+
+def _keep(made: Path, kept: Path) -> None:
+    """Copy a folder into the cache, whole or not at all; a disk that is full keeps nothing."""
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        _make_room(kept.parent)
+        with tempfile.TemporaryDirectory(prefix=".", dir=kept.parent) as work:
+            copy = Path(work) / "copy"
+            shutil.copytree(made, copy)
+            os.rename(copy, kept)  # fails where another process was faster
+    except OSError:
+        return
+
+
+def _make_room(folder: Path) -> None:
+    kept = [one for one in folder.iterdir() if not one.name.startswith(".")]
+    oldest = sorted(kept, key=lambda path: path.stat().st_mtime)
+    for one in oldest[: max(0, len(kept) - _MOST + 1)]:
+        shutil.rmtree(one, ignore_errors=True)

@@ -1,0 +1,87 @@
+"""The engine of a run: which library computes the network's forward pass on windows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+import torch
+
+from ....data.errors import ConfigError
+from . import by_onnxruntime, by_openvino
+from .window_network import WindowKind
+
+logger = logging.getLogger("gridgate.engine")
+
+Forward = Callable[..., torch.Tensor]
+EngineName = Literal["auto", "torch", "compile", "openvino", "onnxruntime"]
+ENGINES = get_args(EngineName)
+TORCH, COMPILE, AUTO = "torch", "compile", "auto"
+_CONVERTING: dict[str, tuple[Callable[[WindowKind], str | None], type[Any]]] = {
+    by_openvino.NAME: (by_openvino.why_not, by_openvino.OpenVINONetwork),
+    by_onnxruntime.NAME: (by_onnxruntime.why_not, by_onnxruntime.OnnxRuntimeNetwork),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """A network as an engine runs it.
+
+    Args:
+        name: of the engine.
+        forward: takes windows (B, C_in, *roi) and gives scores (B, C, *roi).
+        dtype: 16-bit format that it computes in, None for float32.
+    """
+
+    name: str
+    forward: Forward
+    dtype: torch.dtype | None
+
+    @property
+    def in_words(self) -> str:
+        """Engine and number format, as cases.csv has them.
+
+        >>> Engine("openvino", print, torch.bfloat16).in_words
+        'openvino bfloat16'
+        """
+        return f"{self.name} {str(self.dtype or torch.float32).removeprefix('torch.')}"
+
+
+def check_engine(name: str) -> EngineName:
+    """The name of an engine.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in ENGINES:
+        raise ConfigError(f"--engine {name}: it is one of {', '.join(ENGINES)}")
+    return cast(EngineName, name)
+
+
+def usable(kind: WindowKind) -> list[str]:
+    """Engines but PyTorch's own that can run such windows here."""
+    return [name for name, (why_not, _) in _CONVERTING.items() if why_not(kind) is None]
+
+
+def make_engine(name: str, network: Forward, kind: WindowKind) -> Engine:
+    """The network as one engine runs it.
+
+    Args:
+        name: one of ENGINES, but not "auto".
+
+    Raises:
+        ConfigError: the engine is not installed, or cannot run this network here.
+    """
+    if name == COMPILE:
+        return Engine(name, cast(Forward, torch.compile(network)), kind.dtype)
+    if name == TORCH:
+        return Engine(name, network, kind.dtype)
+    why_not, made = _CONVERTING[name]
+    why = why_not(kind)
+    if why is None and not isinstance(network, torch.nn.Module):
+        why = "only a module can be converted"
+    if why is not None:
+        raise ConfigError(f"--engine {name}: {why}; or use --engine torch")
+    return Engine(name, made(network, kind), kind.dtype)

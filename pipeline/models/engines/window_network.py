@@ -1,0 +1,110 @@
+"""A network's forward pass for windows of one size, whatever computes it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ....data.errors import ConfigError
+
+_SAME = 0.01  # of the range of all scores: rounding is far below it, a wrong operation far above
+
+
+@dataclass(frozen=True)
+class WindowKind:
+    """What a forward pass is made for.
+
+    Args:
+        shape: (C_in, *roi) of a window, in voxels.
+        dtype: 16-bit format to compute in, None for float32.
+        device: to compute on.
+        threads: of the CPU.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype | None
+    device: torch.device
+    threads: int
+
+    @property
+    def number_format(self) -> str:
+        """The format in words.
+
+        >>> WindowKind((1, 8, 8, 8), None, torch.device("cpu"), 2).number_format
+        'float32'
+        """
+        return str(self.dtype or torch.float32).removeprefix("torch.")
+
+
+class WindowNetwork(ABC):
+    """A network made for windows of one size; called with (B, C_in, *roi), it gives its scores.
+
+    Windows run one after another: on a CPU a batch brings nothing.
+
+    Args:
+        network: what it computes, on the CPU, in eval mode.
+        kind: of the windows.
+    """
+
+    def __init__(self, network: torch.nn.Module, kind: WindowKind) -> None:
+        self.kind = kind
+        self.gives_probabilities = bool(getattr(network, "gives_probabilities", False))
+
+    def __call__(self, windows: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
+        """Scores (B, C, *roi), float32, the channels innermost in memory.
+
+        Raises:
+            ConfigError: windows of another size, or further arguments, which it was not made for.
+        """
+        if arguments or options or tuple(windows.shape[1:]) != self.kind.shape:
+            raise ConfigError(
+                f"this engine was made for windows {self.kind.shape} and nothing else, not for "
+                f"{tuple(windows.shape[1:])}; use --engine torch"
+            )
+        scores = [self.run(window) for window in windows.float().contiguous()]
+        return scores[0] if len(scores) == 1 else torch.cat(scores)
+
+    @abstractmethod
+    def run(self, window: torch.Tensor) -> torch.Tensor:
+        """Scores (1, C, *roi) of a window (C_in, *roi), contiguous float32.
+
+        The caller may keep them: nobody writes to them again.
+        """
+
+
+class ChannelsInnermost(torch.nn.Module):
+    """A network whose scores are (B, *roi, C), float32, as whoever adds windows up reads them.
+
+    Args:
+        network: it takes (B, C_in, *roi) and gives (B, C, *roi).
+    """
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        """(B, C_in, *roi) -> (B, *roi, C)."""
+        scores: torch.Tensor = self.network(windows)
+        return scores.float().movedim(1, -1).contiguous()
+
+
+def refuse_other_scores(network: torch.nn.Module, made: WindowNetwork, *, engine: str) -> None:
+    """Compare a converted network with PyTorch's own scores, float32, on a window of noise.
+
+    Raises:
+        ConfigError: they are not the same but for rounding.
+    """
+    window = torch.randn(made.kind.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted = network(window[None]).float()
+    got = made.run(window)
+    span = float(wanted.max() - wanted.min())
+    if got.shape != wanted.shape or not float((got - wanted).abs().max()) <= _SAME * span:
+        raise ConfigError(
+            f"--engine {engine}: {type(network).__name__} has other scores there than in PyTorch; "
+            "use --engine torch"
+        )
