@@ -47,24 +47,24 @@ class OpenVINONetwork(WindowNetwork):
 
         def check(file: Path) -> None:
             exact = replace(kind, dtype=None)
-            refuse_other_scores(network, _Compiled(network, exact, file), engine=NAME)
+            refuse_other_scores(network, Compiled(network, exact, file), engine=NAME)
 
         with converted_file(
             network,
             kind,
             of=(NAME, openvino.__version__),
             name="model.xml",
-            convert=lambda file: _convert(network, kind, file),
+            convert=lambda file: convert(network, kind, file),
             check=check,
         ) as file:
-            self._compiled = _Compiled(network, kind, file)
+            self._compiled = Compiled(network, kind, file)
 
     def run(self, window: torch.Tensor) -> torch.Tensor:
         """See WindowNetwork.run."""
         return self._compiled.run(window)
 
 
-class _Compiled(WindowNetwork):
+class Compiled(WindowNetwork):
     """A converted network's file, ready to run."""
 
     def __init__(self, network: torch.nn.Module, kind: WindowKind, file: Path) -> None:
@@ -78,6 +78,7 @@ class _Compiled(WindowNetwork):
         self._request = core.compile_model(model, "CPU", _options(kind)).create_infer_request()
 
     def run(self, window: torch.Tensor) -> torch.Tensor:
+        """See WindowNetwork.run."""
         scores = torch.empty(self._size)  # a new one: the caller keeps it
         self._request.set_input_tensor(0, self._tensor(window[None].numpy(), shared_memory=True))
         self._request.set_output_tensor(0, self._tensor(scores.numpy(), shared_memory=True))
@@ -97,7 +98,7 @@ def _options(kind: WindowKind) -> dict[str, Any]:
     }
 
 
-def _convert(network: torch.nn.Module, kind: WindowKind, file: Path) -> None:
+def convert(network: torch.nn.Module, kind: WindowKind, file: Path) -> None:
     """Export by PyTorch, read by OpenVINO's frontend, write.
 
     Not by `openvino.convert_model`, which asks a telemetry package whether it may tell of it.
