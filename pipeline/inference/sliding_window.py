@@ -19,6 +19,7 @@ from ..models.devices import Amp, autocast_dtype
 from ..models.engines.choice import AutoEngine
 from ..models.engines.engine import AUTO, TORCH, Engine, check_engine, make_engine
 from ..models.engines.window_network import WindowKind
+from .coarse_pass import OVERLAP, coarser, found_region
 from .window_forward import OtherOutputError, WindowForward
 from .window_grid import WindowGrid
 from .window_run import Progress, WindowRun
@@ -58,6 +59,10 @@ class SlidingWindow(SlidingWindowInferer):
             they stand at other places, so that scores differ as they do between two overlaps.
             Without it a window that does run is one of the whole volume's, and scores inside the
             region are those without a region.
+        coarse: None, or by how much larger the voxels of a first pass are, such as 2 or 3: the same
+            network, on the coarser volume, says where windows run; they are laid over the box
+            around it, and elsewhere is background. Where it sees nothing all windows run. What is
+            small or unlike at that resolution may be lost.
         engine: what computes the network on windows: "torch"; "compile", torch.compile, which pays
             off for many volumes; "openvino" or "onnxruntime", on CPUs; "auto": the fastest of those
             that are installed, see AutoEngine.
@@ -84,6 +89,7 @@ class SlidingWindow(SlidingWindowInferer):
         regions: bool = False,
         thresholds: Sequence[float] | None = None,
         fit_region: bool = False,
+        coarse: float | None = None,
         engine: str = TORCH,
         **options: Any,
     ) -> None:
@@ -93,6 +99,10 @@ class SlidingWindow(SlidingWindowInferer):
         if any(axis not in range(len(roi_size)) for axis in mirror_axes):
             raise ConfigError(
                 f"mirror_axes {list(mirror_axes)} are not all axes of a {len(roi_size)}D window"
+            )
+        if coarse is not None and not (coarse > 1 and len(roi_size) == 3):
+            raise ConfigError(
+                f"coarse {coarse}: a number above 1 is wanted, such as 2, and 3D windows"
             )
         for name in ("roi_weight_map", "process_fn", "with_coord"):
             if options.get(name):
@@ -124,6 +134,7 @@ class SlidingWindow(SlidingWindowInferer):
         self.regions = regions
         self.thresholds = thresholds
         self.fit_region = fit_region
+        self.coarse = coarse
         self.engine = check_engine(engine)
         self._made: tuple[Any, WindowKind, Engine] | None = None
         self._auto = AutoEngine()
@@ -201,9 +212,11 @@ class SlidingWindow(SlidingWindowInferer):
         """
         image = image.as_tensor() if hasattr(image, "as_tensor") else image
         device = torch.device(self.sw_device) if self.sw_device is not None else image.device
-        grid, starts, count = self._layout(image.shape[1:], region)
         dtype = autocast_dtype(device, self.amp)
         engine = self._engine(network, image, device, dtype)
+        if self.coarse is not None:
+            region = self._within_coarse(image, engine, region)
+        grid, starts, count = self._layout(image.shape[1:], region)
         forward = WindowForward(
             engine.forward,
             dtype=dtype,
@@ -250,13 +263,34 @@ class SlidingWindow(SlidingWindowInferer):
             return grid, grid.starts, len(grid.starts)
         region = region.to(torch.bool)
         starts, count = grid.touching(region), len(grid.starts)
-        if self.fit_region and bool(region.any()):
+        if (self.fit_region or self.coarse is not None) and bool(region.any()):
             fitted = make(box=bounding_box(region.cpu().numpy()))
             fewer = fitted.touching(region)
             # moving windows changes labels along borders; for nothing it is not done
             if len(fewer) < len(starts):
                 return fitted, fewer, count
         return grid, starts, count
+
+    def _within_coarse(
+        self, image: torch.Tensor, engine: Engine, region: torch.Tensor | None
+    ) -> torch.Tensor | None:
+        """The region, less where a coarse pass sees nothing."""
+        assert self.coarse is not None
+        first = SlidingWindow(
+            cast(Sequence[int], self.roi_size),
+            overlap=OVERLAP,
+            sw_batch_size=self.chosen_batch_size,
+            amp=self.amp,
+            regions=self.regions,
+            sw_device=self.sw_device,
+        )
+        small = coarser(image, self.coarse)
+        inside = None if region is None else coarser(region[None], self.coarse)[0] > 0
+        slabs = first.slabs(small, engine.forward, region=inside)
+        found = found_region(slabs, image.shape[1:], regions=self.regions)
+        if region is None or found is None:
+            return region if found is None else found
+        return found & region.to("cpu", torch.bool)
 
     def _engine(
         self,
