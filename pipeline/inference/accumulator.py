@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from ...transforms.restore.slabs import Slab
+from .last_layer import LastLayer
 
 # Elements at a time, so that the temporary product stays in a CPU's cache.
 _CHUNK = {"cpu": 2**19, "cuda": 2**26}
@@ -33,6 +34,7 @@ class Accumulator:
         normalise: hand on the probabilities of mean logits: their softmax, or the sigmoid of one
             channel.
         regions: channels overlap; each has its sigmoid.
+        last_layer: what comes are features, not scores; scores are handed on.
     """
 
     def __init__(
@@ -46,9 +48,12 @@ class Accumulator:
         probabilities: bool = False,
         normalise: bool = False,
         regions: bool = False,
+        last_layer: LastLayer | None = None,
     ) -> None:
         self.dtype = dtype
         self.regions = regions
+        self.last_layer = last_layer
+        self.classes = channels if last_layer is None else last_layer.classes
         self.sums = torch.zeros(
             rows, *others, channels, dtype=_sums_dtype(rows, others, channels, dtype), device=device
         )
@@ -94,7 +99,8 @@ class Accumulator:
             crop: what of the other axes is handed on; and crop[0] of these rows.
         """
         wanted = range(rows)[crop[0]]
-        step = max(1, int(_SLAB_BYTES / max(1, self.sums[0].numel() * self.sums.element_size())))
+        row_bytes = self.sums[0, ..., 0].numel() * self.classes * self.dtype.itemsize
+        step = max(1, int(_SLAB_BYTES / max(1, row_bytes)))
         for row in range(wanted.start, wanted.stop, step):
             part = slice(row, min(row + step, wanted.stop))
             yield Slab(first + row - wanted.start, self._mean(part, crop[1:]))
@@ -110,7 +116,10 @@ class Accumulator:
         unseen = weights == 0
         weights = weights.masked_fill(unseen, 1.0).unsqueeze(-1)
         # float16 divides in float32 and rounds once; both copies are as small as a slab
-        means = (self.sums[(part, *crop)] / weights).to(self.dtype)
+        means = self.sums[(part, *crop)] / weights
+        if self.last_layer is not None:
+            means = self.last_layer(means)
+        means = means.to(self.dtype)
         if bool(unseen.any()):
             none = background(
                 means.shape[-1], probabilities=self.probabilities, regions=self.regions

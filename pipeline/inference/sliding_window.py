@@ -16,10 +16,10 @@ from ...data.geometry.boxes import bounding_box
 from ...transforms.restore.slabs import ForwardFacts, ScoreSlabs
 from ...transforms.windows.sides import Sides, refuse_lost_sides
 from ..models.devices import Amp, autocast_dtype
-from ..models.engines.choice import AutoEngine
-from ..models.engines.engine import AUTO, TORCH, Engine, check_engine, make_engine
+from ..models.engines.engine import TORCH, Engine
 from ..models.engines.window_network import WindowKind
 from .coarse_pass import OVERLAP, coarser, found_region
+from .window_engine import WindowEngine
 from .window_forward import OtherOutputError, WindowForward
 from .window_grid import WindowGrid
 from .window_run import Progress, WindowRun
@@ -135,10 +135,7 @@ class SlidingWindow(SlidingWindowInferer):
         self.thresholds = thresholds
         self.fit_region = fit_region
         self.coarse = coarse
-        self.engine = check_engine(engine)
-        self._made: tuple[Any, WindowKind, Engine] | None = None
-        self._auto = AutoEngine()
-        self._facts = ForwardFacts()  # of the last volume
+        self.engine = WindowEngine(engine)
 
     def __call__(  # type: ignore[override]  # networks here give one tensor
         self,
@@ -213,7 +210,15 @@ class SlidingWindow(SlidingWindowInferer):
         image = image.as_tensor() if hasattr(image, "as_tensor") else image
         device = torch.device(self.sw_device) if self.sw_device is not None else image.device
         dtype = autocast_dtype(device, self.amp)
-        engine = self._engine(network, image, device, dtype)
+        kind = WindowKind(
+            (len(image), *cast(Sequence[int], self.roi_size)),
+            dtype,
+            device,
+            torch.get_num_threads(),
+        )
+        # mirroring looks at labels of windows, a coarse pass at the network's own scores
+        plain = not (args or kwargs or self.mirror_axes or self.coarse is not None)
+        engine, last_layer = self.engine.of(network, kind, may_split=plain)
         if self.coarse is not None:
             region = self._within_coarse(image, engine, region)
         grid, starts, count = self._layout(image.shape[1:], region)
@@ -229,7 +234,7 @@ class SlidingWindow(SlidingWindowInferer):
             options=kwargs,
         )
         accumulate_on = self.device if accumulate_on is None else accumulate_on
-        facts = self._facts = ForwardFacts(
+        facts = self.engine.facts = ForwardFacts(
             windows=count, windows_skipped=count - len(starts), engine=engine.in_words
         )
         run = WindowRun(
@@ -246,6 +251,7 @@ class SlidingWindow(SlidingWindowInferer):
             regions=self.regions,
             progress=progress,
             facts=facts,
+            last_layer=last_layer,
         )
         return ScoreSlabs(grid.shape, grid.axis, run.rows, run.probabilities, facts)
 
@@ -291,26 +297,6 @@ class SlidingWindow(SlidingWindowInferer):
         if region is None or found is None:
             return region if found is None else found
         return found & region.to("cpu", torch.bool)
-
-    def _engine(
-        self,
-        network: Callable[..., torch.Tensor],
-        image: torch.Tensor,
-        device: torch.device,
-        dtype: torch.dtype | None,
-    ) -> Engine:
-        """The network as the engine runs it, made once."""
-        shape = (len(image), *cast(Sequence[int], self.roi_size))
-        kind = WindowKind(shape, dtype, device, torch.get_num_threads())
-        if self.engine == AUTO:
-            self._auto.seconds += self._facts.network_seconds or 0.0
-            return self._auto(network, kind)
-        if self._made is None or self._made[0] is not network or self._made[1] != kind:
-            self._made = (network, kind, make_engine(self.engine, network, kind))
-        return self._made[2]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_made": None}
 
 
 def _region_in_meta(inputs: torch.Tensor) -> torch.Tensor | None:

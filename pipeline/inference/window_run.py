@@ -10,6 +10,7 @@ import torch
 from ...transforms.restore.slabs import ForwardFacts, Slab
 from .accumulator import Accumulator, background
 from .device_memory import AsyncCopies, accumulator_device, upload, watch_peak
+from .last_layer import LastLayer
 from .out_of_memory import is_out_of_memory
 from .window_forward import WindowForward
 from .window_grid import Layer, WindowGrid
@@ -37,6 +38,7 @@ class WindowRun:
         regions: channels overlap.
         progress: called with (windows run, windows to run) after each batch.
         facts: filled in when all rows were read.
+        last_layer: of the network, which gives features; see Accumulator.
     """
 
     def __init__(
@@ -55,12 +57,14 @@ class WindowRun:
         regions: bool,
         progress: Progress | None,
         facts: ForwardFacts,
+        last_layer: LastLayer | None = None,
     ) -> None:
         self.grid, self.forward, self.device, self.starts = grid, forward, device, starts
         # volumes smaller than a window are padded as in training; 0 is the mean of a z-scored image
         value = float(image.amin()) if padding_value is None else padding_value
         self.image = grid.pad(image, value)
         self.progress, self.facts = progress, facts
+        self.last_layer = last_layer
         self.normalise, self.regions = normalise, regions
         self.probabilities = forward.probabilities or normalise
         self.adapts = adapts
@@ -89,7 +93,8 @@ class WindowRun:
             yield from self._finish(layer)
         if self.accumulator is None:  # no window at all: one is run for the number of channels
             self.progress = None
-            yield from self._unseen(next(self._forward(self.grid.starts[:1])).shape[1])
+            channels = next(self._forward(self.grid.starts[:1])).shape[1]
+            yield from self._unseen(self._classes(channels))
 
     def _scores(self, starts: Sequence[tuple[int, ...]]) -> Iterator[torch.Tensor]:
         """Scores (rows, *roi, C) of windows, the slabs' axis first, where they are accumulated."""
@@ -146,6 +151,7 @@ class WindowRun:
             probabilities=self.forward.probabilities,
             normalise=self.normalise,
             regions=self.regions,
+            last_layer=self.last_layer,
         )
         device = self.accumulate_on or accumulator_device(self.device, needed)
         try:
@@ -170,13 +176,16 @@ class WindowRun:
         if self.accumulator is None:
             self.unseen.append((low - before, high - low))
             return
-        yield from self._unseen(self.accumulator.sums.shape[-1])
+        yield from self._unseen(self.accumulator.classes)
         crop = [slice(low - layer.row, max(low, high) - layer.row)]
         for axis in self.order[1:]:
             crop.append(
                 slice(self.grid.before[axis], self.grid.before[axis] + self.grid.shape[axis])
             )
         yield from self.accumulator.finish(layer.finished, low - before, crop)
+
+    def _classes(self, channels: int) -> int:
+        return channels if self.last_layer is None else self.last_layer.classes
 
     def _unseen(self, channels: int) -> Iterator[Slab]:
         """The rows before the first window that ran."""

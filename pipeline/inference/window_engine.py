@@ -1,0 +1,69 @@
+"""A network as windows run it: by which engine, and whether without its last layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...transforms.restore.slabs import ForwardFacts
+from ..models.engines.choice import AutoEngine
+from ..models.engines.engine import AUTO, Engine, check_engine, make_engine
+from ..models.engines.window_network import WindowKind
+from .last_layer import LastLayer, without_last_layer
+
+Network = Callable[..., Any]
+
+
+class WindowEngine:
+    """The engine of each volume's windows; what is made of a network is made once.
+
+    It can be pickled, for a worker process, which makes its own.
+
+    Args:
+        name: see engines.engine.
+
+    Raises:
+        ConfigError: there is no such engine.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = check_engine(name)
+        self.facts = ForwardFacts()
+        """Of the last volume, by which "auto" knows how long the network has run."""
+        self._auto = AutoEngine()
+        self._made: tuple[Network, WindowKind, Engine] | None = None
+        self._split: tuple[Network, Network, LastLayer | None] | None = None
+
+    def of(
+        self, network: Network, kind: WindowKind, *, may_split: bool
+    ) -> tuple[Engine, LastLayer | None]:
+        """The network by its engine; with a last layer it gives features, see last_layer.
+
+        Args:
+            may_split: only blended scores are wanted, not those of a window.
+
+        Raises:
+            ConfigError: the engine cannot run it here.
+        """
+        last_layer = None
+        if may_split:
+            if self._split is None or self._split[0] is not network:
+                found = without_last_layer(network, kind.shape) or (network, None)
+                self._split = (network, *found)
+            _, network, last_layer = self._split
+        return self._engine(network, kind), last_layer
+
+    def _engine(self, network: Network, kind: WindowKind) -> Engine:
+        if self.name == AUTO:
+            self._auto.seconds += self.facts.network_seconds or 0.0
+            self.facts = ForwardFacts()
+            return self._auto(network, kind)
+        if self._made is None or self._made[0] is not network or self._made[1] != kind:
+            self._made = (network, kind, make_engine(self.name, network, kind))
+        return self._made[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
