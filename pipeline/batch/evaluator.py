@@ -33,6 +33,11 @@ from .results.case_table import CaseTable
 from .results.label_files import LabelFiles
 from .results.page_file import remove_page
 from .results.quality import Expectations, check_expectations, look_first
+from .shards.record import Round
+from .shards.session import ShardSession
+from .shards.shard import Shard, chosen_shard
+from .shards.standing import standing
+from .shards.tables import ShardTable, fold, records_of
 from .targets import Targets
 from .workers.pool import WorkerPool
 from .workers.process import stopped_by_sigterm
@@ -82,6 +87,9 @@ class CaseEvaluator(SupervisedEvaluator):
         region: see transforms.region.Regiond; a mask that has changed means that the case is not
             done.
         page: called with the output folder when all cases are through.
+        shard: which part of the cases to do, "2/4", beside processes that do the others; "auto" is
+            the place in SLURM's job array, where there is one; None is all. `table` is a ShardTable
+            then.
         **options: those of SupervisedEvaluator but for metrics; `postprocessing` as for
             CaseProcessor.
 
@@ -103,6 +111,7 @@ class CaseEvaluator(SupervisedEvaluator):
         passed_over: Sequence[PassedOver] = (),
         region: Any = None,
         page: Callable[[OutputFolder], object] | None = None,
+        shard: str | Shard | None = None,
         **options: Any,
     ) -> None:
         for name in ("key_val_metric", "additional_metrics"):
@@ -113,7 +122,11 @@ class CaseEvaluator(SupervisedEvaluator):
         self.case_postprocessing = in_two_parts(options.pop("postprocessing", None))
         self.devices = choose_devices(device)
         super().__init__(device=self.devices[0], decollate=False, **options)
-        self.table = table
+        self.shard = chosen_shard(shard)
+        self.table = table if self.shard is None else ShardTable(table, self.shard)
+        self._session: ShardSession | None = None
+        self.after_each_shard: Callable[[], object] | None = None
+        self.after_all_shards: Callable[[], object] = self._write_page
         self.checkpoint = checkpoint
         self.plan = plan
         self.overwrite = overwrite
@@ -144,15 +157,52 @@ class CaseEvaluator(SupervisedEvaluator):
         network = with_weights(self.network, self.checkpoint, self.plan)
         self.table.checkpoint = weights_fingerprint(self.checkpoint)
         self.state.iteration = 0
+        processor = self._processor(dataset, network)
         with self.table.output:
-            todo = self._todo(cases)
-            remove_page(self.table.output)  # the tables change now
-            self._label_files().write()
-            if todo:
-                self._run(todo, self._processor(dataset, network))
-            if self.page is not None:
-                self.page(self.table.output)
-        self._close(len(cases))
+            if self.shard is not None and isinstance(self.table, ShardTable):
+                count = self._run_shard(cases, processor, self.table, self.shard)
+            else:
+                fold(self.table.output)  # shards' tables, which are done with now
+                Round.remove(records_of(self.table.output))
+                self._run(self._start(cases), processor)
+                self._write_page()
+                count = len(cases)
+        self._close(count)
+
+    def _run_shard(
+        self, cases: Sequence[Case], processor: CaseProcessor, table: ShardTable, shard: Shard
+    ) -> int:
+        """Do a shard's cases, and those that others have died with; how many these were."""
+
+        def sources(some: Sequence[Case]) -> dict[str, tuple[str, str]]:
+            return {case.id: (case.source, self._stamp(case)) for case in some}
+
+        def fails(case: Case, why: str) -> None:
+            self._record(CaseResult(case.id, case.source, FAILED, reason=why))
+
+        with ShardSession(table, shard, sources=sources, fails=fails) as session:
+            self._session = session
+            todo = session.begin(cases, self._start)
+            while todo is not None:
+                for some in todo:
+                    self._run(some, processor)
+                if self.after_each_shard is not None:
+                    self.after_each_shard()
+                todo = session.more(self.after_all_shards) or None
+            with table.shared.gate():
+                logger.info(f"shard {shard} is through; {standing(table.shared)}")
+            return session.count
+
+    def _write_page(self) -> None:
+        if self.page is not None:
+            self.page(self.table.output)
+
+    def _start(self, cases: Sequence[Case]) -> list[Case]:
+        """Begin the table; the cases that are not done."""
+        todo = self._todo(cases)
+        remove_page(self.table.output)  # the tables change now
+        self._label_files().write()
+        return todo
 
     def _todo(self, cases: Sequence[Case]) -> list[Case]:
         """The cases that are not done; refuses to start where results would overwrite others'."""
@@ -172,6 +222,8 @@ class CaseEvaluator(SupervisedEvaluator):
         return [case for case in cases if case.id not in done]
 
     def _run(self, todo: Sequence[Case], processor: CaseProcessor) -> None:
+        if not todo:
+            return
         self.state.epoch = 1
         self.fire_event(Events.STARTED)
         self.fire_event(Events.EPOCH_STARTED)
@@ -209,6 +261,8 @@ class CaseEvaluator(SupervisedEvaluator):
         lock = threading.Lock()
 
         def report(kind: str, name: str, more: Any) -> None:
+            if self._session is not None:
+                self._session.hears(kind, name)
             with lock:
                 if kind == "done":
                     self._record(more)

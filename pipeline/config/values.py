@@ -53,6 +53,7 @@ _NULLABLE = frozenset(
         "pretrained_encoders",
         "region",
         "region_values",
+        "shard",
         "smallest_piece",
         "spacing",
         "splits",
