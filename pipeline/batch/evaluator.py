@@ -123,6 +123,7 @@ class CaseEvaluator(SupervisedEvaluator):
         self.devices = choose_devices(device)
         super().__init__(device=self.devices[0], decollate=False, **options)
         self.shard = chosen_shard(shard)
+        self._given_shard = shard
         self.table = table if self.shard is None else ShardTable(table, self.shard)
         self._session: ShardSession | None = None
         self.after_each_shard: Callable[[], object] | None = None
@@ -180,6 +181,10 @@ class CaseEvaluator(SupervisedEvaluator):
         def fails(case: Case, why: str) -> None:
             self._record(CaseResult(case.id, case.source, FAILED, reason=why))
 
+        if not isinstance(self._given_shard, Shard) and self._given_shard != str(shard):
+            logger.info(
+                f"shard {shard}, from SLURM_ARRAY_TASK_ID; --shard null runs all cases instead"
+            )
         with ShardSession(table, shard, sources=sources, fails=fails) as session:
             self._session = session
             todo = session.begin(cases, self._start)

@@ -30,7 +30,7 @@ _GIVEN_UP = (
     "{} processes ended while they had this case in hand, and nothing else of it is known; it may "
     "need more memory than a job is given. Start its shard again to try once more"
 )
-_DEATHS = 2  # processes that end with a case in hand before it counts as failed
+_DEATHS = 3  # processes that end with a case in hand before no other shard tries it
 
 
 class ShardSession:
@@ -70,6 +70,9 @@ class ShardSession:
         trace: TracebackType | None,
     ) -> None:
         """Let go of what is held, also where the run was stopped."""
+        if self._doing in self._held:  # whoever stops here tells why: no case is at fault
+            with suppress(OSError):
+                self._hand_path(self._doing).unlink()
         for number in list(self._held):
             self._let_go(number)
 
@@ -167,7 +170,8 @@ class ShardSession:
     ) -> list[list[Case]]:
         """Note that this process does a shard's cases; those that a process died with come last.
 
-        Each of these alone, so that the one at fault is known; it is given up in the end.
+        Each of these alone, so that the one at fault is known. In the end it is tried no more, but
+        where its own shard is started again.
         """
         suspects = dict(before.suspects)
         for name in self._in_hand(number, before) if before.unfinished else ():
@@ -182,7 +186,7 @@ class ShardSession:
         replace(state, began=began or state.began).write(self._path(number))
         alone = []
         for case in todo:
-            if suspects.get(case.id, 0) >= _DEATHS:
+            if by and suspects.get(case.id, 0) >= _DEATHS:
                 self.fails(case, _GIVEN_UP.format(suspects[case.id]))
             elif case.id in suspects:
                 alone.append([case])

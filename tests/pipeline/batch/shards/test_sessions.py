@@ -1,5 +1,7 @@
 """Shards in one process after another: who does what, and what lies in the folder."""
 
+import os
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,29 @@ def dies(
     engine._record = recorded  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         engine.run()
+
+
+def is_killed(
+    items: list[dict[str, Any]], out: Path, which: str, *, at: str, **options: Any
+) -> None:
+    """A shard in a process of its own that ends, without a word, when it has computed a case."""
+    pid = os.fork()
+    if pid == 0:  # never back into pytest
+        try:
+            engine = evaluator(items, out, shard=which, **options)
+            record = engine._record
+
+            def recorded(result: Any) -> None:
+                if result.case == at:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                record(result)
+
+            engine._record = recorded  # type: ignore[method-assign]
+            engine.run()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status), f"shard {which} was to be killed at {at}"
 
 
 def rows(out: Path) -> dict[str, dict[str, str]]:
@@ -168,6 +193,31 @@ def test_a_failed_case_of_a_shard_that_died_is_not_tried_by_the_next(
     engine = shard(items, out, "2/2")
     assert engine.state.iteration == 5 + 4 and not engine.table.failed
     assert rows(out)[order[0]]["status"] == "failed" and len(rows(out)) == 10
+
+
+def test_a_case_that_ends_its_process_does_not_end_one_shard_after_another(
+    items: list[dict[str, Any]], out: Path
+) -> None:
+    """Such as one that needs more memory than a job is given."""
+    part = Round(5).with_cases(NAMES).shard_of()
+    poison, other = (name for name in NAMES if part[name] == 5)
+    for which in ("5/5", "1/5", "2/5"):
+        is_killed(items, out, which, at=poison)
+    states = ["through", "died", "not started", "not started", "died"]
+    assert [one.state for one in stands(out).shards] == states
+    with pytest.raises(CasesFailedError, match=f"{poison}: 3 processes ended while they had"):
+        shard(items, out, "3/5")
+    found = rows(out)
+    assert found[poison]["status"] == "failed" and found[other]["status"] == "ok"
+    assert len(found) == 8 and [one.state for one in stands(out).shards] == [
+        *["through"] * 3,
+        "not started",
+        "through",
+    ]
+    shard(items, out, "4/5")
+    assert len(rows(out)) == 10
+    assert shard(items, out, "5/5").state.iteration == 1, "its own shard tries it once more"
+    check_all_done(out)
 
 
 def test_a_shard_does_not_run_twice_at_a_time(items: list[dict[str, Any]], out: Path) -> None:
