@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import pickle
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +12,6 @@ import torch
 from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
 
-from ...data.cores import usable_cores
 from ...data.errors import ConfigError, GridgateError, OutputError
 from ...data.events import emit
 from ...data.output_folder import OutputFolder
@@ -25,7 +22,7 @@ from ..models.run_weights import Checkpoint, weights_fingerprint, with_weights
 from ..plans.plan import Plan
 from .case import Case
 from .case_dataset import CaseDataset
-from .pipelined import CasePipeline, Report
+from .computing import Computing
 from .processor import CaseProcessor, in_two_parts
 from .progress import CaseProgress
 from .results.case_result import DONE, FAILED, CaseResult
@@ -39,9 +36,7 @@ from .shards.shard import Shard, chosen_shard
 from .shards.standing import standing
 from .shards.tables import ShardTable, fold, records_of
 from .targets import Targets
-from .workers.pool import WorkerPool
 from .workers.process import stopped_by_sigterm
-from .workers.scratch import scratch_folder
 
 logger = logging.getLogger("gridgate.cases")
 
@@ -131,8 +126,7 @@ class CaseEvaluator(SupervisedEvaluator):
         self.checkpoint = checkpoint
         self.plan = plan
         self.overwrite = overwrite
-        self.isolate = isolate
-        self.time_limit = time_limit
+        self._computing = Computing(self.devices, isolate, time_limit)
         self.expected = dict(expected or {})
         self.passed_over = [(one.source, one.note) for one in passed_over]
         self.region = region
@@ -279,59 +273,12 @@ class CaseEvaluator(SupervisedEvaluator):
                 usable.append(case)
             else:
                 report("done", case.id, CaseResult(case.id, case.source, FAILED, reason=why))
-        if usable and self._isolated(len(usable), processor):
-            self._compute_in_workers(usable, processor, report)
-        elif usable:
-            processor.prepare()
-            pipeline = CasePipeline(processor, readers=self._readers, report=report)
-            for case in usable:
-                pipeline.put(case)
-            pipeline.close()
-            pipeline.run()
+        if usable:
+            self._computing.run(usable, processor, report, readers=self._readers)
 
     @property
     def _readers(self) -> int:
         return int(getattr(self.data_loader, "readers", 1))
-
-    def _compute_in_workers(
-        self, cases: Sequence[Case], processor: CaseProcessor, report: Report
-    ) -> None:
-        count = min(len(self.devices), len(cases))
-        with scratch_folder() as scratch:
-            WorkerPool(
-                processor,
-                devices=[str(device) for device in self.devices],
-                readers=self._readers,
-                threads=max(1, usable_cores() // count) if count > 1 else None,
-                time_limit=self.time_limit,
-                scratch=str(scratch),
-                report=report,
-            ).run(cases)
-
-    def _isolated(self, cases: int, processor: CaseProcessor) -> bool:
-        """Whether to compute in worker processes."""
-        needed = len(self.devices) > 1 or self.time_limit is not None
-        if self.isolate is False:
-            if needed:
-                raise ConfigError(
-                    "--isolate False allows one device and no --time_limit; leave it out"
-                )
-            return False
-        if not (self.isolate or needed or cases > 1):
-            return False
-        why = None
-        if os.name != "posix":
-            why = "worker processes need Linux or macOS"
-        else:
-            try:
-                pickle.dumps(processor)
-            except Exception as error:
-                why = f"worker processes need a config without local functions ({error})"
-        if why is not None and (self.isolate or needed):
-            raise ConfigError(why)
-        if why is not None:
-            logger.warning(f"computing in this process: {why}")
-        return why is None
 
     def _record(self, result: CaseResult) -> None:
         if result.status == DONE:

@@ -65,6 +65,8 @@ def infer_one(options: argparse.Namespace, words: dict[str, str], ending: str) -
         words = {**words, "output_ext": ending}
     if "report" in known:
         words = {**words, "report": "false"}
+    if "shard" in known:  # one scan is all, also within a job array
+        words = {**words, "shard": "null"}
     with tempfile.TemporaryDirectory(prefix="gridgate-mask-") as folder:
         workflow = bundle_workflow(options, "inferring", {**words, "output_dir": folder})
         workflow.initialize()

@@ -18,7 +18,7 @@ from ..case import Case
 from .locks import any_running, is_locked, lock_of, tried
 from .record import Round, ShardState
 from .shard import Shard
-from .tables import ShardTable, fold
+from .tables import ShardTable, fold, merge
 
 logger = logging.getLogger("gridgate.shards")
 
@@ -129,8 +129,7 @@ class ShardSession:
             if own in self._held:
                 self._ends(own)
                 if not self.running():
-                    fold(self.table.shared)
-                    self.table.shared.tidy_up()
+                    merge(self.table.shared)
                     when_all()
         return []
 

@@ -16,6 +16,7 @@ from ....data.shared_folder import SharedFolder
 from ..results.case_result import FAILED, PASSED_OVER
 from ..results.case_table import FIXED, NAME, CaseTable
 from ..results.table_file import CSV_OPTIONS, read_case_table
+from .locks import any_running
 from .shard import Shard
 
 _AT = "at"  # when a row was written, in seconds since 1970: the latest of a case counts
@@ -136,6 +137,21 @@ def fold(folder: OutputFolder) -> bool:
             with suppress(FileNotFoundError):
                 path.unlink()
     return bool(tables)
+
+
+def merge(folder: SharedFolder) -> bool:
+    """Bring cases.csv up to date, at the gate, whether shards run or not; whether there was news.
+
+    Raises:
+        OutputError: see merged_rows and write_merged.
+    """
+    if not any_running(folder.records):
+        folder.tidy_up()
+        return fold(folder)
+    found = bool(shard_tables(folder))
+    if found:
+        write_merged(folder, merged_rows(folder))
+    return found
 
 
 def records_of(folder: OutputFolder) -> Path:

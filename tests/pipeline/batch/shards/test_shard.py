@@ -1,4 +1,4 @@
-"""Which part a process does: as it was told, and as SLURM's variables say; each case in one part."""
+"""Which part a process does: as it was told, and as SLURM says; each case is in one part."""
 
 from collections import Counter
 
