@@ -29,11 +29,17 @@ class Computing:
         devices: cases are shared between them.
         isolate: in worker processes; None: where there are several cases, or what needs them.
         time_limit: seconds a case may take.
+        ray: address of a cluster, see RayPool; None: on this machine.
+        ray_cores: of each of Ray's workers.
+        gpus: whether Ray's GPUs are used.
     """
 
     devices: Sequence[torch.device]
     isolate: bool | None = None
     time_limit: float | None = None
+    ray: str | None = None
+    ray_cores: int | None = None
+    gpus: bool = True
 
     def run(
         self, cases: Sequence[Case], processor: CaseProcessor, report: Report, *, readers: int
@@ -46,6 +52,19 @@ class Computing:
         Raises:
             ConfigError: worker processes are wanted and cannot be.
         """
+        if self.ray is not None:
+            from .workers.ray_pool import RayPool
+
+            RayPool(
+                processor,
+                address=self.ray,
+                cores=self.ray_cores,
+                gpus=self.gpus,
+                readers=readers,
+                time_limit=self.time_limit,
+                report=report,
+            ).run(cases)
+            return
         if self._isolated(len(cases), processor):
             count = min(len(self.devices), len(cases))
             with scratch_folder() as scratch:

@@ -85,6 +85,8 @@ class CaseEvaluator(SupervisedEvaluator):
         shard: which part of the cases to do, "2/4", beside processes that do the others; "auto" is
             the place in SLURM's job array, where there is one; None is all. `table` is a ShardTable
             then.
+        ray, ray_cores: compute on a cluster of Ray's, see RayPool; its GPUs are used unless
+            `device` is "cpu".
         **options: those of SupervisedEvaluator but for metrics; `postprocessing` as for
             CaseProcessor.
 
@@ -107,6 +109,8 @@ class CaseEvaluator(SupervisedEvaluator):
         region: Any = None,
         page: Callable[[OutputFolder], object] | None = None,
         shard: str | Shard | None = None,
+        ray: str | None = None,
+        ray_cores: int | None = None,
         **options: Any,
     ) -> None:
         for name in ("key_val_metric", "additional_metrics"):
@@ -126,7 +130,9 @@ class CaseEvaluator(SupervisedEvaluator):
         self.checkpoint = checkpoint
         self.plan = plan
         self.overwrite = overwrite
-        self._computing = Computing(self.devices, isolate, time_limit)
+        self._computing = Computing(
+            self.devices, isolate, time_limit, ray, ray_cores, gpus=device != "cpu"
+        )
         self.expected = dict(expected or {})
         self.passed_over = [(one.source, one.note) for one in passed_over]
         self.region = region

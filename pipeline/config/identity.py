@@ -38,6 +38,8 @@ IGNORED = {
     "cache_dir": "where preprocessed cases are kept; they are the same",
     "windows_on_device": "where windows are cut; they are the same",
     "isolate": "in which process a case runs",
+    "ray": "on which machines a case runs",
+    "ray_cores": "on how many cores a case runs",
     "shard": "which of the cases; those of other shards are the same",
     "time_limit": "when a case is given up; one that is done is the same",
     "rank": "one of the processes of the same training",

@@ -51,6 +51,8 @@ _NULLABLE = frozenset(
         "output_channels",
         "pretrained",
         "pretrained_encoders",
+        "ray",
+        "ray_cores",
         "region",
         "region_values",
         "shard",

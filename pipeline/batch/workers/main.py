@@ -23,7 +23,7 @@ from typing import Any
 from ...process_settings import calm_warnings
 
 
-class _Forwarding(logging.Handler):
+class Forwarding(logging.Handler):
     """Hands log records, from warnings on, to the parent, which says them as its own."""
 
     def __init__(self, report: Callable[[str, str, Any], None]) -> None:
@@ -31,6 +31,7 @@ class _Forwarding(logging.Handler):
         self.report = report
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Hand it on."""
         with suppress(OSError):  # the parent is gone
             self.report("log", record.name, (record.levelno, self.format(record)))
 
@@ -51,7 +52,7 @@ def main(descriptor: int) -> None:
             connection.send((kind, name, more))
 
     calm_warnings()
-    logging.getLogger().addHandler(_Forwarding(report))
+    logging.getLogger().addHandler(Forwarding(report))
     try:
         settings = pickle.loads(connection.recv_bytes())  # from our own parent
         device = connection.recv()
