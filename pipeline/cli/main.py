@@ -25,6 +25,7 @@ from .commands import (
     merge,
     new_bundle,
     report,
+    submit,
     train,
     view,
 )
@@ -44,6 +45,7 @@ COMMANDS: dict[str, ModuleType] = {
     "combine": combine,
     "compare": compare,
     "infer": infer,
+    "submit": submit,
     "merge": merge,
     "report": report,
     "view": view,
