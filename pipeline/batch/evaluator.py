@@ -32,7 +32,7 @@ from .results.page_file import remove_page
 from .results.quality import Expectations, check_expectations, look_first
 from .shards.record import Round
 from .shards.session import ShardSession
-from .shards.shard import Shard, chosen_shard
+from .shards.shard import Shard, chosen_shard, from_slurm
 from .shards.standing import standing
 from .shards.tables import ShardTable, fold, records_of
 from .targets import Targets
@@ -121,8 +121,9 @@ class CaseEvaluator(SupervisedEvaluator):
         self.case_postprocessing = in_two_parts(options.pop("postprocessing", None))
         self.devices = choose_devices(device)
         super().__init__(device=self.devices[0], decollate=False, **options)
-        self.shard = chosen_shard(shard)
-        self._given_shard = shard
+        dataset: CaseDataset = self.data_loader.dataset  # type: ignore[union-attr, assignment]
+        self.shard = chosen_shard(shard, cases=len(dataset))
+        self._from_slurm = from_slurm(shard)
         self.table = table if self.shard is None else ShardTable(table, self.shard)
         self._session: ShardSession | None = None
         self.after_each_shard: Callable[[], object] | None = None
@@ -181,7 +182,7 @@ class CaseEvaluator(SupervisedEvaluator):
         def fails(case: Case, why: str) -> None:
             self._record(CaseResult(case.id, case.source, FAILED, reason=why))
 
-        if not isinstance(self._given_shard, Shard) and self._given_shard != str(shard):
+        if self._from_slurm:
             logger.info(
                 f"shard {shard}, from SLURM_ARRAY_TASK_ID; --shard null runs all cases instead"
             )
@@ -195,7 +196,13 @@ class CaseEvaluator(SupervisedEvaluator):
                     self.after_each_shard()
                 todo = session.more(self.after_all_shards) or None
             with table.shared.gate():
-                logger.info(f"shard {shard} is through; {standing(table.shared)}")
+                found = standing(table.shared)
+            logger.info(f"shard {shard} is through; {found}")
+            if self._from_slurm and found is not None and found.lonely:
+                logger.warning(
+                    "no other shard has begun; where SLURM's array is about something else than "
+                    "these cases, --shard null does them all"
+                )
             return session.count
 
     def _write_page(self) -> None:

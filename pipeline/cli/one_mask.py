@@ -18,6 +18,7 @@ from .console import say_last
 from .settings import settings_of
 
 _IN_A_FOLDER = ("probabilities", "dicom_seg")
+_NO_SHARD = ("", "auto", "null", "none")
 
 
 def mask_ending(output: str) -> str | None:
@@ -86,6 +87,8 @@ def _check_settings(words: dict[str, str], ending: str) -> None:
                 f"--{name} writes files beside the mask: give a folder as OUTPUT, not "
                 f"{words['output_dir']}"
             )
+    if words.get("shard", "").lower() not in _NO_SHARD:
+        raise ConfigError(f"--shard {words['shard']}: one scan is not shared out; leave it out")
     given = words.get("output_ext", ending)
     if given != ending:
         raise ConfigError(f"--output_ext {given}: OUTPUT is {words['output_dir']}; leave one out")

@@ -58,13 +58,18 @@ class Shard:
 
 
 def chosen_shard(
-    given: str | Shard | None, environment: Mapping[str, str] = os.environ
+    given: str | Shard | None,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    cases: int | None = None,
 ) -> Shard | None:
     """The part that a run is to do; None: all of it.
 
     Args:
         given: as `--shard` has it: "i/n", None or "none", or "auto": by SLURM's job array, where
             the process is in one.
+        cases: of the run; one alone is not shared out because of an array, which is over scans
+            then.
 
     Raises:
         ConfigError: see Shard.of and shard_of_slurm.
@@ -72,8 +77,13 @@ def chosen_shard(
     if given is None or isinstance(given, Shard):
         return given
     if given.strip().lower() == _AUTO:
-        return shard_of_slurm(environment)
+        return None if cases == 1 else shard_of_slurm(environment)
     return None if given.strip().lower() in _NONE else Shard.of(given)
+
+
+def from_slurm(given: str | Shard | None) -> bool:
+    """Whether a shard is SLURM's word, not the user's."""
+    return isinstance(given, str) and given.strip().lower() == _AUTO
 
 
 def shard_of_slurm(environment: Mapping[str, str]) -> Shard | None:

@@ -54,6 +54,12 @@ class Standing:
         """Whether any shard is at work."""
         return any(shard.state == RUNNING for shard in self.shards)
 
+    @property
+    def lonely(self) -> bool:
+        """Whether cases are missing, and all but one of the shards have not started."""
+        waiting = sum(shard.state == WAITING for shard in self.shards)
+        return bool(self.missing) and waiting == len(self.shards) - 1
+
     def __str__(self) -> str:
         told = [f"{self.cases} cases: {len(self.done)} done"]
         if self.failed:

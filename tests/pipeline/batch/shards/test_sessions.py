@@ -266,3 +266,22 @@ def test_columns_that_somebody_added_stay(items: list[dict[str, Any]], out: Path
     )
     shard(items, out, "2/2")
     assert Counter(row["looked at"] for row in rows(out).values()) == {"yes": 5, "": 5}
+
+
+def test_an_array_that_is_about_something_else_is_suspected(
+    items: list[dict[str, Any]],
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name, number in (("ID", 1), ("COUNT", 2), ("MIN", 1), ("MAX", 2)):
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(number))
+    with caplog.at_level("INFO"):
+        shard(items, out, "auto")
+    assert "shard 1/2, from SLURM_ARRAY_TASK_ID" in caplog.text
+    assert "no other shard has begun" in caplog.text and "--shard null" in caplog.text
+    caplog.clear()
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
+    shard(items, out, "auto")
+    assert "no other shard" not in caplog.text
+    check_all_done(out)

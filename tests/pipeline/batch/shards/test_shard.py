@@ -34,6 +34,9 @@ def test_none_and_no_array_are_all_cases() -> None:
     assert chosen_shard("auto", slurm(7, 1, 7, 7)) is None, "an array of one task"
     assert chosen_shard("auto", inside) == Shard(2, 4)
     assert chosen_shard("3/5", inside) == Shard(3, 5), "what is said goes before"
+    assert chosen_shard("auto", inside, cases=1) is None, "an array over scans"
+    assert chosen_shard("auto", inside, cases=2) == Shard(2, 4)
+    assert chosen_shard("1/2", cases=1) == Shard(1, 2)
 
 
 @given(st.integers(0, 500), st.integers(2, 60), st.integers(1, 9))
