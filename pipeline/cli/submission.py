@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import runpy
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -78,9 +80,14 @@ class ShardJob:
         """
         if self.threads is not None:
             os.environ.setdefault("OMP_NUM_THREADS", str(self.threads))
-        from .main import main
-
-        code = main(self.words)
+        code: object = 0
+        before, sys.argv = sys.argv, ["gridgate", *self.words]
+        try:
+            runpy.run_module("gridgate", run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+        finally:
+            sys.argv = before
         if code:
             raise RuntimeError(f"gridgate {self.words[0]} ended with code {code}, see the log")
 
