@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from filelock import FileLock, Timeout
 
@@ -20,6 +20,13 @@ logger = logging.getLogger(__name__)
 
 PRIVATE = ".gridgate"
 """The sub-folder that holds the lock and the manifest."""
+
+
+class Held(Protocol):
+    """A lock that is held."""
+
+    def release(self) -> object:
+        """Give it back."""
 
 
 class OutputFolder:
@@ -52,7 +59,7 @@ class OutputFolder:
         self._private = self.folder / PRIVATE
         self.manifest = Manifest(self.folder, self._private)
         self._entered = 0
-        self._lock: FileLock | None = None
+        self._lock: Held | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """For a worker process, which finds the manifest in the folder and has no lock."""
@@ -231,7 +238,7 @@ class OutputFolder:
     def _key(relative: str | Path) -> str:
         return Path(relative).as_posix()
 
-    def _locked(self) -> FileLock | None:
+    def _locked(self) -> Held | None:
         """The lock, taken; None on a file system that has no locks."""
         path = self._private / "lock"
         try:

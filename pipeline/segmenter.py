@@ -51,7 +51,7 @@ _NOT_HERE = {
         "nothing is written",
     ),
     **dict.fromkeys(
-        ("recursive", "flat", "isolate", "time_limit", "num_workers"),
+        ("recursive", "flat", "isolate", "time_limit", "num_workers", "shard", "ray", "ray_cores"),
         "one image is handed over after another",
     ),
     "load_pretrain": "weights are always loaded",

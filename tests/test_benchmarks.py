@@ -257,3 +257,24 @@ def test_formats_of_stored_cases_are_measured_and_compared(
     way = formats.FORMATS["blosc2"][0]
     with pytest.raises(AssertionError):  # what comes back is looked at
         formats.one_format(image, tmp_path / "a", way, formats.write_blosc2, lambda path: Wrong())
+
+
+def test_what_a_cluster_costs_is_computed_from_the_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    costs = load("cluster_costs", monkeypatch)
+    # by hand: 9 s on 2 cores are 18 core seconds, 0.005 core hours; at $0.04 that is 0.02 cents
+    one = costs.Measured("a CT", 9.0, 2, "core", "page.md")
+    assert one.hours(126_000) == pytest.approx(630)
+    assert one.cents(0.04) == pytest.approx(0.02)
+    assert one.price_of(0.8) == pytest.approx(1.6)
+    words = ["--core-hour", "0.01", "0.05", "--gpu-hour", "1", "5"]
+    assert costs.main([*words, "--results", str(tmp_path)]) == 0
+    page = (tmp_path / "cluster_costs.md").read_text()
+    assert page == (BENCHMARKS / "results/cluster_costs.md").read_text(), "write it anew"
+    for row in costs.measured():
+        assert f" {row.seconds:g}" in (BENCHMARKS / "results" / row.source).read_text()
+    (tmp_path / "cases.csv").write_text("case,status,total_s\na,ok,10\nb,ok,20\nc,failed,1\n")
+    capsys.readouterr()
+    assert costs.main(["--run", str(tmp_path), "--cores", "4", "--scans", "60"]) == 0
+    assert "| mean of 2 cases | 15 | 4 | 1 |" in capsys.readouterr().out, "15 s * 4 * 60 / 3600"

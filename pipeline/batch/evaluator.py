@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import pickle
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +12,6 @@ import torch
 from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
 
-from ...data.cores import usable_cores
 from ...data.errors import ConfigError, GridgateError, OutputError
 from ...data.events import emit
 from ...data.output_folder import OutputFolder
@@ -25,7 +22,7 @@ from ..models.run_weights import Checkpoint, weights_fingerprint, with_weights
 from ..plans.plan import Plan
 from .case import Case
 from .case_dataset import CaseDataset
-from .pipelined import CasePipeline, Report
+from .computing import Computing
 from .processor import CaseProcessor, in_two_parts
 from .progress import CaseProgress
 from .results.case_result import DONE, FAILED, CaseResult
@@ -33,10 +30,13 @@ from .results.case_table import CaseTable
 from .results.label_files import LabelFiles
 from .results.page_file import remove_page
 from .results.quality import Expectations, check_expectations, look_first
+from .shards.record import Round
+from .shards.session import ShardSession
+from .shards.shard import Shard, chosen_shard, from_slurm
+from .shards.standing import standing
+from .shards.tables import ShardTable, fold, records_of
 from .targets import Targets
-from .workers.pool import WorkerPool
 from .workers.process import stopped_by_sigterm
-from .workers.scratch import scratch_folder
 
 logger = logging.getLogger("gridgate.cases")
 
@@ -82,6 +82,11 @@ class CaseEvaluator(SupervisedEvaluator):
         region: see transforms.region.Regiond; a mask that has changed means that the case is not
             done.
         page: called with the output folder when all cases are through.
+        shard: which part of the cases to do, "2/4", beside processes that do the others; "auto" is
+            the place in SLURM's job array, where there is one; None is all. `table` is a ShardTable
+            then.
+        ray, ray_cores: compute on a cluster of Ray's, see RayPool; its GPUs are used unless
+            `device` is "cpu".
         **options: those of SupervisedEvaluator but for metrics; `postprocessing` as for
             CaseProcessor.
 
@@ -103,6 +108,9 @@ class CaseEvaluator(SupervisedEvaluator):
         passed_over: Sequence[PassedOver] = (),
         region: Any = None,
         page: Callable[[OutputFolder], object] | None = None,
+        shard: str | Shard | None = None,
+        ray: str | None = None,
+        ray_cores: int | None = None,
         **options: Any,
     ) -> None:
         for name in ("key_val_metric", "additional_metrics"):
@@ -113,12 +121,19 @@ class CaseEvaluator(SupervisedEvaluator):
         self.case_postprocessing = in_two_parts(options.pop("postprocessing", None))
         self.devices = choose_devices(device)
         super().__init__(device=self.devices[0], decollate=False, **options)
-        self.table = table
+        dataset: CaseDataset = self.data_loader.dataset  # type: ignore[union-attr, assignment]
+        self.shard = chosen_shard(shard, cases=len(dataset))
+        self._from_slurm = from_slurm(shard)
+        self.table = table if self.shard is None else ShardTable(table, self.shard)
+        self._session: ShardSession | None = None
+        self.after_each_shard: Callable[[], object] | None = None
+        self.after_all_shards: Callable[[], object] = self._write_page
         self.checkpoint = checkpoint
         self.plan = plan
         self.overwrite = overwrite
-        self.isolate = isolate
-        self.time_limit = time_limit
+        self._computing = Computing(
+            self.devices, isolate, time_limit, ray, ray_cores, gpus=device != "cpu"
+        )
         self.expected = dict(expected or {})
         self.passed_over = [(one.source, one.note) for one in passed_over]
         self.region = region
@@ -144,15 +159,62 @@ class CaseEvaluator(SupervisedEvaluator):
         network = with_weights(self.network, self.checkpoint, self.plan)
         self.table.checkpoint = weights_fingerprint(self.checkpoint)
         self.state.iteration = 0
+        processor = self._processor(dataset, network)
         with self.table.output:
-            todo = self._todo(cases)
-            remove_page(self.table.output)  # the tables change now
-            self._label_files().write()
-            if todo:
-                self._run(todo, self._processor(dataset, network))
-            if self.page is not None:
-                self.page(self.table.output)
-        self._close(len(cases))
+            if self.shard is not None and isinstance(self.table, ShardTable):
+                count = self._run_shard(cases, processor, self.table, self.shard)
+            else:
+                fold(self.table.output)  # shards' tables, which are done with now
+                Round.remove(records_of(self.table.output))
+                self._run(self._start(cases), processor)
+                self._write_page()
+                count = len(cases)
+        self._close(count)
+
+    def _run_shard(
+        self, cases: Sequence[Case], processor: CaseProcessor, table: ShardTable, shard: Shard
+    ) -> int:
+        """Do a shard's cases, and those that others have died with; how many these were."""
+
+        def sources(some: Sequence[Case]) -> dict[str, tuple[str, str]]:
+            return {case.id: (case.source, self._stamp(case)) for case in some}
+
+        def fails(case: Case, why: str) -> None:
+            self._record(CaseResult(case.id, case.source, FAILED, reason=why))
+
+        if self._from_slurm:
+            logger.info(
+                f"shard {shard}, from SLURM_ARRAY_TASK_ID; --shard null runs all cases instead"
+            )
+        with ShardSession(table, shard, sources=sources, fails=fails) as session:
+            self._session = session
+            todo = session.begin(cases, self._start)
+            while todo is not None:
+                for some in todo:
+                    self._run(some, processor)
+                if self.after_each_shard is not None:
+                    self.after_each_shard()
+                todo = session.more(self.after_all_shards) or None
+            with table.shared.gate():
+                found = standing(table.shared)
+            logger.info(f"shard {shard} is through; {found}")
+            if self._from_slurm and found is not None and found.lonely:
+                logger.warning(
+                    "no other shard has begun; where SLURM's array is about something else than "
+                    "these cases, --shard null does them all"
+                )
+            return session.count
+
+    def _write_page(self) -> None:
+        if self.page is not None:
+            self.page(self.table.output)
+
+    def _start(self, cases: Sequence[Case]) -> list[Case]:
+        """Begin the table; the cases that are not done."""
+        todo = self._todo(cases)
+        remove_page(self.table.output)  # the tables change now
+        self._label_files().write()
+        return todo
 
     def _todo(self, cases: Sequence[Case]) -> list[Case]:
         """The cases that are not done; refuses to start where results would overwrite others'."""
@@ -172,6 +234,8 @@ class CaseEvaluator(SupervisedEvaluator):
         return [case for case in cases if case.id not in done]
 
     def _run(self, todo: Sequence[Case], processor: CaseProcessor) -> None:
+        if not todo:
+            return
         self.state.epoch = 1
         self.fire_event(Events.STARTED)
         self.fire_event(Events.EPOCH_STARTED)
@@ -209,6 +273,8 @@ class CaseEvaluator(SupervisedEvaluator):
         lock = threading.Lock()
 
         def report(kind: str, name: str, more: Any) -> None:
+            if self._session is not None:
+                self._session.hears(kind, name)
             with lock:
                 if kind == "done":
                     self._record(more)
@@ -220,59 +286,12 @@ class CaseEvaluator(SupervisedEvaluator):
                 usable.append(case)
             else:
                 report("done", case.id, CaseResult(case.id, case.source, FAILED, reason=why))
-        if usable and self._isolated(len(usable), processor):
-            self._compute_in_workers(usable, processor, report)
-        elif usable:
-            processor.prepare()
-            pipeline = CasePipeline(processor, readers=self._readers, report=report)
-            for case in usable:
-                pipeline.put(case)
-            pipeline.close()
-            pipeline.run()
+        if usable:
+            self._computing.run(usable, processor, report, readers=self._readers)
 
     @property
     def _readers(self) -> int:
         return int(getattr(self.data_loader, "readers", 1))
-
-    def _compute_in_workers(
-        self, cases: Sequence[Case], processor: CaseProcessor, report: Report
-    ) -> None:
-        count = min(len(self.devices), len(cases))
-        with scratch_folder() as scratch:
-            WorkerPool(
-                processor,
-                devices=[str(device) for device in self.devices],
-                readers=self._readers,
-                threads=max(1, usable_cores() // count) if count > 1 else None,
-                time_limit=self.time_limit,
-                scratch=str(scratch),
-                report=report,
-            ).run(cases)
-
-    def _isolated(self, cases: int, processor: CaseProcessor) -> bool:
-        """Whether to compute in worker processes."""
-        needed = len(self.devices) > 1 or self.time_limit is not None
-        if self.isolate is False:
-            if needed:
-                raise ConfigError(
-                    "--isolate False allows one device and no --time_limit; leave it out"
-                )
-            return False
-        if not (self.isolate or needed or cases > 1):
-            return False
-        why = None
-        if os.name != "posix":
-            why = "worker processes need Linux or macOS"
-        else:
-            try:
-                pickle.dumps(processor)
-            except Exception as error:
-                why = f"worker processes need a config without local functions ({error})"
-        if why is not None and (self.isolate or needed):
-            raise ConfigError(why)
-        if why is not None:
-            logger.warning(f"computing in this process: {why}")
-        return why is None
 
     def _record(self, result: CaseResult) -> None:
         if result.status == DONE:

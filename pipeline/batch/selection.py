@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from ...data.errors import ConfigError
 from ...data.inputs.find import Inputs, find_cases
 from ...data.inputs.lists import LIST_SUFFIXES
 from ...data.walk import PassedOver
 from .results.table_file import is_output_folder
+from .shards.listing import shared_listing
+from .shards.shard import chosen_shard
 
 _OF_A_DATASET = ("imagesTr", "labelsTr", "imagesTs", "labelsTs")
 
@@ -22,8 +25,11 @@ def folder_inputs(
     flat: bool = False,
     modality: str | None = "CT",
     channels: int = 1,
+    shard: str | None = None,
 ) -> Inputs:
     """The cases of what a user gives as input (see find_cases), and what was passed over.
+
+    Shards of one run look once, see shared_listing.
 
     An input that is not there gives no cases, so that a bundle's config can be looked at without
     data; `check_folder` refuses it when the run starts. The output folder is not looked into.
@@ -35,18 +41,21 @@ def folder_inputs(
     if not path.exists():
         return Inputs([], [])
     _refuse_same_folder(path, output_dir)
+    how: dict[str, Any] = {"recursive": recursive, "flat": flat, "modality": modality}
+    how["channels"] = channels
+    one = path.is_file() and path.suffix.lower() not in LIST_SUFFIXES
+    if one or chosen_shard(shard) is None:  # one file is soon looked at
+        return _found(path, output_dir, how)
+    what = [os.path.abspath(path), sorted(how.items())]
+    return shared_listing(output_dir, what, lambda: _found(path, output_dir, how))
+
+
+def _found(path: Path, output_dir: str | Path, how: dict[str, Any]) -> Inputs:
     earlier = [
         folder for folder in _output_folders(path) if folder.resolve() != Path(output_dir).resolve()
     ]
     exclude = [output_dir, *earlier]
-    found = find_cases(
-        path,
-        recursive=recursive,
-        flat=flat,
-        modality=modality,
-        channels=channels,
-        exclude=exclude,
-    )
+    found = find_cases(path, exclude=exclude, **how)
     told = [PassedOver(str(folder), "masks of an earlier run, no scans") for folder in earlier]
     return Inputs(found.cases, [*found.passed_over, *told])
 

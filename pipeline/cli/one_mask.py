@@ -18,6 +18,7 @@ from .console import say_last
 from .settings import settings_of
 
 _IN_A_FOLDER = ("probabilities", "dicom_seg")
+_NO_SHARD = ("", "auto", "null", "none")
 
 
 def mask_ending(output: str) -> str | None:
@@ -65,6 +66,8 @@ def infer_one(options: argparse.Namespace, words: dict[str, str], ending: str) -
         words = {**words, "output_ext": ending}
     if "report" in known:
         words = {**words, "report": "false"}
+    if "shard" in known:  # one scan is all, also within a job array
+        words = {**words, "shard": "null"}
     with tempfile.TemporaryDirectory(prefix="gridgate-mask-") as folder:
         workflow = bundle_workflow(options, "inferring", {**words, "output_dir": folder})
         workflow.initialize()
@@ -84,6 +87,8 @@ def _check_settings(words: dict[str, str], ending: str) -> None:
                 f"--{name} writes files beside the mask: give a folder as OUTPUT, not "
                 f"{words['output_dir']}"
             )
+    if words.get("shard", "").lower() not in _NO_SHARD:
+        raise ConfigError(f"--shard {words['shard']}: one scan is not shared out; leave it out")
     given = words.get("output_ext", ending)
     if given != ending:
         raise ConfigError(f"--output_ext {given}: OUTPUT is {words['output_dir']}; leave one out")

@@ -37,6 +37,7 @@ def write_results(
     checkpoint: str,
     settings: Mapping[str, Any] | None = None,
     post_processing: Sequence[str] | None = None,
+    missing: int = 0,
 ) -> dict[str, Any]:
     """Write metrics.csv and summary.json, and lesions.csv if a label is lesions.
 
@@ -47,6 +48,7 @@ def write_results(
         checkpoint: fingerprint of the weights.
         settings: of the run, of which HOW_RUN are told; None: not told.
         post_processing: names of the transforms that changed the masks; None: not told.
+        missing: cases of the run that are still to come; told where there are any.
 
     Returns:
         What summary.json holds: how many cases were measured, those that failed, and `summary`.
@@ -61,6 +63,7 @@ def write_results(
     result = {
         "cases": len({case for case, _ in rows}),
         "failed": dict(failed),
+        **({"missing": missing} if missing else {}),
         "checkpoint": checkpoint,
         "settings": None
         if settings is None

@@ -11,10 +11,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ...data.errors import GridgateError
+from ...data.errors import ConfigError, GridgateError
+from ...data.label_tables.files import JSON
+from ...data.label_tables.reading import read_table
 from ...data.output_folder import OutputFolder
 from ..batch.results.page_file import PAGE, refuse_bundles_page, remove_page
+from ..evaluation.results import METRICS_FILE, read_results
 from ..training.folder.provenance import typed_command
 from . import cases, page, sections
 from .case_tables import first_to_look_at
@@ -117,6 +121,47 @@ class InferencePage:
             ("with hints", str(hinted)),
         ]
         return _whole(self.title, "", numbers, parts, self.tells_how)
+
+
+def page_of_folder(
+    folder: Path,
+    *,
+    title: str | None = None,
+    dataset_dir: str | Path | None = None,
+    pictures: int = 3,
+) -> EvaluationPage | InferencePage:
+    """The page of a run that is known by its folder alone.
+
+    Args:
+        title: None: the folder's name.
+        dataset_dir: that was evaluated, for the truth in the pictures.
+        pictures: cases to show.
+
+    Raises:
+        ConfigError: it is no folder of a run, or of one over scans with a dataset.
+    """
+    if not (folder / "cases.csv").is_file():
+        raise ConfigError(f"{folder}: is no folder of a run, which has cases.csv")
+    measured = (folder / METRICS_FILE).is_file()
+    names = read_table(folder / JSON) or (_measured_names(folder) if measured else {})
+    if not names:
+        raise ConfigError(f"{folder / JSON}: names no labels; the run wrote it")
+    # in the order of their values, which regions need not be
+    values = sorted(names)
+    labels = ["background", *(names[value] for value in values)]
+    regions = None if values == list(range(1, len(values) + 1)) else values
+    told: dict[str, Any] = {"title": title or folder.resolve().name, "labels": labels}
+    told |= {"pictures": pictures, "region_values": regions, "tells_how": False}
+    if measured:
+        return EvaluationPage(**told, dataset_dir=dataset_dir)
+    if dataset_dir is not None:
+        raise ConfigError(f"--dataset is for an evaluation; {folder} holds no {METRICS_FILE}")
+    return InferencePage(**told)
+
+
+def _measured_names(folder: Path) -> dict[int, str]:
+    """Value -> label of metrics.csv, for a fit's folder, which has no table of labels."""
+    return {row.value: row.label for of in read_results(folder).values() for row in of.values()}
 
 
 def _whole(

@@ -22,7 +22,7 @@ from .case_result import DONE, FAILED, PASSED_OVER, STAGES
 from .table_file import CSV_OPTIONS, read_case_table
 
 NAME = "cases.csv"
-_FIXED = (
+FIXED = (
     "case",
     "input",
     "output",
@@ -92,7 +92,7 @@ class CaseTable:
     def columns(self) -> list[str]:
         """Names of the table's columns."""
         return [
-            *_FIXED,
+            *FIXED,
             *(f"{name}_{unit}" for name in self.labels[1:] for unit in ("voxels", "ml", "hu")),
             *self._others_columns,
         ]
@@ -124,7 +124,7 @@ class CaseTable:
             ConfigError: the mask of another scan has the name of one of this run's, and `overwrite`
                 is off.
         """
-        before = read_case_table(self.path)
+        before = self.read_before()
         own = set(self.columns)
         found = dict.fromkeys(name for row in before for name in row)
         self._others_columns = [name for name in found if name not in own]
@@ -134,7 +134,7 @@ class CaseTable:
         if not overwrite:
             for row in before:
                 self._refuse_other_scan(row, cases.get(row["case"]))
-            done = [row for row in before if self._still_done(row, cases.get(row["case"]))]
+            done = [row for row in before if self.still_done(row, cases.get(row["case"]))]
         names = {row["case"] for row in done}
         if check is not None:
             check(names)
@@ -151,11 +151,27 @@ class CaseTable:
             {"case": "", "input": source, "status": PASSED_OVER, "reason": why}
             for source, why in passed_over
         ]
-        text = self._lines([*others, *done, *no_cases], header=True)
-        self.output.record(NAME, any_content=True)
-        self.output.write(NAME, lambda stream: stream.write(text))
+        self.begin([*others, *done, *no_cases])
         self._began_ns = self.path.stat().st_mtime_ns
         return names
+
+    def read_before(self) -> list[dict[str, str]]:
+        """The rows of earlier runs, the last one per case.
+
+        Raises:
+            OutputError: the table there cannot be read.
+        """
+        return read_case_table(self.path)
+
+    def begin(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Put a table of these rows in the place of that of before.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        text = self.lines(rows, header=True)
+        self.output.record(NAME, any_content=True)
+        self.output.write(NAME, lambda stream: stream.write(text))
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one case's row; unknown keys are refused by csv.
@@ -166,7 +182,7 @@ class CaseTable:
         stamp = self._stamps.get(row["case"], "")
         self._case_of[str(row.get("output") or "")] = row["case"]
         full = {"stamp": stamp, "checkpoint": self.checkpoint, "settings": self.settings, **row}
-        line = self._lines([full])
+        line = self.lines([full])
         try:
             whole = self.path.stat().st_size
             try:
@@ -216,7 +232,8 @@ class CaseTable:
             if path.is_file() and path.stat().st_mtime_ns < self._began_ns:
                 self.output.remove(relative)
 
-    def _lines(self, rows: Iterable[Mapping[str, Any]], *, header: bool = False) -> bytes:
+    def lines(self, rows: Iterable[Mapping[str, Any]], *, header: bool = False) -> bytes:
+        """Rows as they stand in the file; unknown keys are refused by csv."""
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, self.columns, restval="")
         if header:
@@ -229,14 +246,19 @@ class CaseTable:
 
         Not those that were changed after the last row was written.
         """
-        latest = self.path.stat().st_mtime_ns + _CLOCK_NS
+        latest = (self.folder / NAME).stat().st_mtime_ns + _CLOCK_NS
         for row in rows:
             mask = row.get("output") or ""
             ours = row.get("status") == DONE and mask and self._is_there(mask)
             if ours and self.output.path(mask).stat().st_mtime_ns <= latest:
                 self.output.record(mask)
 
-    def _still_done(self, row: Mapping[str, str], source: tuple[str, str] | None) -> bool:
+    def still_done(self, row: Mapping[str, str], source: tuple[str, str] | None) -> bool:
+        """Whether a row of before is of a mask that this run would make again.
+
+        Args:
+            source: the case's input as text and its stamp; None: it is not among the inputs.
+        """
         if source is None or (row.get("checkpoint"), row.get("settings")) != (
             self.checkpoint,
             self.settings,

@@ -1,4 +1,4 @@
-"""A worker process as its parent sees it: started, spoken to, listened to, killed."""
+"""A worker as its parent sees it: started, spoken to, listened to, killed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -49,29 +50,67 @@ class AssignedCase:
 
 
 @dataclass
-class Worker:
-    """One process for one device, and the cases that it has.
+class Worker(ABC):
+    """Who computes cases, one at least at a time, and the cases that it has.
 
     Args:
-        device: that it computes on.
-        payload: pickled, what it needs to start: see `main`.
-        scratch: folder for its temporary files.
+        device: that it computes on, or what else it is called.
         cases: by id, in the order in which they were assigned.
         ready: it has said that it can compute.
         alone: it has one case, and gets no other until that is done.
-        ended: its process is gone.
+        ended: it is gone.
         killed: why we have killed it.
     """
 
     device: str
-    payload: bytes
-    scratch: str | None = None
     cases: dict[str, AssignedCase] = field(default_factory=dict)
     ready: bool = False
     alone: bool = False
     ended: bool = False
     killed: str | None = None
     started: float = field(default_factory=time.monotonic)
+
+    def assign(self, case: Case) -> None:
+        """Hand over a case."""
+        self.cases[case.id] = AssignedCase(case)
+        self.tell(("case", case))
+
+    @abstractmethod
+    def tell(self, message: Any) -> None:
+        """Send; a worker that is gone is noticed elsewhere."""
+
+    @abstractmethod
+    def messages(self) -> list[tuple[str, str, Any]]:
+        """What it has said since the last time; notes when it is gone."""
+
+    @abstractmethod
+    def kill(self, why: str) -> None:
+        """End it at once, if it still runs.
+
+        Args:
+            why: what `how_it_ended` is to say, unless it had ended by itself.
+        """
+
+    @abstractmethod
+    def how_it_ended(self) -> str:
+        """In words, or why we killed it."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """End it, when the run has ended: it may finish what it does, if it has nothing to do."""
+
+
+@dataclass
+class ProcessWorker(Worker):
+    """One process for one device.
+
+    Args:
+        payload: pickled, what it needs to start: see `main`.
+        scratch: folder for its temporary files.
+    """
+
+    payload: bytes = b""
+    scratch: str | None = None
 
     def __post_init__(self) -> None:
         ours, theirs = socket.socketpair()
@@ -89,11 +128,6 @@ class Worker:
         self.connection = Connection(ours.detach())
         self.tell(self.payload)
         self.tell(self.device)
-
-    def assign(self, case: Case) -> None:
-        """Hand over a case."""
-        self.cases[case.id] = AssignedCase(case)
-        self.tell(("case", case))
 
     def tell(self, message: Any) -> None:
         """Send; a worker that is gone is noticed elsewhere."""
@@ -142,3 +176,9 @@ class Worker:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         why = ": probably by the system, for lack of memory" if name == "SIGKILL" else ""
         return f"its process was killed by {name}{why}"
+
+    def leave(self) -> None:
+        """End it, when the run has ended: it may finish what it does, if it has nothing to do."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=5 if self.ready and not self.cases else 0)
+        self.kill("the run has ended")

@@ -40,6 +40,16 @@ class _Forwarding(logging.Handler):
             self.report("log", record.name, (record.levelno, self.format(record)))
 
 
+def forward_logs(report: Callable[[str, str, Any], None]) -> None:
+    """Let whoever has started this process say what is logged in it.
+
+    Args:
+        report: told ("log", logger, (level, text)).
+    """
+    logging.getLogger().addHandler(_Forwarding(report))
+    logging.getLogger("gridgate.engine").setLevel(logging.INFO)
+
+
 def main(descriptor: int) -> None:
     """Work until the parent says so or is gone."""
     # Ctrl-C, and what a batch system sends before it kills, reach every process of the group; the
@@ -56,8 +66,7 @@ def main(descriptor: int) -> None:
             connection.send((kind, name, more))
 
     calm_warnings()
-    logging.getLogger().addHandler(_Forwarding(report))
-    logging.getLogger("gridgate.engine").setLevel(logging.INFO)
+    forward_logs(report)
     try:
         settings = pickle.loads(connection.recv_bytes())  # from our own parent
         device = connection.recv()

@@ -1,14 +1,13 @@
-"""Cases computed by worker processes, one per device; each gets its row, come what may."""
+"""Cases computed by workers; each gets its row, come what may."""
 
 from __future__ import annotations
 
 import logging
 import pickle
-import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Sequence
-from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from ....data.errors import GridgateError
 from ..case import Case
 from ..pipelined import Report
 from ..results.case_result import FAILED, CaseResult
-from .handle import AssignedCase, Worker
+from .handle import AssignedCase, ProcessWorker, Worker
 
 if TYPE_CHECKING:
     from ..processor import CaseProcessor
@@ -30,8 +29,8 @@ class WorkerError(GridgateError):
     """Worker processes cannot be started."""
 
 
-class WorkerPool:
-    """Worker processes that compute cases.
+class CasePool(ABC):
+    """Workers that compute cases, of any kind.
 
     A worker that dies takes the case it worked on: if it had several in hand, these are run again
     one at a time, and the one that kills its worker then is the one that failed. A case that takes
@@ -39,39 +38,28 @@ class WorkerPool:
     again.
 
     Args:
-        processor: what to do with a case; its `device` is replaced.
         devices: a worker for each.
         readers: threads per worker that read ahead.
-        threads: PyTorch's threads per worker; None leaves its default.
         time_limit: seconds that reading, computing and writing of one case may take together; None
             is no limit.
-        scratch: folder for the workers' temporary files; the caller removes it, since a killed
-            worker does not.
         report: as CasePipeline's; called in this thread.
     """
 
     def __init__(
         self,
-        processor: CaseProcessor,
         *,
         devices: Sequence[str],
         readers: int = 1,
-        threads: int | None = None,
         time_limit: float | None = None,
-        scratch: str | None = None,
         report: Report,
     ) -> None:
-        self.payload = pickle.dumps(
-            {"readers": readers, "threads": threads, "processor": processor}
-        )
         self.devices = list(devices)
         self.ahead = readers + 2  # being read, waiting, being computed
         self.time_limit = time_limit
-        self.scratch = scratch
         self.report = report
         self.todo: deque[Case] = deque()
         self.retry_alone: deque[Case] = deque()
-        self.workers: list[Worker] = []
+        self.workers: list[Any] = []  # Workers of this pool's kind
         self.failed_starts = Counter[str]()  # of each device, in a row
         self.broken: dict[str, str] = {}
 
@@ -98,8 +86,13 @@ class WorkerPool:
         finally:
             self._end()
 
+    @abstractmethod
     def _worker(self, device: str) -> Worker:
-        return Worker(device, self.payload, self.scratch)
+        """Start one."""
+
+    @abstractmethod
+    def _wait(self, seconds: float) -> None:
+        """Wait until one of them has something to say."""
 
     def _assign(self) -> None:
         for worker in self.workers:
@@ -114,7 +107,7 @@ class WorkerPool:
                 worker.assign(self.todo.popleft())
 
     def _listen(self, seconds: float) -> None:
-        wait([worker.connection for worker in self.workers if not worker.ended], timeout=seconds)
+        self._wait(seconds)
         for index, worker in enumerate(self.workers):
             for kind, name, more in worker.messages():
                 self._take(worker, kind, name, more)
@@ -206,13 +199,44 @@ class WorkerPool:
             worker.tell(("stop", None))
         until = time.monotonic() + _GRACE_SECONDS
         while time.monotonic() < until and any(not w.ended and w.ready for w in self.workers):
-            wait([worker.connection for worker in self.workers if not worker.ended], timeout=0.25)
+            self._wait(0.25)
             for worker in self.workers:
                 for kind, name, more in worker.messages():
                     self._take(worker, kind, name, more)
 
     def _end(self) -> None:
         for worker in self.workers:
-            with suppress(subprocess.TimeoutExpired):
-                worker.process.wait(timeout=5 if worker.ready and not worker.cases else 0)
-            worker.kill("the run has ended")
+            worker.leave()
+
+
+class WorkerPool(CasePool):
+    """Worker processes that compute cases, on this machine.
+
+    Args:
+        processor: what to do with a case; its `device` is replaced.
+        threads: PyTorch's threads per worker; None leaves its default.
+        scratch: folder for the workers' temporary files; the caller removes it, since a killed
+            worker does not.
+        readers, **options: as of CasePool.
+    """
+
+    def __init__(
+        self,
+        processor: CaseProcessor,
+        *,
+        readers: int = 1,
+        threads: int | None = None,
+        scratch: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(readers=readers, **options)
+        self.payload = pickle.dumps(
+            {"readers": readers, "threads": threads, "processor": processor}
+        )
+        self.scratch = scratch
+
+    def _worker(self, device: str) -> ProcessWorker:
+        return ProcessWorker(device, payload=self.payload, scratch=self.scratch)
+
+    def _wait(self, seconds: float) -> None:
+        wait([worker.connection for worker in self.workers if not worker.ended], timeout=seconds)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ....data.errors import ConfigError, OutputError
+from ....data.errors import OutputError
 
 _EPILOG = """examples:
   gridgate report masks --pictures 20
@@ -33,39 +33,13 @@ def add(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the page."""
-    from ....data.label_tables.files import JSON
-    from ....data.label_tables.reading import read_table
     from ....data.output_folder import OutputFolder
-    from ...evaluation.results import METRICS_FILE
-    from ...reports.run_pages import PAGE, EvaluationPage, InferencePage
+    from ...reports.run_pages import PAGE, page_of_folder
 
     folder = Path(options.folder)
-    if not (folder / "cases.csv").is_file():
-        raise ConfigError(f"{folder}: is no folder of a run, which has cases.csv")
-    measured = (folder / METRICS_FILE).is_file()
-    names = read_table(folder / JSON) or (_measured_names(folder) if measured else {})
-    if not names:
-        raise ConfigError(f"{folder / JSON}: names no labels; the run wrote it")
-    # in the order of their values, which regions need not be
-    values = sorted(names)
-    labels = ["background", *(names[value] for value in values)]
-    regions = None if values == list(range(1, len(values) + 1)) else values
-    told: dict[str, Any] = {"title": options.title or folder.resolve().name, "labels": labels}
-    told |= {"pictures": options.pictures, "region_values": regions, "tells_how": False}
-    page: EvaluationPage | InferencePage
-    if measured:
-        page = EvaluationPage(**told, dataset_dir=options.dataset)
-    elif options.dataset is not None:
-        raise ConfigError(f"--dataset is for an evaluation; {folder} holds no {METRICS_FILE}")
-    else:
-        page = InferencePage(**told)
+    page = page_of_folder(
+        folder, title=options.title, dataset_dir=options.dataset, pictures=options.pictures
+    )
     if not page(OutputFolder(folder)):
         raise OutputError(f"{folder / PAGE}: was not written; the line above says why")
     print(folder / PAGE)
-
-
-def _measured_names(folder: Path) -> dict[int, str]:
-    """Value -> label of metrics.csv, for a fit's folder, which has no table of labels."""
-    from ...evaluation.results import read_results
-
-    return {row.value: row.label for of in read_results(folder).values() for row in of.values()}

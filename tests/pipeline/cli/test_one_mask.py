@@ -51,6 +51,20 @@ def test_the_mask_is_that_of_a_folder_and_nothing_else_is_left(
     assert one.get_data_dtype() == np.uint8 and len(np.unique(one.get_fdata())) > 1
 
 
+def test_one_scan_is_not_shared_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also within a job array, which is over scans then."""
+    for name, number in (("ID", 3), ("COUNT", 4), ("MIN", 1), ("MAX", 4)):
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(number))
+    scan(tmp_path / "ct.nii.gz")
+    assert infer("ct.nii.gz", "mask.nii.gz", "--shard", "1/2") == 1
+    assert "--shard 1/2: one scan is not shared out" in capsys.readouterr().err
+    assert infer("ct.nii.gz", "mask.nii.gz") == 0 and Path("mask.nii.gz").is_file()
+    assert infer("ct.nii.gz", "masks") == 0 and Path("masks/ct.nii.gz").is_file()
+    assert "shard" not in capsys.readouterr().err
+
+
 def test_a_file_that_is_there_is_replaced_only_when_that_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
