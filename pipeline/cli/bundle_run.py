@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ...data.errors import ConfigError
+from ..batch.workers.started import end_ahead, start_ahead
 from .arguments import Parser, read_settings, refuse_reserved
 from .completion import bundle_names, files
 from .console import add_console_options, silence_handlers_of
@@ -105,10 +107,22 @@ def run_bundle(options: argparse.Namespace, run_id: str, words: dict[str, str]) 
     Raises:
         GridgateError: whatever the user can mend.
     """
-    workflow = bundle_workflow(options, run_id, words)
-    workflow.initialize()
-    workflow.run()
-    workflow.finalize()
+    if _needs_worker(run_id, words):
+        start_ahead()
+    try:
+        workflow = bundle_workflow(options, run_id, words)
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+    finally:
+        end_ahead()
+
+
+def _needs_worker(run_id: str, words: Mapping[str, str]) -> bool:
+    """Whether worker processes will compute the cases, as far as can be told before any import."""
+    if run_id == "training" or words.get("ray") or words.get("isolate", "").lower() == "false":
+        return False
+    return run_id == "evaluating" or Path(words["input_dir"]).is_dir()
 
 
 def bundle_workflow(options: argparse.Namespace, run_id: str, words: dict[str, str]) -> Any:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from typing import Any
 
-from ...process_settings import set_up_process
 from ..case import Case
+from .started import started_process
 
 
 @dataclass
@@ -113,19 +110,9 @@ class ProcessWorker(Worker):
     scratch: str | None = None
 
     def __post_init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        environment = dict(os.environ)
-        set_up_process(environment)
-        if self.scratch is not None:
-            environment["TMPDIR"] = self.scratch
-        # the parent's paths: a bundle may bring modules of its own
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        command = [sys.executable, "-m", f"{__package__}.main", str(theirs.fileno())]
-        self.process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL
-        )
-        theirs.close()
-        self.connection = Connection(ours.detach())
+        started = started_process()
+        self.process, self.connection = started.process, started.connection
+        self.tell({"path": sys.path, "scratch": self.scratch})
         self.tell(self.payload)
         self.tell(self.device)
 

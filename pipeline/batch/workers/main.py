@@ -1,4 +1,4 @@
-"""A process that computes cases: `python -m gridgate.pipeline.batch.workers.main DESCRIPTOR`.
+"""A process that computes cases: `python -m gridgate.pipeline.batch.workers.main N [ahead]`.
 
 Its parent gives it a CaseProcessor once and then cases, and hears of every step. It lives no longer
 than its parent: at the end of the connection it ends, whatever it is doing. A process, and not a
@@ -13,8 +13,9 @@ import os
 import pickle
 import signal
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -50,8 +51,26 @@ def forward_logs(report: Callable[[str, str, Any], None]) -> None:
     logging.getLogger("gridgate.engine").setLevel(logging.INFO)
 
 
-def main(descriptor: int) -> None:
-    """Work until the parent says so or is gone."""
+def _import_ahead() -> None:
+    """What every case needs, while the parent still reads the config."""
+    from ....transforms import postprocess, preprocess  # noqa: F401
+    from .. import processor  # noqa: F401
+
+
+def _settle(place: Mapping[str, Any]) -> None:
+    """Take the parent's module path, as a bundle may bring its own, and a folder for scratch."""
+    sys.path[:] = place["path"]
+    if place["scratch"] is not None:
+        os.environ["TMPDIR"] = place["scratch"]
+        tempfile.tempdir = None  # it is looked up again
+
+
+def main(descriptor: int, *, ahead: bool = False) -> None:
+    """Work until the parent says so or is gone.
+
+    Args:
+        ahead: import what every case needs before the parent says anything.
+    """
     # Ctrl-C, and what a batch system sends before it kills, reach every process of the group; the
     # parent decides
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -68,6 +87,9 @@ def main(descriptor: int) -> None:
     calm_warnings()
     forward_logs(report)
     try:
+        if ahead:
+            _import_ahead()
+        _settle(connection.recv())
         settings = pickle.loads(connection.recv_bytes())  # from our own parent
         device = connection.recv()
         if settings["threads"]:
@@ -108,4 +130,4 @@ def main(descriptor: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), ahead="ahead" in sys.argv[2:])
