@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import csv
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,18 +136,19 @@ def main(words: Sequence[str] | None = None) -> int:
     option("--results", type=Path, default=RESULTS)
     options = parser.parse_args(words)
     rows = measured() if options.run is None else [of_run(options.run, options.cores)]
-    given = " ".join(sys.argv[1:] if words is None else words)
+    prices = {"--core-hour": options.core_hour, "--gpu-hour": options.gpu_hour}
+    given = [f"{name} {' '.join(f'{one:g}' for one in of)}" for name, of in prices.items() if of]
     text = page(
         rows,
         scans=options.scans,
         published_cents=PUBLISHED_CENTS,
         core_hour=options.core_hour,
         gpu_hour=options.gpu_hour,
-        command=f"python benchmarks/cluster_costs.py {given}".strip(),
+        command=" ".join(["python benchmarks/cluster_costs.py", *given]),
     )
-    print(text)
     if options.run is None:
         (options.results / "cluster_costs.md").write_text(text)
+    print(text)
     return 0
 
 

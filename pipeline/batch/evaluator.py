@@ -327,13 +327,14 @@ class CaseEvaluator(SupervisedEvaluator):
             before=count - self.state.iteration,
             passed_over=len(self.passed_over),
             output=str(self.table.folder),
-            table=str(self.table.path),
+            table=str(self.table.whole_table),
         )
         if self.table.failed:
             first = self.table.failed[0]
             raise CasesFailedError(
                 f"{len(self.table.failed)} of {count} cases failed, the others are done; first "
-                f"{first['case']}: {first['reason']}\nreasons: {self.table.path}"
+                f"{first['case']}: {first['reason']}\nreasons: {self.table.whole_table}"
+                + (", brought up to date by gridgate merge" if self.shard is not None else "")
             )
 
     def _check_handlers(self) -> None:

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 JOBS = "jobs"
 """The folder in the output folder that holds the jobs' logs."""
 _ASKS = 2.0  # seconds between two looks at the jobs
+_APPEARS = 10.0  # seconds until what a job has written is seen on other machines
 _TELLS = 30.0  # seconds between two lines about them
 _A_WEEK = 7 * 24 * 60  # minutes; submitit's own default ends a local job after five
 
@@ -128,25 +129,45 @@ def submit(words: Sequence[str], shards: int, output: Path, options: JobOptions)
     return list(jobs)
 
 
-def wait_for(jobs: Sequence[Any], output: Path) -> list[str]:
-    """Wait until all jobs have ended; why each that failed did.
+@dataclass(frozen=True)
+class Ended:
+    """What became of jobs.
+
+    Args:
+        failed: why, of each that ended with an error.
+        lost: numbers of those that ended without a word: killed, out of memory, a machine gone.
+    """
+
+    failed: Sequence[str]
+    lost: Sequence[str]
+
+
+def wait_for(jobs: Sequence[Any], output: Path, *, local: bool) -> Ended:
+    """Wait until all jobs have ended.
 
     How far the shards are is said every half minute.
+
+    Args:
+        local: they are processes of this machine, which can be asked often.
     """
     said, told = time.monotonic(), ""
-    while not all(job.done() for job in jobs):
+    while not all(job.done(force_check=local) for job in jobs):
         time.sleep(_ASKS)
         if time.monotonic() - said > _TELLS:
             said, before, told = time.monotonic(), told, _standing(output)
             if told not in ("", before):
                 logger.info(told)
-    failed = []
+    until = time.monotonic() + _APPEARS
+    failed, lost = [], []
     for job in jobs:
-        error = job.exception()
-        if error is not None:
+        while not job.paths.result_pickle.exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        if not job.paths.result_pickle.exists():
+            lost.append(str(job.job_id))
+        elif (error := job.exception()) is not None:
             last = [line for line in str(error).splitlines() if line.strip()]
             failed.append(f"job {job.job_id}: {last[-1] if last else error}")
-    return failed
+    return Ended(failed, lost)
 
 
 def submitit_module() -> Any:

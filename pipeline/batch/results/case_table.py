@@ -98,6 +98,11 @@ class CaseTable:
         ]
 
     @property
+    def whole_table(self) -> Path:
+        """The table of all cases, where this one is of some of them."""
+        return self.folder / NAME
+
+    @property
     def failed(self) -> list[dict[str, Any]]:
         """Rows of this run's cases that failed."""
         return [row for row in self.rows if row["status"] == FAILED]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from ..arguments import Parser
 from ..bundle_run import bundle_workflow, given_words
 from ..completion import bundle_names, files
 from ..console import add_console_options, say_last
+
+logger = logging.getLogger(__name__)
 
 _EPILOG = """examples:
   gridgate submit infer trained scans masks --shards 8 --partition gpu --gpus 1 --time 4h
@@ -89,10 +92,10 @@ def run(options: argparse.Namespace) -> None:
             f"gridgate merge {output}"
         )
         return
-    _end(wait_for(jobs, output), output)
+    _end(wait_for(jobs, output, local=options.executor == "local"), output)
 
 
-def _end(failed: list[str], output: Path) -> None:
+def _end(ended: Any, output: Path) -> None:
     from ....data.shared_folder import SharedFolder
     from ...batch.evaluator import CasesFailedError
     from ...batch.shards.standing import standing
@@ -100,9 +103,15 @@ def _end(failed: list[str], output: Path) -> None:
 
     folder = SharedFolder(output)
     with folder, folder.gate():
-        text = f"{output}: {standing(folder) or 'done'}"
-    if failed:
-        raise CasesFailedError(f"{text}\n{failed[0]}; logs: {output / JOBS}")
+        found = standing(folder)
+    text = f"{output}: {found or 'done'}"
+    lost = f"{len(ended.lost)} jobs were killed ({', '.join(ended.lost)})" if ended.lost else ""
+    whole = found is not None and not found.missing
+    if lost and whole:
+        logger.warning(f"{lost}; the others have done their cases")
+    if ended.failed or (lost and not whole):
+        why = "; ".join([*ended.failed[:1], *([lost] if lost else [])])
+        raise CasesFailedError(f"{text}\n{why}; logs: {output / JOBS}")
     say_last(text)
 
 

@@ -8,7 +8,9 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -136,14 +138,11 @@ def test_forty_scans_in_four_local_jobs_two_of_them_killed(
         until = time.monotonic() + 200
         while len(killed) < 2 and time.monotonic() < until:
             time.sleep(0.2)
-            if len(merged_rows(OutputFolder(out))) >= 4 if out.is_dir() else False:
-                for number in (2, 3):
-                    pid = pid_of(out, number)
-                    if pid is not None and pid not in killed:
-                        os.kill(pid, signal.SIGKILL)
-                        killed.append(pid)
-
-    import threading
+            pids = [pid_of(out, number) for number in (2, 3)]
+            if None not in pids and len(merged_rows(OutputFolder(out))) >= 4:
+                for pid in pids:
+                    os.kill(int(pid or 0), signal.SIGKILL)
+                    killed.append(int(pid or 0))
 
     thread = threading.Thread(target=kill_two)
     thread.start()
@@ -151,11 +150,15 @@ def test_forty_scans_in_four_local_jobs_two_of_them_killed(
     thread.join()
     said = capsys.readouterr()
     assert len(killed) == 2, logs(out)
-    assert code == 1 and "job " in said.err, "two jobs have ended without a result"
-    before = len(cases(out)) if (out / "cases.csv").is_file() else 0
+    assert "2 jobs were killed" in said.err
+    if code == 0:  # the other two have done it all
+        assert cases(out) == CASES and "40 cases: 40 done; shards: 4 through" in said.out
+    done = {path: path.stat().st_mtime_ns for path in out.glob("case_*.nii.gz")}
     assert main(words) == 0, logs(out)
-    assert cases(out) == CASES, f"{before} were there before"
+    assert cases(out) == CASES, "those that were killed are started again"
     assert "40 cases: 40 done; shards: 4 through" in capsys.readouterr().out
+    if code == 0:
+        assert {path: path.stat().st_mtime_ns for path in done} == done
 
 
 def pid_of(out: Path, number: int) -> int | None:
@@ -173,8 +176,6 @@ def test_slurm_gets_one_array_whose_tasks_are_the_shards(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """SLURM's two programs are stand-ins: what is submitted is looked at, and run task by task."""
-    import subprocess
-
     out, fake = tmp_path / "masks", tmp_path / "slurm"
     fake.mkdir()
     for name, text in (("sbatch", SBATCH), ("srun", SRUN)):
