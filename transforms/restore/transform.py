@@ -11,6 +11,7 @@ from monai.transforms import MapTransform
 
 from ...data.geometry.grids import Grid
 from ..timing import stage
+from .box import RestoreBox, nearest_axis
 from .regions import written_map
 from .restoration import Restoration, as_slabs
 from .slabs import ScoreSlabs
@@ -35,6 +36,9 @@ class RestoreLabelsd(MapTransform):
     Of regions, which overlap, data[key] is the one map of them, see `regions.written_map`, and
     data[f"{key}_bits"] (1, X, Y, Z) which of them hold each voxel; what changes regions works on
     these, and then calls `flatten`.
+
+    Where the meta says so (see `box`), scores are brought back to a box of the scan alone, and what
+    lies around it is background.
 
     Args:
         probabilities: name -> channel whose probability is wanted.
@@ -93,7 +97,8 @@ class RestoreLabelsd(MapTransform):
             )
         options: dict[str, Any] = {
             "affine": image.affine,
-            "target": original_grid(image),
+            "target": RestoreBox.of(image.meta, original_grid(image)).grid,
+            "nearest": nearest_axis(image.meta),
             "max_slab_bytes": self.max_slab_bytes,
             "probabilities": list(self.probabilities.values()),
             "regions": self.region_values is not None,
@@ -108,6 +113,7 @@ class RestoreLabelsd(MapTransform):
     ) -> dict[Hashable, Any]:
         """What this transform puts into the dictionary, of a restoration that has all its slabs."""
         target = original_grid(image)
+        box = RestoreBox.of(image.meta, target)
         meta: dict[str, Any] = {
             "filename_or_obj": image.meta.get("filename_or_obj", ""),
             "original_affine": target.affine,
@@ -117,7 +123,7 @@ class RestoreLabelsd(MapTransform):
             meta["nifti_header"] = image.meta["nifti_header"]
         affine = torch.as_tensor(target.affine)
         result: dict[Hashable, Any] = {f"{key}_margin": restoration.boundary_margin}
-        labels = restoration.labels
+        labels = box.filled(restoration.labels)
         if self.region_values is not None:
             result[f"{key}_bits"] = labels[None]
             labels = written_map(labels, self.region_values)
@@ -125,11 +131,14 @@ class RestoreLabelsd(MapTransform):
         if self.probabilities:
             found = restoration.probabilities
             result[f"{key}_probabilities"] = {
-                name: found[channel] for name, channel in self.probabilities.items()
+                # around the box it is surely background
+                name: box.filled(found[channel], 0 if channel else 255)
+                for name, channel in self.probabilities.items()
             }
         if isinstance(restoration, TriedRestoration):
             result[f"{key}_levels"] = {
-                name: restoration.levels(number) for number, name in enumerate(self.labels)
+                name: box.filled(restoration.levels(number))
+                for number, name in enumerate(self.labels)
             }
         return result
 
