@@ -21,6 +21,7 @@ from .commands import (
     evaluate,
     export,
     fit,
+    import_model,
     infer,
     new_bundle,
     report,
@@ -34,6 +35,7 @@ from .console import console, say_end, say_error
 
 COMMANDS: dict[str, ModuleType] = {
     "import": import_,
+    "import-model": import_model,
     "check": check,
     "plan": plan,
     "fit": fit,

@@ -55,6 +55,8 @@ class SlidingWindow(SlidingWindowInferer):
             they stand at other places, so that scores differ as they do between two overlaps.
             Without it a window that does run is one of the whole volume's, and scores inside the
             region are those without a region.
+        as_nnunet: lay the windows as nnU-Net does: evenly spread, weighted by its Gaussian, and what
+            a volume smaller than a window is padded with is 0.
         compile: run the network through torch.compile; pays off for many volumes.
         mode, sigma_scale, sw_device, device, cval, ...: as SlidingWindowInferer's; mode is
             "gaussian" by default, and what a volume smaller than a window is padded with its lowest
@@ -74,11 +76,12 @@ class SlidingWindow(SlidingWindowInferer):
         amp: Amp = "auto",
         probabilities: bool = False,
         side_pairs: Sequence[Sequence[int]] | None = None,
-        orientation: str = "RAS",
+        orientation: str | None = "RAS",
         labels: Sequence[str] = (),
         regions: bool = False,
         thresholds: Sequence[float] | None = None,
         fit_region: bool = False,
+        as_nnunet: bool = False,
         compile: bool = False,
         **options: Any,
     ) -> None:
@@ -99,7 +102,8 @@ class SlidingWindow(SlidingWindowInferer):
             raise ConfigError(
                 "padding_mode: only constant is there; use MONAI's SlidingWindowInferer for others"
             )
-        self.padding_value: float | None = options.get("cval")
+        self.padding_value: float | None = options.get("cval", 0.0 if as_nnunet else None)
+        self.as_nnunet = as_nnunet
         options.setdefault("mode", "gaussian")
         super().__init__(
             tuple(roi_size), sw_batch_size=sw_batch_size or 1, overlap=overlaps, **options
@@ -234,7 +238,8 @@ class SlidingWindow(SlidingWindowInferer):
         self, shape: Sequence[int], region: torch.Tensor | None
     ) -> tuple[WindowGrid, Sequence[tuple[int, ...]], int]:
         """The grid, the windows of it that run, and of how many over the whole volume."""
-        make = partial(WindowGrid, shape, cast(Sequence[int], self.roi_size), self.overlaps)
+        roi_size = cast(Sequence[int], self.roi_size)
+        make = partial(WindowGrid, shape, roi_size, self.overlaps, as_nnunet=self.as_nnunet)
         grid = make()
         if region is None:
             return grid, grid.starts, len(grid.starts)

@@ -12,6 +12,8 @@ from ...data.label_tables.sides import sides_of
 if TYPE_CHECKING:
     import torch
 
+_NO_AXIS = -1
+
 
 @dataclass(frozen=True)
 class Sides:
@@ -22,7 +24,7 @@ class Sides:
 
     Args:
         pairs: of labels' values, such as a left and a right kidney's.
-        axis: 0 to 2, of a window's left and right.
+        axis: 0 to 2, of a window's left and right; -1 where that is not known.
         regions: labels overlap: a map has their bits, and there is no score of the background.
     """
 
@@ -36,7 +38,7 @@ class Sides:
         pairs: Sequence[Sequence[int]] | None,
         *,
         labels: Sequence[str] = (),
-        orientation: str = "RAS",
+        orientation: str | None = "RAS",
         regions: bool = False,
     ) -> Sides:
         """The sides of a grid's labels.
@@ -44,7 +46,8 @@ class Sides:
         Args:
             pairs: see Sides; None: those whose names differ in left and right alone.
             labels: names, the background first.
-            orientation: of the grid, three letters such as RAS.
+            orientation: of the grid, three letters such as RAS; None: it is not known which axis
+                goes from left to right, and nothing is exchanged.
 
         Raises:
             ConfigError: these are no pairs of different labels, each once.
@@ -58,6 +61,8 @@ class Sides:
                 f"side_pairs {[list(pair) for pair in pairs]}: pairs of labels' values are wanted, "
                 "each label once, as [[2, 3]]"
             )
+        if orientation is None:
+            return cls((), _NO_AXIS, regions)
         axis = next(place for place, letter in enumerate(orientation.upper()) if letter in "LR")
         return cls(tuple((one, other) for one, other in pairs), axis, regions)
 
