@@ -91,6 +91,7 @@ class NnunetGrid:
         return [follows[axis] for axis in order], [reverse[axis] for axis in order]
 
 
+_SAME = 1e-5  # of a spacing: what float32 may be off by
 _AXES = (("L", "R"), ("P", "A"), ("I", "S"))
 
 
@@ -152,7 +153,8 @@ class ToNnunetGridd(MapTransform):
         backwards = [axis + 1 for axis, flag in enumerate(reverse) if flag]
         if backwards and not self.fast:
             cropped = cropped.flip(backwards)
-        current = [float(scan.spacing[axis]) for axis in follows]
+        mm = _spacing(image, scan)
+        current = [mm[axis] for axis in follows]
         wanted = current if self.spacing is None else list(self.spacing)
         sizes = tuple(cropped.shape[1:])
         shape = new_shape(sizes, current, wanted)
@@ -182,6 +184,21 @@ class ToNnunetGridd(MapTransform):
         assert axes is not None, "the network's grid has the scan's axes"
         volume = interpolate_axes(plain, axes)
         return normalised(volume, self.modes, self._mask(volume))
+
+
+def _spacing(image: MetaTensor, scan: Grid) -> list[float]:
+    """mm along the scan's axes: a NIfTI header's own numbers, where they are those of its affine.
+
+    Lengths of an affine's columns are off by some 1e-8, and a size that is half-way between two
+    whole numbers would be rounded otherwise than by nnU-Net, which reads the header's.
+    """
+    mm = [float(one) for one in scan.spacing]
+    block = image.meta.get("nifti_header") or b""
+    kind = {348: nib.Nifti1Header, 540: nib.Nifti2Header}.get(len(block))
+    if kind is None:
+        return mm
+    said = [float(one) for one in kind(block, check=False)["pixdim"][1:4]]
+    return said if np.allclose(said, mm, rtol=_SAME, atol=0) else mm
 
 
 def _filled_box(image: NDArray[Any]) -> tuple[slice, ...]:
