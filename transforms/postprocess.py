@@ -96,6 +96,7 @@ def postprocessing(
     output_channels: int | None = None,
     thresholds: Sequence[float] | None = None,
     try_thresholds: Sequence[float] = (),
+    part_values: Sequence[Sequence[int]] | None = None,
     max_slab_bytes: float = 256e6,
 ) -> Postprocessing:
     """Transforms from {"pred": scores, "image": MetaTensor} to {"pred": label map (1, X, Y, Z)}.
@@ -115,6 +116,7 @@ def postprocessing(
         postfix, output_ext, terminology: see WriteLabelsd.
         region_values, region_masks: of labels that overlap, see Plan; write a mask of each too.
         output_channels, thresholds, try_thresholds: see check_thresholds, TriedRestoration.
+        part_values: see RestoreLabelsd.
 
     Raises:
         ConfigError: a label, a suffix or a terminology that there is not; masks per region without
@@ -125,6 +127,11 @@ def postprocessing(
         >>> [type(transform).__name__ for transform in after.transforms]
         ['RestoreLabelsd', 'LargestComponentd']
     """
+    if part_values is not None and (probabilities or try_thresholds):
+        raise ConfigError(
+            "probabilities and try_thresholds: this bundle is several networks, whose scores are not "
+            "of one scale; leave them out, or import a part alone"
+        )
     channels = _channels(probabilities, list(labels), region_values)
     _check_regions(region_values, labels, region_masks, dicom_seg, output_ext)
     _check_thresholds(output_channels, thresholds, try_thresholds, region_values is not None)
@@ -136,6 +143,7 @@ def postprocessing(
         after.append(WriteLabelsd("pred", **named))
     told: dict[str, Any] = dict(of_probabilities=of_probabilities, max_slab_bytes=max_slab_bytes)
     told |= dict(thresholds=thresholds, tried=sorted(try_thresholds), labels=list(labels)[1:])
+    told["part_values"] = part_values
     restore = RestoreLabelsd("pred", probabilities=channels, region_values=region_values, **told)
     return Postprocessing(restore, after)
 

@@ -18,6 +18,7 @@ from ..config.twins import check_twins
 from .checkpoints import load_checkpoint, load_weights
 from .devices import choose_device
 from .ensemble import ENSEMBLE, MEANS, EnsembleNetwork
+from .parts import PARTS, PartsNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ def build_network(
         architecture: its "name" in networks.registry, and options of it; "spatial_dims" 2 for a 2D
             network, slice by slice. Or the name "ensemble", with "members", an architecture each,
             "regions" where channels overlap, and "mean": see EnsembleNetwork. Or the name "nnunet",
-            see networks.nnunet.nnunet_network.
+            see networks.nnunet.nnunet_network. Or the name "parts", with "members", of each its
+            "architecture" and "out_channels": see PartsNetwork.
         bundle_root: folder of the bundle that asks for it: its YAML and JSON configs must agree,
             see config.twins. JSON configs give it, as every tool that reads them makes the network.
 
@@ -53,6 +55,9 @@ def build_network(
         )
     if architecture["name"] == ENSEMBLE:
         return _ensemble(architecture, in_channels=in_channels, out_channels=out_channels)
+    if architecture["name"] == PARTS:
+        members = architecture.get("members", [])
+        return PartsNetwork(build_network(**member, in_channels=in_channels) for member in members)
     make = nnunet_network if architecture["name"] == NNUNET else build_for_volumes
     try:
         network = make(**architecture, in_channels=in_channels, out_channels=out_channels)

@@ -60,7 +60,7 @@ def metadata(plan: Plan) -> dict[str, Any]:
 
 
 def _said(plan: Plan) -> dict[str, Any]:
-    left_out = {"results"} | (set() if plan.nnunet else {"nnunet", "fast_resampling"})
+    left_out = {"results"} | (set() if plan.nnunet else {"nnunet", "parts", "fast_resampling"})
     return {key: value for key, value in plan.to_dict().items() if key not in left_out}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from ...data.errors import ConfigError
 from ...data.label_tables.measured import Measured
 from ...data.label_tables.terminology import check_terminology
+from ...transforms.nnunet.part_settings import check_parts
 from ...transforms.pieces import check_smallest_piece
 from ...transforms.restore.regions import check_region_values
 from ...transforms.restore.thresholds import check_thresholds
@@ -29,6 +30,7 @@ WEIGHT_FIELDS = (
     "nnunet",
     "orientation",
     "output_channels",
+    "parts",
     "region_values",
     "roi_size",
     "spacing",
@@ -70,6 +72,7 @@ class Plan:
         smallest_piece: label -> ml; its smaller pieces are removed. None: all stay.
         nnunet: of a model that nnU-Net trained: how it orders axes and resamples, see
             transforms.nnunet.grid.NnunetGrid; None: Gridgate's own preprocessing.
+        parts: of a model of several networks, see part_settings.check_parts; None: it is one.
         fast_resampling: of such a model: trilinear, not nnU-Net's splines. Weights do not depend on
             it, masks do a little.
         body_threshold: HU; windows without anything denser are not run; None runs all.
@@ -124,6 +127,7 @@ class Plan:
     keep_largest: bool | list[int] = False
     smallest_piece: dict[str, float] | None = None
     nnunet: dict[str, Any] | None = None
+    parts: list[dict[str, Any]] | None = None
     fast_resampling: bool = False
     body_threshold: float | None = None
     expected: dict[str, Any] | None = None
@@ -165,7 +169,7 @@ class Plan:
     def fingerprint(self) -> str:
         """12 hexadecimal digits of what weights are made for (WEIGHT_FIELDS)."""
         values = self.weight_values()
-        for name in ("region_values", "nnunet"):  # plans from before there were such keep theirs
+        for name in ("region_values", "nnunet", "parts"):  # plans from before there were such keep theirs
             if values[name] is None:
                 del values[name]
         text = json.dumps(values, sort_keys=True)
@@ -247,6 +251,10 @@ def _check(plan: Plan) -> None:
     if not isinstance(labels, list) or len(labels) < 2 or len(set(labels)) < len(labels):
         raise ConfigError(f"labels {labels}: names in order, each once, the background first")
     _check_orientation(plan)
+    if plan.parts is not None:
+        check_parts(plan.parts, labels)
+        if plan.nnunet is None or plan.region_values is not None:
+            raise ConfigError("parts: only nnU-Net's models are several, without regions")
     if plan.region_values is not None:
         check_region_values(plan.region_values, labels[1:])
     outputs, usual = plan.output_channels, channel_count(labels, plan.region_values)

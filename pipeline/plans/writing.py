@@ -184,8 +184,11 @@ def _network_text(network: Mapping[str, Any]) -> str:
         options |= {"stages": said.get("n_stages"), "features": said.get("features_per_stage")}
     name, members = options.pop("name"), options.pop("members", None)
     if members is not None:
-        texts = [_network_text(member) for member in members]
+        # a part's stands beside the number of its channels
+        texts = [_network_text(member.get("architecture", member)) for member in members]
         counted = [f"{texts.count(text)} of {text}" for text in dict.fromkeys(texts)]
+        if members and "architecture" in members[0]:
+            return f"one after another: {', '.join(counted)}"
         what = "" if options.get("mean") != "logits" else "logits' "
         return f"{name}, the {what}mean of {', '.join(counted)}"
     told = ", ".join(f"{key} {value}" for key, value in options.items())

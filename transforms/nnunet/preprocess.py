@@ -13,6 +13,8 @@ from ...data.errors import ConfigError
 from ..load import LoadCased
 from ..region import Box, Regiond, RegionInMetad
 from .grid import NnunetGrid, ToNnunetGridd
+from .part_settings import part_settings
+from .parts import ToPartsd
 
 
 def nnunet_preprocessing(
@@ -22,6 +24,7 @@ def nnunet_preprocessing(
     spacing: Sequence[float] | None,
     channels: int = 1,
     fast_resampling: bool = False,
+    parts: Sequence[Mapping[str, Any]] | None = None,
     body_threshold: float | None = None,
     region: Box | str | PathLike[str] | None = None,
     modality: str | None = None,
@@ -39,6 +42,8 @@ def nnunet_preprocessing(
         spacing: mm along the network's axes; None keeps the scan's.
         channels: of the image.
         fast_resampling: see ToNnunetGridd.
+        parts: of a model of several networks, see part_settings.check_parts; the image is the first
+            one's, and those of all are left in data["image_parts"].
         body_threshold: must be None: the image is not in HU where windows are laid.
         region, modality, non_finite, uneven, keep_scan: see preprocessing.
 
@@ -55,6 +60,11 @@ def nnunet_preprocessing(
         raise ConfigError(
             "body_threshold: nnU-Net's models run all windows; leave it out, or give --region"
         )
+    common = {"spacing": spacing, "intensity": intensity, "nnunet": nnunet}
+    grids = [
+        _to_grid(channels=channels, fast=fast_resampling, **part_settings(part, **common))
+        for part in parts or [{}]
+    ]
     steps: list[Callable] = [
         LoadCased(
             ("image",),
@@ -65,16 +75,27 @@ def nnunet_preprocessing(
             keep_integers=True,
             keep_scan=keep_scan,
         ),
-        ToNnunetGridd(
-            "image",
-            spacing=spacing,
-            intensity=intensity,
-            grid=NnunetGrid.of(nnunet),
-            channels=channels,
-            fast=fast_resampling,
-        ),
+        ToPartsd(grids) if parts else grids[0],
     ]
     if region is not None:
         steps.append(Regiond(region=region))
     last = EnsureTyped(("image",), dtype=torch.float32, track_meta=True)
     return Compose([*steps, last, RegionInMetad("image")])
+
+
+def _to_grid(
+    *,
+    spacing: Sequence[float] | None,
+    intensity: Mapping[str, Any],
+    nnunet: Mapping[str, Any],
+    channels: int,
+    fast: bool,
+) -> ToNnunetGridd:
+    return ToNnunetGridd(
+        "image",
+        spacing=spacing,
+        intensity=intensity,
+        grid=NnunetGrid.of(nnunet),
+        channels=channels,
+        fast=fast,
+    )

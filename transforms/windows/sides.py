@@ -50,8 +50,16 @@ class Sides:
                 goes from left to right, and nothing is exchanged.
 
         Raises:
-            ConfigError: these are no pairs of different labels, each once.
+            ConfigError: these are no pairs of different labels, each once; or pairs are given where
+                it is not known which axis goes from left to right.
         """
+        if orientation is None:
+            if pairs:
+                raise ConfigError(
+                    f"side_pairs {[list(pair) for pair in pairs]}: this network's grid has no known "
+                    "left and right, as nnU-Net's; leave it out (null)"
+                )
+            return cls((), _NO_AXIS, regions)
         if pairs is None:
             pairs = sides_of({name: value for value, name in enumerate(labels)})
         listed = [value for pair in pairs for value in pair]
@@ -61,8 +69,6 @@ class Sides:
                 f"side_pairs {[list(pair) for pair in pairs]}: pairs of labels' values are wanted, "
                 "each label once, as [[2, 3]]"
             )
-        if orientation is None:
-            return cls((), _NO_AXIS, regions)
         axis = next(place for place, letter in enumerate(orientation.upper()) if letter in "LR")
         return cls(tuple((one, other) for one, other in pairs), axis, regions)
 

@@ -12,6 +12,7 @@ _EPILOG = """examples:
   gridgate import-model nnUNet_results/Dataset009_Spleen/nnUNetTrainer__nnUNetPlans__3d_fullres spleen
   gridgate import-model RESULTS spleen --folds 0 1 --no-mirroring
   gridgate infer spleen CTS M
+  gridgate import-model Dataset291_* Dataset292_* Dataset293_* whole --labels names.json --orientation RAS
 
 nnU-Net's own networks need: pip install 'gridgate[nnunet]'."""
 
@@ -29,9 +30,11 @@ def add(subparsers: Any) -> None:
     )
     option = command.add_argument
     option(
-        "source",
+        "sources",
         metavar="SOURCE",
-        help="a result folder of nnU-Net v2, with plans.json, dataset.json and fold_x",
+        nargs="+",
+        help="a result folder of nnU-Net v2, with plans.json, dataset.json and fold_x; of several "
+        "one bundle is made, which runs them one after another and merges their masks",
     ).completer = files
     option("output", metavar="OUTPUT", help="new folder; the bundle").completer = files
     option("--folds", nargs="+", metavar="FOLD", help="of these folds (default: all, an ensemble)")
@@ -46,6 +49,12 @@ def add(subparsers: Any) -> None:
         metavar="RAS",
         help="turn scans to it before the network sees them (default: as nnU-Net, mostly as stored)",
     )
+    option(
+        "--labels",
+        metavar="FILE",
+        help="of several: a JSON of all labels, {name: value} or {value: name} (default: the parts' "
+        "own, in their order)",
+    ).completer = files
     option("--no-mirroring", action="store_true", help="one pass of each window, not up to eight")
     option(
         "--fast-resampling",
@@ -57,7 +66,9 @@ def add(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the bundle; print its folder."""
-    from ...models.importing.nnunet import NnunetOptions, import_nnunet
+    from ....data.errors import ConfigError
+    from ...models.importing.label_names import read_label_names
+    from ...models.importing.nnunet import NnunetOptions, import_nnunet, import_parts
 
     silence_handlers_of("monai")
     given = NnunetOptions(
@@ -67,4 +78,10 @@ def run(options: argparse.Namespace) -> None:
         mirroring=not options.no_mirroring,
         fast_resampling=options.fast_resampling,
     )
-    say_last(str(import_nnunet(options.source, options.output, given)))
+    names = None if options.labels is None else read_label_names(options.labels)
+    if len(options.sources) > 1:
+        say_last(str(import_parts(options.sources, options.output, given, names=names)))
+        return
+    if names is not None:
+        raise ConfigError("--labels: the labels of one model are its own; it is for several")
+    say_last(str(import_nnunet(options.sources[0], options.output, given)))

@@ -1,9 +1,9 @@
-"""A bundle of a result folder of nnU-Net."""
+"""A bundle of a result folder of nnU-Net, or of several, whose masks are merged."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ..build import build_network
 from ..checkpoints import BEST, carry_plan
 from ..writing_weights import save_checkpoint
 from .nnunet_folder import FINAL, NnunetModel, read_nnunet_model
+from .nnunet_parts import whole_plan
 from .nnunet_plan import nnunet_plan
 
 
@@ -54,19 +55,62 @@ def import_nnunet(
         CheckpointError: weights that cannot be read, or do not fit the plans' network.
         OutputError: it cannot be written.
     """
-    options = options or NnunetOptions()
     refuse_existing(output)
+    plan, state = _read(source, Path(output).resolve().name, options or NnunetOptions())
+    return write_imported(plan, state, output)
+
+
+def import_parts(
+    sources: Sequence[str | Path],
+    output: str | Path,
+    options: NnunetOptions | None = None,
+    *,
+    names: Mapping[str, int] | None = None,
+) -> Path:
+    """Write one bundle of several result folders: run one after another, with one merged mask.
+
+    Where two find something, the later one's label stays, as in TotalSegmentator.
+
+    Args:
+        sources: see read_nnunet_model; in their order.
+        output, options: see import_nnunet.
+        names: label of the whole -> value, 1, 2, ... without gaps; None: the labels of the parts in
+            their order, each name once.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError, CheckpointError, OutputError: see import_nnunet; parts of several channels or
+            with regions; a part's label that is not among the names.
+    """
+    refuse_existing(output)
+    name, options = Path(output).resolve().name, options or NnunetOptions()
+    read = [_read(source, name, options) for source in sources]
+    plan = whole_plan([plan for plan, _ in read], list(sources), names)
+    state = OrderedDict(
+        (f"networks.{number}.{key}", tensor)
+        for number, (_, weights) in enumerate(read)
+        for key, tensor in weights.items()
+    )
+    return write_imported(plan, state, output)
+
+
+def _read(
+    source: str | Path, name: str, options: NnunetOptions
+) -> tuple[Plan, OrderedDict[str, torch.Tensor]]:
+    """The plan and the weights of a result folder, which fit each other."""
     model = read_nnunet_model(source, folds=options.folds, checkpoint=options.checkpoint)
     plan = nnunet_plan(
         model,
-        Path(output).resolve().name,
+        name,
         orientation=options.orientation,
         mirroring=options.mirroring,
         fast_resampling=options.fast_resampling,
     )
     state = _weights(model)
     check_weights(plan, state, of=model.folder)
-    return write_imported(plan, state, output)
+    return plan, state
 
 
 def check_weights(plan: Plan, state: OrderedDict[str, torch.Tensor], *, of: Path) -> None:

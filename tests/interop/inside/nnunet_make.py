@@ -5,9 +5,36 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+
+
+def train(network: torch.nn.Module, *, images: list, labels: list, steps: int, seed: int) -> None:
+    """Some minutes of cross-entropy on z-scored volumes, so that borders are like real ones."""
+    rng = np.random.default_rng(seed)
+    cases = []
+    for image, label in zip(images, labels, strict=True):
+        volume = sitk.GetArrayFromImage(sitk.ReadImage(image)).astype(np.float32)
+        volume = (volume - volume.mean()) / volume.std()
+        cases.append((volume, sitk.GetArrayFromImage(sitk.ReadImage(label)).astype(np.int64)))
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    network.train()
+    for _ in range(steps):
+        volume, label = cases[rng.integers(len(cases))]
+        low = [int(rng.integers(0, n - 23)) for n in volume.shape]
+        box = tuple(slice(start, start + 24) for start in low)
+        scores = network(torch.from_numpy(volume[box])[None, None])[0]
+        weight = torch.tensor([0.2] + [1.0] * (scores.shape[1] - 1))
+        truth = torch.from_numpy(label[box])[None]
+        loss = torch.nn.functional.cross_entropy(scores, truth, weight=weight)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    network.eval()
+
 
 given = json.loads(sys.argv[1])
 folder = Path(given["folder"]) / "nnUNetTrainer__nnUNetPlans__3d_fullres"
@@ -94,9 +121,8 @@ for fold in range(given.get("folds", 1)):
         heads,
         deep_supervision=True,
     )
-    weights = given.get("weights")
-    if weights is not None:
-        made.load_state_dict(torch.load(weights, weights_only=True))
+    if "train" in given:
+        train(made, seed=fold, **given["train"])
     (folder / f"fold_{fold}").mkdir()
     checkpoint = {
         "network_weights": made.state_dict(),
