@@ -55,8 +55,8 @@ class SlidingWindow(SlidingWindowInferer):
             they stand at other places, so that scores differ as they do between two overlaps.
             Without it a window that does run is one of the whole volume's, and scores inside the
             region are those without a region.
-        as_nnunet: lay the windows as nnU-Net does: evenly spread, weighted by its Gaussian, and what
-            a volume smaller than a window is padded with is 0.
+        as_nnunet: lay the windows as nnU-Net does: evenly spread, weighted by its Gaussian, and
+            what a volume smaller than a window is padded with is 0.
         compile: run the network through torch.compile; pays off for many volumes.
         mode, sigma_scale, sw_device, device, cval, ...: as SlidingWindowInferer's; mode is
             "gaussian" by default, and what a volume smaller than a window is padded with its lowest

@@ -139,9 +139,7 @@ class WindowGrid:
             yield Layer(row, end - row, tuple(start for start in starts if start[self.axis] == row))
 
 
-def _starts(
-    shape: Sequence[int], roi_size: Sequence[int], overlap: Sequence[float]
-) -> list[Start]:
+def _starts(shape: Sequence[int], roi_size: Sequence[int], overlap: Sequence[float]) -> list[Start]:
     """First voxel of each window over a volume, as MONAI lays them."""
     interval = [
         r if r == n else max(1, int(r * (1 - o)))

@@ -46,6 +46,7 @@ def part_of(network: nn.Module, number: int) -> nn.Module:
     """
     if not isinstance(network, PartsNetwork):
         raise ConfigError(
-            f"a bundle of several parts is run with its own weights alone, not as {type(network).__name__}"
+            "a bundle of several parts is run with its own weights alone, not as "
+            f"{type(network).__name__}"
         )
     return network.networks[number]

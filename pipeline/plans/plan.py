@@ -169,7 +169,11 @@ class Plan:
     def fingerprint(self) -> str:
         """12 hexadecimal digits of what weights are made for (WEIGHT_FIELDS)."""
         values = self.weight_values()
-        for name in ("region_values", "nnunet", "parts"):  # plans from before there were such keep theirs
+        for name in (
+            "region_values",
+            "nnunet",
+            "parts",
+        ):  # plans from before there were such keep theirs
             if values[name] is None:
                 del values[name]
         text = json.dumps(values, sort_keys=True)

@@ -170,9 +170,7 @@ class ToNnunetGridd(MapTransform):
         meta = {key: value for key, value in image.meta.items() if key != "affine"}
         meta[BOX] = np.array([[part.start, part.stop] for part in box])
         meta[NEAREST] = -1 if nearest is None or shape == sizes else nearest
-        return MetaTensor(
-            volume.contiguous(), affine=torch.as_tensor(target.affine), meta=meta
-        )
+        return MetaTensor(volume.contiguous(), affine=torch.as_tensor(target.affine), meta=meta)
 
     def _mask(self, image: torch.Tensor) -> torch.Tensor | None:
         if not needs_mask(self.modes):
@@ -187,7 +185,7 @@ class ToNnunetGridd(MapTransform):
 
 
 def _spacing(image: MetaTensor, scan: Grid) -> list[float]:
-    """mm along the scan's axes: a NIfTI header's own numbers, where they are those of its affine.
+    """Spacing of the scan in mm: a NIfTI header's own numbers, where its affine has the same.
 
     Lengths of an affine's columns are off by some 1e-8, and a size that is half-way between two
     whole numbers would be rounded otherwise than by nnU-Net, which reads the header's.

@@ -31,8 +31,8 @@ def check_parts(parts: Any, labels: Sequence[str]) -> None:
         known = {"name", "values", *OWN}
         if not isinstance(part, Mapping) or set(part) - known or "values" not in part:
             raise ConfigError(
-                f"parts: {part!r} is no mapping with values, a name, and of {', '.join(OWN)} what is "
-                "its own"
+                f"parts: {part!r} is no mapping with values, a name, and of {', '.join(OWN)} what "
+                "is its own"
             )
         values = part["values"]
         sound = isinstance(values, list | tuple) and len(values) > 1 and values[0] == 0

@@ -65,18 +65,9 @@ def nnunet_preprocessing(
         _to_grid(channels=channels, fast=fast_resampling, **part_settings(part, **common))
         for part in parts or [{}]
     ]
-    steps: list[Callable] = [
-        LoadCased(
-            ("image",),
-            channels=channels,
-            modality=modality,
-            non_finite=non_finite,
-            uneven=uneven,
-            keep_integers=True,
-            keep_scan=keep_scan,
-        ),
-        ToPartsd(grids) if parts else grids[0],
-    ]
+    told: dict[str, Any] = {"channels": channels, "modality": modality, "keep_scan": keep_scan}
+    told |= {"non_finite": non_finite, "uneven": uneven, "keep_integers": True}
+    steps: list[Callable] = [LoadCased(("image",), **told), ToPartsd(grids) if parts else grids[0]]
     if region is not None:
         steps.append(Regiond(region=region))
     last = EnsureTyped(("image",), dtype=torch.float32, track_meta=True)

@@ -98,7 +98,7 @@ def new_shape(
     (20, 80, 50)
     """
     return tuple(
-        max(1, int(round(float(old) / float(wanted) * size)))
+        max(1, round(float(old) / float(wanted) * size))
         for size, old, wanted in zip(shape, current, new, strict=True)
     )
 

@@ -58,6 +58,6 @@ class RestoreBox:
 
 
 def nearest_axis(meta: Mapping[str, Any]) -> int | None:
-    """The axis along which the nearest voxel's scores are taken, of an image's meta; mostly None."""
+    """The axis along which the nearest voxel's scores are taken, of an image's meta, or None."""
     axis = int(meta.get(NEAREST, -1))
     return axis if axis >= 0 else None

@@ -9,6 +9,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from ...data.errors import ConfigError
 from ...data.geometry.grids import Grid
 from ..timing import stage
 from .box import RestoreBox, nearest_axis
@@ -53,6 +54,7 @@ class RestoreLabelsd(MapTransform):
         max_slab_bytes: see restore_labels.
 
     Raises:
+        ConfigError: probabilities or tried thresholds of several networks.
         ValueError: the scores' shape is not the reference's.
     """
 
@@ -78,6 +80,11 @@ class RestoreLabelsd(MapTransform):
         self.region_values = None if region_values is None else list(region_values)
         self.thresholds = None if thresholds is None else list(thresholds)
         self.tried, self.labels = list(tried), list(labels)
+        if part_values is not None and (self.probabilities or self.tried):
+            raise ConfigError(
+                "probabilities and try_thresholds: this bundle is several networks, whose scores "
+                "are not of one scale; leave them out, or import a part alone"
+            )
         self.part_values = None if part_values is None else [list(one) for one in part_values]
         self.max_slab_bytes = max_slab_bytes
 

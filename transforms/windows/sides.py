@@ -56,8 +56,8 @@ class Sides:
         if orientation is None:
             if pairs:
                 raise ConfigError(
-                    f"side_pairs {[list(pair) for pair in pairs]}: this network's grid has no known "
-                    "left and right, as nnU-Net's; leave it out (null)"
+                    f"side_pairs {[list(pair) for pair in pairs]}: this network's grid has no "
+                    "known left and right, as nnU-Net's; leave it out (null)"
                 )
             return cls((), _NO_AXIS, regions)
         if pairs is None:

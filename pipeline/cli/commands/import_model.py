@@ -9,10 +9,10 @@ from ..completion import files
 from ..console import add_console_options, say_last, silence_handlers_of
 
 _EPILOG = """examples:
-  gridgate import-model nnUNet_results/Dataset009_Spleen/nnUNetTrainer__nnUNetPlans__3d_fullres spleen
+  gridgate import-model Dataset009_Spleen/nnUNetTrainer__nnUNetPlans__3d_fullres spleen
   gridgate import-model RESULTS spleen --folds 0 1 --no-mirroring
   gridgate infer spleen CTS M
-  gridgate import-model Dataset291_* Dataset292_* Dataset293_* whole --labels names.json --orientation RAS
+  gridgate import-model Dataset291_* Dataset292_* whole --labels names.json --orientation RAS
 
 nnU-Net's own networks need: pip install 'gridgate[nnunet]'."""
 
@@ -47,13 +47,14 @@ def add(subparsers: Any) -> None:
     option(
         "--orientation",
         metavar="RAS",
-        help="turn scans to it before the network sees them (default: as nnU-Net, mostly as stored)",
+        help="turn scans to it before the network sees them (default: as nnU-Net, mostly as "
+        "stored)",
     )
     option(
         "--labels",
         metavar="FILE",
-        help="of several: a JSON of all labels, {name: value} or {value: name} (default: the parts' "
-        "own, in their order)",
+        help="of several: a JSON of all labels, {name: value} or {value: name} (default: the "
+        "parts' own, in their order)",
     ).completer = files
     option("--no-mirroring", action="store_true", help="one pass of each window, not up to eight")
     option(

@@ -51,7 +51,7 @@ def read_nnunet_checkpoint(path: str | Path) -> NnunetCheckpoint:
     if not isinstance(weights, dict) or not isinstance(given, dict):
         raise CheckpointError(
             f"{path}: no checkpoint of nnU-Net v2: network_weights and init_args are wanted; "
-            "checkpoints of v1 (model_final_checkpoint.model) are not read, train or convert with v2"
+            "checkpoints of v1 (model_final_checkpoint.model) are not read"
         )
     axes = content.get("inference_allowed_mirroring_axes") or ()
     return NnunetCheckpoint(
@@ -85,9 +85,9 @@ def _why(path: Path, error: Exception) -> str:
     if not strange:
         return f"not a checkpoint that loads safely ({type(error).__name__})"
     return (
-        f"holds more than tensors and numbers ({', '.join(strange)}), and objects of a file are not "
-        "made here; in the environment that trained it, save one whose values are tensors, numbers "
-        "and text"
+        f"holds more than tensors and numbers ({', '.join(strange)}), and objects of a file are "
+        "not made here; in the environment that trained it, save one whose values are tensors, "
+        "numbers and text"
     )
 
 
@@ -101,7 +101,7 @@ def _names() -> set[str]:
     return {"numpy.dtype", *(f"{module}.{_SCALAR}" for module in ("numpy._core", "numpy.core"))}
 
 
-def _number(dtype: np.dtype[Any], data: bytes = b"") -> Any:
+def _number(dtype: Any, data: Any = b"") -> Any:
     """What NumPy makes of a pickled scalar, of numbers alone: an object's would be a pickle."""
     if not isinstance(dtype, np.dtype) or dtype.kind not in _NUMBER_KINDS:
         raise ValueError(f"a scalar of {dtype} is no number")

@@ -127,8 +127,8 @@ def check_weights(plan: Plan, state: OrderedDict[str, torch.Tensor], *, of: Path
     except RuntimeError as error:
         first = " ".join(str(error).splitlines()[1:2]).strip()
         raise CheckpointError(
-            f"{of}: its weights are not of the network that its plans describe ({first}): a trainer "
-            "of its own may have built another; predict with nnU-Net itself"
+            f"{of}: its weights are not of the network that its plans describe ({first}): a "
+            "trainer of its own may have built another; predict with nnU-Net itself"
         ) from error
 
 

@@ -35,17 +35,15 @@ def whole_plan(
             raise ConfigError(f"{source}: its labels are regions, which overlap; import it alone")
         if plan.channels != first.channels:
             raise ConfigError(
-                f"{source}: takes {plan.channels} channels, {sources[0]} {first.channels}; parts of "
-                "one bundle see the same image"
+                f"{source}: takes {plan.channels} channels, {sources[0]} {first.channels}; parts "
+                "of one bundle see the same image"
             )
     if names is None:
         found = dict.fromkeys(name for plan in plans for name in plan.labels[1:])
         labels = ["background", *found]
     else:
         labels = whole_labels(names)
-    members = [
-        {"architecture": plan.network, "out_channels": len(plan.labels)} for plan in plans
-    ]
+    members = [{"architecture": plan.network, "out_channels": len(plan.labels)} for plan in plans]
     parts = [
         _part(plan, first, labels, source) for plan, source in zip(plans, sources, strict=True)
     ]
@@ -76,6 +74,4 @@ def _part(plan: Plan, first: Plan, labels: list[str], source: str | Path) -> dic
 
 
 def _own(plan: Plan) -> dict[str, Any]:
-    return {
-        name: plan.test_mirror_axes if name == _MIRROR else getattr(plan, name) for name in OWN
-    }
+    return {name: plan.test_mirror_axes if name == _MIRROR else getattr(plan, name) for name in OWN}

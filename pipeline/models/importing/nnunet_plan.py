@@ -206,8 +206,8 @@ def _mode(model: NnunetModel, channel: int, scheme: str, masked: bool) -> dict[s
         }
     if scheme not in _MODES:
         raise ConfigError(
-            f"{model.folder}/plans.json: the normalisation {scheme} is not known here; predict with "
-            "nnU-Net itself"
+            f"{model.folder}/plans.json: the normalisation {scheme} is not known here; predict "
+            "with nnU-Net itself"
         )
     mode = _MODES[scheme]
     return {"mode": "zscore_nonzero" if mode == "zscore" and masked else mode}

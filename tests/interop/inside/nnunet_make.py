@@ -11,7 +11,6 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 
-
 def train(network: torch.nn.Module, *, images: list, labels: list, steps: int, seed: int) -> None:
     """Some minutes of cross-entropy on z-scored volumes, so that borders are like real ones."""
     rng = np.random.default_rng(seed)

@@ -24,7 +24,7 @@ predictor.initialize_from_trained_model_folder(
     arguments["model"], use_folds=arguments.get("folds"), checkpoint_name="checkpoint_final.pth"
 )
 if arguments.get("float32"):
-    # it sums logits in float16, whose rounding is what masks differ by; this leaves the rest as it is
+    # it sums logits in float16, whose rounding is what masks differ by; the rest stays
     torch.half = torch.float32
 began = time.perf_counter()
 predictor.predict_from_files_sequential(
