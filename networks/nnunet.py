@@ -33,7 +33,8 @@ def nnunet_network(
     """A network as nnU-Net's plans describe it, with initial weights, without its side heads.
 
     Input is (B, in_channels, ...), output logits (B, out_channels, ...). `divisor` says of what
-    windows are multiples.
+    windows are multiples; `by_trace`, that TorchScript of it is made by a trace: its code, which
+    may give a list, cannot be compiled.
 
     Args:
         name: NNUNET, as the architecture has it.
@@ -71,6 +72,7 @@ def nnunet_network(
         raise ValueError(f"nnU-Net's {network} refuses these options: {error}") from error
     made.divisor = divisor(options["strides"])  # type: ignore[assignment]
     made.head_weights = (1.0,)  # type: ignore[assignment]
+    made.by_trace = True  # type: ignore[assignment]
     return made
 
 

@@ -122,8 +122,7 @@ def postprocessing(
             regions, or segments, which would not overlap, of regions; thresholds that cannot be.
 
     Example:
-        >>> after = postprocessing(keep_largest=[1])
-        >>> [type(transform).__name__ for transform in after.transforms]
+        >>> [type(one).__name__ for one in postprocessing(keep_largest=[1]).transforms]
         ['RestoreLabelsd', 'LargestComponentd']
     """
     channels, regions = _channels(probabilities, list(labels), region_values), region_values
