@@ -129,7 +129,7 @@ def test_parts_run_one_after_another_and_later_ones_stay(
     found = gridgate.segment(scan, bundle, device="cpu")
     assert_same(found.labels, wanted)
     assert found.names == {1: "colon", 2: "kidney", 3: "spleen", 4: "liver", 5: "heart"}
-    run = ["infer", bundle, scan, str(tmp_path / "m.nii.gz"), "--probabilities", "[liver]"]
+    run = ["infer", bundle, scan, str(tmp_path / "M"), "--probabilities", "[liver]"]
     assert main(run) == 1
     assert "this bundle is several networks" in capsys.readouterr().err
 
