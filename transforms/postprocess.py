@@ -96,6 +96,7 @@ def postprocessing(
     output_channels: int | None = None,
     thresholds: Sequence[float] | None = None,
     try_thresholds: Sequence[float] = (),
+    part_values: Sequence[Sequence[int]] | None = None,
     max_slab_bytes: float = 256e6,
 ) -> Postprocessing:
     """Transforms from {"pred": scores, "image": MetaTensor} to {"pred": label map (1, X, Y, Z)}.
@@ -110,7 +111,7 @@ def postprocessing(
         keep_largest, fill_holes: True of each label, or the labels' channel indices.
         smallest_piece: label -> ml, see SmallPiecesd.
         probabilities: labels whose probability is written too.
-        of_probabilities, max_slab_bytes: see RestoreLabelsd.
+        of_probabilities, part_values, max_slab_bytes: see RestoreLabelsd.
         dicom_seg: write DICOM SEG too where the case is a DICOM series.
         postfix, output_ext, terminology: see WriteLabelsd.
         region_values, region_masks: of labels that overlap, see Plan; write a mask of each too.
@@ -121,23 +122,22 @@ def postprocessing(
             regions, or segments, which would not overlap, of regions; thresholds that cannot be.
 
     Example:
-        >>> after = postprocessing(keep_largest=[1])
-        >>> [type(transform).__name__ for transform in after.transforms]
+        >>> [type(one).__name__ for one in postprocessing(keep_largest=[1]).transforms]
         ['RestoreLabelsd', 'LargestComponentd']
     """
-    channels = _channels(probabilities, list(labels), region_values)
-    _check_regions(region_values, labels, region_masks, dicom_seg, output_ext)
-    _check_thresholds(output_channels, thresholds, try_thresholds, region_values is not None)
-    after = _components(keep_largest, smallest_piece, fill_holes, labels, region_values)
+    channels, regions = _channels(probabilities, list(labels), region_values), region_values
+    _check_regions(regions, labels, region_masks, dicom_seg, output_ext)
+    _check_thresholds(output_channels, thresholds, try_thresholds, regions is not None)
+    after = _components(keep_largest, smallest_piece, fill_holes, labels, regions)
     if output_dir is not None:
         named: dict[str, Any] = dict(labels=labels, terminology=terminology, output_dir=output_dir)
         after += _beside(list(channels), region_masks, bool(try_thresholds), dicom_seg, named)
-        named |= {"postfix": postfix, "output_ext": output_ext, "values": region_values}
+        named |= {"postfix": postfix, "output_ext": output_ext, "values": regions}
         after.append(WriteLabelsd("pred", **named))
     told: dict[str, Any] = dict(of_probabilities=of_probabilities, max_slab_bytes=max_slab_bytes)
     told |= dict(thresholds=thresholds, tried=sorted(try_thresholds), labels=list(labels)[1:])
-    restore = RestoreLabelsd("pred", probabilities=channels, region_values=region_values, **told)
-    return Postprocessing(restore, after)
+    told |= dict(part_values=part_values, region_values=regions, probabilities=channels)
+    return Postprocessing(RestoreLabelsd("pred", **told), after)
 
 
 def _beside(

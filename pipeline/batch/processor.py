@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose
 
+from ...transforms.nnunet.parts import IMAGES
 from ...transforms.postprocess import Postprocessing
+from ...transforms.restore.restoration import Restoration
 from ...transforms.restore.scores_error import ScoresError
-from ...transforms.restore.slabs import ScoreSlabs
+from ...transforms.restore.slabs import ForwardFacts, ScoreSlabs
 from ...transforms.restore.transform import RestoreLabelsd
 from ..inference.out_of_memory import is_out_of_memory
+from ..inference.parts import PartsWindow
 from ..models.build import to_device
+from ..models.parts import part_of
 from .case import Case, CaseInProgress, MonaiItem, StoppedError
 from .reasons import hits_all_cases, is_expected, reason
 from .results.case_result import FAILED, CaseResult
@@ -132,10 +137,8 @@ class CaseProcessor:
         """
         try:
             with torch.inference_mode():
-                if isinstance(self.postprocessing, Postprocessing) and hasattr(
-                    self.inferer, "slabs"
-                ):
-                    self._restore_slabs(work, self.postprocessing.restore, progress, accumulate_on)
+                if self._by_slabs():
+                    self._restore(work, progress, accumulate_on)
                 else:
                     self._whole_scores(work)
             return True
@@ -150,19 +153,52 @@ class CaseProcessor:
             _keep(error, work)
             return True
 
-    def _restore_slabs(
+    def _by_slabs(self) -> bool:
+        """Whether scores are brought back to the scan's grid while the network runs."""
+        able = isinstance(self.inferer, PartsWindow) or hasattr(self.inferer, "slabs")
+        return able and isinstance(self.postprocessing, Postprocessing)
+
+    def _restore(
+        self, work: CaseInProgress, progress: Progress | None, accumulate_on: str | None
+    ) -> None:
+        assert isinstance(self.postprocessing, Postprocessing)
+        restore, data = self.postprocessing.restore, work.data
+        image: MetaTensor = data["image"]
+        run = partial(self._one_pass, work, restore, progress=progress, accumulate_on=accumulate_on)
+        if not isinstance(self.inferer, PartsWindow):
+            restoration, work.forward = run(image, self.inferer, self.network)
+            began = time.perf_counter()
+            work.data |= restore.end(restoration, image)
+            work.spend("restore", time.perf_counter() - began)
+            return
+        merged, seen = restore.begin_parts(image), []
+        for number, inferer in enumerate(self.inferer.parts):  # scores of one part at a time
+            part = image if number == 0 else data[IMAGES][number]
+            restoration, facts = run(part, inferer, part_of(self.network, number))
+            merged.add(number, restoration, part)
+            seen.append(facts)
+        work.forward = ForwardFacts.of_several(seen)
+        work.data |= restore.end_parts(merged, image)
+
+    def _one_pass(
         self,
         work: CaseInProgress,
         restore: RestoreLabelsd,
+        image: MetaTensor,
+        inferer: Any,
+        network: torch.nn.Module,
+        *,
         progress: Progress | None,
         accumulate_on: str | None,
-    ) -> None:
-        data = work.data
-        image: MetaTensor = data["image"]
-        slabs = self.inferer.slabs(
+    ) -> tuple[Restoration, ForwardFacts]:
+        """A network's scores of an image, brought back while they come."""
+        region = work.data.get("region")
+        if region is not None and region.shape[1:] != image.shape[1:]:
+            region = None  # of another part's grid: all windows run
+        slabs = inferer.slabs(
             _plain(image).to(self.device),
-            self.network,
-            region=data["region"][0] if "region" in data else None,
+            network,
+            region=None if region is None else region[0],
             progress=progress,
             accumulate_on=accumulate_on,
         )
@@ -178,11 +214,10 @@ class CaseProcessor:
         seconds["forward"] += time.perf_counter() - last
         last = time.perf_counter()
         restoration.finish()
-        data |= restore.end(restoration, image)
-        work.forward = slabs.facts
         seconds["restore"] += time.perf_counter() - last
         for stage, spent in seconds.items():
             work.spend(stage, spent)
+        return restoration, slabs.facts
 
     def _whole_scores(self, work: CaseInProgress) -> None:
         began = time.perf_counter()
@@ -200,7 +235,7 @@ class CaseProcessor:
     def _after(self, data: MonaiItem) -> MonaiItem:
         """What of the postprocessing has not been done while the network ran."""
         after = self.postprocessing
-        if isinstance(after, Postprocessing) and hasattr(self.inferer, "slabs"):
+        if isinstance(after, Postprocessing) and self._by_slabs():
             after = after.after
         return dict(data if after is None else after(data))
 

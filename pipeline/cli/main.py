@@ -21,6 +21,7 @@ from .commands import (
     evaluate,
     export,
     fit,
+    import_model,
     infer,
     merge,
     new_bundle,
@@ -36,6 +37,7 @@ from .console import console, say_end, say_error
 
 COMMANDS: dict[str, ModuleType] = {
     "import": import_,
+    "import-model": import_model,
     "check": check,
     "plan": plan,
     "fit": fit,

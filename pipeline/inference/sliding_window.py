@@ -66,6 +66,8 @@ class SlidingWindow(SlidingWindowInferer):
         engine: what computes the network on windows: "torch"; "compile", torch.compile, which pays
             off for many volumes; "openvino" or "onnxruntime", on CPUs; "auto": the fastest of those
             that are installed, see AutoEngine.
+        as_nnunet: lay the windows as nnU-Net does: evenly spread, weighted by its Gaussian, and
+            what a volume smaller than a window is padded with is 0.
         mode, sigma_scale, sw_device, device, cval, ...: as SlidingWindowInferer's; mode is
             "gaussian" by default, and what a volume smaller than a window is padded with its lowest
             value.
@@ -84,13 +86,14 @@ class SlidingWindow(SlidingWindowInferer):
         amp: Amp = "auto",
         probabilities: bool = False,
         side_pairs: Sequence[Sequence[int]] | None = None,
-        orientation: str = "RAS",
+        orientation: str | None = "RAS",
         labels: Sequence[str] = (),
         regions: bool = False,
         thresholds: Sequence[float] | None = None,
         fit_region: bool = False,
         coarse: float | None = None,
         engine: str = TORCH,
+        as_nnunet: bool = False,
         **options: Any,
     ) -> None:
         overlaps = [overlap] * len(roi_size) if isinstance(overlap, int | float) else list(overlap)
@@ -114,7 +117,8 @@ class SlidingWindow(SlidingWindowInferer):
             raise ConfigError(
                 "padding_mode: only constant is there; use MONAI's SlidingWindowInferer for others"
             )
-        self.padding_value: float | None = options.get("cval")
+        self.padding_value: float | None = options.get("cval", 0.0 if as_nnunet else None)
+        self.as_nnunet = as_nnunet
         options.setdefault("mode", "gaussian")
         super().__init__(
             tuple(roi_size), sw_batch_size=sw_batch_size or 1, overlap=overlaps, **options
@@ -263,7 +267,8 @@ class SlidingWindow(SlidingWindowInferer):
         self, shape: Sequence[int], region: torch.Tensor | None
     ) -> tuple[WindowGrid, Sequence[tuple[int, ...]], int]:
         """The grid, the windows of it that run, and of how many over the whole volume."""
-        make = partial(WindowGrid, shape, cast(Sequence[int], self.roi_size), self.overlaps)
+        roi_size = cast(Sequence[int], self.roi_size)
+        make = partial(WindowGrid, shape, roi_size, self.overlaps, as_nnunet=self.as_nnunet)
         grid = make()
         if region is None:
             return grid, grid.starts, len(grid.starts)

@@ -9,6 +9,8 @@ import torch
 from monai.data.utils import compute_importance_map, dense_patch_slices
 from torch.nn import functional
 
+from .nnunet_windows import even_starts, gaussian
+
 Start = tuple[int, ...]
 
 
@@ -38,6 +40,7 @@ class WindowGrid:
         overlap: share of a window that its neighbour covers again, one number per axis.
         box: lay the windows over this part of the volume, as over a volume of its size; None: over
             all of it. Where a window is larger than the box it holds what lies beside it.
+        as_nnunet: spread them evenly, and weight them by nnU-Net's Gaussian.
     """
 
     def __init__(
@@ -47,7 +50,9 @@ class WindowGrid:
         overlap: Sequence[float],
         *,
         box: Sequence[slice] | None = None,
+        as_nnunet: bool = False,
     ) -> None:
+        self.as_nnunet = as_nnunet
         self.shape = tuple(int(size) for size in shape)
         self.roi_size = tuple(
             int(r) if r > 0 else n for r, n in zip(roi_size, self.shape, strict=True)
@@ -55,17 +60,13 @@ class WindowGrid:
         short = [max(r - n, 0) for r, n in zip(self.roi_size, self.shape, strict=True)]
         self.before = tuple(amount // 2 for amount in short)
         self.padded = tuple(n + amount for n, amount in zip(self.shape, short, strict=True))
-        interval = [
-            r if r == n else max(1, int(r * (1 - o)))
-            for r, n, o in zip(self.roi_size, self.padded, overlap, strict=True)
-        ]
         first, covered = self._covered(box)
-        slices = dense_patch_slices(covered, self.roi_size, interval)
+        if as_nnunet:
+            found = even_starts(covered, self.roi_size, overlap)
+        else:
+            found = _starts(covered, self.roi_size, overlap)
         self.axis = max(range(len(self.padded)), key=self.padded.__getitem__)
-        starts = {
-            tuple(low + part.start for low, part in zip(first, window, strict=True))
-            for window in slices
-        }
+        starts = {tuple(low + one for low, one in zip(first, at, strict=True)) for at in found}
         self.starts: list[Start] = sorted(starts, key=lambda start: (start[self.axis], start))
 
     def _covered(self, box: Sequence[slice] | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -97,7 +98,13 @@ class WindowGrid:
     def importance(
         self, *, mode: str, sigma_scale: float | Sequence[float], device: torch.device
     ) -> torch.Tensor:
-        """Weight of each voxel of a window (*roi_size) float32, highest 1."""
+        """Weight of each voxel of a window (*roi_size) float32, highest 1.
+
+        Args:
+            mode, sigma_scale: MONAI's; "gaussian" as nnU-Net's has a scale of its own.
+        """
+        if self.as_nnunet and mode == "gaussian":
+            return gaussian(self.roi_size, device)
         weights = compute_importance_map(
             self.roi_size, mode=mode, sigma_scale=sigma_scale, device=device
         )
@@ -130,3 +137,13 @@ class WindowGrid:
         rows = [*range(0, rows[0], depth), *rows, *range(last, size, depth)]
         for row, end in zip(rows, [*rows[1:], size], strict=True):
             yield Layer(row, end - row, tuple(start for start in starts if start[self.axis] == row))
+
+
+def _starts(shape: Sequence[int], roi_size: Sequence[int], overlap: Sequence[float]) -> list[Start]:
+    """First voxel of each window over a volume, as MONAI lays them."""
+    interval = [
+        r if r == n else max(1, int(r * (1 - o)))
+        for r, n, o in zip(roi_size, shape, overlap, strict=True)
+    ]
+    slices = dense_patch_slices(shape, roi_size, interval)
+    return [tuple(part.start for part in window) for window in slices]

@@ -11,12 +11,14 @@ import torch
 
 from ...data.errors import CheckpointError, ConfigError
 from ...networks import build_for_volumes
+from ...networks.nnunet import NNUNET, nnunet_network
 from ...networks.pretrained import load_resnet, load_vit
 from ...networks.slices import network_of_slices
 from ..config.twins import check_twins
 from .checkpoints import load_checkpoint, load_weights
 from .devices import choose_device
-from .ensemble import ENSEMBLE, EnsembleNetwork
+from .ensemble import ENSEMBLE, MEANS, EnsembleNetwork
+from .parts import PARTS, PartsNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +37,9 @@ def build_network(
     Args:
         architecture: its "name" in networks.registry, and options of it; "spatial_dims" 2 for a 2D
             network, slice by slice. Or the name "ensemble", with "members", an architecture each,
-            and "regions" where channels overlap: see EnsembleNetwork.
+            "regions" where channels overlap, and "mean": see EnsembleNetwork. Or the name "nnunet",
+            see networks.nnunet.nnunet_network. Or the name "parts", with "members", of each its
+            "architecture" and "out_channels": see PartsNetwork.
         bundle_root: folder of the bundle that asks for it: its YAML and JSON configs must agree,
             see config.twins. JSON configs give it, as every tool that reads them makes the network.
 
@@ -51,10 +55,14 @@ def build_network(
         )
     if architecture["name"] == ENSEMBLE:
         return _ensemble(architecture, in_channels=in_channels, out_channels=out_channels)
+    if architecture["name"] == PARTS:
+        members = architecture.get("members", [])
+        return PartsNetwork(build_network(**member, in_channels=in_channels) for member in members)
+    make = nnunet_network if architecture["name"] == NNUNET else build_for_volumes
     try:
-        network = build_for_volumes(
-            **architecture, in_channels=in_channels, out_channels=out_channels
-        )
+        network = make(**architecture, in_channels=in_channels, out_channels=out_channels)
+    except ImportError as error:
+        raise ConfigError(str(error)) from error
     except (TypeError, ValueError) as error:
         raise ConfigError(f"architecture {dict(architecture)}: {error}") from error
     return _channels_innermost(network)
@@ -64,15 +72,18 @@ def _ensemble(
     architecture: Mapping[str, Any], *, in_channels: int, out_channels: int
 ) -> EnsembleNetwork:
     members, regions = architecture.get("members"), architecture.get("regions", False)
-    if set(architecture) - {"name", "members", "regions"} or not isinstance(members, list):
+    known = {"name", "members", "regions", "mean"}
+    if set(architecture) - known or not isinstance(members, list):
         raise ConfigError(
             f"architecture {dict(architecture)}: an ensemble has members, a list of architectures, "
-            "and regions, true or false"
+            "regions, true or false, and mean, probabilities or logits"
         )
     channels: dict[str, Any] = {"in_channels": in_channels, "out_channels": out_channels}
     networks = [build_network(member, **channels) for member in members]
     try:
-        return EnsembleNetwork(networks, regions=bool(regions))
+        return EnsembleNetwork(
+            networks, regions=bool(regions), mean=architecture.get("mean", MEANS[0])
+        )
     except ValueError as error:
         raise ConfigError(f"architecture {dict(architecture)}: {error}") from error
 

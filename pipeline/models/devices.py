@@ -10,7 +10,7 @@ import torch
 
 from ...data.errors import ConfigError
 
-Amp = Literal["auto"] | bool
+Amp = Literal["auto", "gpu"] | bool
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
@@ -76,8 +76,10 @@ def autocast_dtype(device: torch.device, amp: Amp = "auto") -> torch.dtype | Non
 
     Args:
         amp: "auto" uses bfloat16 where the hardware has it and float16 on older GPUs; True insists,
-            False is float32.
+            False is float32; "gpu" is float16 on a GPU and float32 on a CPU, as nnU-Net runs.
     """
+    if str(amp).lower() == "gpu":
+        return torch.float16 if device.type == "cuda" else None
     if amp is False or str(amp).lower() in ("false", "none"):
         return None
     if device.type == "cuda":

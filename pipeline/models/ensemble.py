@@ -1,4 +1,4 @@
-"""Several networks as one: the mean of their probabilities."""
+"""Several networks as one: the mean of their probabilities, or of their logits."""
 
 from __future__ import annotations
 
@@ -44,6 +44,10 @@ class Ensemble(nn.Module):
         return cast(torch.Tensor, total) / len(self.networks)
 
 
+MEANS = ("probabilities", "logits")
+"""What an ensemble takes the mean of."""
+
+
 class EnsembleNetwork(nn.Module):
     """Several networks as one that gives logits, float32: those of the mean of their probabilities.
 
@@ -53,13 +57,23 @@ class EnsembleNetwork(nn.Module):
     Args:
         networks: with the same classes; each takes (B, C_in, *spatial) and gives logits.
         regions: channels overlap.
+        mean: of what: "probabilities", or "logits", as nnU-Net takes that of its folds.
     """
 
     head_weights = (1.0,)
 
-    def __init__(self, networks: Iterable[nn.Module], *, regions: bool = False) -> None:
+    def __init__(
+        self,
+        networks: Iterable[nn.Module],
+        *,
+        regions: bool = False,
+        mean: str = "probabilities",
+    ) -> None:
         super().__init__()
+        if mean not in MEANS:
+            raise ValueError(f"an ensemble's mean is that of {' or '.join(MEANS)}, not {mean!r}")
         self.regions = regions
+        self.of_logits = mean == "logits"
         self.least = 1e-7  # of a probability, whose logarithm is taken
         self.networks = nn.ModuleList(networks)
         if not len(self.networks):
@@ -69,6 +83,11 @@ class EnsembleNetwork(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C_in, *spatial) -> logits (B, C, *spatial)."""
+        if self.of_logits:
+            total = self.networks[0](x).float()
+            for network in list(self.networks)[1:]:
+                total = total + network(x).float()
+            return total / len(self.networks)
         total = torch.zeros(1, device=x.device)
         for network in self.networks:  # one at a time: all of many classes are large
             total = total + _probabilities(network(x), self.regions)

@@ -125,6 +125,8 @@ def _torchscript(
     weights = path.with_suffix(".pt")
     torch.save(network.state_dict(), weights)
     overrides: dict[str, Any] = {} if depth is None else {"architecture::depth": depth}
+    if any(getattr(module, "by_trace", False) for module in network.modules()):
+        overrides |= {"use_trace": True, "input_shape": list(_window(parser).shape)}
     try:
         ckpt_export(
             net_id="network_def",

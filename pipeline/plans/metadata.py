@@ -54,9 +54,14 @@ def metadata(plan: Plan) -> dict[str, Any]:
         "intended_use": "Research; not a medical device and not for diagnosis.",
         "references": plan.references,
         "network_data_format": _network_data_format(plan),
-        "plan": {key: value for key, value in plan.to_dict().items() if key != "results"},
+        "plan": _said(plan),
         "fingerprint": plan.fingerprint,
     }
+
+
+def _said(plan: Plan) -> dict[str, Any]:
+    left_out = {"results"} | (set() if plan.nnunet else {"nnunet", "parts", "fast_resampling"})
+    return {key: value for key, value in plan.to_dict().items() if key not in left_out}
 
 
 def _network_data_format(plan: Plan) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from ...data.errors import ConfigError
 from ...data.label_tables.measured import Measured
 from ...data.label_tables.terminology import check_terminology
+from ...transforms.nnunet.part_settings import check_parts
 from ...transforms.pieces import check_smallest_piece
 from ...transforms.restore.regions import check_region_values
 from ...transforms.restore.thresholds import check_thresholds
@@ -26,8 +27,10 @@ WEIGHT_FIELDS = (
     "intensity",
     "labels",
     "network",
+    "nnunet",
     "orientation",
     "output_channels",
+    "parts",
     "region_values",
     "roi_size",
     "spacing",
@@ -51,7 +54,8 @@ class Plan:
         region_values: of labels that overlap (regions, as a kidney and the tumour in it): the value
             that each is written as in the one map of them, in the order of the labels, later ones
             over earlier ones; each has a sigmoid of its own. None: labels exclude each other.
-        orientation: three letters, the direction towards which each index increases.
+        orientation: three letters, the direction towards which each index increases; None where
+            nnU-Net's plans order the axes.
         spacing: mm along each axis of that orientation; None keeps the scan's own.
         roi_size: voxels of a window along each axis.
         overlap: share of a window that its neighbour covers again, one number or one per axis.
@@ -66,6 +70,11 @@ class Plan:
             is each; None is a half. Weights do not depend on them.
         keep_largest: labels of which only the largest component is kept: True is all of them.
         smallest_piece: label -> ml; its smaller pieces are removed. None: all stay.
+        nnunet: of a model that nnU-Net trained: how it orders axes and resamples, see
+            transforms.nnunet.grid.NnunetGrid; None: Gridgate's own preprocessing.
+        parts: of a model of several networks, see part_settings.check_parts; None: it is one.
+        fast_resampling: of such a model: trilinear, not nnU-Net's splines. Weights do not depend on
+            it, masks do a little.
         body_threshold: HU; windows without anything denser are not run; None runs all.
         expected: label -> what is plausible, for the hints.
         measured: label -> {"tolerance_mm", "lesions", "least_iou"}: how an evaluation measures it,
@@ -108,7 +117,7 @@ class Plan:
     channels: int = 1
     output_channels: int | None = None
     region_values: list[int] | None = None
-    orientation: str = "RAS"
+    orientation: str | None = "RAS"
     overlap: float | list[float] = 0.5
     foreground: float | None = None
     mirror_axes: list[int] = field(default_factory=list)
@@ -117,6 +126,9 @@ class Plan:
     thresholds: list[float] | None = None
     keep_largest: bool | list[int] = False
     smallest_piece: dict[str, float] | None = None
+    nnunet: dict[str, Any] | None = None
+    parts: list[dict[str, Any]] | None = None
+    fast_resampling: bool = False
     body_threshold: float | None = None
     expected: dict[str, Any] | None = None
     measured: dict[str, Any] | None = field(default_factory=dict)
@@ -157,8 +169,13 @@ class Plan:
     def fingerprint(self) -> str:
         """12 hexadecimal digits of what weights are made for (WEIGHT_FIELDS)."""
         values = self.weight_values()
-        if values["region_values"] is None:  # plans from before there were regions keep theirs
-            del values["region_values"]
+        for name in (
+            "region_values",
+            "nnunet",
+            "parts",
+        ):  # plans from before there were such keep theirs
+            if values[name] is None:
+                del values[name]
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -237,11 +254,11 @@ def _check(plan: Plan) -> None:
     labels = plan.labels
     if not isinstance(labels, list) or len(labels) < 2 or len(set(labels)) < len(labels):
         raise ConfigError(f"labels {labels}: names in order, each once, the background first")
-    letters = str(plan.orientation).upper()
-    if len(letters) != 3 or any(len(axis & set(letters)) != 1 for axis in _AXES):
-        raise ConfigError(
-            f"orientation {plan.orientation!r}: three letters, one each of L/R, P/A, I/S"
-        )
+    _check_orientation(plan)
+    if plan.parts is not None:
+        check_parts(plan.parts, labels)
+        if plan.nnunet is None or plan.region_values is not None:
+            raise ConfigError("parts: only nnU-Net's models are several, without regions")
     if plan.region_values is not None:
         check_region_values(plan.region_values, labels[1:])
     outputs, usual = plan.output_channels, channel_count(labels, plan.region_values)
@@ -261,7 +278,7 @@ def _check(plan: Plan) -> None:
             f"roi_size {sizes!r}: three whole numbers are wanted, as '[64, 64, 64]', in 2D (X, Y, "
             "slices)"
         )
-    sides = Sides.of(plan.side_pairs, labels=labels, orientation=letters)
+    sides = Sides.of(plan.side_pairs, labels=labels, orientation=plan.orientation)
     sides.order_of_labels(len(labels))
     for axes in (plan.mirror_axes, plan.test_mirror_axes):
         refuse_lost_sides(labels, sides, axes)
@@ -283,6 +300,21 @@ def _check(plan: Plan) -> None:
         check_terminology(plan.terminology, labels)
     except ConfigError as error:
         raise ConfigError(f"plan {plan.name}: {error}") from error
+
+
+def _check_orientation(plan: Plan) -> None:
+    if plan.nnunet is not None and plan.orientation is None:
+        return
+    if plan.nnunet is not None:
+        raise ConfigError(
+            f"orientation {plan.orientation!r}: nnU-Net's plans order the axes, give null; for "
+            "scans that are to be turned first nnunet::orientation"
+        )
+    letters = str(plan.orientation).upper()
+    if len(letters) != 3 or any(len(axis & set(letters)) != 1 for axis in _AXES):
+        raise ConfigError(
+            f"orientation {plan.orientation!r}: three letters, one each of L/R, P/A, I/S"
+        )
 
 
 def _numbers(values: Any, count: int) -> bool:

@@ -23,6 +23,8 @@ from .planning import PLANS, read_plan, read_weights_texts
 from .shipped_weights import ShippedWeights, shipped_weights
 
 TEMPLATE = bundles_folder() / "template"
+_PAGE, _NNUNET_PAGE = "docs/README.md", "parts/nnunet_page.md"
+_OF_TRAINING = ("configs/train.yaml", "configs/multi_gpu_train.yaml")
 _EXPONENT = re.compile(r"(?<![\w.])(\d+)e(?=[-+]?\d)")
 
 
@@ -51,10 +53,11 @@ def bundle_files(
     }
     environment = _environment()
     for path in sorted(TEMPLATE.glob("*/*")):
-        if path.parent.name != "parts":
-            name = f"{path.parent.name}/{path.name}"
+        name = f"{path.parent.name}/{path.name}"
+        if path.parent.name != "parts" and not (plan.nnunet and name in _OF_TRAINING):
+            template = _NNUNET_PAGE if plan.nnunet and name == _PAGE else name
             try:
-                files[name] = environment.get_template(name).render(values)
+                files[name] = environment.get_template(template).render(values)
             except UndefinedError as error:
                 missing = str(error).partition("attribute ")[2] or str(error)
                 raise ConfigError(f"plan {plan.name}: lacks {missing}") from error
@@ -142,16 +145,29 @@ def _plan_table(plan: Plan) -> str:
     rows = {
         "labels": ", ".join(labels) + ("" if plan.region_values is None else " (they overlap)"),
         "network": _network_text(plan.network),
-        "grid": f"{plan.orientation}, {spacing}",
+        "grid": f"{plan.orientation or _nnunet_axes(plan)}, {spacing}",
         "intensity": " ".join([mode, *(f"{key} {value}" for key, value in intensity.items())]),
         "window": f"{window} voxels, overlap {plan.overlap}",
         **_thresholds_row(plan),
-        "mirroring in training": f"axes {plan.mirror_axes} of {plan.orientation}",
+        **_mirroring_row(plan),
         "fingerprint": f"`{plan.fingerprint}`",
     }
     return "\n".join(
         ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())]
     )
+
+
+def _nnunet_axes(plan: Plan) -> str:
+    turned = (plan.nnunet or {}).get("orientation")
+    told = f"turned to {turned} first" if turned else "as the scan is stored"
+    order = [("z", "y", "x")[axis] for axis in (plan.nnunet or {}).get("transpose", (0, 1, 2))]
+    return f"axes {', '.join(order)}, {told}"
+
+
+def _mirroring_row(plan: Plan) -> dict[str, str]:
+    if plan.nnunet:
+        return {"mirroring when it is run": f"axes {plan.test_mirror_axes} of the network's grid"}
+    return {"mirroring in training": f"axes {plan.mirror_axes} of {plan.orientation}"}
 
 
 def _thresholds_row(plan: Plan) -> dict[str, str]:
@@ -163,11 +179,18 @@ def _thresholds_row(plan: Plan) -> dict[str, str]:
 
 def _network_text(network: Mapping[str, Any]) -> str:
     options = dict(network)
+    if "options" in options:  # nnU-Net's many
+        said = options.pop("options")
+        options |= {"stages": said.get("n_stages"), "features": said.get("features_per_stage")}
     name, members = options.pop("name"), options.pop("members", None)
     if members is not None:
-        texts = [_network_text(member) for member in members]
+        # a part's stands beside the number of its channels
+        texts = [_network_text(member.get("architecture", member)) for member in members]
         counted = [f"{texts.count(text)} of {text}" for text in dict.fromkeys(texts)]
-        return f"{name}, the mean of {', '.join(counted)}"
+        if members and "architecture" in members[0]:
+            return f"one after another: {', '.join(counted)}"
+        what = "" if options.get("mean") != "logits" else "logits' "
+        return f"{name}, the {what}mean of {', '.join(counted)}"
     told = ", ".join(f"{key} {value}" for key, value in options.items())
     return f"{name} ({told or 'defaults'})"
 

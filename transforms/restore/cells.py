@@ -18,6 +18,7 @@ from .thresholds import Threshold, of_channel
 Block = tuple[slice, slice, slice]
 TOLERANCE = 1e-4
 """In source voxels: what maps between float64 affines may be off by."""
+_TIE = 1e-6  # what rounding may take from a coordinate that is half-way between two voxels
 MIXED = -1
 """In place of a label: the cell's corners disagree."""
 
@@ -76,11 +77,25 @@ def outside(coordinates: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def axis_coordinates(
-    matrix: torch.Tensor, source_axis: int, axis: int, extent: slice
+    matrix: torch.Tensor, source_axis: int, axis: int, extent: slice, *, nearest: bool = False
 ) -> torch.Tensor:
-    """Coordinates along a source axis that follows one target axis only."""
+    """Coordinates along a source axis that follows one target axis only.
+
+    Args:
+        nearest: those of the nearest voxels.
+    """
     index = torch.arange(extent.start, extent.stop, dtype=torch.float64, device=matrix.device)
-    return matrix[source_axis, axis] * index + matrix[source_axis, 3]
+    coordinates = matrix[source_axis, axis] * index + matrix[source_axis, 3]
+    return snapped(coordinates) if nearest else coordinates
+
+
+def snapped(coordinates: torch.Tensor) -> torch.Tensor:
+    """The nearest voxel's coordinates; between two the upper one's.
+
+    >>> snapped(torch.tensor([0.4, 0.5, 0.49999999, 1.5, -0.5], dtype=torch.float64)).tolist()
+    [0.0, 1.0, 1.0, 2.0, 0.0]
+    """
+    return (coordinates + (0.5 + _TIE)).floor()
 
 
 def look_up_separable(
@@ -90,6 +105,7 @@ def look_up_separable(
     perm: Sequence[int],
     sizes: Sequence[int],
     block: Block,
+    nearest: int | None = None,
 ) -> torch.Tensor:
     """Cell labels at the block's voxels where each source axis follows one target axis.
 
@@ -99,13 +115,16 @@ def look_up_separable(
         perm: the source axis of each target axis.
         sizes: voxels of the whole source volume.
         block: part of the target grid.
+        nearest: a source axis along which the nearest voxel counts.
     """
     found, beyond = cells.permute(*perm), []
     # the axis that shrinks most first
     ratio = [(extent.stop - extent.start) / found.shape[axis] for axis, extent in enumerate(block)]
     for axis in sorted(range(3), key=ratio.__getitem__):
         source_axis = perm[axis]
-        coordinates = axis_coordinates(matrix, source_axis, axis, block[axis])
+        coordinates = axis_coordinates(
+            matrix, source_axis, axis, block[axis], nearest=source_axis == nearest
+        )
         index = cell_index(coordinates, sizes[source_axis]) - (first if source_axis == 0 else 0)
         found = found.index_select(axis, index)
         beyond.append((axis, outside(coordinates, sizes[source_axis])))
@@ -116,7 +135,12 @@ def look_up_separable(
 
 
 def look_up(
-    cells: torch.Tensor, first: int, matrix: torch.Tensor, sizes: Sequence[int], block: Block
+    cells: torch.Tensor,
+    first: int,
+    matrix: torch.Tensor,
+    sizes: Sequence[int],
+    block: Block,
+    nearest: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cell labels at the block's voxels for any map between the grids, and which lie in cells."""
     x, y, z = (
@@ -128,6 +152,8 @@ def look_up(
     for axis, size in enumerate(sizes):
         plane = matrix[axis, 1] * y[:, None] + (matrix[axis, 2] * z + matrix[axis, 3])
         coordinates = (matrix[axis, 0] * x)[:, None, None] + plane
+        if axis == nearest:
+            coordinates = snapped(coordinates)
         beyond |= outside(coordinates, size)
         cell = cell_index(coordinates, size)
         if axis == 0:
@@ -149,6 +175,7 @@ def decide_mixed(
     threshold: Threshold,
     max_bytes: float,
     regions: bool = False,
+    nearest: int | None = None,
 ) -> None:
     """Fill in the MIXED voxels of `found` by interpolating their scores (rows, y, z, C)."""
     flat = found.view(-1)
@@ -157,21 +184,30 @@ def decide_mixed(
     if scores.device.type == "cpu":
         step = min(step, max(256, _CACHED // (4 * scores.shape[-1])))
     for which in mixed.split(step):
-        coordinates = block_coordinates(which, matrix, block)
+        coordinates = block_coordinates(which, matrix, block, nearest)
         flat[which] = decide(
             interpolate(scores, first, coordinates, sizes), threshold, regions=regions
         )
 
 
-def block_coordinates(which: torch.Tensor, matrix: torch.Tensor, block: Block) -> torch.Tensor:
-    """(m, 3) float64 source coordinates of m voxels of a block, given by their flat index in it."""
+def block_coordinates(
+    which: torch.Tensor, matrix: torch.Tensor, block: Block, nearest: int | None = None
+) -> torch.Tensor:
+    """(m, 3) float64 source coordinates of m voxels of a block, given by their flat index in it.
+
+    Args:
+        nearest: a source axis along which they are those of the nearest voxels.
+    """
     _, y, z = (extent.stop - extent.start for extent in block)
     rest = which // z
     index = torch.stack((rest // y, rest % y, which % z), 1).to(torch.float64)
     index += torch.tensor(
         [extent.start for extent in block], dtype=torch.float64, device=which.device
     )
-    return index @ matrix[:3, :3].T + matrix[:3, 3]
+    coordinates = index @ matrix[:3, :3].T + matrix[:3, 3]
+    if nearest is not None:
+        coordinates[:, nearest] = snapped(coordinates[:, nearest])
+    return coordinates
 
 
 def interpolate(

@@ -25,6 +25,7 @@ from .cells import (
     look_up,
     look_up_separable,
     outside,
+    snapped,
 )
 from .regions import MOST_REGIONS, bits_dtype
 from .slabs import ScoreSlabs, Slab
@@ -88,6 +89,8 @@ class Restoration:
         regions: channels overlap; `labels` are the bits of the regions, see `regions`.
         thresholds: of regions, or of a single channel, the probability above which a voxel is each;
             None is a half.
+        nearest: an axis of the scores' grid along which the nearest voxel's scores are taken, not
+            interpolated ones: nnU-Net's way with long voxels.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class Restoration:
         probabilities: Sequence[int] = (),
         regions: bool = False,
         thresholds: Sequence[float] | None = None,
+        nearest: int | None = None,
     ) -> None:
         x, y, z = slabs.shape
         source = Grid((x, y, z), np.asarray(torch.as_tensor(affine).cpu(), dtype=np.float64))
@@ -112,6 +116,7 @@ class Restoration:
         matrix = torch.as_tensor(voxel_map(source, target), dtype=torch.float64)
         self.matrix = matrix[[*slabs.order, 3]][:, [2, 1, 0, 3]].contiguous()
         self.sizes = [slabs.shape[axis] for axis in slabs.order]
+        self.nearest = None if nearest is None else slabs.order.index(nearest)
         self.shape = target.shape[::-1]
         self.perm = axis_permutation(self.matrix)
         self.regions = regions
@@ -201,11 +206,13 @@ class Restoration:
         for block in self._blocks(first, len(cells)):
             if self.perm is not None:
                 found, inside = (
-                    look_up_separable(cells, first, matrix, self.perm, self.sizes, block),
+                    look_up_separable(
+                        cells, first, matrix, self.perm, self.sizes, block, self.nearest
+                    ),
                     None,
                 )
             else:
-                found, inside = look_up(cells, first, matrix, self.sizes, block)
+                found, inside = look_up(cells, first, matrix, self.sizes, block, self.nearest)
                 found.masked_fill_(~inside, 0)  # not of this part, so not to be interpolated here
             decide_mixed(
                 found,
@@ -217,6 +224,7 @@ class Restoration:
                 threshold=self.threshold,
                 max_bytes=self.max_bytes / 2,
                 regions=self.regions,
+                nearest=self.nearest,
             )
             _put(self._labels[block], found, inside)
             if chances is not None:
@@ -232,7 +240,8 @@ class Restoration:
                     yield block
             return
         axis = self.perm.index(0)
-        along = axis_coordinates(self.matrix, 0, axis, slice(0, self.shape[axis]))
+        whole = slice(0, self.shape[axis])
+        along = axis_coordinates(self.matrix, 0, axis, whole, nearest=self.nearest == 0)
         cell = cell_index(along, self.sizes[0])
         (rows,) = ((cell >= first) & (cell < first + cells)).nonzero(as_tuple=True)
         if len(rows):
@@ -246,6 +255,8 @@ class Restoration:
             list(product(*((extent.start, extent.stop - 1) for extent in block))), dtype=np.float64
         )
         along = torch.as_tensor(corners @ self.matrix[0, :3].numpy() + float(self.matrix[0, 3]))
+        if self.nearest == 0:
+            along = snapped(along)
         cell = cell_index(along, self.sizes[0])
         return int(cell.min()), int(cell.max())
 
@@ -280,7 +291,7 @@ class Restoration:
         if inside is not None:
             which = which[inside.reshape(-1)]
         for part in which.split(min(step, 2**18)):
-            at = block_coordinates(part, matrix, block)
+            at = block_coordinates(part, matrix, block, self.nearest)
             value = interpolate(chances, first, at, self.sizes)
             for axis, size in enumerate(self.sizes):
                 value.masked_fill_(outside(at[:, axis], size)[:, None], 0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -40,6 +41,21 @@ class ForwardFacts:
     network_seconds: float | None = None
     mirror_agreement: float | None = None
     engine: str = ""
+
+    @classmethod
+    def of_several(cls, facts: Sequence[ForwardFacts]) -> ForwardFacts:
+        """Those of several networks, one after another: sums, and the lowest agreement."""
+
+        def known(name: str) -> list[Any]:
+            return [value for one in facts if (value := getattr(one, name)) is not None]
+
+        return cls(
+            windows=sum(known("windows")),
+            windows_skipped=sum(known("windows_skipped")),
+            network_seconds=sum(known("network_seconds")),
+            mirror_agreement=min(known("mirror_agreement"), default=None),
+            engine=", ".join(dict.fromkeys(one.engine for one in facts if one.engine)),
+        )
 
 
 @dataclass(eq=False)

@@ -9,8 +9,11 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from ...data.errors import ConfigError
 from ...data.geometry.grids import Grid
 from ..timing import stage
+from .box import RestoreBox, nearest_axis
+from .parts import MergedParts
 from .regions import written_map
 from .restoration import Restoration, as_slabs
 from .slabs import ScoreSlabs
@@ -36,6 +39,9 @@ class RestoreLabelsd(MapTransform):
     data[f"{key}_bits"] (1, X, Y, Z) which of them hold each voxel; what changes regions works on
     these, and then calls `flatten`.
 
+    Where the meta says so (see `box`), scores are brought back to a box of the scan alone, and what
+    lies around it is background.
+
     Args:
         probabilities: name -> channel whose probability is wanted.
         region_values: of a network with a channel per region: the value each is written as.
@@ -43,10 +49,12 @@ class RestoreLabelsd(MapTransform):
             is each; None is a half.
         tried, labels: thresholds, see TriedRestoration; names of the labels whose levels are
             wanted, of each region or of the one channel.
+        part_values: of a model of several networks, see MergedParts.
         of_probabilities: scores in a tensor are probabilities, not logits; slabs say it themselves.
         max_slab_bytes: see restore_labels.
 
     Raises:
+        ConfigError: probabilities or tried thresholds of several networks.
         ValueError: the scores' shape is not the reference's.
     """
 
@@ -61,6 +69,7 @@ class RestoreLabelsd(MapTransform):
         thresholds: Sequence[float] | None = None,
         tried: Sequence[float] = (),
         labels: Sequence[str] = (),
+        part_values: Sequence[Sequence[int]] | None = None,
         max_slab_bytes: float = 256e6,
         allow_missing_keys: bool = False,
     ) -> None:
@@ -71,6 +80,12 @@ class RestoreLabelsd(MapTransform):
         self.region_values = None if region_values is None else list(region_values)
         self.thresholds = None if thresholds is None else list(thresholds)
         self.tried, self.labels = list(tried), list(labels)
+        if part_values is not None and (self.probabilities or self.tried):
+            raise ConfigError(
+                "probabilities and try_thresholds: this bundle is several networks, whose scores "
+                "are not of one scale; leave them out, or import a part alone"
+            )
+        self.part_values = None if part_values is None else [list(one) for one in part_values]
         self.max_slab_bytes = max_slab_bytes
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -93,7 +108,8 @@ class RestoreLabelsd(MapTransform):
             )
         options: dict[str, Any] = {
             "affine": image.affine,
-            "target": original_grid(image),
+            "target": RestoreBox.of(image.meta, original_grid(image)).grid,
+            "nearest": nearest_axis(image.meta),
             "max_slab_bytes": self.max_slab_bytes,
             "probabilities": list(self.probabilities.values()),
             "regions": self.region_values is not None,
@@ -107,31 +123,51 @@ class RestoreLabelsd(MapTransform):
         self, restoration: Restoration, image: MetaTensor, *, key: str = "pred"
     ) -> dict[Hashable, Any]:
         """What this transform puts into the dictionary, of a restoration that has all its slabs."""
-        target = original_grid(image)
-        meta: dict[str, Any] = {
-            "filename_or_obj": image.meta.get("filename_or_obj", ""),
-            "original_affine": target.affine,
-            "spatial_shape": np.asarray(target.shape),
-        }
-        if "nifti_header" in image.meta:
-            meta["nifti_header"] = image.meta["nifti_header"]
-        affine = torch.as_tensor(target.affine)
+        box = RestoreBox.of(image.meta, original_grid(image))
         result: dict[Hashable, Any] = {f"{key}_margin": restoration.boundary_margin}
-        labels = restoration.labels
+        labels = box.filled(restoration.labels)
         if self.region_values is not None:
             result[f"{key}_bits"] = labels[None]
             labels = written_map(labels, self.region_values)
-        result[key] = MetaTensor(torch.from_numpy(labels)[None], affine=affine, meta=meta)
+        result[key] = _in_scan(labels, image)
         if self.probabilities:
             found = restoration.probabilities
             result[f"{key}_probabilities"] = {
-                name: found[channel] for name, channel in self.probabilities.items()
+                # around the box it is surely background
+                name: box.filled(found[channel], 0 if channel else 255)
+                for name, channel in self.probabilities.items()
             }
         if isinstance(restoration, TriedRestoration):
             result[f"{key}_levels"] = {
-                name: restoration.levels(number) for number, name in enumerate(self.labels)
+                name: box.filled(restoration.levels(number))
+                for number, name in enumerate(self.labels)
             }
         return result
+
+    def begin_parts(self, image: MetaTensor) -> MergedParts:
+        """What takes the labels of several networks; see `part_values`."""
+        assert self.part_values is not None
+        return MergedParts(self.part_values, original_grid(image))
+
+    def end_parts(
+        self, merged: MergedParts, image: MetaTensor, *, key: str = "pred"
+    ) -> dict[Hashable, Any]:
+        """What this transform puts into the dictionary, of the labels of all parts."""
+        return {f"{key}_margin": merged.boundary_margin, key: _in_scan(merged.labels, image)}
+
+
+def _in_scan(labels: np.ndarray, image: MetaTensor) -> MetaTensor:
+    """A label map (X, Y, Z) of a scan, with what its meta says of its file."""
+    target = original_grid(image)
+    meta: dict[str, Any] = {
+        "filename_or_obj": image.meta.get("filename_or_obj", ""),
+        "original_affine": target.affine,
+        "spatial_shape": np.asarray(target.shape),
+    }
+    if "nifti_header" in image.meta:
+        meta["nifti_header"] = image.meta["nifti_header"]
+    affine = torch.as_tensor(target.affine)
+    return MetaTensor(torch.from_numpy(labels)[None], affine=affine, meta=meta)
 
 
 def original_grid(image: MetaTensor) -> Grid:

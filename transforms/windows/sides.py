@@ -12,6 +12,8 @@ from ...data.label_tables.sides import sides_of
 if TYPE_CHECKING:
     import torch
 
+_NO_AXIS = -1
+
 
 @dataclass(frozen=True)
 class Sides:
@@ -22,7 +24,7 @@ class Sides:
 
     Args:
         pairs: of labels' values, such as a left and a right kidney's.
-        axis: 0 to 2, of a window's left and right.
+        axis: 0 to 2, of a window's left and right; -1 where that is not known.
         regions: labels overlap: a map has their bits, and there is no score of the background.
     """
 
@@ -36,7 +38,7 @@ class Sides:
         pairs: Sequence[Sequence[int]] | None,
         *,
         labels: Sequence[str] = (),
-        orientation: str = "RAS",
+        orientation: str | None = "RAS",
         regions: bool = False,
     ) -> Sides:
         """The sides of a grid's labels.
@@ -44,11 +46,20 @@ class Sides:
         Args:
             pairs: see Sides; None: those whose names differ in left and right alone.
             labels: names, the background first.
-            orientation: of the grid, three letters such as RAS.
+            orientation: of the grid, three letters such as RAS; None: it is not known which axis
+                goes from left to right, and nothing is exchanged.
 
         Raises:
-            ConfigError: these are no pairs of different labels, each once.
+            ConfigError: these are no pairs of different labels, each once; or pairs are given where
+                it is not known which axis goes from left to right.
         """
+        if orientation is None:
+            if pairs:
+                raise ConfigError(
+                    f"side_pairs {[list(pair) for pair in pairs]}: this network's grid has no "
+                    "known left and right, as nnU-Net's; leave it out (null)"
+                )
+            return cls((), _NO_AXIS, regions)
         if pairs is None:
             pairs = sides_of({name: value for value, name in enumerate(labels)})
         listed = [value for pair in pairs for value in pair]

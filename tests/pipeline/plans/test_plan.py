@@ -22,8 +22,10 @@ OTHER: dict[str, Any] = {
     "intensity": {"mode": "window", "low": -160, "high": 250},
     "labels": ["background", "spleen"],
     "network": {"name": "unet", "feature_scale": 4},
+    "nnunet": {"transpose": [2, 1, 0]},
     "orientation": "LPS",
     "output_channels": 1,
+    "parts": [{"values": [0, 1]}],
     "region_values": [3],
     "roi_size": [64, 64, 32],
     "spacing": [1.5, 1.5, 2.5],
@@ -39,6 +41,8 @@ def plan() -> Plan:
 def test_each_number_that_weights_are_made_for_changes_the_fingerprint(
     plan: Plan, name: str
 ) -> None:
+    if name in ("nnunet", "parts"):
+        plan = plan.replace(nnunet={"transpose": [0, 1, 2]}, orientation=None)
     other = plan.replace(**{name: OTHER[name]})
     assert other.fingerprint != plan.fingerprint
     told = plan_differences(plan.to_dict(), other)
@@ -55,6 +59,20 @@ def test_regions_have_a_channel_each(plan: Plan) -> None:
             plan.replace(labels=["background", "a", "b"], region_values=values)
     with pytest.raises(ConfigError, match="2, one per label"):
         regions.replace(output_channels=3)
+
+
+def test_imported_models_have_no_orientation_and_parts_with_labels_of_the_whole(plan: Plan) -> None:
+    with pytest.raises(ConfigError, match="orientation 'RAS': nnU-Net's plans order the axes"):
+        plan.replace(nnunet={})
+    with pytest.raises(ConfigError, match="orientation None"):
+        plan.replace(orientation=None)
+    imported = plan.replace(nnunet={}, orientation=None)
+    assert imported.replace(fast_resampling=True).fingerprint == imported.fingerprint
+    for parts in ([], [{"values": [0, 2]}], [{"values": [1]}], [{"values": [0, 1], "lables": 1}]):
+        with pytest.raises(ConfigError, match="parts"):
+            imported.replace(parts=parts)
+    with pytest.raises(ConfigError, match="only nnU-Net's models"):
+        plan.replace(parts=[{"values": [0, 1]}])
 
 
 def test_how_a_number_is_written_changes_nothing(plan: Plan) -> None:

@@ -1,0 +1,176 @@
+"""nnU-Net's own prediction beside `gridgate infer`, of one model on the same scans.
+
+    python benchmarks/nnunet_predict.py RESULTS SCANS --nnunet-python /tmp/nnunet/bin/python
+
+RESULTS is a result folder of nnU-Net v2, SCANS a folder of <case>_0000.nii.gz. The model is
+imported, then both predict every scan, each in a fresh process, one after the other, `--repeats`
+times by turns; mirroring as the checkpoint allows, or none with --no-mirroring. Seconds are those
+of the whole command, start and writing included, as a user waits for them; peak memory is that of
+all its processes together. Agreement is the share of equal voxels and the lowest Dice of a label, over
+all scans. Nothing else should run meanwhile. Writes results/nnunet_predict_<scans' folder>.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from measured_process import Measured, run_measured
+
+HERE = Path(__file__).resolve().parent
+
+
+def main() -> int:
+    """Entry point."""
+    options = _parser().parse_args()
+    work = options.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    bundle = work / "bundle"
+    mirroring = [] if options.mirroring else ["--no-mirroring"]
+    fast = ["--fast-resampling"] if options.fast_resampling else []
+    gridgate = [sys.executable, "-m", "gridgate"]
+    if not bundle.exists():
+        words = [*gridgate, "import-model", str(options.model), str(bundle), *mirroring, *fast]
+        _sound(_run(words, work / "import.log", options))
+    runs: dict[str, list[Measured]] = {"nnUNetv2_predict": [], "gridgate infer": []}
+    for number in range(options.repeats):
+        theirs, ours = work / f"theirs_{number}", work / f"ours_{number}"
+        runs["nnUNetv2_predict"].append(
+            _sound(_run(_nnunet(options, theirs), work / f"theirs_{number}.log", options))
+        )
+        words = [
+            *gridgate,
+            "infer",
+            str(bundle),
+            str(options.scans),
+            str(ours),
+            "--report",
+            "false",
+        ]
+        words += ["--device", options.device, "--overwrite", "true"]
+        runs["gridgate infer"].append(_sound(_run(words, work / f"ours_{number}.log", options)))
+    agreement = agree(work / "theirs_0", work / "ours_0")
+    page = report(runs, agreement, options)
+    options.results.mkdir(parents=True, exist_ok=True)
+    target = options.results / f"nnunet_predict_{options.scans.resolve().name}.md"
+    target.write_text(page, encoding="utf-8")
+    print(page, target, sep="\n")
+    return 0
+
+
+def agree(theirs: Path, ours: Path) -> tuple[float, float, int]:
+    """Share of equal voxels, lowest Dice of a label over all scans, and how many scans."""
+    same = total = 0
+    both: dict[int, float] = {}
+    either: dict[int, float] = {}
+    files = sorted(theirs.glob("*.nii.gz"))
+    for file in files:
+        mine = next(
+            path
+            for name in (file.name, file.name.replace(".nii.gz", "_0000.nii.gz"))
+            if (path := ours / name).exists()
+        )
+        a, b = (np.asarray(nib.load(path).dataobj) for path in (file, mine))
+        same, total = same + int((a == b).sum()), total + a.size
+        for label in np.union1d(np.unique(a), np.unique(b)).tolist():
+            one, other = a == label, b == label
+            both[label] = both.get(label, 0.0) + 2 * float((one & other).sum())
+            either[label] = either.get(label, 0.0) + float(one.sum() + other.sum())
+    return same / total, min(both[label] / either[label] for label in either), len(files)
+
+
+def report(
+    runs: dict[str, list[Measured]],
+    agreement: tuple[float, float, int],
+    options: argparse.Namespace,
+) -> str:
+    """The page."""
+    from gridgate.pipeline.models.machine import machine_facts  # late: the parent stays small
+
+    voxels, dice, count = agreement
+    rows = []
+    first = runs["nnUNetv2_predict"]
+    for name, measured in runs.items():
+        seconds = statistics.median(one.seconds for one in measured)
+        peak = max(one.peak_gb for one in measured)
+        ratio = statistics.median(one.seconds for one in first) / seconds
+        less = max(one.peak_gb for one in first) / peak
+        rows.append(f"| {name} | {seconds:.1f} | {ratio:.2f} | {peak:.2f} | {less:.2f} |")
+    told = [
+        f"# One model of nnU-Net, {count} scans",
+        "",
+        f"`{options.model.name}`, on {options.device}, "
+        + ("mirrored as its checkpoint allows" if options.mirroring else "without mirroring")
+        + (", trilinear resampling (`--fast-resampling`)" if options.fast_resampling else "")
+        + f"; the median of {options.repeats} runs of each command, by turns.",
+        "",
+        "| command | seconds | times as fast | peak GB | times less |",
+        "|---|---|---|---|---|",
+        *rows,
+        "",
+        f"Equal voxels: {voxels:.5%}; lowest Dice of a label: {dice:.5f}.",
+        "",
+        *(f"- {name}: {value}" for name, value in machine_facts()),
+        "",
+    ]
+    return "\n".join(told)
+
+
+def _nnunet(options: argparse.Namespace, output: Path) -> list[str]:
+    command = "from nnunetv2.inference.predict_from_raw_data import predict_entry_point_modelfolder"
+    words = [str(options.nnunet_python), "-c", f"{command}; predict_entry_point_modelfolder()"]
+    words += ["-i", str(options.scans), "-o", str(output), "-m", str(options.model)]
+    words += ["-device", options.device, "-npp", "1", "-nps", "1"]
+    folds = sorted(path.name.removeprefix("fold_") for path in options.model.glob("fold_[0-9]*"))
+    words += ["-f", *(folds or ["all"])]
+    return words if options.mirroring else [*words, "--disable_tta"]
+
+
+def _run(words: Sequence[str], log: Path, options: argparse.Namespace) -> Measured:
+    environment = dict(os.environ)
+    if words[0] == str(options.nnunet_python):
+        environment.pop("PYTHONPATH", None)
+        for name in ("raw", "preprocessed", "results"):
+            environment[f"nnUNet_{name}"] = str(log.parent)
+    return run_measured(
+        words,
+        log=log,
+        environment=environment,
+        memory_limit_gb=options.memory_limit_gb,
+        time_limit_s=options.time_limit,
+    )
+
+
+def _sound(measured: Measured) -> Measured:
+    if measured.failure:
+        raise SystemExit(measured.failure)
+    return measured
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("model", type=Path, metavar="RESULTS")
+    add("scans", type=Path, metavar="SCANS")
+    add("--nnunet-python", type=Path, required=True)
+    add("--repeats", type=int, default=3)
+    add("--device", default="cpu")
+    add("--no-mirroring", dest="mirroring", action="store_false")
+    add("--fast-resampling", action="store_true")
+    add("--work", type=Path, default=Path("nnunet_predict"))
+    add("--results", type=Path, default=HERE / "results")
+    add("--memory-limit-gb", type=float, default=1000.0)
+    add("--time-limit", type=float, default=36000.0, metavar="SECONDS")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""Windows of a model that is several networks: each part has its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ...data.errors import ConfigError
+from ...transforms.nnunet.part_settings import part_settings
+from .sliding_window import SlidingWindow
+
+
+class PartsWindow:
+    """The sliding windows of each part.
+
+    Args:
+        parts: see part_settings.check_parts.
+        roi_size, mirror_axes: where a part has none of its own.
+        options: of SlidingWindow.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Mapping[str, Any]],
+        *,
+        roi_size: Sequence[int],
+        mirror_axes: Sequence[int] = (),
+        **options: Any,
+    ) -> None:
+        self.parts = [
+            SlidingWindow(
+                **part_settings(part, roi_size=roi_size, mirror_axes=mirror_axes), **options
+            )
+            for part in parts
+        ]
+
+    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
+        """Refuse: scores of several networks are no one tensor.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(
+            "this bundle is several networks, one after another, whose masks are merged: run it "
+            "with `gridgate infer`, `gridgate evaluate` or gridgate.segment"
+        )

@@ -1,0 +1,1 @@
+"""nnU-Net's preprocessing, for models that it trained: the same grid and the same intensities."""
