@@ -20,15 +20,24 @@ MODULE = "gridgate.pipeline.cli.main"
 # body_threshold (HU) are not run, and null runs all; interpolating probabilities, and not logits,
 # is what the model zoo's chain does
 VARIANTS: dict[str, dict[str, str]] = {
-    "float32": {"amp": "False", "body_threshold": "null"},
+    "float32": {"amp": "False", "body_threshold": "null", "engine": "torch"},
+    "float32, OpenVINO": {"amp": "False", "body_threshold": "null", "engine": "openvino"},
     "float32, probabilities": {
         "amp": "False",
         "body_threshold": "null",
         "interpolate_probabilities": "True",
+        "engine": "torch",
     },
-    "float32, air skipped": {"amp": "False", "body_threshold": "-500"},
-    "bf16": {"amp": "True", "body_threshold": "null"},
-    "bf16, air skipped": {"amp": "True", "body_threshold": "-500"},
+    "float32, air skipped": {"amp": "False", "body_threshold": "-500", "engine": "torch"},
+    "bf16": {"amp": "True", "body_threshold": "null", "engine": "torch"},
+    "bf16, OpenVINO": {"amp": "True", "body_threshold": "null", "engine": "openvino"},
+    "bf16, air skipped": {"amp": "True", "body_threshold": "-500", "engine": "torch"},
+    "bf16, OpenVINO, fitted": {
+        "amp": "True",
+        "body_threshold": "-500",
+        "fit_region": "True",
+        "engine": "openvino",
+    },
 }
 
 
