@@ -4,10 +4,10 @@
 
 RESULTS is a result folder of nnU-Net v2, SCANS a folder of <case>_0000.nii.gz. The model is
 imported, then both predict every scan, each in a fresh process, one after the other, `--repeats`
-times by turns; mirroring as the checkpoint allows, or none with --no-mirroring. Seconds are those
-of the whole command, start and writing included, as a user waits for them; peak memory is that of
-all its processes together. Agreement is the share of equal voxels and the lowest Dice of a label,
-over all scans. Nothing else should run meanwhile. Writes results/nnunet_predict_<scans' folder>.md.
+times by turns; mirroring as the checkpoint allows, or none with --no-mirroring. Seconds are of the
+whole command, start and writing included, as a user waits for it; peak memory is that of all its
+processes together. Agreement is the share of equal voxels and the lowest Dice of a label, over all
+scans. Nothing else should run meanwhile. Writes results/nnunet_predict_<scans' folder>.md.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ begins a group, and each key in it has a comment that explains it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from ..config.values import CODE
 from ..plans.bundle_folders import bundle_path, bundles_folder
 
 _INCLUDE = re.compile(r'<% include "(.+)" %>')
+_IF = re.compile(r"<% if (.+) %>")
+_OF_IMPORTED = ("nnunet", "parts")  # what the template asks, of bundles of imported models
 _GROUP = re.compile(r"# -- (.+)")
 _SETTING = re.compile(r"(\w+):(.*?)\s+# (.+)")
 
@@ -59,7 +61,8 @@ def settings_of(config: str, bundle: str | Path | None = None) -> list[Setting]:
     values = None if bundle is None else _values(bundle_path(bundle) / "configs" / config)
     found: list[Setting] = []
     group = ""
-    for line in _lines(template / "configs" / config, template):
+    has = {name for name in _OF_IMPORTED if values and values.get(name)}
+    for line in _lines(template / "configs" / config, template, has):
         if (header := _GROUP.fullmatch(line)) is not None:
             group = header[1]
         elif not line:
@@ -76,11 +79,20 @@ def settings_of(config: str, bundle: str | Path | None = None) -> list[Setting]:
     return found
 
 
-def _lines(path: Path, template: Path) -> Iterator[str]:
+def _lines(path: Path, template: Path, has: Collection[str]) -> Iterator[str]:
+    """The template's lines; of what it asks of imported models those that hold with `has`."""
+    open_: list[bool | None] = []  # of each open question whether its lines hold; None: they may
     for line in path.read_text(encoding="utf-8").splitlines():
-        included = _INCLUDE.fullmatch(line)
-        if included is not None:
-            yield from _lines(template / included[1], template)
+        if (asked := _IF.fullmatch(line)) is not None:
+            open_.append(asked[1] in has if asked[1] in _OF_IMPORTED else None)
+        elif line == "<% else %>" and open_[-1] is not None:
+            open_[-1] = not open_[-1]
+        elif line == "<% endif %>":
+            open_.pop()
+        elif False in open_:
+            continue
+        elif (included := _INCLUDE.fullmatch(line)) is not None:
+            yield from _lines(template / included[1], template, has)
         else:
             yield line
 

@@ -16,6 +16,7 @@ from torch import nn
 
 import gridgate
 from gridgate.pipeline.cli.main import main
+from gridgate.pipeline.cli.settings import settings_of
 
 from .conftest import MakeModel, PlainConvUNet
 
@@ -132,6 +133,17 @@ def test_parts_run_one_after_another_and_later_ones_stay(
     run = ["infer", bundle, scan, str(tmp_path / "M"), "--probabilities", "[liver]"]
     assert main(run) == 1
     assert "this bundle is several networks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("config", ["inference.yaml", "evaluate.yaml"])
+def test_help_tells_the_settings_of_imported_bundles(
+    make_model: MakeModel, tmp_path: Path, config: str
+) -> None:
+    assert main(["import-model", str(make_model()), str(tmp_path / "bundle")]) == 0
+    told = {one.name: one.default for one in settings_of(config, tmp_path / "bundle")}
+    assert told["fast_resampling"] == "false" and told["amp"] == "gpu"
+    assert "nnunet" in told and "parts" not in told
+    assert "fast_resampling" not in {one.name for one in settings_of(config)}
 
 
 def test_it_is_evaluated(make_model: MakeModel, scan: str, tmp_path: Path) -> None:
