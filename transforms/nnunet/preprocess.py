@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal
@@ -15,6 +16,8 @@ from ..region import Box, Regiond, RegionInMetad
 from .grid import NnunetGrid, ToNnunetGridd
 from .part_settings import part_settings
 from .parts import ToPartsd
+
+logger = logging.getLogger(__name__)
 
 
 def nnunet_preprocessing(
@@ -60,6 +63,8 @@ def nnunet_preprocessing(
         raise ConfigError(
             "body_threshold: nnU-Net's models run all windows; leave it out, or give --region"
         )
+    if fast_resampling:
+        logger.warning("fast_resampling: trilinear, so masks differ along borders from nnU-Net's")
     common = {"spacing": spacing, "intensity": intensity, "nnunet": nnunet}
     grids = [
         _to_grid(channels=channels, fast=fast_resampling, **part_settings(part, **common))

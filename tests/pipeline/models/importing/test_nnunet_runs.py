@@ -100,12 +100,13 @@ def test_a_scan_smaller_than_a_window(make_model: MakeModel, scan: str, tmp_path
 
 
 def test_fast_resampling_is_near_and_can_be_chosen_when_it_is_run(
-    make_model: MakeModel, scan: str, tmp_path: Path
+    make_model: MakeModel, scan: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     exact = mask_of(make_model(), scan, tmp_path)
     fast = str(tmp_path / "fast.nii.gz")
     run = ["infer", str(tmp_path / "bundle"), scan, fast, "--fast_resampling", "true"]
     assert main(run) == 0
+    assert "trilinear" in capsys.readouterr().err
     differ = (np.asarray(nib.load(fast).dataobj) != exact).mean()
     assert 0 < differ < 0.5
 
