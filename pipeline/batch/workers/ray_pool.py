@@ -117,6 +117,14 @@ class RayWorker(Worker):
         self.said = self.actor.heard.remote(_HEARS)
         self._died = ""
 
+    def assign(self, case: Case) -> None:
+        """Hand over a case.
+
+        It counts as begun: what a process says last before it dies is lost on the way.
+        """
+        super().assign(case)
+        self.cases[case.id].begun = True
+
     def tell(self, message: Any) -> None:
         """Send; a worker that is gone is noticed elsewhere."""
         kind, case = message
