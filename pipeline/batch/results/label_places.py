@@ -46,6 +46,8 @@ def missing_slices(found: Components, affine: Affine, *, specks: float = 0.0) ->
     runs = found.runs
     whole = np.bincount(found.label, weights=found.voxels)
     counted = (found.voxels >= specks * whole[found.label])[found.owner]
+    if not counted.any():  # of noise all pieces are specks
+        return {}
     label, start, end = found.label[found.owner][counted], runs.start[counted], runs.end[counted]
     index = np.unravel_index(start, runs.shape)[axis]
     last = index if axis < 2 else index + (end - start) - 1

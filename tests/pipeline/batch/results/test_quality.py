@@ -250,3 +250,40 @@ def test_volumes_and_means_are_scipys(order: str, monkeypatch: pytest.MonkeyPatc
         else:
             assert volume.mean is None
     assert label_volumes(labels, affine=affine, names=["none", "a", "b", "c"])[0].mean is None
+
+
+@given(
+    labels=arrays(
+        np.uint8,
+        st.tuples(*[st.integers(1, 9)] * 3),
+        elements=st.integers(0, 2),
+        fill=st.nothing(),
+    ),
+    turned=st.sampled_from([np.eye(3), np.eye(3)[[1, 2, 0]], np.eye(3)[[2, 0, 1]]]),
+    margin=st.sampled_from([None, 0.0, 1.0]),
+    regions=st.booleans(),
+)
+def test_no_mask_makes_a_hint_fail(
+    labels: np.ndarray, turned: np.ndarray, margin: float | None, regions: bool
+) -> None:
+    """A hint that raises would lose the case: the mask is there, and its row says failed."""
+    affine = np.eye(4)
+    affine[:3, :3] = turned
+    measure = region_volumes if regions else label_volumes
+    volumes = measure(labels, affine=affine, names=NAMES)
+    case_hints(
+        labels,
+        affine=affine,
+        names=NAMES,
+        volumes=volumes,
+        expected={"liver": {"pieces": 2}},
+        margin=margin,
+        regions=regions,
+    )
+
+
+def test_noise_is_many_pieces_and_no_error() -> None:
+    """Each piece is a speck of its label: the slices between pieces are nobody's."""
+    labels = np.zeros((60, 60, 60), np.uint8)
+    labels[::4, ::4, ::4] = 1
+    assert hints(labels, expected={}) == ["liver: 3375 pieces, expected 1"]
