@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from ....data.errors import ConfigError
-from .converted import converted_file
-from .window_network import ChannelsInnermost, WindowKind, WindowNetwork, refuse_other_scores
+from .converted import ConvertedNetwork
+from .window_network import ChannelsInnermost, WindowKind, WindowNetwork
 
 NAME = "onnxruntime"
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")
@@ -26,38 +26,21 @@ def why_not(kind: WindowKind) -> str | None:
     return None
 
 
-class OnnxRuntimeNetwork(WindowNetwork):
-    """A network's forward pass by ONNX Runtime, on the CPU, in float32.
+class OnnxRuntimeNetwork(ConvertedNetwork):
+    """A network's forward pass by ONNX Runtime, on the CPU, in float32; see ConvertedNetwork."""
 
-    The network is exported once for the window's size, compared with PyTorch on a window of noise,
-    and kept in the user's cache folder.
+    engine = NAME
+    file = "model.onnx"
 
-    Args:
-        network, kind: see WindowNetwork.
+    @staticmethod
+    def convert(network: torch.nn.Module, kind: WindowKind, file: Path) -> None:
+        """See ConvertedNetwork."""
+        _convert(network, kind, file)
 
-    Raises:
-        ConfigError: the network cannot be exported to ONNX, or has other scores there.
-    """
-
-    def __init__(self, network: torch.nn.Module, kind: WindowKind) -> None:
-        super().__init__(network, kind)
-        import onnxruntime
-
-        with converted_file(
-            network,
-            kind,
-            of=(NAME, onnxruntime.__version__),
-            name="model.onnx",
-            convert=lambda file: _convert(network, kind, file),
-            check=lambda file: refuse_other_scores(
-                network, _Session(network, kind, file), engine=NAME
-            ),
-        ) as file:
-            self._session = _Session(network, kind, file)
-
-    def run(self, window: torch.Tensor) -> torch.Tensor:
-        """See WindowNetwork.run."""
-        return self._session.run(window)
+    @staticmethod
+    def opened(network: torch.nn.Module, kind: WindowKind, file: Path) -> WindowNetwork:
+        """See ConvertedNetwork."""
+        return _Session(network, kind, file)
 
 
 class _Session(WindowNetwork):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ....data.errors import ConfigError
-from .converted import converted_file
-from .window_network import ChannelsInnermost, WindowKind, WindowNetwork, refuse_other_scores
+from .converted import ConvertedNetwork
+from .window_network import ChannelsInnermost, WindowKind, WindowNetwork
 
 NAME = "openvino"
 
@@ -27,41 +26,21 @@ def why_not(kind: WindowKind) -> str | None:
     return None
 
 
-class OpenVINONetwork(WindowNetwork):
-    """A network's forward pass by OpenVINO, on the CPU.
+class OpenVINONetwork(ConvertedNetwork):
+    """A network's forward pass by OpenVINO, on the CPU; see ConvertedNetwork."""
 
-    The network is exported once for the window's size, compared with PyTorch on a window of noise,
-    and kept in the user's cache folder.
+    engine = NAME
+    file = "model.xml"
 
-    Args:
-        network, kind: see WindowNetwork.
+    @staticmethod
+    def convert(network: torch.nn.Module, kind: WindowKind, file: Path) -> None:
+        """See ConvertedNetwork."""
+        convert(network, kind, file)
 
-    Raises:
-        ConfigError: the network has an operation that OpenVINO does not know, or has other
-            scores there.
-    """
-
-    def __init__(self, network: torch.nn.Module, kind: WindowKind) -> None:
-        super().__init__(network, kind)
-        import openvino
-
-        def check(file: Path) -> None:
-            exact = replace(kind, dtype=None)
-            refuse_other_scores(network, Compiled(network, exact, file), engine=NAME)
-
-        with converted_file(
-            network,
-            kind,
-            of=(NAME, openvino.__version__),
-            name="model.xml",
-            convert=lambda file: convert(network, kind, file),
-            check=check,
-        ) as file:
-            self._compiled = Compiled(network, kind, file)
-
-    def run(self, window: torch.Tensor) -> torch.Tensor:
-        """See WindowNetwork.run."""
-        return self._compiled.run(window)
+    @staticmethod
+    def opened(network: torch.nn.Module, kind: WindowKind, file: Path) -> WindowNetwork:
+        """See ConvertedNetwork."""
+        return Compiled(network, kind, file)
 
 
 class Compiled(WindowNetwork):

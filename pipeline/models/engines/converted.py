@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -14,7 +17,7 @@ import torch
 from ....data.datasets.cache.folder import user_cache
 from ....data.errors import OutputError
 from .network_key import network_key
-from .window_network import WindowKind
+from .window_network import WindowKind, WindowNetwork, refuse_other_scores
 
 _MOST = 16  # are kept; the one that was not used for longest goes first
 
@@ -25,6 +28,57 @@ def engines_folder() -> Path | None:
         return user_cache() / "engines"
     except OutputError:
         return None
+
+
+class ConvertedNetwork(WindowNetwork):
+    """A network's forward pass by another library, from a file in that library's format.
+
+    The network is converted once for the windows' size, compared with PyTorch on a window of noise,
+    and kept in the user's cache folder.
+
+    Attributes:
+        engine: its name, which is the package's.
+        file: name of what is kept; what is written beside it is kept too.
+
+    Raises:
+        ConfigError: the library does not know an operation, or has other scores.
+    """
+
+    engine: str
+    file: str
+
+    def __init__(self, network: torch.nn.Module, kind: WindowKind) -> None:
+        super().__init__(network, kind)
+        exact = replace(kind, dtype=None)
+        with converted_file(
+            network,
+            kind,
+            of=(self.engine, import_module(self.engine).__version__),
+            name=self.file,
+            convert=lambda file: self.convert(network, kind, file),
+            check=lambda file: refuse_other_scores(
+                network, self.opened(network, exact, file), engine=self.engine
+            ),
+        ) as file:
+            self._opened = self.opened(network, kind, file)
+
+    def run(self, window: torch.Tensor) -> torch.Tensor:
+        """See WindowNetwork.run."""
+        return self._opened.run(window)
+
+    @staticmethod
+    @abstractmethod
+    def convert(network: torch.nn.Module, kind: WindowKind, file: Path) -> None:
+        """Write the network as a file.
+
+        Raises:
+            ConfigError: an operation that the library does not know.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def opened(network: torch.nn.Module, kind: WindowKind, file: Path) -> WindowNetwork:
+        """The file, ready to run in the number format of `kind`."""
 
 
 @contextmanager
