@@ -1,6 +1,6 @@
 """`gridgate submit`: by submitit's local executor, and by a SLURM of two small programs.
 
-submitit is no part of the test environment; `make interop` tries these in one that has it.
+With a submitit that is not here they skip.
 """
 
 import csv
@@ -60,7 +60,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def submitit(elsewhere: None) -> Any:
-    return pytest.importorskip("submitit", reason="submitit is no part of the test environment")
+    return pytest.importorskip("submitit", reason="submitit is not installed")
 
 
 def cases(out: Path) -> list[str]:
