@@ -60,7 +60,7 @@ def without_last_layer(
         return None
     if getattr(network, "gives_probabilities", False):
         return None
-    found = [(name, one) for name, one in network.named_modules() if _is_candidate(one)]
+    found = [(name, one) for name, one in network.named_modules() if name and _is_candidate(one)]
     for name, layer in reversed(found):
         if _is_last(network, layer, shape):
             features = _sharing_copy(network)

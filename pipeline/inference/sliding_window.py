@@ -214,14 +214,9 @@ class SlidingWindow(SlidingWindowInferer):
         image = image.as_tensor() if hasattr(image, "as_tensor") else image
         device = torch.device(self.sw_device) if self.sw_device is not None else image.device
         dtype = autocast_dtype(device, self.amp)
-        kind = WindowKind(
-            (len(image), *cast(Sequence[int], self.roi_size)),
-            dtype,
-            device,
-            torch.get_num_threads(),
-        )
         # mirroring looks at labels of windows, a coarse pass at the network's own scores
         plain = not (args or kwargs or self.mirror_axes or self.coarse is not None)
+        kind = self._kind(len(image), dtype, device)
         engine, last_layer = self.engine.of(network, kind, may_split=plain)
         if self.coarse is not None:
             region = self._within_coarse(image, engine, region)
@@ -281,6 +276,10 @@ class SlidingWindow(SlidingWindowInferer):
             if len(fewer) < len(starts):
                 return fitted, fewer, count
         return grid, starts, count
+
+    def _kind(self, channels: int, dtype: torch.dtype | None, device: torch.device) -> WindowKind:
+        shape = (channels, *cast(Sequence[int], self.roi_size))
+        return WindowKind(shape, dtype, device, torch.get_num_threads())
 
     def _within_coarse(
         self, image: torch.Tensor, engine: Engine, region: torch.Tensor | None

@@ -19,9 +19,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...process_settings import calm_warnings
+
+if TYPE_CHECKING:
+    from ..pipelined import CasePipeline
 
 
 class _Forwarding(logging.Handler):
@@ -65,6 +68,26 @@ def _settle(place: Mapping[str, Any]) -> None:
         tempfile.tempdir = None  # it is looked up again
 
 
+def _made_ready(connection: Connection, report: Callable[[str, str, Any], None]) -> CasePipeline:
+    """What computes, of what the parent sends: place, settings, device.
+
+    Raises:
+        EOFError: the parent is gone.
+    """
+    from ..pipelined import CasePipeline
+
+    _settle(connection.recv())
+    settings = pickle.loads(connection.recv_bytes())  # from our own parent
+    device = connection.recv()
+    if settings["threads"]:
+        import torch
+
+        torch.set_num_threads(settings["threads"])
+    processor = replace(settings["processor"], device=device)
+    processor.prepare()
+    return CasePipeline(processor, readers=settings["readers"], report=report)
+
+
 def main(descriptor: int, *, ahead: bool = False) -> None:
     """Work until the parent says so or is gone.
 
@@ -76,8 +99,6 @@ def main(descriptor: int, *, ahead: bool = False) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     connection = Connection(descriptor)
-    from ..pipelined import CasePipeline
-
     lock = threading.Lock()
 
     def report(kind: str, name: str, more: Any) -> None:
@@ -89,16 +110,7 @@ def main(descriptor: int, *, ahead: bool = False) -> None:
     try:
         if ahead:
             _import_ahead()
-        _settle(connection.recv())
-        settings = pickle.loads(connection.recv_bytes())  # from our own parent
-        device = connection.recv()
-        if settings["threads"]:
-            import torch
-
-            torch.set_num_threads(settings["threads"])
-        processor = replace(settings["processor"], device=device)
-        processor.prepare()
-        pipeline = CasePipeline(processor, readers=settings["readers"], report=report)
+        pipeline = _made_ready(connection, report)
     except (EOFError, KeyboardInterrupt):
         return
     except Exception as error:

@@ -129,6 +129,7 @@ class Twice(nn.Module):
         pytest.param(nn.Sequential(nn.Conv3d(1, 8, 1), nn.Conv3d(8, 9, 1)), id="little to save"),
         pytest.param(nn.Sequential(nn.Conv3d(2, 8, 1, groups=2)), id="groups"),
         pytest.param(Twice(), id="used twice"),
+        pytest.param(nn.Conv3d(1, 4, 1), id="nothing before it"),
     ],
 )
 def test_what_is_no_last_layer_is_left_alone(net: nn.Module) -> None:

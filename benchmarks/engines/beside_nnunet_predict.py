@@ -1,6 +1,6 @@
 """nnU-Net's own prediction beside `gridgate infer`, of one model on the same scans.
 
-    python benchmarks/nnunet_predict.py RESULTS SCANS --nnunet-python /tmp/nnunet/bin/python
+    python benchmarks/engines/beside_nnunet_predict.py RESULTS SCANS --nnunet-python /tmp/nnunet/bin/python
 
 RESULTS is a result folder of nnU-Net v2, SCANS a folder of <case>_0000.nii.gz. The model is
 imported, then both predict every scan, each in a fresh process, one after the other, `--repeats`
@@ -21,9 +21,11 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from measured_process import Measured, run_measured
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from measured_process import Measured, run_measured  # noqa: E402
 
 
 def main() -> int:
@@ -166,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-mirroring", dest="mirroring", action="store_false")
     add("--fast-resampling", action="store_true")
     add("--work", type=Path, default=Path("nnunet_predict"))
-    add("--results", type=Path, default=HERE / "results")
+    add("--results", type=Path, default=HERE.parent / "results")
     add("--memory-limit-gb", type=float, default=1000.0)
     add("--time-limit", type=float, default=36000.0, metavar="SECONDS")
     return parser

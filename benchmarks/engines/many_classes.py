@@ -1,7 +1,7 @@
 """What many classes cost with a network like nnU-Net's, the way back to the scan's grid included.
 
-    python benchmarks/many_classes.py                       # 14 and 118 classes, 32 and 16 features
-    python benchmarks/many_classes.py --shape 512 512 1000 --spacing 0.75 0.75 0.75 --features 32
+    python benchmarks/engines/many_classes.py                       # 14 and 118 classes, 32 and 16 features
+    python benchmarks/engines/many_classes.py --shape 512 512 1000 --spacing 0.75 0.75 0.75 --features 32
 
 MONAI's DynUNet with random weights, whose last layer is fitted to a phantom's six organs by least
 squares, so that labels have clear borders; the other classes are never the best. Each row is a
@@ -20,10 +20,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from materials import INTENSITY, OVERLAP, ROI_SIZE, SPACING, label_names
-from measured_process import run_measured
-
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from materials import INTENSITY, OVERLAP, ROI_SIZE, SPACING, label_names  # noqa: E402
+from measured_process import run_measured  # noqa: E402
+
 COLUMNS = ("features", "classes", "blended", "windows", "seconds", "network s", "besides s")
 COLUMNS += ("peak GB", "time / first row's", "memory / first row's")
 
@@ -41,7 +43,7 @@ def main() -> int:
     parser.add_argument("--engine", default="torch")
     parser.add_argument("--name", default="many_classes", help="of the page")
     parser.add_argument("--work", type=Path, default=Path("many_classes"))
-    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--results", type=Path, default=HERE.parent / "results")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.job:
@@ -67,7 +69,7 @@ def row_of(options: argparse.Namespace, features: int, classes: int, plain: bool
     job |= {"scan": str(work / "phantom.nii.gz"), "weights": str(work / f"{features}_{classes}.pt")}
     if not Path(job["scan"]).exists():
         words = ["--shape", *map(str, options.shape), "--spacing", *map(str, options.spacing)]
-        command = [sys.executable, str(HERE / "materials.py"), "scan", job["scan"], *words]
+        command = [sys.executable, str(HERE.parent / "materials.py"), "scan", job["scan"], *words]
         subprocess.run(command, check=True)
     if not Path(job["weights"]).exists():
         prepare = [sys.executable, __file__, "--job", json.dumps({**job, "prepare": True})]
@@ -199,7 +201,7 @@ def prepare(job: dict[str, Any]) -> None:
 
 def write_page(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     """The table, and how it was made."""
-    words = ["python", "benchmarks/many_classes.py", *sys.argv[1:]]
+    words = ["python", "benchmarks/engines/many_classes.py", *sys.argv[1:]]
     lines = [
         f"# Many classes: a network as nnU-Net's, {' x '.join(map(str, options.shape))} at "
         f"{' x '.join(map(str, options.spacing))} mm",

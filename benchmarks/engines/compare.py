@@ -2,7 +2,7 @@ r"""Engines side by side: seconds of a window, memory, and what their masks lose
 
     python benchmarks/compare_networks.py DATASET --minutes 4 --work trained \
         --networks UNet DynUNet attention_unet UNETR
-    python benchmarks/engines.py DATASET trained/*/training --isa native AVX2
+    python benchmarks/engines/compare.py DATASET trained/*/training --isa native AVX2
 
 Each engine runs each trained bundle in a process of its own, in float32 and bfloat16: over the
 cases of the fold that the training did not see (Dice of each label, share of voxels that are
@@ -23,9 +23,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from measured_process import run_measured
-
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from measured_process import run_measured  # noqa: E402
+
 FORMATS = {
     "torch": ("float32", "bfloat16"),
     "openvino": ("float32", "bfloat16", "int8"),
@@ -50,7 +52,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--calibration", type=int, default=32, help="windows")
     parser.add_argument("--work", type=Path, default=Path("engines"))
-    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--results", type=Path, default=HERE.parent / "results")
     options = parser.parse_args()
     rows = []
     for bundle in options.bundles:
@@ -89,7 +91,7 @@ def measure(
         environment["ONEDNN_MAX_CPU_ISA"] = isa
     Path(job["result"]).unlink(missing_ok=True)
     ran = run_measured(
-        [sys.executable, str(HERE / "contestants" / "engine.py"), str(file)],
+        [sys.executable, str(HERE / "one_engine.py"), str(file)],
         log=options.work / f"{name}.log",
         environment=environment,
         memory_limit_gb=64.0,
@@ -107,7 +109,7 @@ def measure(
 def write_page(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     """The table, and how it was made."""
     data = Path(options.folder).resolve().name
-    words = ["python", "benchmarks/engines.py", "DATASET", "trained/*/training"]
+    words = ["python", "benchmarks/engines/compare.py", "DATASET", "trained/*/training"]
     words += ["--isa", *options.isa, "--engines", *options.engines, "--cases", str(options.cases)]
     labels = next((list(row["dice"]) for row in rows if "dice" in row), [])
     head = ["network", "CPU's instructions", "engine", "format", "s a window", "times PyTorch"]
