@@ -1,6 +1,6 @@
 """nnU-Net's own prediction beside `gridgate infer`, of one model on the same scans.
 
-    python benchmarks/engines/beside_nnunet_predict.py RESULTS SCANS --nnunet-python /tmp/nnunet/bin/python
+    python benchmarks/engines/beside_nnunet_predict.py RESULTS SCANS --nnunet-python PYTHON
 
 RESULTS is a result folder of nnU-Net v2, SCANS a folder of <case>_0000.nii.gz. The model is
 imported, then both predict every scan, each in a fresh process, one after the other, `--repeats`

@@ -1,7 +1,7 @@
 """What many classes cost with a network like nnU-Net's, the way back to the scan's grid included.
 
-    python benchmarks/engines/many_classes.py                       # 14 and 118 classes, 32 and 16 features
-    python benchmarks/engines/many_classes.py --shape 512 512 1000 --spacing 0.75 0.75 0.75 --features 32
+    python benchmarks/engines/many_classes.py    # 14 and 118 classes, 32 and 16 features
+    python benchmarks/engines/many_classes.py --shape 512 512 1000 --spacing 0.75 0.75 0.75
 
 MONAI's DynUNet with random weights, whose last layer is fitted to a phantom's six organs by least
 squares, so that labels have clear borders; the other classes are never the best. Each row is a
