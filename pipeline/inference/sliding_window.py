@@ -96,17 +96,8 @@ class SlidingWindow(SlidingWindowInferer):
         as_nnunet: bool = False,
         **options: Any,
     ) -> None:
-        overlaps = [overlap] * len(roi_size) if isinstance(overlap, int | float) else list(overlap)
-        if len(overlaps) != len(roi_size) or not all(0 <= share < 1 for share in overlaps):
-            raise ConfigError(f"overlap {overlap} is not in 0 to below 1")
-        if any(axis not in range(len(roi_size)) for axis in mirror_axes):
-            raise ConfigError(
-                f"mirror_axes {list(mirror_axes)} are not all axes of a {len(roi_size)}D window"
-            )
-        if coarse is not None and not (coarse > 1 and len(roi_size) == 3):
-            raise ConfigError(
-                f"coarse {coarse}: a number above 1 is wanted, such as 2, and 3D windows"
-            )
+        overlaps = _overlaps(overlap, roi_size)
+        _check_axes(roi_size, mirror_axes, coarse)
         for name in ("roi_weight_map", "process_fn", "with_coord"):
             if options.get(name):
                 raise ConfigError(
@@ -221,17 +212,7 @@ class SlidingWindow(SlidingWindowInferer):
         if self.coarse is not None:
             region = self._within_coarse(image, engine, region)
         grid, starts, count = self._layout(image.shape[1:], region)
-        forward = WindowForward(
-            engine.forward,
-            dtype=dtype,
-            mirror_axes=self.mirror_axes,
-            sides=self.sides,
-            regions=self.regions,
-            thresholds=self.thresholds,
-            batch_size=self.chosen_batch_size or default_batch_size(device, dtype),
-            arguments=args,
-            options=kwargs,
-        )
+        forward = self._forward(engine, kind, args, kwargs)
         accumulate_on = self.device if accumulate_on is None else accumulate_on
         facts = self.engine.facts = ForwardFacts(
             windows=count, windows_skipped=count - len(starts), engine=engine.in_words
@@ -277,6 +258,21 @@ class SlidingWindow(SlidingWindowInferer):
                 return fitted, fewer, count
         return grid, starts, count
 
+    def _forward(
+        self, engine: Engine, kind: WindowKind, args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> WindowForward:
+        return WindowForward(
+            engine.forward,
+            dtype=kind.dtype,
+            mirror_axes=self.mirror_axes,
+            sides=self.sides,
+            regions=self.regions,
+            thresholds=self.thresholds,
+            batch_size=self.chosen_batch_size or default_batch_size(kind.device, kind.dtype),
+            arguments=args,
+            options=kwargs,
+        )
+
     def _kind(self, channels: int, dtype: torch.dtype | None, device: torch.device) -> WindowKind:
         shape = (channels, *cast(Sequence[int], self.roi_size))
         return WindowKind(shape, dtype, device, torch.get_num_threads())
@@ -301,6 +297,22 @@ class SlidingWindow(SlidingWindowInferer):
         if region is None or found is None:
             return region if found is None else found
         return found & region.to("cpu", torch.bool)
+
+
+def _overlaps(overlap: float | Sequence[float], roi_size: Sequence[int]) -> list[float]:
+    overlaps = [overlap] * len(roi_size) if isinstance(overlap, int | float) else list(overlap)
+    if len(overlaps) != len(roi_size) or not all(0 <= share < 1 for share in overlaps):
+        raise ConfigError(f"overlap {overlap} is not in 0 to below 1")
+    return overlaps
+
+
+def _check_axes(roi_size: Sequence[int], mirror_axes: Sequence[int], coarse: float | None) -> None:
+    if any(axis not in range(len(roi_size)) for axis in mirror_axes):
+        raise ConfigError(
+            f"mirror_axes {list(mirror_axes)} are not all axes of a {len(roi_size)}D window"
+        )
+    if coarse is not None and not (coarse > 1 and len(roi_size) == 3):
+        raise ConfigError(f"coarse {coarse}: a number above 1 is wanted, such as 2, and 3D windows")
 
 
 def _region_in_meta(inputs: torch.Tensor) -> torch.Tensor | None:

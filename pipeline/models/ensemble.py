@@ -83,15 +83,16 @@ class EnsembleNetwork(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C_in, *spatial) -> logits (B, C, *spatial)."""
-        if self.of_logits:
-            total = self.networks[0](x).float()
-            for network in list(self.networks)[1:]:
-                total = total + network(x).float()
-            return total / len(self.networks)
         total = torch.zeros(1, device=x.device)
         for network in self.networks:  # one at a time: all of many classes are large
-            total = total + _probabilities(network(x), self.regions)
+            logits = network(x)
+            if self.of_logits:
+                total = total + logits.float()
+            else:
+                total = total + _probabilities(logits, self.regions)
         mean = total / len(self.networks)
+        if self.of_logits:
+            return mean
         if mean.shape[1] == 1 or self.regions:
             return torch.logit(mean, eps=self.least)
         return mean.clamp_min(self.least).log()
