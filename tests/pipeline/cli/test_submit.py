@@ -1,6 +1,6 @@
 """`gridgate submit`: by submitit's local executor, and by a SLURM of two small programs.
 
-With a submitit that is not here they skip.
+submitit is no part of the test environment; `make interop` tries these in one that has it.
 """
 
 import csv
