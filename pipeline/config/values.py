@@ -43,6 +43,7 @@ _NULLABLE = frozenset(
         "body_threshold",
         "cache_dir",
         "checkpoint",
+        "coarse",
         "expected",
         "foreground",
         "isolate",
@@ -56,6 +57,7 @@ _NULLABLE = frozenset(
         "region",
         "region_values",
         "shard",
+        "side_pairs",
         "smallest_piece",
         "spacing",
         "splits",
@@ -63,6 +65,7 @@ _NULLABLE = frozenset(
         "terminology",
         "thresholds",
         "time_limit",
+        "validation_cases",
     }
 )
 _NULLS = ("null", "None", "~")

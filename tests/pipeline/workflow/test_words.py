@@ -1,11 +1,14 @@
 """Values of overrides: null, switches, code, and words that their setting cannot take."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from monai.bundle import ConfigWorkflow, run, run_workflow
+
+from gridgate.pipeline.config.values import settle
 
 from ... import forked
 from .workflows import CONFIGS, EVALUATE, INFERENCE, TRAIN, failure, initialize, started
@@ -51,6 +54,18 @@ def test_null_reaches_the_config_by_every_way(
         for name in given:
             assert workflow.parser.get_parsed_content(name) is None, name
             assert workflow.parser[name] is None
+
+
+@pytest.mark.parametrize("config", [INFERENCE, EVALUATE, TRAIN])
+def test_what_is_null_as_it_comes_can_be_null_again(config: str) -> None:
+    """A bundle of somebody's own may have a value there; null is still one of its values."""
+    lines = re.findall(r"^(\w+): null\b", (CONFIGS / config).read_text(), re.MULTILINE)
+    asked = [name for name in lines if name != "num_workers"]  # null in a training alone
+    assert len(asked) > 5
+    for own in (2, "text", [1]):
+        given: dict[str, Any] = dict.fromkeys(asked, "null")
+        settle(given, dict.fromkeys(asked, own))
+        assert given == dict.fromkeys(asked)
 
 
 def test_null_through_monais_run_and_its_command(tmp_path: Path) -> None:
