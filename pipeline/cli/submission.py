@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import runpy
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...data.errors import ConfigError, GridgateError
+from ...data.extras import module_of_extra
 
 logger = logging.getLogger(__name__)
 
@@ -176,12 +176,7 @@ def submitit_module() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
-        return importlib.import_module("submitit")
-    except ImportError as error:
-        raise ConfigError(
-            "gridgate submit needs submitit, which is not installed: pip install 'gridgate[slurm]'"
-        ) from error
+    return module_of_extra("submitit", "slurm", wanted_by="gridgate submit")
 
 
 def _standing(output: Path) -> str:

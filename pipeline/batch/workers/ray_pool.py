@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import pickle
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ....data.cores import usable_cores
 from ....data.errors import ConfigError
+from ....data.extras import module_of_extra
 from ...process_settings import set_up_process
 from ..case import Case
 from .handle import Worker
@@ -252,12 +252,7 @@ def ray_module() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
-        return importlib.import_module("ray")
-    except ImportError as error:
-        raise ConfigError(
-            "--ray needs Ray, which is not installed: pip install 'gridgate[ray]'"
-        ) from error
+    return module_of_extra("ray", "ray", wanted_by="--ray")
 
 
 @contextmanager
