@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Compiled(WindowNetwork):
         import openvino
 
         self._tensor: Any = openvino.Tensor
-        core = openvino.Core()
+        core = _core()
         model = core.read_model(file)
         self._size = tuple(model.output(0).get_partial_shape().to_shape())
         self._request = core.compile_model(model, "CPU", _options(kind)).create_infer_request()
@@ -63,6 +64,19 @@ class Compiled(WindowNetwork):
         self._request.set_output_tensor(0, self._tensor(scores.numpy(), shared_memory=True))
         self._request.infer()
         return scores.movedim(-1, 1)
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO's core: one for the process, which is never let go of.
+
+    Each brings the thread that makes it a stack for signals, and unmaps it when it goes. Of several
+    that go in another order than they came, or in another thread, a stack that is gone is left
+    behind, and the next signal that Python handles ends the process (OpenVINO 2026.4, Linux).
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _options(kind: WindowKind) -> dict[str, Any]:

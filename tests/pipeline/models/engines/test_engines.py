@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -181,8 +183,6 @@ def test_an_own_class_counts_with_its_source(tmp_path: Path) -> None:
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        import sys
-
         sys.modules["own_network"] = module
         keys.append(network_key(module.Own(), (1, *ROI)))
     assert keys[0] != keys[1]
@@ -311,3 +311,28 @@ def test_an_inferer_with_its_engine_made_can_be_sent_to_a_worker() -> None:
     wanted = inferer(scan, net)
     again = pickle.loads(pickle.dumps(inferer))
     assert torch.equal(again(scan, net), wanted)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is about Linux's signals")
+def test_signals_are_handled_after_engines_have_gone() -> None:
+    """Each core of OpenVINO's has a stack for signals; one that was gone ended the process."""
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    code = """
+import os, signal, torch
+from gridgate.pipeline.models.engines.engine import make_engine
+from gridgate.pipeline.models.engines.window_network import WindowKind
+kind = WindowKind((1, 8, 8, 8), None, torch.device("cpu"), 1)
+first, second = (
+    make_engine("openvino", torch.nn.Sequential(torch.nn.Conv3d(1, 2, size)).eval(), kind)
+    for size in (1, 3)
+)
+del first
+del second
+seen = []
+signal.signal(signal.SIGUSR1, lambda *_: seen.append(1))
+os.kill(os.getpid(), signal.SIGUSR1)
+assert seen
+print("alive")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "alive\n" and done.returncode == 0, (done.returncode, done.stderr)
