@@ -9,6 +9,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from ..data.errors import ConfigError
+from .monai_intensity import MonaiIntensityd
 
 _NUMBERS = {"window": ("low", "high"), "ct_zscore": ("low", "high", "mean", "std"), "zscore": ()}
 
@@ -23,7 +24,8 @@ def intensity_transforms(
             1]; {"mode": "ct_zscore", "low", "high", "mean", "std"} clips, then (x - mean) / std,
             with a dataset's numbers (HU), as nnU-Net does for CT; {"mode": "zscore"} takes each
             image's and channel's own mean and std (MR); {"mode": "per_channel", "channels": [...]}
-            has one of these for each channel, such as CT and PET.
+            has one of these for each channel, such as CT and PET; {"mode": "monai", "transforms":
+            [...]} has MONAI's own, see MonaiIntensityd.
 
     Raises:
         ConfigError: unknown mode, a number is missing, unknown, not a number, or the window or std
@@ -35,6 +37,8 @@ def intensity_transforms(
     mode = intensity.get("mode") if isinstance(intensity, Mapping) else None
     if mode == "per_channel":
         return [PerChanneld(keys, channels=_channels(intensity))]
+    if mode == "monai":
+        return [MonaiIntensityd(keys, transforms=intensity.get("transforms", ()))]
     if not isinstance(mode, str) or mode not in _NUMBERS:
         raise ConfigError(
             f"intensity: unknown mode {mode!r}; the modes and their numbers are: {modes}"

@@ -18,6 +18,8 @@ _FIRST = ("dice", "volume_reference_ml")  # of every version's table
 _EACH_LESION = ("kind", "reference_ml", "prediction_ml", "iou", "dice", "x_mm", "y_mm", "z_mm")
 HOW_RUN = (
     "overlap",
+    "blend",
+    "padding",
     "mirror_axes",
     "side_pairs",
     "body_threshold",

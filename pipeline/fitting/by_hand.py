@@ -126,15 +126,18 @@ def _run_otherwise(summary: Mapping[str, Any], plan: Plan) -> str | None:
     """How an evaluation was run otherwise than the bundle will be; None where it was not."""
     wanted = {
         "overlap": plan.overlap,
+        "blend": plan.blend,
+        "padding": plan.padding,
         "mirror_axes": plan.test_mirror_axes,
         "side_pairs": plan.side_pairs,
         "body_threshold": plan.body_threshold,
         "region": None,
         "fit_region": False,
-        "interpolate_probabilities": False,
+        "interpolate_probabilities": plan.interpolate_probabilities,
         "thresholds": plan.thresholds,
     }
-    ran = summary.get("settings") or {}
+    before = {"blend": "gaussian", "padding": None}  # of evaluations that do not tell them
+    ran = before | (summary.get("settings") or {})
     for name, value in wanted.items():
         if name not in ran:
             return f"does not tell its {name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from monai.utils import ensure_tuple_rep
 
 from ...data.errors import ConfigError
 from ...data.geometry.boxes import bounding_box
+from ...networks.network_file import is_float32_only
 from ...transforms.restore.slabs import ForwardFacts, ScoreSlabs
 from ...transforms.windows.sides import Sides, refuse_lost_sides
 from ..models.devices import Amp, autocast_dtype
@@ -22,7 +23,7 @@ from .coarse_pass import OVERLAP, coarser, found_region
 from .window_engine import WindowEngine
 from .window_forward import OtherOutputError, WindowForward
 from .window_grid import WindowGrid
-from .window_run import Progress, WindowRun
+from .window_run import Padding, Progress, WindowRun
 
 
 class SlidingWindow(SlidingWindowInferer):
@@ -68,12 +69,14 @@ class SlidingWindow(SlidingWindowInferer):
             that are installed, see AutoEngine.
         as_nnunet: lay the windows as nnU-Net does: evenly spread, weighted by its Gaussian, and
             what a volume smaller than a window is padded with is 0.
-        mode, sigma_scale, sw_device, device, cval, ...: as SlidingWindowInferer's; mode is
-            "gaussian" by default, and what a volume smaller than a window is padded with its lowest
-            value.
+        padding: of a volume smaller than a window: a number, or "replicate", its border; None: what
+            padding_mode and cval say, or its lowest value.
+        mode, sigma_scale, sw_device, device, ...: as SlidingWindowInferer's; mode is "gaussian" by
+            default.
 
     Raises:
-        ConfigError: an overlap or axis out of range; mirroring would call a left label a right one.
+        ConfigError: an overlap or axis out of range; mirroring would call a left label a right one;
+            another mode or padding.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class SlidingWindow(SlidingWindowInferer):
         coarse: float | None = None,
         engine: str = TORCH,
         as_nnunet: bool = False,
+        padding: Padding = None,
         **options: Any,
     ) -> None:
         overlaps = _overlaps(overlap, roi_size)
@@ -103,14 +107,9 @@ class SlidingWindow(SlidingWindowInferer):
                 raise ConfigError(
                     f"{name}: only MONAI's SlidingWindowInferer has it; use that as the inferer"
                 )
-        padding = options.get("padding_mode", "constant")
-        if str(getattr(padding, "value", padding)) != "constant":
-            raise ConfigError(
-                "padding_mode: only constant is there; use MONAI's SlidingWindowInferer for others"
-            )
-        self.padding_value: float | None = options.get("cval", 0.0 if as_nnunet else None)
+        self.padding = _padding(0.0 if as_nnunet and padding is None else padding, options)
         self.as_nnunet = as_nnunet
-        options.setdefault("mode", "gaussian")
+        _check_mode(options.setdefault("mode", "gaussian"))
         super().__init__(
             tuple(roi_size), sw_batch_size=sw_batch_size or 1, overlap=overlaps, **options
         )
@@ -204,7 +203,7 @@ class SlidingWindow(SlidingWindowInferer):
         """
         image = image.as_tensor() if hasattr(image, "as_tensor") else image
         device = torch.device(self.sw_device) if self.sw_device is not None else image.device
-        dtype = autocast_dtype(device, self.amp)
+        dtype = None if is_float32_only(network) else autocast_dtype(device, self.amp)
         # mirroring looks at labels of windows, a coarse pass at the network's own scores
         plain = not (args or kwargs or self.mirror_axes or self.coarse is not None)
         kind = self._kind(len(image), dtype, device)
@@ -222,7 +221,7 @@ class SlidingWindow(SlidingWindowInferer):
             starts,
             forward,
             image,
-            padding_value=self.padding_value,
+            padding=self.padding,
             importance=self._importance(grid, device),
             device=device,
             accumulate_on=None if accumulate_on is None else torch.device(accumulate_on),
@@ -333,3 +332,24 @@ def default_batch_size(device: torch.device, dtype: torch.dtype | None) -> int:
     if device.type == "cuda":
         return 4
     return 2 if dtype is None else 1
+
+
+def _check_mode(mode: Any) -> None:
+    if str(getattr(mode, "value", mode)) not in ("gaussian", "constant"):
+        raise ConfigError(f"blend {mode}: windows are blended by gaussian or constant weights")
+
+
+def _padding(given: Any, options: Mapping[str, Any]) -> Padding:
+    """What lies around a small volume, of its own setting or of MONAI's."""
+    mode = options.get("padding_mode", "constant")
+    mode = str(getattr(mode, "value", mode))
+    if given is None:
+        given = options.get("cval") if mode == "constant" else mode
+    if given is None or given == "replicate":
+        return given
+    if isinstance(given, str | bool):
+        raise ConfigError(
+            f"padding {given}: a number, replicate or null is there; use MONAI's "
+            "SlidingWindowInferer for others"
+        )
+    return float(given)

@@ -83,8 +83,12 @@ class WindowGrid:
             covered.append(size)
         return tuple(first), tuple(covered)
 
-    def pad(self, image: torch.Tensor, value: float) -> torch.Tensor:
-        """The image (C, *shape) at the padded size; the same tensor where nothing is padded."""
+    def pad(self, image: torch.Tensor, value: float | None) -> torch.Tensor:
+        """The image (C, *shape) at the padded size; the same tensor where nothing is padded.
+
+        Args:
+            value: outside; None: the border's.
+        """
         after = [p - n - b for p, n, b in zip(self.padded, self.shape, self.before, strict=True)]
         if not any(self.before) and not any(after):
             return image
@@ -93,6 +97,8 @@ class WindowGrid:
             for pair in reversed(list(zip(self.before, after, strict=True)))
             for amount in pair
         ]
+        if value is None:
+            return functional.pad(image[None], amounts, mode="replicate")[0]
         return functional.pad(image, amounts, value=value)
 
     def importance(

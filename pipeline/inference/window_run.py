@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Literal
 
 import torch
 
@@ -16,6 +17,8 @@ from .window_forward import WindowForward
 from .window_grid import Layer, WindowGrid
 
 Progress = Callable[[int, int], None]
+Padding = float | Literal["replicate"] | None
+"""Around a volume smaller than a window: a number, its border, or None, its lowest value."""
 # Scores of a batch at the most, where its size is ours to choose: many classes run one by one.
 _BATCH_BYTES = 2**28
 _ROWS_AT_A_TIME = 16  # of rows that no window touches
@@ -29,7 +32,7 @@ class WindowRun:
         starts: those of them that run, in order.
         forward: the network.
         image: (C_in, *spatial); padded here.
-        padding_value: None: the image's lowest value.
+        padding: see Padding.
         importance: (*roi_size) float32, the weight of each voxel of a window.
         device: to compute on.
         accumulate_on: None: the device where there is room, else the machine's memory.
@@ -48,7 +51,7 @@ class WindowRun:
         forward: WindowForward,
         image: torch.Tensor,
         *,
-        padding_value: float | None,
+        padding: Padding,
         importance: torch.Tensor,
         device: torch.device,
         accumulate_on: torch.device | None,
@@ -61,8 +64,8 @@ class WindowRun:
     ) -> None:
         self.grid, self.forward, self.device, self.starts = grid, forward, device, starts
         # volumes smaller than a window are padded as in training; 0 is the mean of a z-scored image
-        value = float(image.amin()) if padding_value is None else padding_value
-        self.image = grid.pad(image, value)
+        value = float(image.amin()) if padding is None else padding
+        self.image = grid.pad(image, None if isinstance(value, str) else value)
         self.progress, self.facts = progress, facts
         self.last_layer = last_layer
         self.normalise, self.regions = normalise, regions

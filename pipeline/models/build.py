@@ -11,6 +11,7 @@ import torch
 
 from ...data.errors import CheckpointError, ConfigError
 from ...networks import build_for_volumes
+from ...networks.network_file import FILE, FileNetwork
 from ...networks.nnunet import NNUNET, nnunet_network
 from ...networks.pretrained import load_resnet, load_vit
 from ...networks.slices import network_of_slices
@@ -38,8 +39,9 @@ def build_network(
         architecture: its "name" in networks.registry, and options of it; "spatial_dims" 2 for a 2D
             network, slice by slice. Or the name "ensemble", with "members", an architecture each,
             "regions" where channels overlap, and "mean": see EnsembleNetwork. Or the name "nnunet",
-            see networks.nnunet.nnunet_network. Or the name "parts", with "members", of each its
-            "architecture" and "out_channels": see PartsNetwork.
+            see networks.nnunet.nnunet_network. Or the name "file", see networks.FileNetwork. Or the
+            name "parts", with "members", of each its "architecture" and "out_channels": see
+            PartsNetwork.
         bundle_root: folder of the bundle that asks for it: its YAML and JSON configs must agree,
             see config.twins. JSON configs give it, as every tool that reads them makes the network.
 
@@ -60,6 +62,8 @@ def build_network(
         return PartsNetwork(build_network(**member, in_channels=in_channels) for member in members)
     make = nnunet_network if architecture["name"] == NNUNET else build_for_volumes
     try:
+        if architecture["name"] == FILE:
+            return FileNetwork(**{key: architecture[key] for key in architecture if key != "name"})
         network = make(**architecture, in_channels=in_channels, out_channels=out_channels)
     except ImportError as error:
         raise ConfigError(str(error)) from error

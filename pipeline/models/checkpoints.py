@@ -95,7 +95,7 @@ def load_weights(
     content = load_checkpoint(path)
     if plan is not None:
         _check_plan(path, carried_plan(content), plan)
-    weights = _state_dict(content)
+    weights = state_dict_of(content)
     _check_tensors(path, network.state_dict(), weights)
     network.load_state_dict(weights)
     return network
@@ -124,11 +124,12 @@ def carry_plan(
 
 def carried_plan(content: Mapping[str, Any]) -> dict[str, Any] | None:
     """{"plan", "fingerprint"} that a loaded checkpoint carries, or None."""
-    held = getattr(_state_dict(content), "_metadata", {}).get(CARRIED)
+    held = getattr(state_dict_of(content), "_metadata", {}).get(CARRIED)
     return held if isinstance(held, dict) else None
 
 
-def _state_dict(content: Mapping[str, Any]) -> Mapping[str, Any]:
+def state_dict_of(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The state dict in a checkpoint, which may be it, or hold it as other tools do."""
     for key in _HOLDERS:
         if isinstance(content.get(key), dict):
             return content[key]

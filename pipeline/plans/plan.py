@@ -59,6 +59,9 @@ class Plan:
         spacing: mm along each axis of that orientation; None keeps the scan's own.
         roi_size: voxels of a window along each axis.
         overlap: share of a window that its neighbour covers again, one number or one per axis.
+        blend, padding, interpolate_probabilities: how windows are blended, what lies around scans
+            smaller than one, and what is brought back to the scan's grid, see SlidingWindow.
+            Weights do not depend on them.
         intensity: see transforms.intensity_transforms.
         foreground: crop to image > foreground, in units after `intensity`; None does not crop.
         mirror_axes: axes along which training windows are mirrored.
@@ -85,6 +88,8 @@ class Plan:
             None, have the codes of their names. Weights do not depend on it.
         network: its name in networks.registry, under "name", and its options.
         training: settings of the training configuration.
+        imported: of a model that another tool trained: what it was, for the page; such bundles are
+            not trained further. None: it is of Gridgate.
         results: what was measured, in Markdown.
 
     Raises:
@@ -119,6 +124,9 @@ class Plan:
     region_values: list[int] | None = None
     orientation: str | None = "RAS"
     overlap: float | list[float] = 0.5
+    blend: str = "gaussian"
+    padding: float | str | None = None
+    interpolate_probabilities: bool = False
     foreground: float | None = None
     mirror_axes: list[int] = field(default_factory=list)
     test_mirror_axes: list[int] = field(default_factory=list)
@@ -135,6 +143,7 @@ class Plan:
     merge_labels: dict[str, str] = field(default_factory=dict)
     terminology: dict[str, Any] | None = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    imported: str | None = None
     results: str = "Not measured yet."
 
     def __post_init__(self) -> None:

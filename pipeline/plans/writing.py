@@ -23,7 +23,11 @@ from .planning import PLANS, read_plan, read_weights_texts
 from .shipped_weights import ShippedWeights, shipped_weights
 
 TEMPLATE = bundles_folder() / "template"
-_PAGE, _NNUNET_PAGE = "docs/README.md", "parts/nnunet_page.md"
+_PAGE, _NNUNET_PAGE, _IMPORTED_PAGE = (
+    "docs/README.md",
+    "parts/nnunet_page.md",
+    "parts/imported_page.md",
+)
 _OF_TRAINING = ("configs/train.yaml", "configs/multi_gpu_train.yaml")
 _EXPONENT = re.compile(r"(?<![\w.])(\d+)e(?=[-+]?\d)")
 
@@ -54,8 +58,9 @@ def bundle_files(
     environment = _environment()
     for path in sorted(TEMPLATE.glob("*/*")):
         name = f"{path.parent.name}/{path.name}"
-        if path.parent.name != "parts" and not (plan.nnunet and name in _OF_TRAINING):
-            template = _NNUNET_PAGE if plan.nnunet and name == _PAGE else name
+        is_foreign = bool(plan.nnunet or plan.imported)
+        if path.parent.name != "parts" and not (is_foreign and name in _OF_TRAINING):
+            template = _page_of(plan) if name == _PAGE else name
             try:
                 files[name] = environment.get_template(template).render(values)
             except UndefinedError as error:
@@ -65,6 +70,12 @@ def bundle_files(
         files[name.removesuffix(".yaml") + ".json"] = twin_text(files[name])
     files["LICENSE"] = (TEMPLATE / "LICENSE").read_text(encoding="utf-8")
     return files
+
+
+def _page_of(plan: Plan) -> str:
+    if plan.nnunet:
+        return _NNUNET_PAGE
+    return _IMPORTED_PAGE if plan.imported else _PAGE
 
 
 def committed_files(plan_file: Path) -> dict[str, str]:
@@ -165,7 +176,7 @@ def _nnunet_axes(plan: Plan) -> str:
 
 
 def _mirroring_row(plan: Plan) -> dict[str, str]:
-    if plan.nnunet:
+    if plan.nnunet or plan.imported:
         return {"mirroring when it is run": f"axes {plan.test_mirror_axes} of the network's grid"}
     return {"mirroring in training": f"axes {plan.mirror_axes} of {plan.orientation}"}
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -105,7 +108,7 @@ def convert(network: torch.nn.Module, kind: WindowKind, file: Path) -> None:
 
     example = torch.zeros(1, *kind.shape)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _without_warnings():
             program = torch.export.export(ChannelsInnermost(network).eval(), (example,))
             decoder = TorchFXPythonDecoder.from_exported_program(program, dynamic_shapes=False)
             frontend = FrontEndManager().load_by_framework("pytorch")
@@ -117,3 +120,22 @@ def convert(network: torch.nn.Module, kind: WindowKind, file: Path) -> None:
             f"({str(error).strip().splitlines()[0]}); use --engine torch"
         ) from error
     openvino.save_model(model, file, compress_to_fp16=False)
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Without what OpenVINO's reader of programs logs, with tracebacks, of operations it expects.
+
+    Those that PyTorch does not take apart need no keeping whole; and what is converted is compared
+    with PyTorch anyway.
+    """
+    root = logging.getLogger()
+    root.addFilter(_not_of_the_reader)
+    try:
+        yield
+    finally:
+        root.removeFilter(_not_of_the_reader)
+
+
+def _not_of_the_reader(record: logging.LogRecord) -> bool:
+    return record.module != "fx_decoder" or record.levelno > logging.WARNING

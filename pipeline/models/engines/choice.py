@@ -15,6 +15,7 @@ import torch
 
 from ....data.errors import ConfigError, OutputError
 from ....data.files import write_atomically
+from ....networks.network_file import is_float32_only
 from ..devices import autocast, channels_last
 from ..machine import processor
 from .converted import engines_folder
@@ -52,7 +53,7 @@ class AutoEngine:
         """The network by the engine to use now."""
         if self._made is not None and self._made[0] is network and self._made[1] == kind:
             return self._made[2]
-        others = usable(kind)
+        others = [] if is_float32_only(network) else usable(kind)  # a file has its own library
         engine = None
         if others and isinstance(network, torch.nn.Module):
             key = _key(network, kind, others)

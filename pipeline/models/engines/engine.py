@@ -10,6 +10,7 @@ from typing import Any, Literal, cast, get_args
 import torch
 
 from ....data.errors import ConfigError
+from ....networks.network_file import is_float32_only
 from . import by_onnxruntime, by_openvino
 from .window_network import WindowKind
 
@@ -82,6 +83,8 @@ def make_engine(name: str, network: Forward, kind: WindowKind) -> Engine:
     why = why_not(kind)
     if why is None and not isinstance(network, torch.nn.Module):
         why = "only a module can be converted"
+    if why is None and is_float32_only(network):
+        why = "this network is a file, which its own library runs"
     if why is not None:
         raise ConfigError(f"--engine {name}: {why}; or use --engine torch")
     return Engine(name, made(network, kind), kind.dtype)

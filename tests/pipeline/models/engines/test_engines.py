@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import pickle
 import subprocess
 import sys
@@ -124,6 +125,17 @@ def test_openvino_computes_in_bfloat16_when_asked() -> None:
     half = make_engine("openvino", net, kind(dtype=torch.bfloat16)).forward(window)
     assert not torch.equal(exact, half), "float32, as if nobody had asked"
     assert (exact.argmax(1) == half.argmax(1)).float().mean() > 0.95
+
+
+def test_what_openvino_warns_of_while_it_reads_does_not_reach_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    decoders = pytest.importorskip("openvino.frontend.pytorch.fx_decoder")
+    monkeypatch.setattr(decoders.TorchFXPythonDecoder, "_decomp_table", None)  # its first network
+    make_engine("openvino", network(), kind())
+    logging.warning("another")
+    warned = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+    assert warned == ["another"]
 
 
 def test_onnxruntime_says_that_it_has_no_bfloat16() -> None:

@@ -14,13 +14,17 @@ import torch
 
 from gridgate.data.errors import CheckpointError, ConfigError
 from gridgate.networks.nnunet import nnunet_network
-from gridgate.pipeline.models.importing.foreign_checkpoint import read_nnunet_checkpoint
 from gridgate.pipeline.models.importing.label_names import read_label_names, whole_labels
-from gridgate.pipeline.models.importing.nnunet import NnunetOptions, import_nnunet, import_parts
-from gridgate.pipeline.models.importing.nnunet_architecture import architecture
-from gridgate.pipeline.models.importing.nnunet_folder import read_nnunet_model
-from gridgate.pipeline.models.importing.nnunet_labels import nnunet_labels
-from gridgate.pipeline.models.importing.nnunet_plan import nnunet_plan
+from gridgate.pipeline.models.importing.nnunet.architecture import architecture
+from gridgate.pipeline.models.importing.nnunet.checkpoint import read_nnunet_checkpoint
+from gridgate.pipeline.models.importing.nnunet.folder import read_nnunet_model
+from gridgate.pipeline.models.importing.nnunet.labels import nnunet_labels
+from gridgate.pipeline.models.importing.nnunet.model import (
+    NnunetOptions,
+    import_nnunet,
+    import_parts,
+)
+from gridgate.pipeline.models.importing.nnunet.plan import nnunet_plan
 from gridgate.pipeline.plans.plan import Plan
 
 from .conftest import MakeModel
@@ -200,7 +204,7 @@ def test_nothing_is_written_when_something_does_not_fit(
     make_model: MakeModel, tmp_path: Path
 ) -> None:
     wrong = make_model(checkpoint={"network_weights": {"first.weight": torch.zeros(1)}})
-    with pytest.raises(CheckpointError, match="not of the network that its plans describe"):
+    with pytest.raises(CheckpointError, match="not of the network that is described there"):
         import_nnunet(wrong, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
     (tmp_path / "bundle").mkdir()

@@ -7,11 +7,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ....data.errors import ConfigError
-from ....transforms.nnunet.part_settings import OWN
-from ...plans.plan import Plan
-from ..parts import PARTS
-from .label_names import whole_labels
+from .....data.errors import ConfigError
+from .....transforms.nnunet.part_settings import OWN
+from ....plans.plan import Plan
+from ...parts import PARTS
+from ..label_names import whole_labels
 
 _MIRROR = "mirror_axes"  # of a part; in a plan those of a test
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ....data.errors import ConfigError
+from .....data.errors import ConfigError
 
 _IGNORE = "ignore"
 

@@ -9,16 +9,12 @@ from pathlib import Path
 
 import torch
 
-from ....data.errors import CheckpointError
-from ....data.new_folder import new_folder, refuse_existing
-from ...plans.plan import Plan, channel_count
-from ...plans.writing import write_bundle
-from ..build import build_network
-from ..checkpoints import BEST, carry_plan
-from ..writing_weights import save_checkpoint
-from .nnunet_folder import FINAL, NnunetModel, read_nnunet_model
-from .nnunet_parts import whole_plan
-from .nnunet_plan import nnunet_plan
+from .....data.new_folder import refuse_existing
+from ....plans.plan import Plan
+from ..written import check_weights, write_imported
+from .folder import FINAL, NnunetModel, read_nnunet_model
+from .plan import nnunet_plan
+from .whole import whole_plan
 
 
 @dataclass(frozen=True)
@@ -109,42 +105,13 @@ def _read(
         fast_resampling=options.fast_resampling,
     )
     state = _weights(model)
-    check_weights(plan, state, of=model.folder)
+    check_weights(
+        plan,
+        state,
+        of=model.folder,
+        hint="a trainer of its own may have built another; predict with nnU-Net itself",
+    )
     return plan, state
-
-
-def check_weights(plan: Plan, state: OrderedDict[str, torch.Tensor], *, of: Path) -> None:
-    """Refuse weights that are not of the plan's network.
-
-    Raises:
-        CheckpointError: they do not fit.
-        ConfigError: the network cannot be made.
-    """
-    count = plan.output_channels or channel_count(plan.labels, plan.region_values)
-    network = build_network(plan.network, in_channels=plan.channels, out_channels=count)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        first = " ".join(str(error).splitlines()[1:2]).strip()
-        raise CheckpointError(
-            f"{of}: its weights are not of the network that its plans describe ({first}): a "
-            "trainer of its own may have built another; predict with nnU-Net itself"
-        ) from error
-
-
-def write_imported(plan: Plan, state: OrderedDict[str, torch.Tensor], output: str | Path) -> Path:
-    """Write a bundle with its weights into a new folder.
-
-    Raises:
-        ConfigError: the folder exists.
-        OutputError: it cannot be written.
-    """
-    with new_folder(output) as work:
-        write_bundle(plan, work, trained=True)
-        (work / "models").mkdir()
-        with open(work / "models" / BEST, "wb") as stream:
-            save_checkpoint(carry_plan(state, plan), stream)
-    return Path(output)
 
 
 def _weights(model: NnunetModel) -> OrderedDict[str, torch.Tensor]:

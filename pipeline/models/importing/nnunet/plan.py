@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ....data.errors import ConfigError
-from ...plans.plan import Plan
-from ..ensemble import ENSEMBLE
-from .nnunet_architecture import architecture
-from .nnunet_folder import NnunetModel
-from .nnunet_labels import nnunet_labels
+from .....data.errors import ConfigError
+from ....plans.plan import Plan
+from ...ensemble import ENSEMBLE
+from .architecture import architecture
+from .folder import NnunetModel
+from .labels import nnunet_labels
 
 _PAPER = (
     "Isensee et al., nnU-Net: a self-configuring method for deep learning-based biomedical image "

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ....data.errors import CheckpointError
+from .....data.errors import CheckpointError
 
 _NUMBER_KINDS = "biufc"  # of NumPy's dtypes
 _DTYPES = ("Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")

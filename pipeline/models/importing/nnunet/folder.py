@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ....data.errors import CheckpointError, ConfigError
-from .foreign_checkpoint import NnunetCheckpoint, read_nnunet_checkpoint
+from .....data.errors import CheckpointError, ConfigError
+from .checkpoint import NnunetCheckpoint, read_nnunet_checkpoint
 
 FINAL = "checkpoint_final.pth"
 _ALL = "fold_all"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ....data.errors import ConfigError
-from ....networks.nnunet import CLASSES, NNUNET
+from .....data.errors import ConfigError
+from .....networks.nnunet import CLASSES, NNUNET
 
 _NORMS = {2: "InstanceNorm2d", 3: "InstanceNorm3d"}
 

@@ -1,0 +1,1 @@
+"""Models that nnU-Net trained, as bundles."""

@@ -1,0 +1,1 @@
+"""Bundles of MONAI's model zoo, and others of its kind, as bundles of Gridgate."""

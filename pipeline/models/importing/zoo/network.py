@@ -1,0 +1,57 @@
+"""The network of a bundle of the model zoo."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from monai.networks import nets
+
+from .....data.errors import ConfigError
+from .....networks import NETWORKS
+from .folder import ZooBundle
+from .preprocessing import target
+
+_CHANNELS = ("in_channels", "out_channels")
+_GONE = ("img_size",)  # arguments that MONAI's classes had before
+
+
+def is_known(bundle: ZooBundle) -> bool:
+    """Whether the network is one of MONAI's that are known here."""
+    name = target(bundle.values.config.get("network_def"), bundle.values)
+    return name in NETWORKS and hasattr(nets, name)
+
+
+def network_of(bundle: ZooBundle) -> tuple[dict[str, Any], int, int]:
+    """The architecture of a bundle's network, and its input and output channels.
+
+    Raises:
+        ConfigError: a network that is not one of MONAI's that are known here; the text names it.
+    """
+    values = bundle.values
+    found = values.config.get("network_def")
+    name = target(found, values)
+    assert isinstance(found, Mapping)
+    if not is_known(bundle):
+        known = ", ".join(one for one in NETWORKS if hasattr(nets, one))
+        raise ConfigError(
+            f"{values.of}: the network {name} is not one of {known}; where the bundle has its "
+            "TorchScript, models/model.ts, that is imported in its place"
+        )
+    given = {
+        key: values.value(value) for key, value in found.items() if not str(key).startswith("_")
+    }
+    known_arguments = inspect.signature(getattr(nets, name)).parameters
+    options = {
+        key: value
+        for key, value in given.items()
+        if key not in (*_CHANNELS, "spatial_dims") and (key in known_arguments or key not in _GONE)
+    }
+    if given.get("spatial_dims", 3) != 3:
+        raise ConfigError(f"{values.of}: its network is not 3D")
+    try:
+        channels = [int(given[key]) for key in _CHANNELS]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{values.of}: network_def lacks in_channels or out_channels") from error
+    return {"name": name, **options}, channels[0], channels[1]
