@@ -45,20 +45,23 @@ def plan_of_transforms(
         name = target(transform, values).removesuffix("d").removesuffix("D")
         if values.value(transform.get("_disabled_", False)) is True:
             continue
+        if "keys" not in transform:
+            raise found.refused(name, "it does not say of which keys it is")
         if key in _keys(transform, values):
             found.take(name.removesuffix("Dict"), transform)
     return found.settings()
 
 
 def target(component: Any, values: ConfigValues) -> str:
-    """The class that a component of a config is of, without its module.
+    """The class that a component of a config is of: MONAI's without its module, others with it.
 
     Raises:
         ConfigError: it is not a component.
     """
     if not isinstance(component, Mapping) or "_target_" not in component:
         raise ConfigError(f"{values.of}: {component!r}: a mapping with _target_ is wanted")
-    return str(component["_target_"]).rpartition(".")[2]
+    module, _, name = str(component["_target_"]).rpartition(".")
+    return name if (module or "monai").partition(".")[0] == "monai" else f"{module}.{name}"
 
 
 def _keys(transform: Mapping[str, Any], values: ConfigValues) -> list[str]:
@@ -81,7 +84,7 @@ class _Found:
         if name in _PLAIN:
             return
         if self.foreground is not None:
-            raise self._refused(name, "it comes after the crop to the foreground")
+            raise self.refused(name, "it comes after the crop to the foreground")
         if name in INTENSITIES:
             given = {key: self.values.value(one) for key, one in options.items()}
             self.intensities.append({"name": name, **given})
@@ -92,7 +95,7 @@ class _Found:
         elif name == "CropForeground":
             self._crop(options)
         else:
-            raise self._refused(name, "it is not understood")
+            raise self.refused(name, "it is not understood")
 
     def settings(self) -> dict[str, Any]:
         if self.orientation is None:
@@ -111,9 +114,9 @@ class _Found:
         given = {key: self.values.value(one) for key, one in options.items()}
         letters = "RAS" if given.get("as_closest_canonical") else given.get("axcodes")
         if self.spacing is not None or self.orientation is not None:
-            raise self._refused("Orientation", "it comes after another or after Spacingd")
+            raise self.refused("Orientation", "it comes after another or after Spacingd")
         if not isinstance(letters, str):
-            raise self._refused("Orientation", f"axcodes {letters!r}")
+            raise self.refused("Orientation", f"axcodes {letters!r}")
         self.orientation = letters.upper()
 
     def _spacing(self, options: Mapping[str, Any]) -> None:
@@ -121,15 +124,15 @@ class _Found:
         mode, pixdim = given.get("mode", "bilinear"), given.get("pixdim")
         mode = mode[0] if isinstance(mode, list) else mode
         if self.orientation is None or self.spacing is not None:
-            raise self._refused("Spacing", "it comes before Orientationd, or twice")
+            raise self.refused("Spacing", "it comes before Orientationd, or twice")
         if self.intensities:
-            raise self._refused("Spacing", "it comes after the intensities were changed")
+            raise self.refused("Spacing", "it comes after the intensities were changed")
         if mode not in _LINEAR or given.get("diagonal") or given.get("align_corners"):
-            raise self._refused("Spacing", f"{given}: bilinear without align_corners is")
+            raise self.refused("Spacing", f"{given}: bilinear without align_corners is")
         if isinstance(pixdim, int | float):
             pixdim = [pixdim] * 3
         if not isinstance(pixdim, list) or not all(one and one > 0 for one in pixdim):
-            raise self._refused("Spacing", f"pixdim {pixdim!r}")
+            raise self.refused("Spacing", f"pixdim {pixdim!r}")
         self.spacing = [float(mm) for mm in pixdim]
 
     def _crop(self, options: Mapping[str, Any]) -> None:
@@ -137,12 +140,11 @@ class _Found:
         margin = self.values.value(options.get("margin", 0))
         divisor = self.values.value(options.get("k_divisible", 1))
         if odd or margin not in (0, [0, 0, 0]) or divisor not in (1, [1, 1, 1]):
-            raise self._refused(
-                "CropForeground", f"its {', '.join(odd) or 'margin or k_divisible'}"
-            )
+            raise self.refused("CropForeground", f"its {', '.join(odd) or 'margin or k_divisible'}")
         self.foreground = 0.0
 
-    def _refused(self, name: str, why: str) -> ConfigError:
+    def refused(self, name: str, why: str) -> ConfigError:
+        """The error of a transform that is not run here."""
         return ConfigError(
             f"{self.values.of}: the transform {name}d is not run here ({why}); run the bundle with "
             "MONAI itself"

@@ -122,7 +122,7 @@ def test_a_network_that_is_not_known_comes_by_its_torchscript(scan: Path, tmp_pa
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"before": [WINDOW]}, "SpacingDd is not run|Spacingd is not run here .*intensities"),
+        ({"before": [WINDOW]}, "Spacingd is not run here .*intensities"),
         ({"behind": [{"_target_": "Resized", "keys": "image", "spatial_size": 9}]}, "Resized"),
         ({"behind": [CROP, WINDOW]}, "ScaleIntensityRanged is not run here .*after the crop"),
         ({"behind": [{**CROP, "select_fn": "$lambda x: x > 1"}]}, "CropForegroundd.*select_fn"),
@@ -141,6 +141,9 @@ def test_a_network_that_is_not_known_comes_by_its_torchscript(scan: Path, tmp_pa
         ({"labels": {"0": "background", "1": "spleen"}}, "3 labels.*names 2"),
         ({"labels": {"0": "background", "1": "a", "2": "a"}}, "names a twice"),
         ({"network_def": {**UNET, "strange": 1}}, "strange"),
+        ({"network_def": {**UNET, "_target_": "scripts.nets.UNet"}}, "network scripts.nets.UNet"),
+        ({"behind": [{"_target_": "scripts.own.Merge", "to": "image"}]}, "scripts.own.Merged is"),
+        ({"intensities": [{**WINDOW, "_target_": "own.ScaleIntensityRanged"}]}, "own.ScaleInt"),
     ],
 )
 def test_what_is_not_understood_is_refused_by_its_name(
