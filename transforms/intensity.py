@@ -38,7 +38,7 @@ def intensity_transforms(
     if mode == "per_channel":
         return [PerChanneld(keys, channels=_channels(intensity))]
     if mode == "monai":
-        return [MonaiIntensityd(keys, transforms=intensity.get("transforms", ()))]
+        return [MonaiIntensityd(keys, transforms=intensity.get("transforms", "none"))]
     if not isinstance(mode, str) or mode not in _NUMBERS:
         raise ConfigError(
             f"intensity: unknown mode {mode!r}; the modes and their numbers are: {modes}"

@@ -34,7 +34,8 @@ class MonaiIntensityd(MapTransform):
     """MONAI's transforms one after another on (C, ...); float32 out, the input is not changed.
 
     Args:
-        transforms: of each a mapping: "name", one of INTENSITIES, and MONAI's arguments.
+        transforms: of each a mapping: "name", one of INTENSITIES, and MONAI's arguments; none
+            leave the values as they are.
 
     Raises:
         ConfigError: no such transform, or arguments that it refuses.
@@ -53,7 +54,7 @@ class MonaiIntensityd(MapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        if not isinstance(transforms, list | tuple) or not transforms:
+        if not isinstance(transforms, list | tuple):
             raise ConfigError("intensity: mode monai wants transforms, a list of MONAI's")
         self.transforms = [_made(one) for one in transforms]
 

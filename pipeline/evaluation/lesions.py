@@ -12,7 +12,7 @@ from scipy import ndimage
 from ...data.errors import ConfigError, ImageError
 from ...data.geometry.affines import voxel_ml
 from ...data.geometry.boxes import bounding_box
-from .surface_distances import voxel_axes
+from .surfaces.distances import voxel_axes
 
 LESION_COLUMNS = (
     "lesions_reference",

@@ -11,7 +11,7 @@ from ...data.errors import ConfigError, ImageError
 from ...data.geometry.affines import voxel_ml
 from ...data.label_tables.measured import Measured
 from .lesions import LesionMetrics, lesion_metrics
-from .surface_distances import surface_distances, voxel_axes
+from .surfaces.distances import surface_distances, voxel_axes
 from .tolerances import tolerance
 
 METRICS = (

@@ -17,6 +17,7 @@ from ...transforms.pieces import check_smallest_piece
 from ...transforms.restore.regions import check_region_values
 from ...transforms.restore.thresholds import check_thresholds
 from ...transforms.windows.sides import Sides, refuse_lost_sides
+from .code import refuse_code
 
 CARRIED = "gridgate"
 """The key of a plan in the `_metadata` of the state dict that carries it."""
@@ -259,8 +260,25 @@ def _shown(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
+_WORDS = frozenset(
+    {
+        *("name", "title", "description", "version", "changelog", "task", "data_source", "dataset"),
+        *("references", "imported", "results"),
+    }
+)
+"""Of a plan's fields those that its page and metadata tell, and no config runs."""
+
+
 def _check(plan: Plan) -> None:
     labels = plan.labels
+    for one in dataclasses.fields(plan):
+        if one.name not in _WORDS:
+            refuse_code(getattr(plan, one.name), of=one.name)
+    if plan.blend not in ("gaussian", "constant"):
+        raise ConfigError(f"blend {plan.blend!r}: gaussian or constant is wanted")
+    padding = plan.padding
+    if isinstance(padding, bool) or (isinstance(padding, str) and padding != "replicate"):
+        raise ConfigError(f"padding {padding!r}: a number, replicate or null is wanted")
     if not isinstance(labels, list) or len(labels) < 2 or len(set(labels)) < len(labels):
         raise ConfigError(f"labels {labels}: names in order, each once, the background first")
     _check_orientation(plan)

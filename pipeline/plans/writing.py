@@ -134,8 +134,18 @@ def _as_text(value: Any) -> Any:
         return value.strip()
     if isinstance(value, StrictUndefined):
         return value
-    # YAML 1.1 takes json's 1e-05 for text, 1.0e-05 for a number
-    return _EXPONENT.sub(r"\1.0e", json.dumps(value, ensure_ascii=False))
+    return _yaml(value)
+
+
+def _yaml(value: Any) -> str:
+    """JSON, which YAML reads too, but for numbers: 1e-05 is text in YAML 1.1, 1.0e-05 a number."""
+    if isinstance(value, Mapping):
+        pairs = (f"{json.dumps(str(k), ensure_ascii=False)}: {_yaml(v)}" for k, v in value.items())
+        return "{" + ", ".join(pairs) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_yaml(one) for one in value)}]"
+    text = json.dumps(value, ensure_ascii=False)
+    return _EXPONENT.sub(r"\1.0e", text) if isinstance(value, float) else text
 
 
 def _at_most(overlap: float | list[float], share: float) -> float | list[float]:

@@ -9,6 +9,7 @@ from typing import Any
 from ....data.errors import CheckpointError, ConfigError
 from ....data.new_folder import refuse_existing
 from ...plans.plan import Plan, channel_count
+from .label_names import whole_labels
 from .network_file import NetworkFile, read_network_file
 from .settings import read_settings, without_own
 from .written import write_imported
@@ -51,6 +52,8 @@ def import_network_file(
     said = None if settings is None else read_settings(settings)
     if said is None and isinstance(file.configs.get("metadata.json", {}).get("plan"), dict):
         said = without_own(file.configs["metadata.json"]["plan"])
+    if said is not None and names is not None:
+        said["labels"] = whole_labels(names)
     plan = _zoo_plan(file, name, names) if said is None else _plan(file, name, said)
     return write_imported(plan, file.state, output)
 
@@ -62,16 +65,16 @@ def file_plan(
 
     Raises:
         ConfigError: the config is not understood.
-        CheckpointError: see NetworkFile.outputs.
+        CheckpointError: see NetworkFile.tried.
     """
     channels = _channels(bundle.metadata)
-    outputs = file.outputs(channels, windows_of(bundle.values)["roi_size"])
+    tried = file.tried(channels, windows_of(bundle.values)["roi_size"])
     return zoo_plan(
         bundle,
         name,
-        network=file.architecture,
+        network=tried.architecture,
         channels=channels,
-        outputs=outputs,
+        outputs=tried.outputs,
         names=names,
     )
 
@@ -101,13 +104,13 @@ def _plan(file: NetworkFile, name: str, settings: Mapping[str, Any]) -> Plan:
         }
     )
     wanted = plan.output_channels or channel_count(plan.labels, plan.region_values)
-    found = file.outputs(plan.channels, [int(size) for size in plan.roi_size])
-    if found != wanted:
+    tried = file.tried(plan.channels, [int(size) for size in plan.roi_size])
+    if tried.outputs != wanted:
         raise CheckpointError(
-            f"{file.path}: has {found} output channels, and the settings' labels "
+            f"{file.path}: has {tried.outputs} output channels, and the settings' labels "
             f"({', '.join(plan.labels)}) want {wanted}"
         )
-    return plan
+    return plan.replace(network=tried.architecture)
 
 
 def _channels(metadata: Mapping[str, Any]) -> int:

@@ -14,7 +14,21 @@ import torch
 from ....data.errors import CheckpointError, ConfigError
 from ....networks.network_file import FILE, FileNetwork, digest
 
+_BATCHES = (1, 2, 4, 8)  # that a file may be made for
 _ENDINGS = (".ts", ".pt", ".pth", ".jit", ".onnx")
+
+
+@dataclass(frozen=True, eq=False)
+class TriedNetwork:
+    """What a network's file turned out to be.
+
+    Args:
+        architecture: by which a bundle names it, with the number of windows that it takes.
+        outputs: its output channels.
+    """
+
+    architecture: dict[str, Any]
+    outputs: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +47,8 @@ class NetworkFile:
     state: OrderedDict[str, torch.Tensor]
     configs: dict[str, Any]
 
-    def outputs(self, channels: int, window: list[int]) -> int:
-        """The output channels, of one window of zeros.
+    def tried(self, channels: int, window: list[int]) -> TriedNetwork:
+        """Run it on a window, and on two at once.
 
         Args:
             channels: of the input.
@@ -44,28 +58,51 @@ class NetworkFile:
                 window's size.
             ConfigError: onnxruntime is missing.
         """
+        windows = torch.randn(2, channels, *window, generator=torch.Generator().manual_seed(0))
+        size, one = self._smallest_batch(windows[:1])
+        try:
+            both = self._scores(self.architecture, windows)
+            any_number = size == 1 and bool(
+                torch.allclose(both[:1], one, rtol=1e-3, atol=1e-4 * float(one.abs().max()))
+            )
+        except CheckpointError:  # it was traced with one
+            any_number = False
+        batch = {} if any_number else {"batch": size}
+        return TriedNetwork({**self.architecture, **batch}, int(one.shape[1]))
+
+    def _smallest_batch(self, window: torch.Tensor) -> tuple[int, torch.Tensor]:
+        """How many windows it takes at the least, and its scores of one."""
+        errors = []
+        for size in _BATCHES:
+            try:
+                return size, self._scores({**self.architecture, "batch": size}, window)
+            except CheckpointError as error:
+                errors.append(error)
+        raise errors[0]
+
+    def _scores(self, architecture: dict[str, Any], windows: torch.Tensor) -> torch.Tensor:
         network = FileNetwork(
-            **{key: value for key, value in self.architecture.items() if key != "name"}
+            **{key: value for key, value in architecture.items() if key != "name"}
         )
         network.load_state_dict(self.state)
+        shape = " x ".join(map(str, windows.shape[1:]))
         try:
             with torch.inference_mode():
-                found = network.eval()(torch.zeros(1, channels, *window))
-        except ImportError as error:
-            raise ConfigError(str(error)) from error
+                found = network.eval()(windows)
+        except ConfigError:
+            raise
         except Exception as error:  # of TorchScript's and onnxruntime's own kinds
             first = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
             raise CheckpointError(
-                f"{self.path}: a window of {channels} x {' x '.join(map(str, window))} voxels does "
-                f"not run: {first[:300]}"
+                f"{self.path}: a window of {shape} (channels, voxels) does not run: {first[:300]}"
             ) from error
-        if not isinstance(found, torch.Tensor) or found.shape[2:] != tuple(window):
-            shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+        if not isinstance(found, torch.Tensor) or found.shape[2:] != windows.shape[2:]:
+            told = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
             raise CheckpointError(
-                f"{self.path}: gives {shape} for a window of {window}; one tensor (B, channels, "
+                f"{self.path}: gives {told} for a window of {shape}; one tensor (B, channels, "
                 "*window) of logits is wanted"
             )
-        return int(found.shape[1])
+        return found
 
 
 def is_network_file(path: str | Path) -> bool:

@@ -9,6 +9,7 @@ import torch
 
 from ....data.errors import CheckpointError
 from ....data.new_folder import new_folder
+from ....transforms.intensity import intensity_transforms
 from ...plans.plan import Plan, channel_count
 from ...plans.writing import write_bundle
 from ..build import build_network
@@ -45,9 +46,11 @@ def write_imported(plan: Plan, state: Mapping[str, torch.Tensor], output: str | 
     """Write a bundle with its weights into a new folder; it is there complete, or not at all.
 
     Raises:
-        ConfigError: the folder exists.
+        ConfigError: the folder exists; intensities that cannot be.
         OutputError: it cannot be written.
     """
+    if plan.nnunet is None:
+        intensity_transforms(plan.intensity)
     with new_folder(output) as work:
         write_bundle(plan, work, trained=True)
         (work / "models").mkdir()

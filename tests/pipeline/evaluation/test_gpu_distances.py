@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from gridgate.pipeline.evaluation import gpu_distances, surface_distances
-from gridgate.pipeline.evaluation.gpu_distances import gpu_of_distances
+from gridgate.pipeline.evaluation.surfaces import distances, on_gpu
+from gridgate.pipeline.evaluation.surfaces.distances import surface_distances
+from gridgate.pipeline.evaluation.surfaces.on_gpu import gpu_of_distances
 
 SHEARED = np.array([[1.0, 0, 0.2], [0, 1, 0], [0, 0, 2]])
 ANGLE = np.deg2rad(20)
@@ -37,11 +38,25 @@ def test_both_ways_give_the_same_distances(seed: int, monkeypatch: pytest.Monkey
     rng = np.random.default_rng(seed)
     masks = [rng.random((11, 9, 7)) < share for share in (0.2, 0.05)]
     masks[1][3, 4, 5] = True
-    wanted = surface_distances.surface_distances(*masks, affine=TURNED)
-    monkeypatch.setattr(surface_distances, "gpu_of_distances", lambda _: torch.device("cpu"))
-    found = surface_distances.surface_distances(*masks, affine=TURNED)
+    wanted = surface_distances(*masks, affine=TURNED)
+    monkeypatch.setattr(distances, "gpu_of_distances", lambda _: torch.device("cpu"))
+    found = surface_distances(*masks, affine=TURNED)
     for name in ("prediction_to_reference", "reference_to_prediction"):
         np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), atol=1e-9)
+
+
+def test_a_gpu_that_fails_leaves_it_to_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError("out of memory")
+
+    masks = [np.zeros((6, 6, 6), bool) for _ in range(2)]
+    masks[0][1, 1, 1] = masks[1][1, 1, 4] = True
+    monkeypatch.setattr(distances, "gpu_of_distances", lambda _: torch.device("cpu"))
+    monkeypatch.setattr(on_gpu, "distance_transform_edt", full)
+    found = surface_distances(*masks, spacing_mm=(1, 1, 2))
+    assert found.hausdorff() == 6 and "as the GPU failed: out of memory" in caplog.text
 
 
 @pytest.mark.usefixtures("with_cucim")
@@ -57,7 +72,7 @@ def test_no_gpu_is_taken_where_none_is_in_use_or_cucim_is_missing(
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
     assert gpu_of_distances(np.eye(3)) is None
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(gpu_distances, "_PACKAGES", ("a_package_that_is_not_there",))
+    monkeypatch.setattr(on_gpu, "_PACKAGES", ("a_package_that_is_not_there",))
     assert gpu_of_distances(np.eye(3)) is None
 
 
@@ -67,8 +82,8 @@ def test_on_a_gpu_with_cucim(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     masks = [rng.random((31, 29, 17)) < share for share in (0.2, 0.05)]
     torch.zeros(1, device="cuda")
-    found = surface_distances.surface_distances(*masks, affine=TURNED)
-    monkeypatch.setattr(surface_distances, "gpu_of_distances", lambda _: None)
-    wanted = surface_distances.surface_distances(*masks, affine=TURNED)
+    found = surface_distances(*masks, affine=TURNED)
+    monkeypatch.setattr(distances, "gpu_of_distances", lambda _: None)
+    wanted = surface_distances(*masks, affine=TURNED)
     assert found.average() == pytest.approx(wanted.average(), abs=1e-6)
     assert found.hausdorff() == pytest.approx(wanted.hausdorff(), abs=1e-6)

@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from gridgate.data.errors import ImageError
-from gridgate.pipeline.evaluation.surface_distances import surface, surface_distances, voxel_axes
+from gridgate.pipeline.evaluation.surfaces.distances import surface, surface_distances, voxel_axes
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*always_return_as_numpy.*")
 

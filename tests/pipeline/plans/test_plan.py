@@ -14,7 +14,7 @@ from gridgate.pipeline.models.checkpoints import carry_plan, load_weights
 from gridgate.pipeline.plans.bundle_folders import bundle_path
 from gridgate.pipeline.plans.plan import WEIGHT_FIELDS, Plan, example_plan, plan_differences
 from gridgate.pipeline.plans.resolved import bundle_plan, resolved_plan
-from gridgate.pipeline.plans.writing import write_bundle
+from gridgate.pipeline.plans.writing import bundle_files, write_bundle
 
 OTHER: dict[str, Any] = {
     "channels": 2,
@@ -228,3 +228,32 @@ def test_weights_meet_no_other_plan(plan: Plan, tmp_path: Path) -> None:
     # without a plan inside, as another tool's: nothing to compare
     torch.save(dict(network.state_dict()), tmp_path / "plain.pt")
     load_weights(network, tmp_path / "plain.pt", other)
+
+
+def test_text_and_numbers_are_written_as_they_are(plan: Plan) -> None:
+    """A name such as 1e5 is no number, and a number such as 1e-05 no text."""
+    labels = ["background", "1e5", "12e3 x", "yes", "café: [a]"]
+    network = {**plan.network, "sha256": "99563253e7ee1861", "rate": 1e-05, "sizes": [2.0, 1e16]}
+    written = plan.replace(labels=labels, network=network, imported="another tool")
+    found = yaml.safe_load(bundle_files(written)["configs/inference.yaml"])
+    assert found["labels"] == labels and found["architecture"] == network
+    twin = json.loads(bundle_files(written)["configs/inference.json"])
+    assert twin["labels"] == labels and twin["architecture"] == network
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": ["background", "$print('x')"]},
+        {"labels": ["background", "@labels"]},
+        {"labels": ["background", "%a.json"]},
+        {"labels": ["background", "tumour #1"]},
+        {"intensity": {"mode": "window", "low": {"_target_": "os.abort"}, "high": 1}},
+        {"modality": "$print('x')"},
+        {"merge_labels": {"$print('x')": "liver"}},
+    ],
+)
+def test_what_a_config_would_run_is_refused(plan: Plan, change: dict[str, Any]) -> None:
+    """Labels come from files of others."""
+    with pytest.raises(ConfigError, match=r"would be taken for code|would make an object"):
+        plan.replace(**change)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
@@ -50,9 +49,17 @@ def _weights_name(bundle: ZooBundle) -> str:
         handlers = bundle.values.config.get(key)
         loaders += handlers if isinstance(handlers, list) else []
     for loader in loaders:
-        if isinstance(loader, Mapping) and "load_path" in loader:
-            path: Any = bundle.values.value(loader["load_path"])
-            return str(path).replace("\\", "/").rpartition("/")[2]
+        if not isinstance(loader, Mapping) or "load_path" not in loader:
+            continue
+        if bundle.values.value(loader.get("_disabled_", False)) is True:
+            continue
+        path = str(bundle.values.value(loader["load_path"])).replace("\\", "/")
+        folder, found, name = path.rpartition("models/")
+        if not found or ".." in name or (folder and not folder.endswith("/")):
+            raise ConfigError(
+                f"{bundle.values.of}: its weights, {path}, are not in the bundle's models/"
+            )
+        return name
     if (bundle.folder / "models" / "model.pt").is_file():
         return "model.pt"
     raise ConfigError(f"{bundle.values.of}: says nothing of its weights (checkpointloader)")

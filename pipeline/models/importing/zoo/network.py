@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 from monai.networks import nets
@@ -42,11 +43,17 @@ def network_of(bundle: ZooBundle) -> tuple[dict[str, Any], int, int]:
     given = {
         key: values.value(value) for key, value in found.items() if not str(key).startswith("_")
     }
-    known_arguments = inspect.signature(getattr(nets, name)).parameters
+    arguments = inspect.signature(getattr(nets, name)).parameters
+    # what is left out has MONAI's defaults, where those of Gridgate's networks are others
+    given = {
+        key: argument.default
+        for key, argument in arguments.items()
+        if argument.default is not inspect.Parameter.empty and _is_plain(argument.default)
+    } | given
     options = {
         key: value
         for key, value in given.items()
-        if key not in (*_CHANNELS, "spatial_dims") and (key in known_arguments or key not in _GONE)
+        if key not in (*_CHANNELS, "spatial_dims") and (key in arguments or key not in _GONE)
     }
     if given.get("spatial_dims", 3) != 3:
         raise ConfigError(f"{values.of}: its network is not 3D")
@@ -54,4 +61,19 @@ def network_of(bundle: ZooBundle) -> tuple[dict[str, Any], int, int]:
         channels = [int(given[key]) for key in _CHANNELS]
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{values.of}: network_def lacks in_channels or out_channels") from error
-    return {"name": name, **options}, channels[0], channels[1]
+    architecture = {key: _listed(value) for key, value in options.items()}
+    return {"name": name, **architecture}, channels[0], channels[1]
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a config can hold a default; what it cannot is a type, which nobody changes here."""
+    if isinstance(value, list | tuple):
+        return all(_is_plain(one) for one in value)
+    return isinstance(value, str | int | float | bool | type(None))
+
+
+def _listed(value: Any) -> Any:
+    """As a config has it: lists, and an enumeration's values."""
+    if isinstance(value, list | tuple):
+        return [_listed(one) for one in value]
+    return value.value if isinstance(value, Enum) else value

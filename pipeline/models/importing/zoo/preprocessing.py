@@ -24,6 +24,18 @@ _PLAIN = frozenset(
 )
 """Transforms that leave the image as it is, as every bundle of Gridgate loads it."""
 _OF_KEYS = frozenset({"_target_", "keys", "allow_missing_keys", "_desc_", "_requires_"})
+_SPACING: Mapping[str, tuple[Any, ...]] = {
+    "diagonal": (False,),
+    "align_corners": (False, None),
+    "padding_mode": ("border",),
+    "scale_extent": (False,),
+    "recompute_affine": (False,),
+    "min_pixdim": (None,),
+    "max_pixdim": (None,),
+    "ensure_same_shape": (True, False),
+    "dtype": (None, "float32", "float64"),
+}
+"""Options of Spacingd, and the values of them that are run here."""
 _LINEAR = ("bilinear", "trilinear", "linear", "1", 1)
 
 
@@ -40,7 +52,7 @@ def plan_of_transforms(
     Raises:
         ConfigError: one that is not understood, by its name, or an order that is not run here.
     """
-    found = _Found(values)
+    found = _Found(values, key)
     for transform in transforms:
         name = target(transform, values).removesuffix("d").removesuffix("D")
         if values.value(transform.get("_disabled_", False)) is True:
@@ -49,6 +61,8 @@ def plan_of_transforms(
             raise found.refused(name, "it does not say of which keys it is")
         if key in _keys(transform, values):
             found.take(name.removesuffix("Dict"), transform)
+        elif not found.is_loaded or {"name", "names"} & set(transform):
+            raise found.refused(name, f"the image, {key!r}, may be made of what it changes")
     return found.settings()
 
 
@@ -72,8 +86,9 @@ def _keys(transform: Mapping[str, Any], values: ConfigValues) -> list[str]:
 class _Found:
     """The settings as the transforms come one after another."""
 
-    def __init__(self, values: ConfigValues) -> None:
-        self.values = values
+    def __init__(self, values: ConfigValues, key: str) -> None:
+        self.values, self.key = values, key
+        self.is_loaded = False
         self.orientation: str | None = None
         self.spacing: list[float] | None = None
         self.intensities: list[dict[str, Any]] = []
@@ -81,6 +96,7 @@ class _Found:
 
     def take(self, name: str, transform: Mapping[str, Any]) -> None:
         options = {key: one for key, one in transform.items() if key not in _OF_KEYS}
+        self.is_loaded = self.is_loaded or name == "LoadImage"
         if name in _PLAIN:
             return
         if self.foreground is not None:
@@ -98,6 +114,8 @@ class _Found:
             raise self.refused(name, "it is not understood")
 
     def settings(self) -> dict[str, Any]:
+        if not self.is_loaded:
+            raise ConfigError(f"{self.values.of}: no LoadImaged of {self.key!r}")
         if self.orientation is None:
             raise ConfigError(
                 f"{self.values.of}: no Orientationd: the network's axes would be as each file "
@@ -111,6 +129,8 @@ class _Found:
         }
 
     def _orientation(self, options: Mapping[str, Any]) -> None:
+        if set(options) - {"axcodes", "as_closest_canonical"}:
+            raise self.refused("Orientation", f"its {', '.join(options)}: axcodes alone is")
         given = {key: self.values.value(one) for key, one in options.items()}
         letters = "RAS" if given.get("as_closest_canonical") else given.get("axcodes")
         if self.spacing is not None or self.orientation is not None:
@@ -120,25 +140,33 @@ class _Found:
         self.orientation = letters.upper()
 
     def _spacing(self, options: Mapping[str, Any]) -> None:
-        given = {key: self.values.value(one) for key, one in options.items()}
-        mode, pixdim = given.get("mode", "bilinear"), given.get("pixdim")
+        given = {
+            key: self.values.value(one) for key, one in options.items() if not _is_type(key, one)
+        }
+        mode, pixdim = given.pop("mode", "bilinear"), given.pop("pixdim", None)
         mode = mode[0] if isinstance(mode, list) else mode
         if self.orientation is None or self.spacing is not None:
             raise self.refused("Spacing", "it comes before Orientationd, or twice")
         if self.intensities:
             raise self.refused("Spacing", "it comes after the intensities were changed")
-        if mode not in _LINEAR or given.get("diagonal") or given.get("align_corners"):
-            raise self.refused("Spacing", f"{given}: bilinear without align_corners is")
+        odd = [key for key, one in given.items() if _first(one) not in _SPACING.get(key, ())]
+        if mode not in _LINEAR or odd:
+            told = ", ".join(f"{key} {given[key]!r}" for key in odd) or f"mode {mode!r}"
+            raise self.refused("Spacing", f"with {told}")
         if isinstance(pixdim, int | float):
             pixdim = [pixdim] * 3
-        if not isinstance(pixdim, list) or not all(one and one > 0 for one in pixdim):
+        sound = isinstance(pixdim, list) and len(pixdim) == 3
+        if not sound or not all(isinstance(one, int | float) and one > 0 for one in pixdim):
             raise self.refused("Spacing", f"pixdim {pixdim!r}")
         self.spacing = [float(mm) for mm in pixdim]
 
     def _crop(self, options: Mapping[str, Any]) -> None:
-        odd = sorted(set(options) - {"source_key", "allow_smaller", "margin", "k_divisible"})
+        known = {"source_key", "allow_smaller", "margin", "k_divisible", "mode"}  # mode: of padding
+        odd = sorted(set(options) - known)
         margin = self.values.value(options.get("margin", 0))
         divisor = self.values.value(options.get("k_divisible", 1))
+        if self.values.value(options.get("source_key")) != self.key:
+            odd.append("source_key")
         if odd or margin not in (0, [0, 0, 0]) or divisor not in (1, [1, 1, 1]):
             raise self.refused("CropForeground", f"its {', '.join(odd) or 'margin or k_divisible'}")
         self.foreground = 0.0
@@ -149,6 +177,16 @@ class _Found:
             f"{self.values.of}: the transform {name}d is not run here ({why}); run the bundle with "
             "MONAI itself"
         )
+
+
+def _is_type(key: str, given: Any) -> bool:
+    """Whether an option is a type as an expression, such as $torch.float32."""
+    return key == "dtype" and isinstance(given, str) and given.startswith("$")
+
+
+def _first(given: Any) -> Any:
+    """Of options that may be one for each key."""
+    return given[0] if isinstance(given, list) and given else given
 
 
 def _intensity(listed: list[dict[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,23 @@ from .values import ConfigValues
 _WITHOUT_EFFECT = frozenset(
     {"SaveImage", "EnsureType", "ToTensor", "CastToType", "ToDevice", "DeleteItems", "CopyItems"}
 )
+_OF_NO_MATTER = frozenset(
+    {
+        *("keys", "allow_missing_keys", "transform", "orig_keys", "meta_keys", "meta_key_postfix"),
+        *("orig_meta_keys", "to_tensor", "device", "is_onehot", "applied_labels", "threshold"),
+    }
+)
+_OPTIONS: Mapping[str, Mapping[str, list[Any]]] = {
+    "Activations": {"softmax": [True, False, None], "sigmoid": [True, False, None]},
+    "AsDiscrete": {"argmax": [True, False, None]},
+    "Invert": {"nearest_interp": [True, False]},
+    "KeepLargestConnectedComponent": {
+        "independent": [True],
+        "connectivity": [None, 3],
+        "num_components": [1],
+    },
+}
+"""Transforms and the values of their options that are run here."""
 
 
 def scores_of(values: ConfigValues, *, outputs: int) -> dict[str, Any]:
@@ -21,38 +38,84 @@ def scores_of(values: ConfigValues, *, outputs: int) -> dict[str, Any]:
         outputs: of the network.
 
     Raises:
-        ConfigError: a transform that is not run here, by its name; channels that overlap.
+        ConfigError: a transform or an option of it that is not run here, by its name; channels that
+            overlap.
     """
-    found: dict[str, Any] = {"output_channels": None, "thresholds": None}
-    sigmoid, inverted, argmax, threshold = False, False, False, 0.5
+    found = _Found(values)
     for transform in _transforms(values):
-        name = target(transform, values).removesuffix("d").removesuffix("Dict")
-        given = {key: one for key, one in transform.items() if not str(key).startswith("_")}
-        if name == "Activations":
-            sigmoid = sigmoid or bool(values.value(given.get("sigmoid", False)))
-        elif name == "Invert":
-            inverted = True
-            found["interpolate_probabilities"] = not argmax
-        elif name == "AsDiscrete":
-            argmax = argmax or bool(values.value(given.get("argmax", False)))
-            threshold = values.value(given.get("threshold", threshold)) or threshold
-        elif name == "KeepLargestConnectedComponent":
-            found["keep_largest"] = _labels(values.value(given.get("applied_labels")))
-        elif name not in _WITHOUT_EFFECT:
-            raise ConfigError(
-                f"{values.of}: {name}d behind the network is not run here; run the bundle with "
-                "MONAI itself"
-            )
-    if sigmoid and outputs > 1:
-        raise ConfigError(
-            f"{values.of}: each of its {outputs} channels has a sigmoid, so that labels overlap, "
-            "and it does not say what each is written as; run the bundle with MONAI itself"
+        found.take(transform)
+    return found.settings(outputs)
+
+
+class _Found:
+    """What is done with the scores, as the transforms come one after another."""
+
+    def __init__(self, values: ConfigValues) -> None:
+        self.values = values
+        self.softmax = self.sigmoid = self.argmax = False
+        self.threshold: float | None = None
+        self.brought_back: str | None = None
+        """What comes to the scan's grid: logits, probabilities or labels."""
+        self.keep_largest: bool | list[int] = False
+
+    def take(self, transform: Mapping[str, Any]) -> None:
+        name = target(transform, self.values).removesuffix("d").removesuffix("Dict")
+        if name in _WITHOUT_EFFECT:
+            return
+        if name not in _OPTIONS:
+            raise self._refused(name, "it is not understood")
+        given = {
+            key: self.values.value(one)
+            for key, one in transform.items()
+            if key not in _OF_NO_MATTER and not str(key).startswith("_")
+        }
+        odd = sorted(
+            key for key, one in given.items() if one not in _OPTIONS[name].get(key, [None])
         )
-    if outputs == 1:
-        found |= {"output_channels": 1, "thresholds": [float(threshold)]}
-    if not inverted:  # its masks are on the network's grid; ours are on the scan's
-        found["interpolate_probabilities"] = False
-    return found
+        if odd:
+            raise self._refused(name, f"with {', '.join(f'{key} {given[key]!r}' for key in odd)}")
+        if name == "Activations":
+            self.softmax = self.softmax or bool(given.get("softmax"))
+            self.sigmoid = self.sigmoid or bool(given.get("sigmoid"))
+        elif name == "Invert":
+            self.brought_back = self._what()
+        elif name == "AsDiscrete":
+            self.argmax = self.argmax or bool(given.get("argmax"))
+            threshold = self.values.value(transform.get("threshold"))
+            self.threshold = self.threshold if threshold is None else float(threshold)
+        else:
+            self.keep_largest = _labels(self.values.value(transform.get("applied_labels")))
+
+    def settings(self, outputs: int) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "keep_largest": self.keep_largest,
+            "interpolate_probabilities": self.brought_back == "probabilities",
+        }
+        if outputs == 1:
+            if not self.sigmoid or self.threshold is None:
+                raise ConfigError(
+                    f"{self.values.of}: its network has one channel, which is run here with a "
+                    "sigmoid and a threshold; its postprocessing lacks one of them"
+                )
+            return found | {"output_channels": 1, "thresholds": [float(self.threshold)]}
+        if self.sigmoid or (self.threshold is not None and not self.argmax):
+            raise ConfigError(
+                f"{self.values.of}: each of its {outputs} channels has a sigmoid or a threshold, "
+                "so that labels overlap, and it does not say what each is written as; run the "
+                "bundle with MONAI itself"
+            )
+        return found
+
+    def _what(self) -> str:
+        if self.argmax or self.threshold is not None:
+            return "labels"
+        return "probabilities" if self.softmax or self.sigmoid else "logits"
+
+    def _refused(self, name: str, why: str) -> ConfigError:
+        return ConfigError(
+            f"{self.values.of}: {name}d behind the network is not run here ({why}); run the bundle "
+            "with MONAI itself"
+        )
 
 
 def _transforms(values: ConfigValues) -> list[Mapping[str, Any]]:

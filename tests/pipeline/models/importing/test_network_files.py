@@ -7,6 +7,7 @@ import json
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -138,7 +139,7 @@ def test_the_module_is_its_file(tmp_path: Path) -> None:
     options = {key: value for key, value in file.architecture.items() if key != "name"}
     network = FileNetwork(**options)
     x = torch.randn(3, 1, 16, 16, 16)
-    with pytest.raises(ValueError, match="do not hold the network's file"):
+    with pytest.raises(CheckpointError, match="do not hold the network's file"):
         network(x)
     network.load_state_dict(file.state)
     with torch.no_grad():
@@ -162,10 +163,87 @@ def test_onnx_of_a_fixed_batch_takes_any(tmp_path: Path) -> None:
         network, (torch.zeros(2, 1, 8, 8, 8),), str(tmp_path / "net.onnx"), dynamo=True,
         external_data=False, verbose=False,
     )  # fmt: skip
-    file = read_network_file(tmp_path / "net.onnx")
-    made = FileNetwork(**{key: one for key, one in file.architecture.items() if key != "name"})
-    made.load_state_dict(file.state)
+    made = opened(tmp_path / "net.onnx")
     for count in (1, 2, 3, 5):
         x = torch.randn(count, 1, 8, 8, 8)
         with torch.no_grad():
             torch.testing.assert_close(made(x), network(x), rtol=1e-5, atol=1e-5)
+
+
+def opened(path: Path) -> FileNetwork:
+    file = read_network_file(path)
+    tried = file.tried(1, [8, 8, 8]).architecture
+    made = FileNetwork(**{key: value for key, value in tried.items() if key != "name"})
+    made.load_state_dict(file.state)
+    return made
+
+
+class OfOneWindow(torch.nn.Module):
+    """Its trace has the batch of its example in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Conv3d(1, 2, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x).reshape(int(x.shape[0]), 2, -1).reshape(int(x.shape[0]), 2, 8, 8, 8)
+
+
+def test_a_trace_of_one_window_takes_them_one_by_one(tmp_path: Path) -> None:
+    network = OfOneWindow().eval()
+    torch.jit.trace(network, torch.zeros(1, 1, 8, 8, 8)).save(str(tmp_path / "net.ts"))
+    made = opened(tmp_path / "net.ts")
+    assert made.batch == 1
+    x = torch.randn(3, 1, 8, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(made(x), network(x))
+
+
+class OfTwo(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x * 2, x + 1
+
+
+def test_several_outputs_are_refused(tmp_path: Path) -> None:
+    torch.jit.script(OfTwo()).save(str(tmp_path / "net.ts"))
+    with pytest.raises(CheckpointError, match="gives tuple"):
+        opened(tmp_path / "net.ts")
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    torch.onnx.export(
+        OfTwo(), (torch.zeros(1, 1, 8, 8, 8),), str(tmp_path / "net.onnx"), dynamo=True,
+        external_data=False, verbose=False,
+    )  # fmt: skip
+    with pytest.raises(CheckpointError, match="several inputs or outputs"):
+        opened(tmp_path / "net.onnx")
+
+
+def test_labels_are_those_that_are_given(tmp_path: Path) -> None:
+    plan, names = tmp_path / "plan.yaml", tmp_path / "names.json"
+    plan.write_text(yaml.safe_dump(SETTINGS))
+    names.write_text(json.dumps({"kidney": 1, "lung": 2}))
+    words = ["import-model", str(script(tmp_path / "net.ts")), str(tmp_path / "ours")]
+    assert main([*words, "--plan", str(plan), "--labels", str(names)]) == 0
+    facts = json.loads((tmp_path / "ours" / "configs" / "metadata.json").read_text())
+    assert facts["plan"]["labels"] == ["background", "kidney", "lung"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"labels": ["background", "$print(1)", "b"]}, "labels: .* would be taken for code"),
+        ({"labels": ["background", "a#1", "b"]}, "labels: 'a#1'"),
+        ({"intensity": {"mode": "monai", "transforms": [{"name": "Resize"}]}}, "'Resize' is not"),
+        ({"intensity": {"mode": "monai", "transforms": {"_target_": "os.abort"}}}, "_target_"),
+        ({"blend": "Gaussian"}, "blend 'Gaussian'"),
+        ({"padding": "reflect"}, "padding 'reflect'"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_anything_is_written(
+    change: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(yaml.safe_dump(SETTINGS | change))
+    with pytest.raises(ConfigError, match=said):
+        import_network_file(script(tmp_path / "net.ts"), tmp_path / "ours", settings=plan)
+    assert not (tmp_path / "ours").exists()

@@ -41,6 +41,9 @@ ARGMAX_FIRST = [
     {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
     {"_target_": "Invertd", "keys": "pred", "transform": "@preprocessing", "orig_keys": "image"},
 ]
+SOFTMAX = {"_target_": "Activationsd", "keys": "pred", "softmax": True}
+ONE = {"1": "spleen"}
+LARGEST = {"_target_": "KeepLargestConnectedComponentd", "keys": "pred", "applied_labels": [1]}
 WORDS = ["--device", "cpu", "--amp", "False", "--engine", "torch"]
 
 
@@ -138,6 +141,21 @@ def test_a_network_that_is_not_known_comes_by_its_torchscript(scan: Path, tmp_pa
             {"post": [{"_target_": "Activationsd", "keys": "pred", "sigmoid": True}]},
             "each of its 3 channels has a sigmoid",
         ),
+        ({"post": [{"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.5}]}, "threshold"),
+        ({"post": [{**SOFTMAX, "other": "$lambda x: x"}]}, "Activationsd behind|is code"),
+        ({"post": [{**LARGEST, "num_components": 2}]}, "num_components 2"),
+        ({"post": [{**LARGEST, "independent": False}]}, "independent False"),
+        ({"network_def": {**UNET, "out_channels": 1}, "post": [], "labels": ONE}, "one channel"),
+        ({"spacing": {"scale_extent": True}}, "Spacingd is not run here .*scale_extent True"),
+        ({"spacing": {"padding_mode": "zeros"}}, "padding_mode 'zeros'"),
+        ({"orientation": {"labels": [["R", "L"], ["A", "P"], ["I", "S"]]}}, "Orientationd"),
+        ({"behind": [{**CROP, "source_key": "label"}]}, "source_key"),
+        ({"first": [{**WINDOW, "keys": "t1"}]}, "may be made of what it changes"),
+        ({"behind": [{"_target_": "CopyItemsd", "keys": "raw", "names": "image"}]}, "may be made"),
+        ({"labels": {"0": "background", "1": "$print(1)", "2": "b"}}, "taken for code"),
+        ({"labels": {"0": "background", "1": "$'$' + 'x'", "2": "b"}}, "taken for code"),
+        ({"network_def": {**UNET, "bias": {"_target_": "os.abort"}}}, "would make an object"),
+        ({"modelname": "../other/model.pt"}, "are not in the bundle's models/"),
         ({"labels": {"0": "background", "1": "spleen"}}, "3 labels.*names 2"),
         ({"labels": {"0": "background", "1": "a", "2": "a"}}, "names a twice"),
         ({"network_def": {**UNET, "strange": 1}}, "strange"),
@@ -153,6 +171,41 @@ def test_what_is_not_understood_is_refused_by_its_name(
     with pytest.raises(ConfigError, match=said):
         import_zoo(bundle, tmp_path / "ours")
     assert not (tmp_path / "ours").exists()
+
+
+def test_what_is_left_out_has_monais_defaults(tmp_path: Path) -> None:
+    """Of UNet num_res_units is 0 there, and 2 in Gridgate's."""
+    network = {key: value for key, value in UNET.items() if key != "num_res_units"}
+    folder = import_zoo(write_zoo_bundle(tmp_path / "zoo", network=network), tmp_path / "ours")
+    facts = json.loads((folder / "configs" / "metadata.json").read_text())
+    assert facts["plan"]["network"]["num_res_units"] == 0
+
+
+def test_the_weights_are_those_that_the_config_loads(tmp_path: Path) -> None:
+    bundle = write_zoo_bundle(tmp_path / "zoo", modelname="fold_1/model.pt")
+    (bundle / "models" / "fold_1").mkdir()
+    torch.manual_seed(5)
+    wanted = {key: one + 1 for key, one in made_network(UNET).state_dict().items()}
+    torch.save(wanted, bundle / "models" / "fold_1" / "model.pt")
+    folder = import_zoo(bundle, tmp_path / "ours")
+    found = torch.load(folder / "models" / "model.pt", weights_only=True)
+    assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+
+
+def test_one_channel_has_its_threshold(tmp_path: Path) -> None:
+    post = [
+        {"_target_": "Activationsd", "keys": "pred", "sigmoid": True},
+        {"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.3},
+        LARGEST,
+    ]
+    network = {**UNET, "out_channels": 1}
+    folder = import_zoo(
+        write_zoo_bundle(tmp_path / "zoo", network=network, post=post, labels=ONE),
+        tmp_path / "ours",
+    )
+    plan = json.loads((folder / "configs" / "metadata.json").read_text())["plan"]
+    assert (plan["output_channels"], plan["thresholds"]) == (1, [0.3])
+    assert plan["labels"] == ["background", "spleen"] and plan["keep_largest"] == [1]
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:

@@ -49,11 +49,14 @@ def write_zoo_bundle(
     *,
     network: dict[str, Any] | None = None,
     intensities: list[dict[str, Any]] | None = None,
+    first: list[dict[str, Any]] | None = None,
     before: list[dict[str, Any]] | None = None,
     behind: list[dict[str, Any]] | None = None,
     inferer: dict[str, Any] | None = None,
     post: list[dict[str, Any]] | None = None,
     labels: dict[str, str] | None = None,
+    spacing: dict[str, Any] | None = None,
+    orientation: dict[str, Any] | None = None,
     **more: Any,
 ) -> Path:
     """Configs in the zoo's form and random weights; more: ids."""
@@ -71,11 +74,23 @@ def write_zoo_bundle(
         "preprocessing": {
             "_target_": "Compose",
             "transforms": [
+                *(first or []),
                 {"_target_": "LoadImaged", "keys": "image"},
                 {"_target_": "EnsureChannelFirstd", "keys": "image"},
-                {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
+                {
+                    "_target_": "Orientationd",
+                    "keys": "image",
+                    "axcodes": "RAS",
+                    **(orientation or {}),
+                },
                 *(before or []),
-                {"_target_": "Spacingd", "keys": "image", "pixdim": "@pixdim", "mode": "bilinear"},
+                {
+                    "_target_": "Spacingd",
+                    "keys": "image",
+                    "pixdim": "@pixdim",
+                    "mode": "bilinear",
+                    **(spacing or {}),
+                },
                 *([WINDOW] if intensities is None else intensities),
                 *(behind or []),
                 {"_target_": "EnsureTyped", "keys": "image"},

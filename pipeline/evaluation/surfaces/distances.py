@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import KDTree
 
-from ...data.errors import ImageError
-from ...data.geometry.boxes import bounding_box
-from .gpu_distances import distances_by_transform, gpu_of_distances
+from ....data.errors import ImageError
+from ....data.geometry.boxes import bounding_box
+from .on_gpu import distances_on_gpu, gpu_of_distances
 
 # Larger leaves than scipy's 10: each tree is built for one batch of queries only.
 _LEAF_SIZE = 32
@@ -136,14 +136,9 @@ def surface_distances(
         return SurfaceDistances(np.empty(0), np.empty(0))
     gpu = gpu_of_distances(axes_mm)
     if gpu is not None:
-        there, back = (
-            (prediction_surface, reference_surface),
-            (reference_surface, prediction_surface),
-        )
-        return SurfaceDistances(
-            distances_by_transform(*there, axes_mm, gpu),
-            distances_by_transform(*back, axes_mm, gpu),
-        )
+        found = distances_on_gpu(prediction_surface, reference_surface, axes_mm, gpu)
+        if found is not None:
+            return SurfaceDistances(*found)
     prediction_points = np.argwhere(prediction_surface) @ axes_mm.T
     reference_points = np.argwhere(reference_surface) @ axes_mm.T
     return SurfaceDistances(

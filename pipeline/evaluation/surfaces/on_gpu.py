@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 
 import numpy as np
 import torch
 from monai.transforms.utils import distance_transform_edt
+
+logger = logging.getLogger(__name__)
 
 _PACKAGES = ("cucim", "cupy")
 
@@ -31,6 +34,25 @@ def gpu_of_distances(axes_mm: np.ndarray) -> torch.device | None:
     return torch.device("cuda") if off.max() < 1e-9 else None
 
 
+def distances_on_gpu(
+    surface: np.ndarray, other: np.ndarray, axes_mm: np.ndarray, device: torch.device
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The distances of both surfaces' voxels to the other one; None where the GPU cannot.
+
+    Args:
+        surface, other, axes_mm, device: see distances_by_transform.
+    """
+    try:
+        return (
+            distances_by_transform(surface, other, axes_mm, device),
+            distances_by_transform(other, surface, axes_mm, device),
+        )
+    except Exception as error:  # CuPy's and cuCIM's own types, such as of a GPU that is full
+        first = str(error).strip().splitlines()[:1]
+        logger.warning(f"surface distances on the CPU, as the GPU failed: {''.join(first)}")
+        return None
+
+
 def distances_by_transform(
     surface: np.ndarray, other: np.ndarray, axes_mm: np.ndarray, device: torch.device
 ) -> np.ndarray:
@@ -43,7 +65,7 @@ def distances_by_transform(
     """
     steps = [float(step) for step in np.linalg.norm(axes_mm, axis=0)]
     outside = torch.from_numpy(~other).to(device)[None]
-    found = distance_transform_edt(outside, sampling=steps, float64_distances=True)  # type: ignore[arg-type]
+    found = distance_transform_edt(outside, sampling=steps, float64_distances=True)
     assert isinstance(found, torch.Tensor)
     at = torch.from_numpy(surface).to(found.device)
     return found[0][at].double().cpu().numpy()
