@@ -90,8 +90,9 @@ def main() -> None:
     if code != 0:
         raise SystemExit(code)
     row = read_row(Path(job["output"]))
-    # where another process runs the network, only cases.csv knows
-    forward = clock.seconds if clock.windows else row["stages"].get("forward", 0.0)
+    # where another process or another library runs the network, only cases.csv knows
+    by_pytorch = clock.windows and job["settings"].get("engine") == "torch"
+    forward = clock.seconds if by_pytorch else row["stages"].get("network", 0.0)
     clocked = {
         "warm_s": seconds,
         "forward_s": forward,
