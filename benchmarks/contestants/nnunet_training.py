@@ -20,7 +20,7 @@ import torch
 
 _EPOCHS = 20  # the poly schedule changes the learning rate after each
 _VALIDATION = 0.5  # steps that its validation of one batch an epoch takes, about
-_TIMED, _FIRST = 6, 2  # steps; the first ones start the processes that draw windows
+_TIMED, _FIRST = 24, 12  # steps; in the first ones the processes that draw windows start
 
 
 def main() -> None:
