@@ -50,6 +50,7 @@ _NULLABLE = frozenset(
         "merge_labels",
         "modality",
         "output_channels",
+        "padding",
         "pretrained",
         "pretrained_encoders",
         "ray",

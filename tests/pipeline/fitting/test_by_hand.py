@@ -89,6 +89,8 @@ def test_what_does_not_belong_together_is_refused(
     ran = json.loads(Path(evaluations[0], "summary.json").read_text())["settings"]
     others = {
         "overlap": 0.25,
+        "blend": "constant",
+        "padding": "replicate",
         "mirror_axes": [1],
         "side_pairs": [[1, 2]],
         "body_threshold": None,

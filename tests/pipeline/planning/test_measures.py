@@ -57,7 +57,7 @@ def test_it_is_near_what_a_step_really_takes() -> None:
     wanted = {
         "name": name,
         "options": options,
-        "window": [64, 64, 48],
+        "window": [48, 48, 48],
         "in_channels": 1,
         "classes": 6,
         "batch": 2,
@@ -68,7 +68,7 @@ def test_it_is_near_what_a_step_really_takes() -> None:
     if "training_bytes" not in found:
         pytest.skip(f"this system does not tell: {found}")
     counted = step_bytes(
-        {"name": name, **options}, window=(64, 64, 48), batch=2, channels=1, outputs=6
+        {"name": name, **options}, window=(48, 48, 48), batch=2, channels=1, outputs=6
     )
     assert 0.4 * found["training_bytes"] < counted < 1.1 * found["training_bytes"]
     assert needed_bytes(counted) > found["training_bytes"]
