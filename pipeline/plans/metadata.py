@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ... import __version__
+from ..config.values import CODE
 from .plan import Plan
 
 _SCHEMA = (
@@ -26,9 +27,28 @@ _PACKAGES = {
 _APPS = {"monailabel": "0.8.5", "monai-deploy-app-sdk": "4.0.0"}
 """Tools that run the bundles as they are, in the versions that tests/interop runs them in."""
 
+_COPYRIGHT = "Copyright (c) the Gridgate authors"
+_COPYRIGHT_OF_OTHERS = "Of the weights: of the imported model's authors, under their licence"
+
 
 def metadata(plan: Plan) -> dict[str, Any]:
-    """The content of metadata.json; under "plan" the plan, but for its results."""
+    """The content of metadata.json; under "plan" the plan, but for its results.
+
+    Text that a tool's parser would run, as of another's description, gets a space before it.
+    """
+    return {key: _no_code(value) for key, value in _facts(plan).items()}
+
+
+def _no_code(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _no_code(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_no_code(one) for one in value]
+    return f" {value}" if isinstance(value, str) and value.startswith(CODE) else value
+
+
+def _facts(plan: Plan) -> dict[str, Any]:
+    is_foreign = plan.imported is not None or plan.nnunet is not None
     modality = plan.modality or "any modality"
     values = range(len(plan.labels)) if plan.region_values is None else [0, *plan.region_values]
     labels = ", ".join(f"{value} {name}" for value, name in zip(values, plan.labels, strict=True))
@@ -43,8 +63,8 @@ def metadata(plan: Plan) -> dict[str, Any]:
         "name": plan.title or plan.name,
         "task": plan.task,
         "description": plan.description,
-        "authors": "The Gridgate authors",
-        "copyright": "Copyright (c) the Gridgate authors",
+        "authors": "Those of the imported model" if is_foreign else "The Gridgate authors",
+        "copyright": _COPYRIGHT_OF_OTHERS if is_foreign else _COPYRIGHT,
         "data_source": plan.data_source,
         "data_type": "nibabel",
         "image_classes": f"{modality}, {plan.intensity['mode']} normalised",

@@ -56,7 +56,7 @@ def read_plan(path: str | Path) -> Plan:
     Raises:
         ConfigError: not a mapping, or it names a dataset or network that is not there.
     """
-    settings = _mapping(Path(path), "a plan")
+    settings = read_mapping(Path(path), "a plan")
     settings.pop(_WEIGHTS, None)
     return Plan.from_dict(complete({"name": Path(path).stem, **settings}))
 
@@ -67,7 +67,7 @@ def read_weights_texts(path: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: not a mapping.
     """
-    said = _mapping(Path(path), "a plan").get(_WEIGHTS) or {}
+    said = read_mapping(Path(path), "a plan").get(_WEIGHTS) or {}
     if not isinstance(said, dict):
         raise ConfigError(f"{path}: weights is a mapping of texts")
     return said
@@ -193,7 +193,7 @@ def dataset_facts(name: str) -> dict[str, Any]:
             "YAML file like those "
             f"in {DATASETS}"
         )
-    facts = _mapping(path, "a dataset")
+    facts = read_mapping(path, "a dataset")
     missing = [key for key in _DATASET_KEYS if key not in facts]
     if missing:
         raise ConfigError(f"{path}: lacks {', '.join(missing)}; see the files in {DATASETS}")
@@ -218,9 +218,17 @@ def network_settings(name: Any) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value is not None}
 
 
-def _mapping(path: Path, kind: str) -> dict[str, Any]:
+def read_mapping(path: Path, kind: str) -> dict[str, Any]:
+    """A file of settings, YAML or JSON.
+
+    Args:
+        kind: what it is, for the error's text.
+
+    Raises:
+        ConfigError: it cannot be read, or is no mapping.
+    """
     try:
-        found = yaml.safe_load(path.read_text())
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as {kind} ({error})") from error
     if not isinstance(found, dict):

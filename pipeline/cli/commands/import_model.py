@@ -95,7 +95,7 @@ def _imported(options: argparse.Namespace) -> Any:
     from ...models.importing.network_file import is_network_file
     from ...models.importing.nnunet.model import NnunetOptions, import_nnunet, import_parts
     from ...models.importing.zoo.folder import is_zoo_bundle
-    from ...models.importing.zoo_model import import_zoo
+    from ...models.importing.zoo.model import import_zoo
 
     first, output = options.sources[0], options.output
     names = None if options.labels is None else read_label_names(options.labels)

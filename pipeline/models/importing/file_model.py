@@ -14,9 +14,8 @@ from .network_file import NetworkFile, read_network_file
 from .settings import read_settings, without_own
 from .written import write_imported
 from .zoo.folder import ZooBundle
-from .zoo.plan import zoo_plan
+from .zoo.script import script_plan
 from .zoo.values import ConfigValues
-from .zoo.windows import windows_of
 
 _KINDS = {"torchscript": "TorchScript", "onnx": "ONNX"}
 
@@ -58,27 +57,6 @@ def import_network_file(
     return write_imported(plan, file.state, output)
 
 
-def file_plan(
-    bundle: ZooBundle, file: NetworkFile, name: str, names: Mapping[str, int] | None
-) -> Plan:
-    """The plan of a network's file behind a config of the model zoo's kind.
-
-    Raises:
-        ConfigError: the config is not understood.
-        CheckpointError: see NetworkFile.tried.
-    """
-    channels = _channels(bundle.metadata)
-    tried = file.tried(channels, windows_of(bundle.values)["roi_size"])
-    return zoo_plan(
-        bundle,
-        name,
-        network=tried.architecture,
-        channels=channels,
-        outputs=tried.outputs,
-        names=names,
-    )
-
-
 def _zoo_plan(file: NetworkFile, name: str, names: Mapping[str, int] | None) -> Plan:
     config = file.configs.get("inference.json")
     if config is None:
@@ -89,11 +67,13 @@ def _zoo_plan(file: NetworkFile, name: str, names: Mapping[str, int] | None) -> 
         )
     values = ConfigValues(config, of=f"{file.path}: inference.json")
     bundle = ZooBundle(file.path, file.path, values, file.configs.get("metadata.json", {}))
-    return file_plan(bundle, file, name, names)
+    return script_plan(bundle, file, name, names)
 
 
 def _plan(file: NetworkFile, name: str, settings: Mapping[str, Any]) -> Plan:
     kind = _KINDS[file.architecture["format"]]
+    if settings.get("parts"):
+        raise ConfigError(f"{file.path}: --plan: its plan is of several networks, not of one")
     plan = Plan.from_dict(
         {
             **settings,
@@ -111,10 +91,3 @@ def _plan(file: NetworkFile, name: str, settings: Mapping[str, Any]) -> Plan:
             f"({', '.join(plan.labels)}) want {wanted}"
         )
     return plan.replace(network=tried.architecture)
-
-
-def _channels(metadata: Mapping[str, Any]) -> int:
-    part: Any = metadata
-    for key in ("network_data_format", "inputs", "image", "num_channels"):
-        part = part.get(key) if isinstance(part, Mapping) else None
-    return int(part) if isinstance(part, int) else 1

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ....data.errors import ConfigError
 from ...plans.bundle_folders import bundle_path
+from ...plans.planning import read_mapping
 from ...plans.resolved import bundle_plan
 
 _NEEDED = ("labels", "spacing", "roi_size", "intensity")
@@ -34,12 +33,7 @@ def read_settings(source: str | Path) -> dict[str, Any]:
                 f"{source}: a bundle, but none of Gridgate, so that it has no plan; import it first"
             )
         return without_own(plan)
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML or JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path}: a mapping of a plan's settings is wanted")
+    found = read_mapping(path, "a plan")
     lacking = [name for name in _NEEDED if name not in found]
     if lacking:
         raise ConfigError(f"{path}: lacks {', '.join(lacking)}")

@@ -257,3 +257,17 @@ def test_what_a_config_would_run_is_refused(plan: Plan, change: dict[str, Any]) 
     """Labels come from files of others."""
     with pytest.raises(ConfigError, match=r"would be taken for code|would make an object"):
         plan.replace(**change)
+
+
+def test_what_others_wrote_is_not_run_by_a_parser_of_the_metadata(
+    plan: Plan, tmp_path: Path
+) -> None:
+    """A tool may ask MONAI's parser for all of it."""
+    code = f"$open({str(tmp_path / 'ran')!r}, 'w')"
+    words = {"title": code, "description": code, "data_source": "@nowhere", "references": [code]}
+    write_bundle(plan.replace(imported="another tool", **words), tmp_path / "bundle")
+    parser = ConfigParser()
+    parser.read_meta(str(tmp_path / "bundle" / "configs" / "metadata.json"))
+    found = parser.get_parsed_content("_meta_")
+    assert found["name"].strip() == code and found["data_source"].strip() == "@nowhere"
+    assert "imported model" in found["copyright"] and not (tmp_path / "ran").exists()

@@ -33,6 +33,13 @@ class ZooBundle:
     values: ConfigValues
     metadata: Mapping[str, Any]
 
+    def said(self, *keys: str) -> Any:
+        """What the metadata has under keys in one another; None where it is not there."""
+        found: Any = self.metadata
+        for key in keys:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found
+
 
 def is_zoo_bundle(folder: str | Path) -> bool:
     """Whether a folder has a config for inference where MONAI's bundles have theirs."""

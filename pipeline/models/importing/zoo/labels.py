@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from .....data.errors import ConfigError
 from ..label_names import whole_labels
@@ -36,9 +35,7 @@ def labels_of(bundle: ZooBundle, *, count: int, names: Mapping[str, int] | None)
 
 
 def _said(bundle: ZooBundle) -> list[str]:
-    part: Any = bundle.metadata
-    for key in ("network_data_format", "outputs", "pred", "channel_def"):
-        part = part.get(key) if isinstance(part, Mapping) else None
+    part = bundle.said("network_data_format", "outputs", "pred", "channel_def")
     if not isinstance(part, Mapping):
         return []
     try:

@@ -4,31 +4,56 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
 from .....data.errors import ConfigError
+from .....data.new_folder import refuse_existing
 from ....plans.plan import Plan
 from ...checkpoints import load_checkpoint, state_dict_of
-from ..written import check_weights
-from .folder import ZooBundle
-from .network import network_of
+from ..network_file import read_network_file
+from ..written import check_weights, write_imported
+from .folder import ZooBundle, read_zoo_bundle
+from .network import is_known, network_of
 from .plan import zoo_plan
+from .script import script_plan
 
 
-def read_zoo_model(
-    bundle: ZooBundle, name: str, names: Mapping[str, int] | None
-) -> tuple[Plan, OrderedDict[str, torch.Tensor]]:
-    """The plan and the weights of a bundle whose network is one of MONAI's.
+def import_zoo(
+    source: str | Path, output: str | Path, *, names: Mapping[str, int] | None = None
+) -> Path:
+    """Write the bundle of a bundle of MONAI's model zoo; it is there complete, or not at all.
+
+    Its config is read, not run. Where its network is none of MONAI's that are known here, its
+    TorchScript, models/model.ts, is the network.
 
     Args:
-        name: of the new bundle.
-        names: label -> value; None: those of its metadata.
+        source: its folder.
+        output: new folder.
+        names: label -> value, 1, 2, ...; None: those of its metadata.
+
+    Returns:
+        The folder.
 
     Raises:
-        ConfigError: something in the config that is not understood, by its name.
+        ConfigError: the folder exists; something in the config that is not understood, by its name.
         CheckpointError: weights that cannot be read, or do not fit the network.
+        OutputError: it cannot be written.
     """
+    refuse_existing(output)
+    bundle, name = read_zoo_bundle(source), Path(output).resolve().name
+    script = bundle.folder / "models" / "model.ts"
+    if script.is_file() and not is_known(bundle):
+        file = read_network_file(script)
+        return write_imported(script_plan(bundle, file, name, names), file.state, output)
+    return write_imported(*_read(bundle, name, names), output)
+
+
+def _read(
+    bundle: ZooBundle, name: str, names: Mapping[str, int] | None
+) -> tuple[Plan, OrderedDict[str, torch.Tensor]]:
+    """The plan and the weights of a bundle whose network is one of MONAI's."""
     network, channels, outputs = network_of(bundle)
     plan = zoo_plan(bundle, name, network=network, channels=channels, outputs=outputs, names=names)
     weights = bundle.folder / "models" / _weights_name(bundle)

@@ -41,7 +41,7 @@ def zoo_plan(
         raise ConfigError(f"{values.of}: preprocessing, a Compose of transforms, is wanted")
     assert isinstance(chain, Mapping)
     key = values.value(values.config.get("image_key", "image"))
-    modality = _input(bundle).get("modality")
+    modality = bundle.said("network_data_format", "inputs", "image", "modality")
     return Plan(
         name=name,
         labels=labels_of(bundle, count=max(outputs, 2), names=names),
@@ -56,22 +56,16 @@ def zoo_plan(
     )
 
 
-def _input(bundle: ZooBundle) -> Mapping[str, Any]:
-    part: Any = bundle.metadata
-    for key in ("network_data_format", "inputs", "image"):
-        part = part.get(key) if isinstance(part, Mapping) else None
-    return part if isinstance(part, Mapping) else {}
-
-
 def _told(bundle: ZooBundle) -> dict[str, Any]:
     """What the page says of it."""
     said = bundle.metadata
     references = said.get("references")
     version = f", version {said['version']}" if said.get("version") else ""
+    whose = f" Of the model: {said['copyright']}." if said.get("copyright") else ""
     return {
         "title": str(said.get("name") or bundle.folder.resolve().name),
-        "description": str(said.get("description") or "").strip()
-        or "A model of MONAI's model zoo.",
+        "description": str(said.get("description") or "A model of MONAI's model zoo").strip(". ")
+        + f".{whose}",
         "task": str(said.get("task") or "Segmentation"),
         "data_source": str(said.get("data_source") or "see the bundle it was imported from")
         + version,

@@ -22,7 +22,7 @@ from gridgate.networks.network_file import FileNetwork, digest
 from gridgate.pipeline.cli.main import main
 from gridgate.pipeline.models.importing.file_model import import_network_file
 from gridgate.pipeline.models.importing.network_file import read_network_file
-from gridgate.pipeline.models.importing.zoo_model import import_zoo
+from gridgate.pipeline.models.importing.zoo.model import import_zoo
 
 sys.path.insert(0, str(Path(__file__).parent))
 from zoo_folders import UNET, made_network, write_zoo_bundle
@@ -129,7 +129,11 @@ def test_what_cannot_be_a_network_is_refused(tmp_path: Path) -> None:
         other = tmp_path / "other.yaml"
         other.write_text(yaml.safe_dump(SETTINGS | change))
         refused(CheckpointError, said, file, other)
-    for text, said in (("[1, 2]", "a mapping"), ("labels: [a]", "lacks spacing"), ("{", "YAML")):
+    for text, said in (
+        ("[1, 2]", "is a mapping"),
+        ("labels: [a]", "lacks spacing"),
+        ("{", "cannot be read"),
+    ):
         other.write_text(text)
         refused(ConfigError, said, file, other)
 

@@ -15,8 +15,8 @@ from scipy import ndimage
 
 from gridgate.data.errors import CheckpointError, ConfigError
 from gridgate.pipeline.cli.main import main
+from gridgate.pipeline.models.importing.zoo.model import import_zoo
 from gridgate.pipeline.models.importing.zoo.values import ConfigValues
-from gridgate.pipeline.models.importing.zoo_model import import_zoo
 
 sys.path.insert(0, str(Path(__file__).parent))
 from zoo_folders import SEGRESNET, UNET, WINDOW, made_network, scores_by_monai, write_zoo_bundle
