@@ -19,11 +19,12 @@ from ...transforms.windows.sides import Sides, refuse_lost_sides
 from ..models.devices import Amp, autocast_dtype
 from ..models.engines.engine import TORCH, Engine
 from ..models.engines.window_network import WindowKind
+from ..plans.windows import Padding, check_blend, checked_padding
 from .coarse_pass import OVERLAP, coarser, found_region
 from .window_engine import WindowEngine
 from .window_forward import OtherOutputError, WindowForward
 from .window_grid import WindowGrid
-from .window_run import Padding, Progress, WindowRun
+from .window_run import Progress, WindowRun
 
 
 class SlidingWindow(SlidingWindowInferer):
@@ -109,7 +110,7 @@ class SlidingWindow(SlidingWindowInferer):
                 )
         self.padding = _padding(0.0 if as_nnunet and padding is None else padding, options)
         self.as_nnunet = as_nnunet
-        _check_mode(options.setdefault("mode", "gaussian"))
+        check_blend(options.setdefault("mode", "gaussian"))
         super().__init__(
             tuple(roi_size), sw_batch_size=sw_batch_size or 1, overlap=overlaps, **options
         )
@@ -334,22 +335,10 @@ def default_batch_size(device: torch.device, dtype: torch.dtype | None) -> int:
     return 2 if dtype is None else 1
 
 
-def _check_mode(mode: Any) -> None:
-    if str(getattr(mode, "value", mode)) not in ("gaussian", "constant"):
-        raise ConfigError(f"blend {mode}: windows are blended by gaussian or constant weights")
-
-
 def _padding(given: Any, options: Mapping[str, Any]) -> Padding:
     """What lies around a small volume, of its own setting or of MONAI's."""
     mode = options.get("padding_mode", "constant")
     mode = str(getattr(mode, "value", mode))
     if given is None:
         given = options.get("cval") if mode == "constant" else mode
-    if given is None or given == "replicate":
-        return given
-    if isinstance(given, str | bool):
-        raise ConfigError(
-            f"padding {given}: a number, replicate or null is there; use MONAI's "
-            "SlidingWindowInferer for others"
-        )
-    return float(given)
+    return checked_padding(given)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Literal
 
 import torch
 
 from ...transforms.restore.slabs import ForwardFacts, Slab
+from ..plans.windows import Padding
 from .accumulator import Accumulator, background
 from .device_memory import AsyncCopies, accumulator_device, upload, watch_peak
 from .last_layer import LastLayer
@@ -17,8 +17,6 @@ from .window_forward import WindowForward
 from .window_grid import Layer, WindowGrid
 
 Progress = Callable[[int, int], None]
-Padding = float | Literal["replicate"] | None
-"""Around a volume smaller than a window: a number, its border, or None, its lowest value."""
 # Scores of a batch at the most, where its size is ours to choose: many classes run one by one.
 _BATCH_BYTES = 2**28
 _ROWS_AT_A_TIME = 16  # of rows that no window touches

@@ -48,7 +48,6 @@ def _no_code(value: Any) -> Any:
 
 
 def _facts(plan: Plan) -> dict[str, Any]:
-    is_foreign = plan.imported is not None or plan.nnunet is not None
     modality = plan.modality or "any modality"
     values = range(len(plan.labels)) if plan.region_values is None else [0, *plan.region_values]
     labels = ", ".join(f"{value} {name}" for value, name in zip(values, plan.labels, strict=True))
@@ -63,8 +62,8 @@ def _facts(plan: Plan) -> dict[str, Any]:
         "name": plan.title or plan.name,
         "task": plan.task,
         "description": plan.description,
-        "authors": "Those of the imported model" if is_foreign else "The Gridgate authors",
-        "copyright": _COPYRIGHT_OF_OTHERS if is_foreign else _COPYRIGHT,
+        "authors": "Those of the imported model" if plan.is_foreign else "The Gridgate authors",
+        "copyright": _COPYRIGHT_OF_OTHERS if plan.is_foreign else _COPYRIGHT,
         "data_source": plan.data_source,
         "data_type": "nibabel",
         "image_classes": f"{modality}, {plan.intensity['mode']} normalised",

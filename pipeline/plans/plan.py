@@ -17,7 +17,8 @@ from ...transforms.pieces import check_smallest_piece
 from ...transforms.restore.regions import check_region_values
 from ...transforms.restore.thresholds import check_thresholds
 from ...transforms.windows.sides import Sides, refuse_lost_sides
-from .code import refuse_code
+from ..config.code import refuse_code
+from .windows import check_blend, checked_padding
 
 CARRIED = "gridgate"
 """The key of a plan in the `_metadata` of the state dict that carries it."""
@@ -190,6 +191,11 @@ class Plan:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether another tool trained its weights: it is run, and not trained further."""
+        return self.nnunet is not None or self.imported is not None
+
+    @property
     def has_thresholds(self) -> bool:
         """Whether each output channel has a sigmoid: regions, and a single foreground label."""
         return self.region_values is not None or self.output_channels == 1
@@ -274,11 +280,8 @@ def _check(plan: Plan) -> None:
     for one in dataclasses.fields(plan):
         if one.name not in _WORDS:
             refuse_code(getattr(plan, one.name), of=one.name)
-    if plan.blend not in ("gaussian", "constant"):
-        raise ConfigError(f"blend {plan.blend!r}: gaussian or constant is wanted")
-    padding = plan.padding
-    if isinstance(padding, bool) or (isinstance(padding, str) and padding != "replicate"):
-        raise ConfigError(f"padding {padding!r}: a number, replicate or null is wanted")
+    check_blend(plan.blend)
+    checked_padding(plan.padding)
     if not isinstance(labels, list) or len(labels) < 2 or len(set(labels)) < len(labels):
         raise ConfigError(f"labels {labels}: names in order, each once, the background first")
     _check_orientation(plan)

@@ -58,8 +58,7 @@ def bundle_files(
     environment = _environment()
     for path in sorted(TEMPLATE.glob("*/*")):
         name = f"{path.parent.name}/{path.name}"
-        is_foreign = bool(plan.nnunet or plan.imported)
-        if path.parent.name != "parts" and not (is_foreign and name in _OF_TRAINING):
+        if path.parent.name != "parts" and not (plan.is_foreign and name in _OF_TRAINING):
             template = _page_of(plan) if name == _PAGE else name
             try:
                 files[name] = environment.get_template(template).render(values)
@@ -73,9 +72,9 @@ def bundle_files(
 
 
 def _page_of(plan: Plan) -> str:
-    if plan.nnunet:
-        return _NNUNET_PAGE
-    return _IMPORTED_PAGE if plan.imported else _PAGE
+    if not plan.is_foreign:
+        return _PAGE
+    return _NNUNET_PAGE if plan.nnunet else _IMPORTED_PAGE
 
 
 def committed_files(plan_file: Path) -> dict[str, str]:
@@ -186,7 +185,7 @@ def _nnunet_axes(plan: Plan) -> str:
 
 
 def _mirroring_row(plan: Plan) -> dict[str, str]:
-    if plan.nnunet or plan.imported:
+    if plan.is_foreign:
         return {"mirroring when it is run": f"axes {plan.test_mirror_axes} of the network's grid"}
     return {"mirroring in training": f"axes {plan.mirror_axes} of {plan.orientation}"}
 

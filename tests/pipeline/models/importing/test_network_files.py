@@ -239,8 +239,8 @@ def test_labels_are_those_that_are_given(tmp_path: Path) -> None:
         ({"labels": ["background", "a#1", "b"]}, "labels: 'a#1'"),
         ({"intensity": {"mode": "monai", "transforms": [{"name": "Resize"}]}}, "'Resize' is not"),
         ({"intensity": {"mode": "monai", "transforms": {"_target_": "os.abort"}}}, "_target_"),
-        ({"blend": "Gaussian"}, "blend 'Gaussian'"),
-        ({"padding": "reflect"}, "padding 'reflect'"),
+        ({"blend": "Gaussian"}, "blend Gaussian"),
+        ({"padding": "reflect"}, "padding reflect"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_anything_is_written(

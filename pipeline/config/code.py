@@ -1,4 +1,4 @@
-"""Text and mappings that a bundle's config would run, refused in what a plan says."""
+"""Text and mappings that a bundle's config would run, refused in what stands in one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...data.errors import ConfigError
-from ..config.values import CODE, SEP
+from .values import CODE, SEP
 
 
 def refuse_code(value: Any, *, of: str) -> None:
