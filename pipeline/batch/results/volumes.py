@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....data.geometry.affines import voxel_ml
+from ....data.geometry.foreground import foreground
 from ....transforms.restore.regions import region_mask
 
 _VOXELS_AT_A_TIME = 2**24
@@ -93,21 +94,3 @@ def region_volumes(
             region_mask(bits, number), affine=affine, names=["", name], scan=scan
         )
     ]
-
-
-def foreground(labels: NDArray[np.generic]) -> NDArray[np.intp]:
-    """Where labels are not 0, as flatnonzero finds it; eight bytes are looked at at a time.
-
-    Args:
-        labels: (n,).
-
-    >>> foreground(np.array([0, 3, 0, 0, 1], dtype=np.uint8)).tolist()
-    [1, 4]
-    """
-    each = 8 // labels.itemsize
-    whole = len(labels) - len(labels) % each
-    # most of a mask is background, eight voxels of it in a row
-    words = np.flatnonzero(np.ascontiguousarray(labels[:whole]).view(np.uint64))
-    near = (words[:, None] * each + np.arange(each)).reshape(-1)
-    near = np.concatenate((near, np.arange(whole, len(labels))))
-    return near[labels[near] != 0]

@@ -31,7 +31,9 @@ def png(figure: Figure) -> bytes:
     content = io.BytesIO()
     FigureCanvasAgg(figure)
     # without the metadata the same figure gives the same file on every matplotlib
-    figure.savefig(content, format="png", dpi=_DPI, metadata={"Software": None})
+    # level 3 takes half of zlib's time, and 6 % more room than its default of 6
+    told: dict[str, Any] = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 3}}
+    figure.savefig(content, format="png", dpi=_DPI, **told)
     return content.getvalue()
 
 

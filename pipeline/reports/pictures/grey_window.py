@@ -22,10 +22,9 @@ def grey_window(array: NDArray[np.generic], *, ct: bool | None = None) -> tuple[
     >>> grey_window(np.linspace(0, 300, 1000).reshape(10, 10, 10), ct=False)[0] > 0
     True
     """
-    values = np.asarray(array, dtype=np.float32)
-    lowest, highest = float(values.min()), float(values.max())
+    lowest, highest = float(array.min()), float(array.max())
     low, high = SOFT_TISSUE
     if ct is not False and lowest < low and high < highest < _MOST_HU:
         return SOFT_TISSUE
-    few, many = np.percentile(values[::2, ::2, ::2], (1, 99))
+    few, many = np.percentile(array[::2, ::2, ::2], (1, 99))
     return (float(few), float(many)) if many > few else (lowest - 1, lowest + 1)

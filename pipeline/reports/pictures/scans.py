@@ -56,5 +56,5 @@ def read_scan(text: str) -> Image:
     first = source[0] if isinstance(source, list) else source
     channels = read_axes(first)[3:]
     count = int(np.prod(channels)) if channels else 1
-    image = read_image(first, channels=max(count, 1), non_finite="replace")
+    image = read_image(first, channels=max(count, 1), non_finite="replace", keep_integers=True)
     return image if count < 2 else replace(image, array=image.array[0])
