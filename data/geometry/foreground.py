@@ -26,11 +26,11 @@ def foreground(labels: NDArray[np.generic]) -> NDArray[np.intp]:
     return near[labels[near] != 0]
 
 
-def cross_sections(labels: NDArray[np.integer]) -> list[NDArray[np.int64]]:
+def cross_sections(labels: NDArray[np.generic]) -> list[NDArray[np.int64]]:
     """Voxels of each label in each slice across each axis.
 
     Args:
-        labels: (X, Y, Z), in any order in memory; what is not above 0 is background.
+        labels: (X, Y, Z) whole numbers, in any order in memory; what is not above 0 is background.
 
     Returns:
         For each axis (values, slices): row v is of the label v; row 0, the background's, is 0.
@@ -40,7 +40,7 @@ def cross_sections(labels: NDArray[np.integer]) -> list[NDArray[np.int64]]:
     >>> [found[1].tolist() for found in cross_sections(one)]
     [[0, 3], [1, 1, 1], [0, 0, 3, 0]]
     """
-    backwards = [axis for axis, stride in enumerate(labels.strides) if stride < 0]
+    backwards = tuple(axis for axis, stride in enumerate(labels.strides) if stride < 0)
     forwards = np.flip(labels, backwards)
     # in the order of the memory, so that planes are views of it
     order = np.argsort([-stride for stride in forwards.strides], kind="stable")

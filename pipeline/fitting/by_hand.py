@@ -19,7 +19,7 @@ from ..plans.plan import Plan
 from ..reports.fit_page import FoldRow
 from ..training.folder.run_folder import check_unseen
 from ..training.folder.run_record import read_run
-from ..training.handlers import read_training_record
+from ..training.folder.training_table import read_training_record
 from .combined import plans_of
 from .cross_validation import cross_validate
 from .outcome import Outcome, write_outcome

@@ -9,17 +9,21 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ...data.errors import ConfigError
-from ..planning.bundle import FILE, read_decisions
-from ..planning.decisions.decision import Decision
+from ..planning.bundle import FILE, measured_voxels, read_decisions
+from ..planning.decisions.decision import GIVEN, Decision
 from ..planning.decisions.duration import decide_duration, decide_epochs, decide_learning
 from ..planning.measures.pace import FOLDS, Pace
 from ..planning.network_plan import asked_by
 from ..plans.bundle_folders import bundle_path
 from ..plans.resolved import bundle_plan
+from ..training.folder.training_table import read_training_record
 
 _LOOKS = 6  # validations of a training, of a few cases each
 _LOOKING = 0.05  # of a training's time, at most
+_LEARNING = ("learning_rate", "warmup_iterations", "average_decay")
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,8 @@ class Candidate:
         """
         looks = self._looked_at(pace, _LOOKING * seconds)
         short = replace(pace, validation=looks * self._looking(pace))
-        return {
-            **_values(decide_duration(short, seconds, *self._asked())),
-            "validation_cases": looks,
-        }
+        found = _values(decide_duration(short, seconds, *self._asked()))
+        return {**self._not_held(found), "validation_cases": looks}
 
     def length_of(self, pace: Pace, iterations: int) -> dict[str, Any]:
         """Settings of a training of so many iterations, rounded down to whole epochs."""
@@ -80,7 +82,8 @@ class Candidate:
         count = epochs[0].value * epochs[1].value
         settings = _values([*epochs, *decide_learning(count, *self._asked())])
         interval = max(1, settings["epochs"] // _LOOKS)
-        return {**settings, "val_interval": interval, "validation_cases": looks}
+        looking = {"val_interval": interval, "validation_cases": looks}
+        return {**self._not_held(settings), **looking}
 
     def seconds(self, pace: Pace, settings: dict[str, Any]) -> float:
         """How long a training with these settings takes."""
@@ -90,6 +93,29 @@ class Candidate:
             + settings["epochs"] * (pace.epoch + settings["iterations_per_epoch"] * pace.iteration)
             + validations * settings["validation_cases"] * self._looking(pace)
         )
+
+    def measured_voxels(self) -> float:
+        """Voxels of all cases, each counted for each label."""
+        return measured_voxels(self.bundle)
+
+    def made(self, fold: int, settings: dict[str, Any]) -> dict[str, Any]:
+        """The settings of a training that has ended, with the epochs that it really made."""
+        table = read_training_record(self.training(fold))
+        return settings | ({"epochs": int(table[-1]["epoch"])} if table else {})
+
+    def holds(self, name: str, value: Any) -> bool:
+        """Whether a setting's value was given to the plan, or is edited in its bundle since."""
+        decided = {one.name: one for one in read_decisions(self.bundle)}.get(name)
+        return decided is not None and (decided.reason == GIVEN or decided.value != value)
+
+    def _not_held(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Without how it learns, where that is not for the fit to say: see `holds`."""
+        own = _config_numbers(self.bundle)
+        return {
+            name: value
+            for name, value in settings.items()
+            if name not in _LEARNING or not self.holds(name, own.get(name))
+        }
 
     def _looking(self, pace: Pace) -> float:
         """Seconds to validate one case; a pace is that of a fold of FOLDS."""
@@ -137,6 +163,15 @@ def planned_networks(bundles: Sequence[Path]) -> dict[str, Path]:
             )
         found[name] = bundle
     return found
+
+
+def _config_numbers(bundle: Path) -> dict[str, Any]:
+    """What stands at the top of a bundle's train.yaml."""
+    path = bundle / "configs" / "train.yaml"
+    try:
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from error
 
 
 def _values(decisions: list[Decision]) -> dict[str, Any]:

@@ -111,7 +111,12 @@ class CrossValidation:
 
 
 def cross_validate(
-    name: str, plan: Plan, dataset: Path, evaluations: Sequence[Path]
+    name: str,
+    plan: Plan,
+    dataset: Path,
+    evaluations: Sequence[Path],
+    *,
+    chooses_largest: bool = True,
 ) -> CrossValidation:
     """Put the evaluations of all folds together, and choose the post-processing.
 
@@ -122,6 +127,7 @@ def cross_validate(
         dataset: the dataset folder.
         evaluations: output folders of the evaluations, made with --keep_largest false and
             --smallest_piece null, and perhaps --try_thresholds.
+        chooses_largest: False: labels keep their largest piece alone where the plan says so.
 
     Raises:
         DatasetError: an evaluation is not there, or two measured the same case.
@@ -161,7 +167,16 @@ def cross_validate(
         measured_case(masks=files, metrics=metrics[case], **told(case), **more)
         for case, files in progressed(masks.items(), len(masks), "choosing the post-processing")
     ]
-    return replace(found, cases=cases, choices=choose_components(cases, plan.labels, candidates))
+    largest = None if chooses_largest else _largest(plan)
+    choices = choose_components(cases, plan.labels, candidates, largest=largest)
+    return replace(found, cases=cases, choices=choices)
+
+
+def _largest(plan: Plan) -> set[str]:
+    """The labels of which a plan keeps the largest piece alone."""
+    if isinstance(plan.keep_largest, bool):
+        return set(plan.labels[1:]) if plan.keep_largest else set()
+    return {plan.labels[value] for value in plan.keep_largest}
 
 
 def _metrics(evaluations: Sequence[Path]) -> dict[str, dict[str, LabelMetrics]]:

@@ -24,11 +24,11 @@ from .cases import dataset_identity, validated_cases
 from .choices.masks import TRIED, remove_levels
 from .combined import trained_plan, write_combined
 from .cross_validation import CrossValidation, cross_validate
-from .lengths import Lengths, step_name, together_name
+from .lengths import Lengths, iterations, step_name, together_name
 from .outcome import Outcome, write_outcome
-from .record import FILE, FitRecord
+from .record import CHECK, CONTENTS, FILE, FitRecord
 from .request import FitRequest
-from .schedule import ending, evaluation_seconds, first_guess
+from .schedule import evaluation_seconds, first_guess
 from .workflows import evaluate, train
 
 logger = logging.getLogger(__name__)
@@ -64,9 +64,7 @@ class Fit:
         self.cases = validated_cases(self.request.dataset, self.request.folds)
         with self.output:
             contents = dataset_identity(self.request.dataset, self.request.folds)
-            self.record = FitRecord(
-                self.output, {**self.request.asked(), "cases and folds": contents}
-            )
+            self.record = FitRecord(self.output, {**self.request.asked(), CONTENTS: contents})
             self._check()
             candidates = self._candidates()
             self.lengths = Lengths(self.request, self.record, candidates)
@@ -79,9 +77,9 @@ class Fit:
         return self.folder
 
     def _check(self) -> None:
-        if self.record.step("check").done:
+        if self.record.step(CHECK).done:
             return
-        with self.record.running("check"):
+        with self.record.running(CHECK):
             report = check_soundness(self.request.dataset)
             self.output.write("check.json", lambda stream: stream.write(report.as_json()))
             errors = report.count("error")
@@ -135,7 +133,7 @@ class Fit:
         fingerprint = measure_fingerprint(self.request.dataset)
         told: dict[str, Any] = {"name": self.folder.resolve().name, "network": network}
         settings = dict(self.request.settings)
-        machine = replace(machine, seconds=seconds)
+        machine = replace(machine, seconds=seconds, iterations=self.request.iterations)
         if before and "roi_size" not in settings:
             window = {"roi_size": before[0].window()}
             try:
@@ -153,7 +151,7 @@ class Fit:
             settings = self.lengths.settings(candidate)
             logger.info(
                 f"{candidate.name}, fold {fold + 1} of {self.request.folds}: "
-                f"{settings['epochs'] * settings['iterations_per_epoch']:,} iterations, about "
+                f"{iterations(settings):,} iterations, about "
                 f"{length(self.lengths.seconds(candidate, settings))}"
             )
         with self.record.running(step, settings=settings):
@@ -167,6 +165,7 @@ class Fit:
                     "seed": self.request.seed,
                     "deterministic": self.request.deterministic,
                     "keep": "last",
+                    **self.request.run_settings,
                 },
             )
 
@@ -181,6 +180,8 @@ class Fit:
             settings["smallest_piece"] = None
         if plan.has_thresholds and plan.thresholds is None:
             settings["try_thresholds"] = list(TRIED)
+        if "amp" in self.request.run_settings:
+            settings["amp"] = self.request.run_settings["amp"]
         with self.record.running(step):
             evaluate(
                 candidate.training(fold),
@@ -226,11 +227,13 @@ class Fit:
 
     def _cross_validation(self, candidate: Candidate) -> CrossValidation:
         folds = range(self.request.folds)
+        plan = trained_plan(candidate.training(0))
         return cross_validate(
             candidate.name,
-            trained_plan(candidate.training(0)),
+            plan,
             self.request.dataset,
             [candidate.evaluation(fold) for fold in folds],
+            chooses_largest=not self.lengths.candidates[0].holds("keep_largest", plan.keep_largest),
         )
 
     def _write(
@@ -270,11 +273,11 @@ class Fit:
             evaluation = evaluation_seconds(self.lengths.pace(one), self.cases, self.request.folds)
             logger.info(
                 f"{one.name}: {self.request.folds} trainings of about "
-                f"{settings['epochs'] * settings['iterations_per_epoch']:,} iterations, "
+                f"{iterations(settings):,} iterations, "
                 f"{length(self.lengths.seconds(one, settings))} each; then each fold's cases, "
                 f"{length(evaluation)}"
             )
-        logger.info(f"post-processing, bundle and page: {length(ending(self.cases))}")
+        logger.info(f"post-processing, bundle and page: {length(self.lengths.ending())}")
 
     def _refuse_foreign_folder(self) -> None:
         if not self.folder.exists() or (self.folder / FILE).is_file():
@@ -290,10 +293,9 @@ def fold_rows(record: FitRecord, candidates: Sequence[Candidate]) -> list[FoldRo
     for one in candidates:
         for fold in range(one.folds):
             step = record.step(step_name("train", one.name, fold))
-            settings = step.facts["settings"]
-            iterations = settings["epochs"] * settings["iterations_per_epoch"]
+            made = iterations(one.made(fold, step.facts["settings"]))
             dice = read_summary(one.evaluation(fold))["mean"]["dice"]
-            rows.append(FoldRow(one.name, fold, iterations, step.seconds, dice))
+            rows.append(FoldRow(one.name, fold, made, step.seconds, dice))
     return rows
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...data.errors import ConfigError
+from ..planning.decisions.decision import length
 from ..planning.measures.pace import Pace
 from .candidate import Candidate
 from .record import FitRecord
 from .request import FitRequest
-from .schedule import Remaining, corrected
+from .schedule import Remaining, corrected, ending, planning
+
+logger = logging.getLogger(__name__)
+_LEAST = 0.5  # of the iterations of a network's longest training: what its others have in any case
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,27 @@ class Lengths:
         pace = self.pace(candidate)
         if self.request.iterations is not None:
             return candidate.length_of(pace, self.request.iterations)
-        return candidate.length_for(pace, self._remaining().training_seconds(pace, self._took()))
+        seconds = self._remaining().training_seconds(pace, self._took())
+        least = int(_LEAST * max(self._made(candidate), default=0))
+        try:
+            found = candidate.length_for(pace, seconds)
+        except ConfigError:
+            if not least:
+                raise
+            found = None
+        if found is not None and iterations(found) >= least:
+            return found
+        found = candidate.length_of(pace, least)
+        more = candidate.seconds(pace, found) - max(seconds, 0.0)
+        logger.warning(
+            f"{candidate.name}: the time is nearly up. The next training has half of the "
+            f"iterations of the longest before, and takes about {length(more)} longer than there is"
+        )
+        return found
+
+    def ending(self) -> float:
+        """Seconds of what follows the last evaluation."""
+        return ending(self.candidates[0].cases, self.candidates[0].measured_voxels())
 
     def seconds(self, candidate: Candidate, settings: dict[str, Any]) -> float:
         """That a training with these settings takes."""
@@ -53,22 +79,29 @@ class Lengths:
         for fold in reversed(range(self.request.folds)):
             step = self.record.step(step_name("train", candidate.name, fold))
             if step.done:
-                expected = candidate.seconds(pace, step.facts["settings"])
-                return corrected(pace, expected, step.seconds)
+                made = candidate.made(fold, step.facts["settings"])
+                return corrected(pace, candidate.seconds(pace, made), step.seconds)
         return pace
 
     def _remaining(self) -> Remaining:
         if self.request.deterministic:
-            begun = [name for name in self.record.steps if name.startswith(("check", "plan"))]
-            spent = sum(self.record.step(name).seconds for name in begun)
+            spent = planning(self.request.seconds, len(self.candidates))
             trainings = len(self._steps("train"))
             evaluations = sum(name.count("+") + 1 for name in self._steps("evaluate"))
         else:
             spent = self.record.spent
             trainings, evaluations = self._left("train"), self._left("evaluate")
         left = self.request.seconds - spent
-        cases = self.candidates[0].cases
-        return Remaining(left, trainings, evaluations, cases, self.request.folds)
+        cases, folds = self.candidates[0].cases, self.request.folds
+        return Remaining(left, trainings, evaluations, cases, folds, self.ending())
+
+    def _made(self, candidate: Candidate) -> list[int]:
+        """Iterations that the candidate's trainings so far were to have."""
+        steps = [
+            self.record.step(step_name("train", candidate.name, fold))
+            for fold in range(self.request.folds)
+        ]
+        return [iterations(step.facts["settings"]) for step in steps if "settings" in step.facts]
 
     def _took(self) -> list[float]:
         """Seconds of the evaluations so far."""
@@ -87,6 +120,11 @@ class Lengths:
         if what == "evaluate" and len(names) > 1:
             names.append(together_name(self.candidates))
         return [step_name(what, name, fold) for name in names for fold in range(self.request.folds)]
+
+
+def iterations(settings: dict[str, Any]) -> int:
+    """Of a training with these settings."""
+    return int(settings["epochs"] * settings["iterations_per_epoch"])
 
 
 def together_name(candidates: Sequence[Candidate]) -> str:

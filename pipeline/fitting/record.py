@@ -15,6 +15,11 @@ from ...data.events import listening
 from ...data.output_folder import OutputFolder
 
 FILE = "fit.json"
+CHECK = "check"
+CHANGEABLE = ("seconds",)
+"""What may be another when a fit goes on: what has begun keeps its settings."""
+CONTENTS = "cases and folds"
+"""Name of what identifies the dataset."""
 _FORMAT = 1
 _EVERY = 5.0  # seconds between two notes of the time
 
@@ -42,7 +47,8 @@ class FitRecord:
 
     Args:
         output: the fit's folder, entered.
-        asked: what the user asked for, plain values; the same when the fit goes on.
+        asked: what the user asked for, plain values; the same when the fit goes on, but for what
+            is in CHANGEABLE. Until a step after the check has begun it may be another fit.
 
     Raises:
         ConfigError: the folder has another fit, or fit.json cannot be read.
@@ -50,13 +56,18 @@ class FitRecord:
 
     def __init__(self, output: OutputFolder, asked: dict[str, Any]) -> None:
         self.output = output
-        self.asked = asked
+        self.asked = json.loads(json.dumps(asked))  # as it is read again: keys are text
         self.steps: dict[str, Step] = {}
         self._written = 0.0
         path = output.folder / FILE
         if path.is_file():
-            before, self.steps = _read(path)
-            _refuse_other(path, before, asked)
+            before, steps = _read(path)
+            if set(steps) <= {CHECK}:  # nothing has come of it
+                steps = {} if before != self.asked else steps
+            else:
+                _refuse_other(path, before, self.asked, steps)
+            self.steps = steps
+            output.record(FILE)  # also where it was copied, and has another time
 
     @property
     def spent(self) -> float:
@@ -113,12 +124,19 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Step]]:
         ) from error
 
 
-def _refuse_other(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+def _refuse_other(
+    path: Path, before: dict[str, Any], now: dict[str, Any], steps: dict[str, Step]
+) -> None:
     names = [*before, *(name for name in now if name not in before)]
+    begun = any(name.startswith("train ") for name in steps)
+    # with --deterministic the lengths of all trainings follow from the time
+    free = () if begun and now.get("deterministic") else CHANGEABLE
     changed = [
-        f"{name} was {json.dumps(before.get(name))} and is now {json.dumps(now.get(name))}"
+        "the dataset's cases, files or folds are others"
+        if name == CONTENTS
+        else f"{name} was {json.dumps(before.get(name))} and is now {json.dumps(now.get(name))}"
         for name in names
-        if before.get(name) != now.get(name)
+        if before.get(name) != now.get(name) and name not in free
     ]
     if changed:
         raise ConfigError(

@@ -10,6 +10,14 @@ from typing import Any
 from ...data.errors import ConfigError
 
 FEWEST_FOLDS = 2
+RUN_SETTINGS = ("amp", "cache_dir", "num_workers")
+"""Settings of trainings, and `amp` of evaluations too, that no plan has."""
+_COUNT = ("amp",)  # of them those that change what is trained
+_LENGTHS = (
+    "training::epochs",
+    "training::iterations_per_epoch",
+    "training::val_interval",
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,7 @@ class FitRequest:
         deterministic: trainings give the same weights again, see pipeline.training.run.
         seed: of each training's draws; the split is that of the dataset.
         settings: of the plan, by id.
+        run_settings: of each training and evaluation, see RUN_SETTINGS.
     """
 
     dataset: Path
@@ -40,6 +49,14 @@ class FitRequest:
     deterministic: bool = False
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    run_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], **options: Any) -> FitRequest:
+        """A request whose settings are those of the plan and those of its runs, as they come."""
+        of_runs = {name: settings[name] for name in settings if name in RUN_SETTINGS}
+        of_plan = {name: settings[name] for name in settings if name not in RUN_SETTINGS}
+        return cls(settings=of_plan, run_settings=of_runs, **options)
 
     def __post_init__(self) -> None:
         if self.folds < FEWEST_FOLDS:
@@ -53,6 +70,12 @@ class FitRequest:
         if self.plans and (self.settings or any(self.networks)):
             more = [f"--{name}" for name in self.settings] or ["--network"]
             raise ConfigError(f"--plans are planned already: give {more[0]} to gridgate plan")
+        lengths = [name for name in self.settings if name in _LENGTHS]
+        if lengths:
+            raise ConfigError(
+                f"--{lengths[0]}: a fit makes its trainings as long as the time allows; give "
+                "--time, or --iterations"
+            )
         twice = {name for name in self.networks if list(self.networks).count(name) > 1}
         if twice:
             raise ConfigError(f"--networks: {', '.join(map(str, twice))} is there twice")
@@ -62,4 +85,5 @@ class FitRequest:
         values = asdict(self) | {"dataset": str(self.dataset.resolve())}
         plans = [str(path.resolve()) for path in self.plans]
         values |= {"networks": list(self.networks), "plans": plans}
-        return values | {"settings": dict(self.settings)}
+        kept = {name: value for name, value in self.run_settings.items() if name in _COUNT}
+        return values | {"settings": dict(self.settings), "run_settings": kept}

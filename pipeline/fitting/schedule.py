@@ -12,6 +12,7 @@ _STARTING = 3.0  # seconds of an evaluation before its first case
 _READING = 0.4  # seconds of a case beside its windows: reading, the way back, measuring, writing
 _ENDING = 10.0  # seconds of the last steps, and per case:
 _ENDING_CASE = 0.25
+_ENDING_VOXEL = 1.2e-8  # and of each voxel and label: measuring what is left of pieces
 _PLANNING = 0.08  # of the time, at most, as long as it is not known
 
 
@@ -25,6 +26,7 @@ class Remaining:
         evaluations: of folds that are not done.
         cases: of the dataset.
         folds: of the dataset.
+        ending: seconds of what follows the last evaluation.
     """
 
     seconds: float
@@ -32,6 +34,7 @@ class Remaining:
     evaluations: int
     cases: int
     folds: int
+    ending: float
 
     def training_seconds(self, pace: Pace, evaluated: Sequence[float] = ()) -> float:
         """Seconds for this training.
@@ -42,7 +45,7 @@ class Remaining:
         """
         guess = evaluation_seconds(pace, self.cases, self.folds)
         each = sum(evaluated) / len(evaluated) if evaluated else guess
-        left = self.seconds - self.evaluations * each - ending(self.cases)
+        left = self.seconds - self.evaluations * each - self.ending
         return left / max(self.trainings, 1)
 
 
@@ -51,14 +54,24 @@ def evaluation_seconds(pace: Pace, cases: int, folds: int) -> float:
     return _STARTING + ceil(cases / folds) * (pace.case + _READING)
 
 
-def ending(cases: int) -> float:
-    """Seconds of what follows the last evaluation, about."""
-    return _ENDING + _ENDING_CASE * cases
+def ending(cases: int, voxels: float = 0.0) -> float:
+    """Seconds of what follows the last evaluation, about.
+
+    Args:
+        cases: of the dataset.
+        voxels: of all cases, each counted as often as there are labels.
+    """
+    return _ENDING + _ENDING_CASE * cases + _ENDING_VOXEL * voxels
+
+
+def planning(seconds: float, networks: int) -> float:
+    """Seconds of check and plan, as long as they are not known."""
+    return _PLANNING * networks * seconds
 
 
 def first_guess(seconds: float, networks: int, folds: int) -> float:
     """Seconds of a training, before anything is measured: what a plan is made for."""
-    return (1 - _PLANNING * networks) * seconds * 0.85 / (networks * folds)
+    return (seconds - planning(seconds, networks)) * 0.85 / (networks * folds)
 
 
 def corrected(pace: Pace, expected: float, took: float) -> Pace:

@@ -11,13 +11,22 @@ from typing import Any
 import torch
 
 from ..models.checkpoints import LAST
+from ..training.engine.soundness import TrainingError
 from ..workflow import BundleRun
 
 
 def train(bundle: Path, dataset: Path, output: Path, settings: Mapping[str, Any]) -> None:
     """Train a fold; go on where a training of the same settings was stopped."""
     resume = (output / LAST).is_file()
-    _run(bundle, "train.yaml", "training", dataset, output, {**settings, "resume": resume})
+    try:
+        _run(bundle, "train.yaml", "training", dataset, output, {**settings, "resume": resume})
+    except TrainingError as error:
+        raise TrainingError(
+            f"{output}: {error}. To a fit --learning_rate and --batch_size are given as "
+            "--training::learning_rate and --training::batch_size, and another network's weights "
+            "not at all; with another network, window or batch it is another fit, in a new folder. "
+            "--num_workers and --cache_dir may be given when the same fit goes on"
+        ) from error
 
 
 def evaluate(bundle: Path, dataset: Path, output: Path, settings: Mapping[str, Any]) -> None:

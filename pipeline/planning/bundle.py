@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..plans.new_bundle import RECORDS, write_new_bundle
 from ..plans.plan import Plan
 from ..plans.plan_settings import with_settings
 from ..plans.training_numbers import check_training
-from .decisions.decision import Decision
+from .decisions.decision import GIVEN, Decision
 from .decisions.grid import decide_orientation, decide_spacing
 from .decisions.intensity import decide_body_threshold, decide_intensity, decide_modality
 from .decisions.labels import (
@@ -33,7 +34,6 @@ from .network_plan import NetworkPlan, asked_by, settings_of
 
 FILE, _FINGERPRINT_FILE = RECORDS
 
-_GIVEN = "given on the command line"
 _NNUNET = (
     "Isensee et al. nnU-Net: a self-configuring method for deep learning-based biomedical image "
     "segmentation. Nature Methods 18, 203-211, 2021."
@@ -167,6 +167,19 @@ def read_decisions(bundle: str | Path) -> list[Decision]:
         raise ConfigError(f"{path}: cannot be read as a plan's record ({error})") from error
 
 
+def measured_voxels(bundle: str | Path) -> float:
+    """Voxels of all cases that a bundle was planned for, each counted for each of its labels.
+
+    0 where the bundle does not tell.
+    """
+    try:
+        content = json.loads((Path(bundle) / _FINGERPRINT_FILE).read_text(encoding="utf-8"))
+        voxels = sum(prod(case["shape"]) for case in content["cases"])
+        return float(voxels * (len(content["labels"]) - 1))
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
 def _settings(
     fingerprint: Fingerprint,
     name: str,
@@ -238,7 +251,7 @@ def _deep_supervision(candidate: Candidate) -> Decision:
 
 
 def _said(given: Mapping[str, Any], name: str) -> Decision | None:
-    return Decision(name, given[name], _GIVEN) if name in given else None
+    return Decision(name, given[name], GIVEN) if name in given else None
 
 
 def _overridden(decisions: list[Decision], given: Mapping[str, Any]) -> list[Decision]:
@@ -246,8 +259,8 @@ def _overridden(decisions: list[Decision], given: Mapping[str, Any]) -> list[Dec
     plain = {key.removeprefix("training::"): value for key, value in given.items()}
     known = {one.name for one in decisions}
     kept = [
-        Decision(one.name, plain[one.name], _GIVEN) if one.name in plain else one
+        Decision(one.name, plain[one.name], GIVEN) if one.name in plain else one
         for one in decisions
     ]
-    more = [Decision(key, value, _GIVEN) for key, value in plain.items() if key not in known]
+    more = [Decision(key, value, GIVEN) for key, value in plain.items() if key not in known]
     return [*kept, *more]

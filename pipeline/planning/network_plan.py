@@ -67,7 +67,9 @@ class NetworkPlan:
             sizes, batch = window.window.value, window.batch.value
             pace = measure_pace(fingerprint, spacing, sizes, batch, window.step, machine)
         asked = asked_by(candidate.name, found["size"])
-        duration = decide_duration(pace, machine.seconds, asked, found["size"])
+        duration = decide_duration(
+            pace, machine.seconds, asked, found["size"], iterations=machine.iterations
+        )
         training = [window.window, window.batch, *duration]
         return cls(network, training, candidate, pace, window.covers)
 

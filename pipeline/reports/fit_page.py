@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...data.output_folder import OutputFolder
-from ..training.handlers import read_training_record
+from ..training.folder.training_table import read_training_record
 from . import cases, page, sections
 from .case_tables import first_to_look_at
 from .page import Cell, Column, Paragraph, Picture, Section, SideBySide, Table, number

@@ -11,7 +11,7 @@ from ...data.errors import GridgateError
 from ..batch.results.quality import look_first
 from ..models.attention import attention_of
 from ..models.machine import machine_facts
-from ..training.handlers import read_training_record
+from ..training.folder.training_table import read_training_record
 from .case_tables import segmented_cases
 from .cases import CaseFiles, case_picture
 from .page import (

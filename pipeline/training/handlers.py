@@ -21,9 +21,10 @@ from ...data.events import emit
 from ...data.progress import Progress
 from .engine.label_dice import MEAN_DICE, dice_name
 from .engine.stopwatch import timed
-from .engine.trainer import at_end
+from .engine.trainer import SegmentationTrainer, TrainerEvents, at_end
 from .engine.validator import validates
 from .folder.run_folder import METRICS, write_result
+from .folder.training_table import read_training_record
 from .told import no_better, unvalidated_line, validation_line
 
 logger = logging.getLogger(__name__)
@@ -244,15 +245,6 @@ def _loss(engine: Engine) -> torch.Tensor:
     return torch.as_tensor(first[Keys.LOSS])
 
 
-def read_training_record(output_dir: str | Path) -> list[dict[str, str]]:
-    """Rows of a run's metrics_train.csv, or none where there is no such file."""
-    path = Path(output_dir) / METRICS
-    if not path.is_file():
-        return []
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
 class EarlyStop:
     """Ends the training when the mean Dice has not risen for a number of epochs.
 
@@ -270,6 +262,8 @@ class EarlyStop:
     def attach(self, engine: Engine) -> None:
         """Register on the trainer, after its ValidationHandler."""
         engine.add_event_handler(Events.STARTED, self._look)
+        if isinstance(engine, SegmentationTrainer):
+            engine.add_event_handler(TrainerEvents.RESTORED, self._check)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._check)
 
     def _look(self, engine: Engine) -> None:

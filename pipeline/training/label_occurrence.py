@@ -131,7 +131,7 @@ def validation_hints(found: Occurrence, labels: Sequence[str], fold: int) -> lis
         if not present:
             what = "occurs" if annotated else "is annotated"
             text = f"{name} {what} in none of {part}: its Dice cannot be measured here"
-            hints.append(Hint(f"{text}; take another --fold or --split_seed", serious=True))
+            hints.append(Hint(f"{text}; another fold or split may have it", serious=True))
     return hints
 
 

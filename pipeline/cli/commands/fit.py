@@ -67,7 +67,8 @@ def run(options: argparse.Namespace) -> None:
     from ...planning.measures.machine import parse_time
 
     silence_handlers_of("monai")
-    request = FitRequest(
+    request = FitRequest.of(
+        parse_overrides(options.settings),
         dataset=Path(options.dataset),
         seconds=parse_time(options.time),
         folds=options.folds,
@@ -78,6 +79,5 @@ def run(options: argparse.Namespace) -> None:
         iterations=options.iterations,
         deterministic=options.deterministic,
         seed=options.seed,
-        settings=parse_overrides(options.settings),
     )
     say_last(str(fit(request, options.output)))

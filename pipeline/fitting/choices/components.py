@@ -66,6 +66,8 @@ class ComponentsChoice:
 
         Small pieces stay unless the gain is clear: one may be what the scan was made for.
         """
+        if ALL not in self.dice:  # the largest piece, as somebody said
+            return LARGEST
         better = [
             one
             for one in sorted(self.dice)
@@ -137,6 +139,8 @@ def choose_components(
     cases: Sequence[MeasuredCase],
     labels: Sequence[str],
     candidates: Mapping[str, Sequence[float]] | None = None,
+    *,
+    largest: set[str] | None = None,
 ) -> list[ComponentsChoice]:
     """Of each foreground label, which pieces give the highest mean Dice.
 
@@ -144,10 +148,13 @@ def choose_components(
 
     Args:
         candidates: see measured_case.
+        largest: the labels of which the largest piece is kept, and of no other; None: it is chosen.
     """
     choices = []
     for name in labels[1:]:
         tried = [ALL, *(candidates or {}).get(name, ()), LARGEST]
+        if largest is not None:
+            tried = [LARGEST] if name in largest else tried[:-1]
         dice = {one: mean_dice([case.of_label(name, one).dice for case in cases]) for one in tried}
         choices.append(ComponentsChoice(name, dice))
     return choices

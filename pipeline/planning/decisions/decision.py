@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+GIVEN = "given on the command line"
+"""The reason of a decision that somebody else took."""
+
 
 @dataclass(frozen=True)
 class Decision:

@@ -9,15 +9,22 @@ from ..measures.pace import FOLDS, Pace
 from .decision import Decision, length
 
 _EPOCHS = 30
+_LEAST_EPOCHS = 20  # where iterations are given, and are no multiple of 30
 _UNMEASURED = 25_000  # iterations, where nothing was measured
 _VALIDATIONS = (10, 6, 5, 3, 2, 1)  # divisors of the epochs
+_LOOKS = 6  # validations of a training of given iterations
 _VALIDATING = 0.05  # of the time, at most
 _FEWEST = 30  # iterations that are a training at all
 _LEARNING_RATE = {"small": 0.003, "medium": 0.003, "paper": 0.001}
 
 
 def decide_duration(
-    pace: Pace | None, seconds: float, training: Mapping[str, object], size: str
+    pace: Pace | None,
+    seconds: float,
+    training: Mapping[str, object],
+    size: str,
+    *,
+    iterations: int | None = None,
 ) -> list[Decision]:
     """Epochs, iterations, validations and learning rate.
 
@@ -26,10 +33,16 @@ def decide_duration(
         seconds: for the training.
         training: settings that the network asks for.
         size: "small", "medium" or "paper".
+        iterations: where they are given, and the time decides nothing.
 
     Raises:
         ConfigError: the time is too short for a training.
     """
+    if iterations is not None:
+        why = f"{iterations:,} iterations, given on the command line"
+        epochs = decide_epochs(iterations, why)
+        interval = Decision("val_interval", max(1, epochs[0].value // _LOOKS), why)
+        return [*epochs, interval, *decide_learning(iterations, training, size)]
     if pace is None:
         iterations, validations = _UNMEASURED, 10
         why = (
@@ -55,9 +68,17 @@ def decide_duration(
 
 
 def decide_epochs(iterations: int, why: str) -> list[Decision]:
-    """Epochs, and iterations of each, rounded down."""
-    each = max(1, iterations // _EPOCHS)
-    epochs = min(_EPOCHS, iterations)
+    """Epochs, and iterations of each: of 20 to 30 epochs those that come nearest, from below.
+
+    >>> [one.value for one in decide_epochs(2000, "")], [one.value for one in decide_epochs(59, "")]
+    ([25, 80], [29, 2])
+    """
+    few = min(_EPOCHS, iterations)
+    epochs = max(
+        range(min(_LEAST_EPOCHS, few), few + 1),
+        key=lambda count: (iterations // count * count, count),
+    )
+    each = iterations // epochs
     return [Decision("epochs", epochs, why), Decision("iterations_per_epoch", each, why)]
 
 
@@ -102,8 +123,8 @@ def _fitting(pace: Pace, seconds: float) -> tuple[int, int]:
     iterations = int((left - validations * pace.validation) / pace.iteration)
     if iterations < _FEWEST:
         raise ConfigError(
-            f"--time: {length(seconds)} are too short: the start takes {pace.reading:.0f} "
-            f"s, a validation {pace.validation:.0f} s, an iteration {pace.iteration:.2g} s; give "
-            "more time, or a smaller --roi_size or --network"
+            f"--time: {length(max(seconds, 0.0))} are too short: the start takes "
+            f"{pace.reading:.0f} s, a validation {pace.validation:.0f} s, an iteration "
+            f"{pace.iteration:.2g} s; give more time, or a smaller --roi_size or --network"
         )
     return iterations // _EPOCHS * _EPOCHS, validations

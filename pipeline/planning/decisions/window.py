@@ -19,13 +19,12 @@ from ....data.datasets.fingerprint.numbers import Fingerprint
 from ....data.errors import ConfigError
 from ..measures.machine import Machine, busy
 from ..measures.trial import Candidate, Step
-from .decision import Decision, length, sizes
+from .decision import GIVEN, Decision, length, sizes
 from .window_sizes import fewest_iterations, first_window, smaller_window
 
 _LOG = logging.getLogger("gridgate.planning")
 _PROBE = 48**3  # voxels of the windows of the first trial
 _BATCH = 2
-_GIVEN = "given on the command line"
 _MOST_BATCH = 32
 _ENOUGH = 10_000  # iterations; with fewer, more of them bring more than larger batches do
 _MOST_SHARE = 0.05  # of the dataset's voxels in one batch
@@ -71,7 +70,7 @@ def decide_window(
     search = _Search(fingerprint, spacing, candidate, machine, batch or _BATCH)
     reason = search.shrink() if window is None else search.take(window)
     grown = _BATCH
-    why = f"{search.batch}: " + (_GIVEN if batch else "two are the fewest")
+    why = f"{search.batch}: " + (GIVEN if batch else "two are the fewest")
     if batch is None:
         grown, why = search.grow()
     return WindowChoice(
@@ -137,12 +136,17 @@ class _Search:
                 f'{sizes(self.divisor)}; give --roi_size "{fitting}"'
             )
         if self.machine.device is None:
-            return _GIVEN
+            needed = self.candidate.needed(self.window, self.batch, half=self.machine.half)
+            if needed > self.machine.memory:
+                raise self._does_not_fit(needed)
+            return GIVEN
         found = self._try(self.window, self.batch)
         if isinstance(found, str):
             raise self._does_not_run(found)
+        if self._too_large(found):
+            raise self._does_not_fit(found.bytes or 0)
         self.step = found
-        return f"{_GIVEN}; measured: {found.seconds:.2g} s a step{self._peak()}{busy()}"
+        return f"{GIVEN}; measured: {found.seconds:.2g} s a step{self._peak()}{busy()}"
 
     def grow(self) -> tuple[int, str]:
         """A larger batch, where the window covers the case; and why."""
@@ -262,6 +266,13 @@ class _Search:
         return ConfigError(
             f"{self.candidate.name} with {self.batch} windows of {sizes(self.window)} at once does "
             f"not run on {self.machine.device}: {why}; take another --network or --roi_size"
+        )
+
+    def _does_not_fit(self, needed: int) -> ConfigError:
+        return ConfigError(
+            f"{self.candidate.name} needs {_gb(needed)} for {self.batch} windows of "
+            f"{sizes(self.window)}, and there are {_gb(self.machine.memory)} ({self.machine.why}); "
+            "give a smaller --roi_size or --training::batch_size, or more --memory"
         )
 
     def _smaller(self, window: list[int]) -> list[int] | None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from ....data.cores import usable_cores
 from ....data.errors import ConfigError
 from ...models.devices import autocast_dtype, choose_device
+from ...training.windows.place import free_memory
 
 _SHARE = 0.9  # of a GPU's memory; its screen and other programs take some
 _CPU_SHARE = 0.5  # of what is free: the cases, their readers and the system want theirs
-_UNKNOWN_BYTES = 8 << 30
 _BUSY = 1.6  # runnable programs per core; a trial is one itself
 _UNITS = {"": 1e9, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 _TIMES = {"s": 1.0, "": 60.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -32,6 +31,7 @@ class Machine:
         half: the network trains in 16 bits there.
         seconds: of a training.
         why: where the memory's number is from.
+        iterations: of a training, where these are given: the time then decides the window alone.
     """
 
     device: torch.device | None
@@ -40,6 +40,7 @@ class Machine:
     half: bool
     seconds: float
     why: str
+    iterations: int | None = None
 
 
 def planned_machine(
@@ -73,11 +74,8 @@ def planned_machine(
         total = torch.cuda.get_device_properties(chosen).total_memory
         why = f"{_SHARE:.0%} of {torch.cuda.get_device_name(chosen)}'s memory"
         return Machine(chosen, "cuda", int(_SHARE * total), half, seconds, why)
-    free = _free_bytes()
     why = f"{_CPU_SHARE:.0%} of the memory that is free here"
-    if free is None:
-        return Machine(chosen, "cpu", _UNKNOWN_BYTES, half, seconds, "this system does not say")
-    return Machine(chosen, "cpu", int(_CPU_SHARE * free), half, seconds, why)
+    return Machine(chosen, "cpu", int(_CPU_SHARE * free_memory()), half, seconds, why)
 
 
 def parse_memory(text: str) -> int:
@@ -131,14 +129,4 @@ def busy() -> str:
     return (
         f". This machine is busy (load {load:.1f} on {cores} cores), so steps were measured slower "
         "than they are; plan anew when it is idle"
-    )
-
-
-def _free_bytes() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    return next(
-        (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None
     )

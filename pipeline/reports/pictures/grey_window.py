@@ -26,5 +26,5 @@ def grey_window(array: NDArray[np.generic], *, ct: bool | None = None) -> tuple[
     low, high = SOFT_TISSUE
     if ct is not False and lowest < low and high < highest < _MOST_HU:
         return SOFT_TISSUE
-    few, many = np.percentile(array[::2, ::2, ::2], (1, 99))
+    few, many = np.percentile(array[::2, ::2, ::2].astype(np.float32), (1, 99))
     return (float(few), float(many)) if many > few else (lowest - 1, lowest + 1)

@@ -20,7 +20,7 @@ from ...plans.plan import Plan
 from ...training.engine.trainer import at_end
 from ...training.folder.provenance import typed_command
 from ...training.folder.run_folder import PAGE, is_free, write_result
-from ...training.handlers import read_training_record
+from ...training.folder.training_table import read_training_record
 from ...training.told import GO_ON, ending, on_cases
 from .content import Standing, TrainingRun, training_page
 

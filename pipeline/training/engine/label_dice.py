@@ -78,6 +78,7 @@ class LabelDice(Metric):
         count = len(self.labels) - 1
         self._sum = torch.zeros(count, dtype=torch.float64, device=self._device)
         self._cases = torch.zeros(count, dtype=torch.float64, device=self._device)
+        self._drawn = torch.zeros(count, dtype=torch.float64, device=self._device)
 
     @reinit__is_reduced
     def update(self, output: Any) -> None:
@@ -113,20 +114,22 @@ class LabelDice(Metric):
         self, prediction: torch.Tensor, reference: torch.Tensor, annotated: Any = None
     ) -> None:
         if self.regions:
-            both, total = self._of_regions(prediction, reference)
+            both, found, drawn = self._of_regions(prediction, reference)
         else:
-            both, total = self._of_labels(prediction, reference)
-        total = total.to(self._device)
-        present = total > 0
+            both, found, drawn = self._of_labels(prediction, reference)
+        total = (found + drawn).to(self._device)
+        present, there = total > 0, drawn.to(self._device) > 0
         if annotated is not None:
-            present &= torch.as_tensor(annotated)[1:].to(self._device)
+            known = torch.as_tensor(annotated)[1:].to(self._device)
+            present, there = present & known, there & known
         self._sum[present] += (2 * both.to(self._device)[present]) / total[present]
         self._cases += present
+        self._drawn += there
 
     def _of_regions(
         self, prediction: torch.Tensor, reference: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of each region how many voxels both maps have, and the sum of what each has."""
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of each region how many voxels both maps have, the prediction, and the reference."""
         count = len(self.labels) - 1
         if prediction.is_floating_point():
             if len(prediction) != count:
@@ -143,16 +146,17 @@ class LabelDice(Metric):
         sums = [
             (
                 ((found & truth) >> number & 1).sum(),
-                (found >> number & 1).sum() + (truth >> number & 1).sum(),
+                (found >> number & 1).sum(),
+                (truth >> number & 1).sum(),
             )
             for number in range(count)
         ]
-        both, total = (torch.stack(column).double() for column in zip(*sums, strict=True))
-        return both, total
+        both, each, drawn = (torch.stack(column).double() for column in zip(*sums, strict=True))
+        return both, each, drawn
 
     def _of_labels(
         self, prediction: torch.Tensor, reference: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """As `_of_regions`, of labels that exclude each other."""
         classes = len(self.labels)
         if prediction.is_floating_point():
@@ -175,17 +179,23 @@ class LabelDice(Metric):
                 "per label, or a single one for one label"
             )
         joint = joint.reshape(classes, classes).double()
-        return joint.diagonal()[1:], (joint.sum(0) + joint.sum(1))[1:]
+        return joint.diagonal()[1:], joint.sum(0)[1:], joint.sum(1)[1:]
 
-    @sync_all_reduce("_sum", "_cases")
+    @sync_all_reduce("_sum", "_cases", "_drawn")
     def compute(self) -> torch.Tensor:
         """Dice per foreground label, NaN for one that no case has."""
+        self._measurable = bool(self._drawn.sum() > 0)  # here it is that of all processes
         return self._sum / torch.where(self._cases > 0, self._cases, torch.nan)
 
     def completed(self, engine: Any, name: str) -> None:
-        """Write the mean under `name` and each label's under its own."""
+        """Write the mean under `name` and each label's under its own.
+
+        The mean is NaN, which is no best one, where no case has any of the labels: the first
+        validation, of a network that finds nothing yet, would be the best for good.
+        """
         each = self.compute()
-        engine.state.metrics[name] = float(torch.nanmean(each)) if not each.isnan().all() else 0.0
+        mean = float(torch.nanmean(each)) if self._measurable else float("nan")
+        engine.state.metrics[name] = mean
         for label, value in zip(self.labels[1:], each.tolist(), strict=True):
             engine.state.metrics[dice_name(label)] = value
 

@@ -10,6 +10,7 @@ from ....data.errors import GridgateError
 
 logger = logging.getLogger(__name__)
 _MOST_PASSED_OVER = 10
+_MOST_SCALED = 40  # with a GradScaler, which begins at 2**16 and halves it at each
 
 
 class TrainingError(GridgateError):
@@ -22,10 +23,16 @@ class Soundness:
     One such step would leave NaN in all weights. Reading a number from a GPU waits for everything
     that was asked of it, so the answer is read a step later, when it has long been there: that the
     step itself is left out the optimizer sees to, on the GPU.
+
+    Args:
+        scaled: a GradScaler looks for the largest scale at which gradients are finite in float16,
+            so that some are not. A loss may not be either, where a window's values are too large.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, scaled: bool = False) -> None:
+        self.scaled = scaled
         self._passed = 0  # steps in a row
+        self._lost = 0  # of them those whose loss was not finite
         self._waiting: tuple[torch.Tensor, torch.cuda.Event | None] | None = None
 
     def later(self, finite: torch.Tensor) -> None:
@@ -66,21 +73,26 @@ class Soundness:
             finite: (2,) bool, of the loss and of the gradients' norm.
 
         Raises:
-            TrainingError: the loss is not finite, or the gradients of many steps in a row.
+            TrainingError: the loss is not finite (with a GradScaler that of ten steps in a row), or
+                the gradients of many steps in a row.
         """
         loss, norm = finite.tolist()
-        self.check_loss(loss)
+        self._lost = 0 if loss else self._lost + 1
+        if not self.scaled or self._lost == _MOST_PASSED_OVER:
+            self.check_loss(loss)
         if norm:
             self._passed = 0
             return True
         self._passed += 1
-        if self._passed == _MOST_PASSED_OVER:
+        most = _MOST_SCALED if self.scaled else _MOST_PASSED_OVER
+        if self._passed == most:
             raise TrainingError(
-                f"the gradients of {_MOST_PASSED_OVER} steps in a row are NaN or infinite; start "
+                f"the gradients of {most} steps in a row are NaN or infinite; start "
                 "anew with a lower --learning_rate or with --amp False (last.pt holds the last "
                 "whole epoch, to be given as --pretrained)"
             )
-        logger.warning("a step is passed over: its gradients are NaN or infinite")
+        if not self.scaled:
+            logger.warning("a step is passed over: its gradients are NaN or infinite")
         return False
 
     def check_loss(self, finite: bool) -> None:

@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 class TrainerEvents(EventEnum):
     """Events of a SegmentationTrainer beside MONAI's."""
 
+    RESTORED = "restored"
+    """Once, at the start of a training that goes on, when it has its state again."""
+
     ENDED = "ended"
     """Once, when a run ends: completed, terminated, interrupted or failed."""
 
@@ -94,8 +97,8 @@ class SegmentationTrainer(SupervisedTrainer):
         self.average = average
         self.max_gradient_norm = max_gradient_norm
         self._parameters = list(self.network.parameters())
-        self._soundness = Soundness()
         self.dtype = autocast_dtype(self.state.device, amp)
+        self._soundness = Soundness(scaled=self.dtype is torch.float16)
         # not `scaler`: MONAI sets that anew at each run
         self.grad_scaler = torch.GradScaler(
             self.state.device.type, enabled=self.dtype is torch.float16
@@ -297,10 +300,12 @@ class SegmentationTrainer(SupervisedTrainer):
         self.grad_scaler.unscale_(self.optimizer)
         limit = float("inf") if self.max_gradient_norm is None else self.max_gradient_norm
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, limit)
+        finite = torch.isfinite(torch.stack((loss, norm.to(loss))))
         if self.dtype is torch.float16:  # the GradScaler passes over what is not finite
             self.grad_scaler.step(self.optimizer)
             self.grad_scaler.update()
-        elif not self._stepped(torch.isfinite(torch.stack((loss, norm.to(loss))))):
+            self._judged_later(finite)
+        elif not self._stepped(finite):
             return
         if self.average is not None:
             self.average.update_parameters(unwrapped(self.network))
@@ -319,10 +324,13 @@ class SegmentationTrainer(SupervisedTrainer):
             optimizer.step()
         finally:
             del optimizer.grad_scale, optimizer.found_inf
+        self._judged_later(finite)
+        return True
+
+    def _judged_later(self, finite: torch.Tensor) -> None:
         self._soundness.later(finite)
         if self.state.iteration % (self.state.epoch_length or 1) == 0:
             self._soundness.now()  # before anything is saved
-        return True
 
 
 def at_end(engine: Any, close: Callable[[Any], None]) -> None:

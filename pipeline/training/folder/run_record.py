@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ CHANGEABLE = {
 
 GIVEN = {"given": True}
 """In the place of a dataset's contents, where a tool gave the cases: settings name them."""
+_PIECE, _BEGINNING, _SAMPLE = 1 << 20, 1 << 16, 1 << 12  # bytes
 _SPLIT = {"fold", "folds", "split_seed"}
 
 
@@ -31,9 +34,9 @@ class RunRecord:
 
     Args:
         settings: flat id -> value of the resolved config, see workflow.run_settings.
-        dataset: what was trained on: "labels", "regions", what is "annotated" where not all is, and
-            "cases": id -> sizes in bytes of its images and its label map. Empty for trainings of
-            earlier versions.
+        dataset: what was trained on: "labels", "regions", what is "annotated" where not all is,
+            "cases": id -> sizes in bytes of its images and its label map, and "digests": id -> what
+            is in them, see `digest`. Empty for trainings of earlier versions.
     """
 
     settings: dict[str, Any]
@@ -101,17 +104,24 @@ def changed_dataset(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[s
             changed.append(
                 f"case {id_} has other files (bytes were {earlier[id_]}, are {current[id_]})"
             )
+        elif before.get("digests", now["digests"]).get(id_) != now["digests"][id_]:
+            changed.append(f"case {id_} has other voxels in files of the same sizes")
     return changed
 
 
 def dataset_contents(dataset: Dataset) -> dict[str, Any]:
-    """The labelled cases with their files' sizes: what cannot change without changing the run."""
-    cases = {}
+    """The labelled cases with what their files hold: what cannot change without changing the run.
+
+    Neither times nor places of the files count: a copy of the dataset is the same.
+    """
+    cases, digests = {}, {}
     for case in dataset.cases:
-        files = [*case.images, *([case.label] if case.label is not None else [])]
+        labels = [] if case.label is None else [case.label]
+        files = [*case.images, *labels]
         cases[case.id] = [
             sum(part.stat().st_size for part in files_of(path) if part.exists()) for path in files
         ]
+        digests[case.id] = [*map(digest, case.images), *(digest(one, whole=True) for one in labels)]
     return {
         "labels": dict(dataset.labels),
         "ignore": dataset.ignore,
@@ -121,4 +131,34 @@ def dataset_contents(dataset: Dataset) -> dict[str, Any]:
             case.id: list(case.annotated) for case in dataset.cases if case.annotated is not None
         },
         "cases": cases,
+        "digests": digests,
     }
+
+
+def digest(path: str | Path, *, whole: bool = False) -> str:
+    """12 hexadecimal digits of what the files of an image hold.
+
+    Args:
+        whole: look at every byte, as of a label map that somebody has corrected: uncompressed it
+            has the size it had. Else at the first 64 KiB and at five other places, which a scan
+            that was computed anew does not have in common with the one before.
+    """
+    found = hashlib.blake2b(digest_size=6)
+    for part in files_of(path):
+        if part.exists():
+            with open(part, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                for start, length in _looked_at(size, whole=whole):
+                    file.seek(start)
+                    found.update(file.read(length))
+    return found.hexdigest()
+
+
+def _looked_at(size: int, *, whole: bool) -> Iterator[tuple[int, int]]:
+    """(start, length) of a file's parts."""
+    if whole:
+        yield from ((start, _PIECE) for start in range(0, size, _PIECE))
+        return
+    yield 0, _BEGINNING
+    for place in range(1, 6):
+        yield max(size * place // 5 - _SAMPLE, 0), _SAMPLE

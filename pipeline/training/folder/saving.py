@@ -18,7 +18,7 @@ from ...models.writing_weights import save_checkpoint
 from ..engine.average import unwrapped
 from ..engine.scheduler_state import plain_state, restored_state
 from ..engine.stopwatch import timed
-from ..engine.trainer import SegmentationTrainer
+from ..engine.trainer import SegmentationTrainer, TrainerEvents
 from .run_folder import KEPT, WEIGHTS, write_result
 
 logger = logging.getLogger(__name__)
@@ -150,6 +150,7 @@ class Checkpoints:
         self.validator.state.best_metric = saved["best_metric"]
         self.validator.state.best_metric_epoch = saved["best_metric_epoch"]
         logger.info(f"resumed from {path} after epoch {saved['epoch']}")
+        engine.fire_event(TrainerEvents.RESTORED)
 
 
 def _best_weights(engine: SegmentationTrainer) -> OrderedDict[str, torch.Tensor]:

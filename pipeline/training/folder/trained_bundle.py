@@ -15,11 +15,11 @@ from ....data.datasets.folds import trains_on_all
 from ...plans.new_bundle import RECORDS
 from ...plans.plan import Plan
 from ...plans.writing import bundle_files
-from ..engine.label_dice import dice_name
 from ..engine.stopwatch import timed
 from ..told import GO_ON, ending, on_cases
 from .provenance import this_start, told
 from .run_folder import is_free, write_result
+from .training_table import read_training_record
 
 logger = logging.getLogger(__name__)
 
@@ -71,12 +71,10 @@ class TrainedBundle:
         self.everything = dataset_dir is not None and trains_on_all(folds)
         self.bundle_root = Path(bundle_root)
         self.writes = writes and self.folder.resolve() != Path(bundle_root).resolve()
-        self._best: dict[str, float] = {}
 
     def attach(self, engine: Engine) -> None:
         """Register on the trainer, after its ValidationHandler."""
         engine.add_event_handler(Events.STARTED, self._begin)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._note_best)
         engine.add_event_handler(Events.COMPLETED, self._end)
         engine.add_event_handler(Events.TERMINATE, self._end)
 
@@ -84,10 +82,14 @@ class TrainedBundle:
         with timed(engine, "save"):
             self._write(f"{self._trained_on()} The training has not ended; {GO_ON}.")
 
-    def _note_best(self, engine: Engine) -> None:
-        state = self.validator.state
-        if self.keep == "best" and state.best_metric_epoch == engine.state.epoch:
-            self._best = {name: state.metrics[dice_name(name)] for name in self.plan.labels[1:]}
+    def _best(self) -> dict[str, float]:
+        """Label -> Dice of the best validation, which may have been before a stop."""
+        epoch = str(self.validator.state.best_metric_epoch)
+        rows = {row["epoch"]: row for row in read_training_record(self.folder)}
+        if self.keep != "best" or epoch not in rows:
+            return {}
+        columns = {name: rows[epoch].get(f"dice_{name}") for name in self.plan.labels[1:]}
+        return {name: float(dice) for name, dice in columns.items() if dice}
 
     def _end(self, engine: Engine) -> None:
         state = self.validator.state
@@ -109,8 +111,13 @@ class TrainedBundle:
                 f"{state.best_metric_epoch}: mean Dice {state.best_metric:.3f} on the network's "
                 "grid. `gridgate evaluate` measures it in the label files' own grids.\n"
             )
-        if self._best:
-            rows = [f"| {name} | {dice:.3f} |" for name, dice in self._best.items()]
+        else:
+            text += (
+                "\n\n`models/model.pt` has the averaged weights of the end: no validation has "
+                "measured a Dice.\n"
+            )
+        if best := self._best():
+            rows = [f"| {name} | {dice:.3f} |" for name, dice in best.items()]
             text += "\n" + "\n".join(["| label | Dice |", "|---|---|", *rows]) + "\n"
         with timed(engine, "save"):
             self._write(f"{text}\n\n{told(this_start())}")

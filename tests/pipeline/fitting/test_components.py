@@ -49,6 +49,14 @@ def measured(
     return measured_case("a", CaseMasks(files[0]), files[1], plain, **told)
 
 
+def test_what_somebody_said_of_the_largest_piece_is_not_chosen(tmp_path: Path) -> None:
+    case = measured(tmp_path)
+    for largest in (set(), {"kidneys"}, {"liver", "kidneys"}):
+        choices = choose_components([case], LABELS, largest=largest)
+        kept = {choice.label for choice in choices if choice.smallest == LARGEST}
+        assert kept == largest and all(str(choice) for choice in choices)
+
+
 def test_the_largest_piece_is_kept_where_the_dice_says_so(tmp_path: Path) -> None:
     case = measured(tmp_path)
     liver, kidneys = choose_components([case], LABELS)

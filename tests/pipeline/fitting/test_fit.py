@@ -142,6 +142,42 @@ def test_other_words_in_its_folder_are_refused(
     assert "seed was 0 and is now 1" in capsys.readouterr().err
 
 
+def test_a_fit_that_was_copied_goes_on_with_more_time(
+    fitted: Path,
+    coarse_dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Copied without times, and stopped before the last step, which is done again here."""
+    folder = tmp_path / "copied"
+    shutil.copytree(fitted, folder, symlinks=True, copy_function=shutil.copyfile)
+    record = json.loads((folder / "fit.json").read_text())
+    del record["steps"]["combine"]
+    (folder / "fit.json").write_text(json.dumps(record))
+    monkeypatch.setattr(fitting, "write_outcome", lambda *_: None)
+    assert main(["fit", str(coarse_dataset), str(folder), *WORDS, "--time", "3h"]) == 0
+    assert json.loads((folder / "fit.json").read_text())["asked"]["seconds"] == 3 * 3600
+    capsys.readouterr()
+
+
+def test_how_it_learns_is_what_was_given_and_so_is_what_is_kept(
+    coarse_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known_steps(monkeypatch)
+    folder = tmp_path / "fitted"
+    given = ["--training::learning_rate", "0.0005", "--training::average_decay", "0.5"]
+    words = [*WORDS, *given, "--keep_largest", "true", "--amp", "false"]
+    assert main(["fit", str(coarse_dataset), str(folder), *words]) == 0
+    runs = folder / "runs" / "attention_unet"
+    for fold in (0, 1):
+        ran = json.loads((runs / f"fold_{fold}" / "settings.json").read_text())["settings"]
+        assert (ran["learning_rate"], ran["average_decay"], ran["amp"]) == (0.0005, 0.5, False)
+        assert ran["epochs"] * ran["iterations_per_epoch"] == 3
+    plan = json.loads((folder / "configs" / "metadata.json").read_text())["plan"]
+    assert plan["keep_largest"] is True
+
+
 def test_a_folder_with_other_files_is_refused(
     coarse_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -216,10 +252,11 @@ def test_a_dataset_that_has_changed_is_another_fit(
     dataset = write_phantom_dataset(tmp_path / "phantom", cases=4, progress=False)
     asked = json.loads((fitted / "fit.json").read_text())["asked"]
     (tmp_path / "fitted").mkdir()
-    content = {"format": 1, "asked": asked | {"dataset": str(dataset)}, "steps": {}}
+    steps = {"plan network": {"seconds": 1.0, "done": False, "facts": {}}}
+    content = {"format": 1, "asked": asked | {"dataset": str(dataset)}, "steps": steps}
     (tmp_path / "fitted" / "fit.json").write_text(json.dumps(content))
     assert main(["fit", str(dataset), str(tmp_path / "fitted"), *WORDS]) == 1
-    assert "cases and folds was" in capsys.readouterr().err
+    assert "cases, files or folds are others" in capsys.readouterr().err
 
 
 def test_folds_that_validate_a_case_twice_are_refused_before_the_first_step(

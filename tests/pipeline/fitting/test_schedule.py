@@ -17,14 +17,16 @@ PACE = Pace(iteration=0.5, validation=20.0, reading=3.0, case=1.6)
 
 def test_what_is_left_goes_into_the_trainings() -> None:
     # 3 s, and 10 cases of 1.6 + 0.4 s, in each of 5 folds: 23 s each; 10 + 50 x 0.25 s in the end
-    left = Remaining(seconds=3622.5, trainings=5, evaluations=5, cases=50, folds=5)
+    left = Remaining(3622.5, trainings=5, evaluations=5, cases=50, folds=5, ending=ending(50))
     assert evaluation_seconds(PACE, 50, 5) == pytest.approx(23.0)
     assert ending(50) == pytest.approx(22.5)
+    # 50 CTs of 512 x 512 x 160 with 6 labels: about 3 s more for each
+    assert ending(50, 50 * 6 * 512 * 512 * 160) == pytest.approx(22.5 + 151, abs=0.5)
     assert left.training_seconds(PACE) == pytest.approx((3622.5 - 22.5 - 115) / 5)
 
 
 def test_evaluations_count_as_they_went() -> None:
-    left = Remaining(seconds=1022.5, trainings=2, evaluations=2, cases=50, folds=5)
+    left = Remaining(1022.5, trainings=2, evaluations=2, cases=50, folds=5, ending=ending(50))
     assert left.training_seconds(PACE, evaluated=[40.0, 60.0]) == pytest.approx(450.0)
 
 
@@ -40,6 +42,7 @@ def test_a_pace_follows_the_last_training() -> None:
         ({"folds": 1}, "--folds 1: give 2 or more.*gridgate train .* --folds 1"),
         ({"iterations": 0}, "--iterations 0"),
         ({"networks": ("unet", "unet")}, "unet is there twice"),
+        ({"settings": {"training::epochs": 7}}, "--training::epochs: a fit makes .* --iterations"),
     ],
 )
 def test_impossible_requests_are_refused(asked: dict[str, object], said: str) -> None:

@@ -2,12 +2,15 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from gridgate.data.errors import ConfigError
 from gridgate.networks import network_facts
 from gridgate.pipeline.costs.process import measured_in_process
-from gridgate.pipeline.planning.decisions.duration import decide_duration
+from gridgate.pipeline.planning.decisions.duration import decide_duration, decide_epochs
+from gridgate.pipeline.planning.measures import machine as machines
 from gridgate.pipeline.planning.measures.machine import (
     Machine,
     parse_memory,
@@ -96,6 +99,8 @@ def test_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (here.kind, here.seconds, here.device) == ("cpu", 1200.0, torch.device("cpu"))
     assert here.memory > 0 and "50%" in here.why
     assert planned_machine("cpu", "3 GiB").memory == 3 * 2**30
+    monkeypatch.setattr(machines, "free_memory", lambda: 2 * 10**9)  # a container's limit, too
+    assert planned_machine("cpu").memory == 10**9
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="give its memory too"):
         planned_machine("cuda")
@@ -129,6 +134,23 @@ def test_the_time_is_shared_between_reading_validating_and_iterating() -> None:
     assert next(one for one in asked if one.name == "learning_rate").value == 1e-4
     unknown = {one.name: one.value for one in decide_duration(None, machine.seconds, {}, "paper")}
     assert unknown["epochs"] * unknown["iterations_per_epoch"] == pytest.approx(25_000, rel=0.01)
+
+
+def test_given_iterations_are_made_whatever_the_time() -> None:
+    told = {"iterations": 100}
+    found = {
+        one.name: one.value
+        for one in decide_duration(Pace(60.0, 5.0, 40.0, 1.0), 30.0, {}, "small", **told)
+    }
+    assert found["epochs"] * found["iterations_per_epoch"] == 100
+    assert found["warmup_iterations"] == 10 and found["average_decay"] == 0.9
+
+
+@given(st.integers(1, 50_000))
+def test_epochs_lose_few_iterations(iterations: int) -> None:
+    epochs, each = (one.value for one in decide_epochs(iterations, ""))
+    assert 1 <= epochs <= 30 and epochs * each <= iterations
+    assert epochs * each >= iterations * (0.93 if iterations > 30 else 1)
 
 
 def test_the_pace_counts_windows_and_cases() -> None:

@@ -164,6 +164,18 @@ def test_what_is_given_stays() -> None:
     assert choice.step.seconds == pytest.approx(3e-6 * 48 * 32 * 64)
 
 
+@pytest.mark.parametrize("here", [True, False])
+def test_a_given_window_has_to_fit_as_well(here: bool) -> None:
+    """It takes 2 x 48 x 32 x 64 x 100 bytes, 0.02 GB."""
+    found = fingerprint([{"liver": size()}] * 50, shape=(128, 128, 128))
+    told = {"window": [48, 32, 64], "batch": 2}
+    small, enough = machine(1.9e7, here=here), machine(2.0e7, here=here)
+    with pytest.raises(ConfigError, match=r"needs 0.02 GB for 2 windows of 48 x 32 x 64, and"):
+        decide_window(found, (1.0, 1.0, 1.0), Known(), small, **told)
+    assert decide_window(found, (1.0, 1.0, 1.0), Known(), enough, **told).window.value
+    assert decide_window(found, (1.0, 1.0, 1.0), Known(), machine(here=here), **told)
+
+
 def test_a_given_window_of_other_multiples_is_refused() -> None:
     found = fingerprint([{"liver": size()}] * 50, shape=(128, 128, 128))
     with pytest.raises(ConfigError, match=r'give --roi_size "\[48, 32, 64\]"'):

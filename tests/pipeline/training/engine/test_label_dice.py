@@ -117,13 +117,17 @@ def test_through_an_engine() -> None:
         assert isinstance(metrics[MEAN_DICE], float)
 
 
-def test_the_mean_leaves_out_what_no_case_has_and_is_0_without_any() -> None:
+def test_the_mean_leaves_out_what_no_case_has() -> None:
     engine = Engine(lambda _, batch: {"pred": logits(batch[0]), "label": batch[1]})
     LabelDice(LABELS).attach(engine, MEAN_DICE)
     liver, nothing = blobs(1, values=(0, 1)), blobs(1, values=(0,))
     metrics = engine.run([(liver, liver)], max_epochs=1).metrics
     assert metrics[MEAN_DICE] == 1 and math.isnan(metrics[dice_name("aorta")])
-    assert engine.run([(nothing, nothing)], max_epochs=1).metrics[MEAN_DICE] == 0
+
+    # of cases without any label nothing is the best, found or not
+    assert math.isnan(engine.run([(nothing, nothing)], max_epochs=1).metrics[MEAN_DICE])
+    assert math.isnan(engine.run([(liver, nothing)], max_epochs=1).metrics[MEAN_DICE])
+    assert engine.run([(nothing, liver)], max_epochs=1).metrics[MEAN_DICE] == 0
 
 
 def test_unequal_batches_are_refused() -> None:

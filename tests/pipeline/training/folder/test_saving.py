@@ -17,7 +17,7 @@ from gridgate.pipeline.models.writing_weights import save_checkpoint
 from gridgate.pipeline.plans.plan import Plan, example_plan
 from gridgate.pipeline.training.folder import saving
 from gridgate.pipeline.training.folder.run_folder import write_result
-from gridgate.pipeline.training.handlers import read_training_record
+from gridgate.pipeline.training.folder.training_table import read_training_record
 
 from ..small_trainer import network, training
 

@@ -1,12 +1,16 @@
 """Steps whose gradients or losses are not finite: passed over, or the training's end."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from gridgate.data.errors import user_error
+from gridgate.pipeline.training.engine import soundness
+from gridgate.pipeline.training.engine import trainer as trainers
 from gridgate.pipeline.training.engine.soundness import TrainingError
 from gridgate.pipeline.training.engine.trainer import SegmentationTrainer
 from gridgate.pipeline.training.losses import build_loss
@@ -116,3 +120,41 @@ def test_a_training_that_diverges_ends_with_a_reason(phantom_dataset: Path, tmp_
             iterations_per_epoch=9,
         )
     assert "learning_rate" in str(user_error(caught.value))
+
+
+class NaNLoss(SometimesNaN):
+    """A network whose output is NaN at the given forward passes."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.passes += 1
+        return self.convolution(x) * (float("nan") if self.at(self.passes - 1) else 1.0)
+
+
+def in_float16(network: torch.nn.Module, steps: int, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A training as on a GPU without bfloat16: a GradScaler scales, and passes over steps."""
+    train = trainer(network, steps)
+    train.dtype, train.grad_scaler = torch.float16, torch.GradScaler("cpu")
+    train._soundness = soundness.Soundness(scaled=True)
+    monkeypatch.setattr(trainers, "autocast", lambda *_: nullcontext())
+    monkeypatch.setattr(trainers, "SmallMapsInFloat32", nullcontext)
+    return train
+
+
+def test_in_float16_a_loss_that_stays_nan_ends_the_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = NaNLoss(lambda step: step >= 3)
+    with pytest.raises(TrainingError, match="the loss is NaN or infinite"):
+        in_float16(network, 40, monkeypatch).run()
+    assert network.passes <= 3 + 11, "no later than the step after the tenth"
+
+
+def test_in_float16_some_steps_are_passed_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As while the scale falls to what float16 bears; a window's loss may be NaN, too."""
+    network = NaNLoss(lambda step: step in (4, 9, 10))
+    train = in_float16(network, 30, monkeypatch)
+    train.run()
+    assert torch.isfinite(network.convolution.weight).all() and "passed over" not in caplog.text
+    assert train.grad_scaler.get_scale() == 2.0**16 / 2**3

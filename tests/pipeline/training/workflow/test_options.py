@@ -20,6 +20,19 @@ def test_early_stop_ends_the_run_and_keeps_the_best(phantom_dataset: Path, tmp_p
     assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2", "3"]
     assert torch.load(tmp_path / "last.pt", weights_only=True)["best_metric_epoch"] == 1
     assert (tmp_path / "models" / "model.pt").is_file()
+    page = (tmp_path / "docs" / "README.md").read_text()
+    assert "| liver | 0." in page and "for 2 epochs" in page
+
+    # gone on with it stays where it is, and tells the same; with more patience it goes on
+    weights = (tmp_path / "models" / "model.pt").read_bytes()
+    again = {"epochs": 9, "learning_rate": 0.0, "iterations_per_epoch": 1, "resume": True}
+    train(phantom_dataset, tmp_path, patience=2, **again)
+    assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2", "3"]
+    assert (tmp_path / "models" / "model.pt").read_bytes() == weights
+    told = (tmp_path / "docs" / "README.md").read_text()
+    assert "| liver | 0." in told and "for 2 epochs" in told
+    train(phantom_dataset, tmp_path, patience=3, **again)
+    assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2", "3", "4"]
 
 
 def test_deep_supervision_trains_a_network_with_several_outputs(

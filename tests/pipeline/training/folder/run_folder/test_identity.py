@@ -89,6 +89,21 @@ def test_the_datasets_cases_and_their_files_count(trained: Path, dataset: Path) 
         resume()
 
 
+@pytest.mark.parametrize("part", ["imagesTr", "labelsTr"])
+def test_other_voxels_in_a_file_of_the_same_size_count(
+    part: str, trained: Path, dataset: Path
+) -> None:
+    """A corrected label map, uncompressed, has the size it had."""
+    file = dataset / part / "c3.nii"
+    content = file.read_bytes()
+    file.write_bytes(content[:-3] + b"\1" + content[-2:])
+    with pytest.raises(ConfigError, match="case c3 has other voxels in files of the same sizes"):
+        begin(trained, dataset, resume=True)
+    file.write_bytes(content)
+    begin(trained, dataset, resume=True)
+    close_run_folder(trained)
+
+
 def test_a_copied_dataset_is_the_same(trained: Path, dataset: Path, tmp_path: Path) -> None:
     moved = Path(shutil.copytree(dataset, tmp_path / "elsewhere"))
     os.utime(moved / "imagesTr" / "c0.nii", (1, 1))
