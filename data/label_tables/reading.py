@@ -91,7 +91,11 @@ def _json(text: str) -> dict[int, str]:
         entries = json.loads(text)["labels"].items()
         found = {}
         for key, entry in entries:
-            value, name = (int(key), entry) if str(key).isdigit() else (int(entry), key)
+            if isinstance(entry, list):  # a region, which has no value of its own
+                continue
+            # of newer tables names come first, of older ones values: a name may be of digits
+            older = isinstance(entry, str) and key.isdigit()
+            value, name = (int(key), entry) if older else (int(entry), key)
             if value:
                 found[value] = str(name)
         return found

@@ -12,7 +12,7 @@ from scipy import stats
 
 from ...data.errors import ConfigError
 from .paired import amounts
-from .runs import BETTER, Run
+from .runs import BETTER, Run, shared_labels
 
 LEAST_RUNS, LEAST_CASES = 3, 3
 EXTRA = "statistics"
@@ -64,11 +64,7 @@ def friedman_ranks(runs: Sequence[Run], metric: str) -> Ranks | None:
 
 def shared_numbers(runs: Sequence[Run], metric: str) -> NDArray[np.float64]:
     """(cases, runs): each case's mean over the labels that all runs have a number of there."""
-    labels = [
-        label
-        for label in runs[0].numbers[metric]
-        if all(label in run.numbers[metric] for run in runs)
-    ]
+    labels = shared_labels(runs, metric)
     by_label = [[amounts(run, metric, label) for run in runs] for label in labels]
     rows = []
     for case in runs[0].cases:

@@ -111,9 +111,61 @@ def read_runs(paths: Sequence[str | Path], names: Sequence[str] | None = None) -
         (_of_nnunet if file.suffix == ".json" else _of_csv)(file, name)
         for file, name in zip(files, told, strict=True)
     ]
-    known = {str(value): label for run in runs for label, value in run.values.items()}
+    known = _names_of_values(runs)
     named = [run.renamed(known) if run.source.suffix == ".json" else run for run in runs]
     return _with_the_same_words(named)
+
+
+def _names_of_values(runs: Sequence[Run]) -> dict[str, str]:
+    """Value as text -> label, for runs that know their labels as values alone.
+
+    Raises:
+        DatasetError: such a run is there, and two others name a value differently.
+    """
+    found: dict[str, tuple[str, Path]] = {}
+    for run in runs:
+        for label, value in run.values.items():
+            before, source = found.setdefault(str(value), (label, run.source))
+            if _plain(before) != _plain(label) and any(
+                one.source.suffix == ".json" for one in runs
+            ):
+                raise DatasetError(
+                    f"{source} calls the value {value} {before}, {run.source} calls it {label}: "
+                    "nnU-Net's summary.json has values alone, and it is not clear what they mean; "
+                    "compare it with runs of one labelling"
+                )
+    return {value: label for value, (label, _) in found.items()}
+
+
+def shared_cases(runs: Sequence[Run], metric: str, label: str) -> list[str]:
+    """The cases of which all runs have a number there, sorted."""
+    by_run = [run.numbers.get(metric, {}).get(label, {}) for run in runs]
+    return [
+        case
+        for case in sorted(by_run[0])
+        if not any(math.isnan(by_case.get(case, math.nan)) for by_case in by_run)
+    ]
+
+
+def shared_labels(runs: Sequence[Run], metric: str) -> list[str]:
+    """The labels that all runs have measured, in the order of the first."""
+    return [
+        label
+        for label in runs[0].numbers.get(metric, {})
+        if all(label in run.numbers.get(metric, {}) for run in runs)
+    ]
+
+
+def labels_left_out(runs: Sequence[Run], metrics: Sequence[str]) -> list[str]:
+    """A sentence per run with labels that not all runs have."""
+    shared = {label for metric in metrics for label in shared_labels(runs, metric)}
+    alone = [(run, [label for label in run.labels if label not in shared]) for run in runs]
+    return [
+        f"{run.name}: {', '.join(labels)} {'is' if len(labels) == 1 else 'are'} not compared, as "
+        "not all runs have it"
+        for run, labels in alone
+        if labels
+    ]
 
 
 def _with_the_same_words(runs: Sequence[Run]) -> list[Run]:
@@ -154,34 +206,54 @@ def _names(files: Sequence[Path]) -> list[str]:
         file.parent if file.stem in ("metrics", "summary") else file.with_suffix("")
         for file in files
     ]
+    if len({file.resolve() for file in files}) < len(files):
+        told = ", ".join(map(str, files))
+        raise ConfigError(f"one of {told} is given twice; compare different runs")
+    if len({place.resolve() for place in places}) < len(places):  # a .csv beside a .json
+        places = list(files)
     parts = [place.resolve().parts for place in places]
     for count in range(1, max(map(len, parts)) + 1):
         names = ["/".join(part[-count:]) for part in parts]
         if len(set(names)) == len(names):
-            return names
-    raise ConfigError(f"{files[0]} is given twice; compare different runs")
+            break
+    return names
 
 
 def _of_csv(file: Path, name: str) -> Run:
     numbers: dict[str, dict[str, dict[str, float]]] = {}
     values: dict[str, int] = {}
     try:
-        with open(file, newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        # with or without the mark that spreadsheets put first
+        with open(file, newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
             reader = csv.DictReader(stream)
             columns = _columns(file, reader.fieldnames or [])
             for row in reader:
-                case, label = _case(row[columns["case"]]), row[columns["label"]]
-                if row.get("value"):
-                    values[label] = int(row["value"])
+                case, label = _case(row[columns["case"]] or ""), row[columns["label"]]
+                if not case or label is None:
+                    raise DatasetError(
+                        f"{file}: line {reader.line_num} has no case or no label; take out lines "
+                        "that are none of a case, such as averages"
+                    )
+                if (value := _whole(row.get("value"))) is not None:
+                    values[label] = value
                 for metric, column in columns.items():
                     if metric in BETTER:
                         by_case = numbers.setdefault(metric, {}).setdefault(label, {})
                         if case in by_case:
                             raise DatasetError(f"{file}: has two rows of {case} and {label}")
                         by_case[case] = _number(file, metric, row[column])
-    except OSError as error:
+    except (OSError, csv.Error) as error:
         raise DatasetError(f"{file}: cannot be read ({error})") from error
     return _checked(Run(name, file, numbers, values))
+
+
+def _whole(text: str | None) -> int | None:
+    """A label's value; None where a column of that name holds something else."""
+    try:
+        number = float(text or "nan")
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() else None
 
 
 def _columns(file: Path, names: Sequence[str]) -> dict[str, str]:
@@ -203,9 +275,10 @@ def _columns(file: Path, names: Sequence[str]) -> dict[str, str]:
 
 def _number(file: Path, metric: str, text: str | None) -> float:
     try:
-        return float(text) if text else math.nan
+        number = float(text) if text else math.nan
     except ValueError as error:
         raise DatasetError(f"{file}: {metric} {text!r} is no number") from error
+    return number if math.isfinite(number) else math.nan  # infinite: not defined
 
 
 def _case(text: str) -> str:
@@ -227,7 +300,8 @@ def _of_nnunet(file: Path, name: str) -> Run:
             for value, measured in row["metrics"].items():
                 for metric, count in _NNUNET_METRICS.items():
                     by_case = numbers.setdefault(metric, {}).setdefault(str(value), {})
-                    by_case[case] = count(measured)
+                    number = count(measured)
+                    by_case[case] = number if math.isfinite(number) else math.nan
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DatasetError(
             f"{file}: is no summary.json of nnU-Net with {_NNUNET!r} ({error!r}); of an evaluation "

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .paired import MEAN, Paired, amounts, case_means
-from .runs import BETTER, Run
+from .friedman import shared_numbers
+from .paired import MEAN, Paired, amounts
+from .runs import BETTER, Run, shared_cases, shared_labels
 
 _TITLES = {
     "dice": "Dice",
@@ -40,15 +42,20 @@ def title(metric: str) -> str:
 def means_table(runs: Sequence[Run], metrics: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     """Headings, and a row per label and run: mean and standard deviation of each metric.
 
-    The last rows are of each case's mean over the labels. The standard deviation is that over
-    cases (n - 1), as papers print it.
+    Over the cases, and of labels, of which all runs have a number: each run's own cases would
+    favour the run that missed an organ and so has no distance of it. The last rows are of each
+    case's mean over the labels. The standard deviation is that over cases (n - 1), as papers print
+    it.
     """
-    labels = list(dict.fromkeys(label for run in runs for label in run.labels))
+    shared = [label for metric in metrics for label in shared_labels(runs, metric)]
+    labels = list(dict.fromkeys(shared))
     rows = []
     for label in [*labels, *([MEAN] if len(labels) > 1 else [])]:
-        for run in runs:
+        columns = [_numbers(runs, metric, label) for metric in metrics]
+        for place, run in enumerate(runs):
             cells = [
-                _mean_and_deviation(_numbers(run, metric, label), metric) for metric in metrics
+                _mean_and_deviation(numbers[:, place].tolist(), metric)
+                for numbers, metric in zip(columns, metrics, strict=True)
             ]
             if any(cells):
                 rows.append([label, run.name, *cells])
@@ -125,15 +132,13 @@ def pairs_csv(rows: Sequence[Paired]) -> str:
     return table.getvalue()
 
 
-def _numbers(run: Run, metric: str, label: str) -> list[float]:
-    if metric not in run.numbers:
-        return []
-    by_case = (
-        case_means(run, metric, list(run.numbers[metric]))
-        if label == MEAN
-        else amounts(run, metric, label)
-    )
-    return [number for number in by_case.values() if not math.isnan(number)]
+def _numbers(runs: Sequence[Run], metric: str, label: str) -> NDArray[np.float64]:
+    """(cases, runs), of cases of which all have a number."""
+    if label == MEAN:
+        return shared_numbers(runs, metric)
+    by_run = [amounts(run, metric, label) for run in runs]
+    rows = [[by_case[case] for by_case in by_run] for case in shared_cases(runs, metric, label)]
+    return np.array(rows, dtype=np.float64).reshape(-1, len(runs))
 
 
 def _mean_and_deviation(numbers: Sequence[float], metric: str) -> str:

@@ -217,7 +217,12 @@ class _Measuring:
         """All that decides a measure but for the files."""
         known = LabelMap.of(self.label_map)
         labels = list(self.evaluator.table.labels)
-        return labels, sorted(known.items()), known.parts, known.regions, self.how, self._values
+        cases = sorted(
+            (case, Path(item["label"]).name, sorted(item.get("unannotated", ())))
+            for case, item in self.items.items()
+        )
+        told = (labels, sorted(known.items()), known.parts, known.regions, self.how, self._values)
+        return *told, cases
 
     @property
     def _values(self) -> Sequence[int] | None:

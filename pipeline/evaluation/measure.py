@@ -247,8 +247,23 @@ def _compared(
     """Metrics of a prediction against labels on a grid, of which voxels that are IGNORE are out."""
     voxels = int(np.count_nonzero(expected != IGNORE))
     predicted, expected, affine = counted(prediction, expected, grid)
+    voxels += _beyond(predicted, affine, grid)
     told: dict[str, Any] = {"affine": affine, "measured": measured, "voxels": voxels}
     return case_metrics(predicted, expected, labels=names, **told)
+
+
+def _beyond(predicted: NDArray[Any], affine: NDArray[np.float64], grid: Grid) -> int:
+    """Labelled voxels of a prediction beyond the label file's array.
+
+    Args:
+        affine: of the prediction's array, whose voxels are the grid's lattice.
+    """
+    start = np.rint(np.linalg.solve(grid.affine[:3, :3], affine[:3, 3] - grid.affine[:3, 3]))
+    inside = tuple(
+        slice(max(-int(first), 0), max(size - int(first), 0))
+        for first, size in zip(start, grid.shape, strict=True)
+    )
+    return int(np.count_nonzero(predicted) - np.count_nonzero(predicted[inside]))
 
 
 def counted(

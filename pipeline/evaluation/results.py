@@ -116,7 +116,8 @@ def read_results(folder: Path) -> dict[str, dict[str, LabelMetrics]]:
     path = folder / METRICS_FILE
     found: dict[str, dict[str, LabelMetrics]] = {}
     try:
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        # with or without the mark that spreadsheets put first
+        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             for row in csv.DictReader(file):
                 # tables of earlier versions have fewer columns
                 columns = (*METRICS, "tolerance_mm")

@@ -14,10 +14,10 @@ from ..batch.results.table_file import read_case_table
 from ..comparison.friedman import LEAST_RUNS, friedman_ranks
 from ..comparison.paired import MEAN, Paired, amounts, shared_means
 from ..comparison.ranking import LEVEL, Ranked
-from ..comparison.runs import BETTER, Run
+from ..comparison.runs import BETTER, Run, labels_left_out, shared_cases, shared_labels
 from ..comparison.tables import means_table, pairs_table, title
 from . import page
-from .cases import CaseFiles, Truth, outlined, truths_of
+from .cases import CaseFiles, Truth, names_by_value, outlined, truths_of
 from .page import Block, Cell, Column, Paragraph, Picture, Section, SideBySide, Table, number
 from .pictures.album import Album
 from .pictures.critical_difference import critical_difference_figure
@@ -137,25 +137,21 @@ def _means(compared: Compared) -> Section:
         (spoken(label), [Cell(name), *(Cell(cell, number=True) for cell in cells)])
         for label, name, *cells in rows
     ]
-    caption = "Mean and standard deviation over the cases that have a number."
-    return Section("Means", [Table(columns, table, caption=caption)])
+    caption = "Mean and standard deviation over the cases of which all runs have a number."
+    told = [
+        Paragraph(f"{text}.", "soft") for text in labels_left_out(compared.runs, compared.metrics)
+    ]
+    return Section("Means", [Table(columns, table, caption=caption), *told])
 
 
 def _spread(compared: Compared, album: Album) -> Section:
     blocks: list[Block] = []
     for metric in compared.metrics:
-        labels = [
-            label
-            for label in compared.runs[0].labels
-            if all(label in run.numbers[metric] for run in compared.runs)
-        ]
-        numbers = {
-            label: [
-                [one for one in amounts(run, metric, label).values() if not math.isnan(one)]
-                for run in compared.runs
-            ]
-            for label in labels
-        }
+        numbers = {}
+        for label in shared_labels(compared.runs, metric):
+            cases = shared_cases(compared.runs, metric, label)
+            by_run = [amounts(run, metric, label) for run in compared.runs]
+            numbers[label] = [[by_case[case] for case in cases] for by_case in by_run]
         if not numbers:
             continue
         told = (numbers, [run.name for run in compared.runs], title(metric))
@@ -215,12 +211,13 @@ def _both_masks(case: str, compared: Compared, album: Album) -> list[Block]:
     pictures: list[Picture] = []
     for run in compared.runs[:2]:
         folder = run.source.parent
-        labels = ["background", *sorted(run.labels, key=lambda label: run.values.get(label, 0))]
+        labels, values = _labels_of(run)
         try:
             row = {row["case"]: row for row in read_case_table(folder / "cases.csv")}[case]
             if row["status"] != DONE:
                 return []
-            files = CaseFiles(folder, row, _truth(case, compared, labels))
+            truth_file, why = _truth(case, compared, labels, values)
+            files = CaseFiles(folder, row, truth_file)
             image, mask, truth = files.image, files.mask, files.true_mask
         except (GridgateError, OSError, KeyError):
             return [Paragraph(f"{case}: no pictures; {folder} has no scan and mask of it.", "soft")]
@@ -228,20 +225,30 @@ def _both_masks(case: str, compared: Compared, album: Album) -> list[Block]:
             image_view(image),
             mask,
             truth=None if truth is None else outlined(truth),
-            labels=labels,
+            labels=names_by_value(labels, values),
             name=f"{case}, {run.name}",
             window=grey_window(image.array),
         )
         content = album.keep(f"{case}_{len(pictures)}", figure)
         pictures.append(Picture(content, alt=f"Slices of {case} with the mask of {run.name}"))
-    return [SideBySide(pictures)]
+    return [SideBySide(pictures), *([Paragraph(why, "soft")] if why else [])]
 
 
-def _truth(case: str, compared: Compared, labels: Sequence[str]) -> Truth | None:
-    """That of a case, where the dataset is given and its labels are those of the masks."""
+def _labels_of(run: Run) -> tuple[list[str], list[int] | None]:
+    """Names in the order of their values, the background first; and values that leave some out."""
+    names = sorted(run.labels, key=lambda label: run.values.get(label, 0))
+    values = [run.values.get(name, 0) for name in names]
+    usual = not any(values) or values == list(range(1, len(values) + 1))
+    return ["background", *names], None if usual else values
+
+
+def _truth(
+    case: str, compared: Compared, labels: Sequence[str], values: Sequence[int] | None
+) -> tuple[Truth | None, str]:
+    """That of a case, where the dataset is given and its labels are those of the masks; or why."""
     if compared.dataset is None:
-        return None
+        return None, ""
     try:
-        return truths_of(compared.dataset, labels).get(case)
-    except DatasetError:
-        return None
+        return truths_of(compared.dataset, labels, region_values=values).get(case), ""
+    except DatasetError as error:
+        return None, f"The truth is not drawn: {error}"

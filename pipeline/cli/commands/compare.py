@@ -50,33 +50,38 @@ def add(subparsers: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Compare."""
     from ....data.datasets.dataset import load_dataset
+    from ....data.progress import progressed
     from ...comparison.paired import paired
     from ...comparison.ranking import ranking
-    from ...comparison.runs import read_runs
+    from ...comparison.runs import labels_left_out, read_runs
     from ...comparison.tables import markdown, means_table, pairs_table
     from ...reports.comparison_page import Compared
 
     if len(options.runs) < 2:
         raise ConfigError("two runs or more are wanted: gridgate compare RUN_A RUN_B")
+    for name, least in (("samples", 1), ("seed", 0), ("pictures", 0)):
+        if (number := getattr(options, name)) < least:
+            raise ConfigError(f"--{name} {number}: give {least} or more")
     runs = read_runs(options.runs, options.names)
     metrics = _metrics(options.metrics, [run.metrics for run in runs])
     told = {"resamples": options.samples, "seed": options.seed}
-    pairs = [row for metric in metrics for row in paired(runs, metric, **told)]
+    pairs = [
+        row
+        for metric in progressed(metrics, len(metrics), "comparing")
+        for row in paired(runs, metric, **told)
+    ]
     if not any(row.cases for row in pairs):
         raise ConfigError(
             "the runs have no case and label in common: "
             + "; ".join(f"{run.name} has {run.cases[0]}, {', '.join(run.labels)}" for run in runs)
         )
-    compared = Compared(
-        runs,
-        metrics,
-        pairs,
-        ranking(runs, metrics, seed=options.seed),
-        options.pictures,
-        None if options.dataset is None else load_dataset(options.dataset),
-    )
+    dataset = None if options.dataset is None else load_dataset(options.dataset)
     for heads, rows in (means_table(runs, metrics), pairs_table(pairs)):
         print(markdown(heads, rows))
+    for left_out in labels_left_out(runs, metrics):
+        print(left_out)
+    ranks = ranking(runs, metrics, seed=options.seed)
+    compared = Compared(runs, metrics, pairs, ranks, options.pictures, dataset)
     for one in compared.ranks:
         print(f"rank {one.rank:.2f}  {one.name}  (first in {100 * one.firsts:.0f} % of samples)")
     if options.to is not None:
@@ -117,8 +122,9 @@ def _write(compared: Any, folder: Path) -> None:
         for name, ((heads, rows), caption) in tables.items():
             texts = {"md": markdown(heads, rows), "tex": latex(heads, rows, caption=caption)}
             for ending, text in texts.items():
-                output.write(f"{name}.{ending}", _writer(text.encode()))
-        output.write("pairs.csv", _writer(pairs_csv(compared.pairs).encode()))
+                output.write(f"{name}.{ending}", _writer(text.encode(errors="backslashreplace")))
+        table = pairs_csv(compared.pairs)
+        output.write("pairs.csv", _writer(table.encode(errors="backslashreplace")))
         output.write("report.html", _writer(comparison_page(compared, output)))
 
 

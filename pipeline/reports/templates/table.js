@@ -5,8 +5,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const rows = [...body.rows];
   const headings = [...table.tHead.rows[0].cells];
   const value = (row, column) => row.cells[column].textContent.trim();
+  // "< 0.001" comes before 0.001
+  const read = (text) => text.startsWith("<") ? parseFloat(text.slice(1)) * 0.999 : parseFloat(text);
   const compare = (one, two) => {
-    const [a, b] = [parseFloat(one), parseFloat(two)];
+    const [a, b] = [read(one), read(two)];
     const numbers = !Number.isNaN(a) - !Number.isNaN(b);
     if (numbers !== 0) return -numbers;             // what is no number comes last
     return Number.isNaN(a) ? one.localeCompare(two) : a - b;
@@ -22,7 +24,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       heading.setAttribute("aria-sort", down ? "descending" : "ascending");
       const ordered = [...rows].sort((one, two) => {
         const order = compare(value(one, column), value(two, column));
-        const numbers = [one, two].map((row) => !Number.isNaN(parseFloat(value(row, column))));
+        const numbers = [one, two].map((row) => !Number.isNaN(read(value(row, column))));
         return down && numbers[0] === numbers[1] ? -order : order;
       });
       body.append(...ordered);

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from gridgate.pipeline.cli.main import main
+from gridgate.pipeline.comparison.runs import Run
+from gridgate.pipeline.reports import comparison_page
+from gridgate.pipeline.reports.cases import names_by_value
 
 
 def evaluation(folder: Path, shift: float) -> Path:
@@ -49,6 +52,9 @@ def test_tables_and_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     [
         ([], "two runs or more"),
         (["A", "--metrics", "nsd"], "not all runs have nsd; all have: dice, hd95_mm"),
+        (["A", "--samples", "0"], "--samples 0: give 1 or more"),
+        (["A", "--seed", "-1"], "--seed -1: give 0 or more"),
+        (["A", "--pictures", "-1"], "--pictures -1: give 0 or more"),
     ],
 )
 def test_what_cannot_be_compared(
@@ -58,3 +64,23 @@ def test_what_cannot_be_compared(
     words = [runs[1], *(runs[0] if word == "A" else word for word in more)]
     assert main(["compare", *words]) == 1
     assert text in capsys.readouterr().err
+
+
+def test_names_that_are_no_text_are_written_all_the_same(tmp_path: Path) -> None:
+    """A label in Latin-1, as some spreadsheets write it."""
+    runs = [evaluation(tmp_path / name, shift) for name, shift in (("a", 0.0), ("b", 0.03))]
+    for run in runs:
+        table = run / "metrics.csv"
+        table.write_bytes(table.read_bytes().replace(b"liver", b"l\xe9ber"))
+    to = tmp_path / "compared"
+    assert main(["compare", *map(str, runs), "--to", str(to), "--samples", "99"]) == 0
+    assert "l\\udce9ber" in (to / "means.md").read_text()
+
+
+def test_regions_have_the_colours_of_their_values() -> None:
+    values = {"whole": 1, "core": 2, "enhancing": 4}
+    dice = {name: {"c": 0.5} for name in values}
+    labels, known = comparison_page._labels_of(Run("a", Path("a"), {"dice": dice}, values))
+    assert names_by_value(labels, known) == ["background", "whole", "core", "", "enhancing"]
+    labels, known = comparison_page._labels_of(Run("b", Path("b"), {"dice": dice}))
+    assert (labels[1:], known) == (list(values), None)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from gridgate.pipeline.comparison.paired import MEAN, case_means, compared, holm, paired
+from gridgate.pipeline.comparison.paired import MEAN, compared, holm, paired
 from gridgate.pipeline.comparison.runs import Run
 
 
@@ -124,14 +124,6 @@ def test_pairs_labels_and_corrections() -> None:
     assert rows[2].wilcoxon == pytest.approx(stats.wilcoxon(both[:, 1], both[:, 0]).pvalue)
 
 
-def test_means_of_a_case_are_over_the_labels_that_it_has() -> None:
-    run = run_of(
-        "x", {"a": {"c1": 0.5, "c2": math.nan}, "b": {"c1": 0.7, "c2": 0.4, "c3": math.nan}}
-    )
-    found = case_means(run, "dice", ["a", "b"])
-    assert found["c1"] == pytest.approx(0.6) and found["c2"] == 0.4 and math.isnan(found["c3"])
-
-
 def test_a_run_that_missed_a_label_is_not_favoured_by_it() -> None:
     """Distances 2 and 8 against 3 and none: of a alone x is better by 1, in both cases."""
     nan = math.nan
@@ -152,3 +144,14 @@ def test_volume_errors_count_as_amounts_and_less_is_better() -> None:
     assert row.means == pytest.approx((3.0, 4 / 3)) and row.better == "y"
     runs = [run_of("x", {"a": {"c1": 0.3, "c2": 0.2}}), run_of("y", {"a": {"c1": 0.1, "c2": 0.2}})]
     assert paired(runs, "dice", resamples=50)[0].better == "x"
+
+
+def test_equal_differences_are_ties_whatever_their_last_bits() -> None:
+    """0.9 - 0.8 is not 0.8 - 0.7 in binary; as whole hundredths they are the same."""
+    random = np.random.default_rng(106)
+    first = random.integers(60, 90, 12)
+    second = first + random.integers(-2, 4, 12)
+    found = compared(np.stack([first, second], 1) / 100, resamples=50)
+    assert found.wilcoxon == stats.wilcoxon(second - first).pvalue
+    constant = compared(np.array([[0.1, 0.2], [0.2, 0.3], [0.3, 0.4], [0.7, 0.8]]), resamples=50)
+    assert constant.effect == math.inf and constant.interval == pytest.approx((0.1, 0.1))

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from gridgate.data.errors import ConfigError
-from gridgate.pipeline.comparison.paired import paired
-from gridgate.pipeline.comparison.ranking import ranking
-from gridgate.pipeline.comparison.runs import Run
+from gridgate.pipeline.comparison.paired import holm, paired
+from gridgate.pipeline.comparison.ranking import _holm_rows, _signed_rank_p, _wins, ranking
+from gridgate.pipeline.comparison.runs import Run, labels_left_out
 from gridgate.pipeline.comparison.tables import (
     latex,
     markdown,
@@ -81,6 +82,74 @@ def test_means_are_those_of_numpy() -> None:
         f"{10 * (1 - np.mean(values)):.2f} ± {10 * np.std(values, ddof=1):.2f}",
     ]
     assert len(rows) == 3
+
+
+def cells(runs: list[Run], metric: str) -> dict[tuple[str, str], float]:
+    """(label, run) -> mean, as the table prints it."""
+    _, rows = means_table(runs, [metric])
+    return {(label, name): float(cell.split(" ")[0]) for label, name, cell in rows}
+
+
+def named(name: str, metric: str, numbers: dict[str, list[float]]) -> Run:
+    by_label = {
+        label: {f"c{n}": value for n, value in enumerate(values)}
+        for label, values in numbers.items()
+    }
+    return Run(name, Path(name), {metric: by_label})
+
+
+def test_means_are_over_what_all_runs_have() -> None:
+    """A run is not worse by its mean for the organs, the cases or the labels that others lack."""
+    nan = math.nan
+    a = named("a", "hd95_mm", {"liver": [2.0] * 6, "pancreas": [20.0] * 3 + [nan] * 3})
+    b = named("b", "hd95_mm", {"liver": [1.0] * 6, "pancreas": [15.0] * 3 + [30.0] * 3})
+    found = cells([a, b], "hd95_mm")
+    assert found["pancreas", "b"] == 15.0
+    # (11 x 3 + 2 x 3) / 6 and (8 x 3 + 1 x 3) / 6
+    assert (found["mean of labels", "a"], found["mean of labels", "b"]) == (6.5, 4.5)
+
+    many = named("many", "dice", {"liver": [0.9] * 3 + [0.5] * 17})
+    few = named("few", "dice", {"liver": [0.9] * 3})
+    found = cells([many, few], "dice")
+    assert found["liver", "many"] == found["liver", "few"] == 0.9
+
+    more = named("more", "dice", {"liver": [0.8] * 3, "aorta": [0.4] * 3, "spleen": [0.8] * 3})
+    less = named("less", "dice", {"liver": [0.7] * 3, "spleen": [0.7] * 3})
+    found = cells([more, less], "dice")
+    assert found["mean of labels", "more"] == 0.8 and ("aorta", "more") not in found
+    assert labels_left_out([more, less], ["dice"]) == [
+        "more: aorta is not compared, as not all runs have it"
+    ]
+
+
+@pytest.mark.parametrize("steps", [[0.02] * 4, [0.01, 0.02, 0.03, 0.04, 0.05]])
+def test_few_cases_beat_nobody(steps: list[float]) -> None:
+    """Of five cases the exact p is 1/32 at the least, and two tests were made."""
+    base = np.full(len(steps), 0.5)
+    table = np.stack([base + steps, base])
+    assert _wins(table) == [0, 0]
+    first, _ = ranking(
+        [named(n, "dice", {"a": v.tolist()}) for n, v in zip("xy", table, strict=True)],
+        ["dice"],
+        samples=50,
+    )
+    assert first.rank == 1.5 and first.firsts == 1.0
+
+
+def test_the_approximation_is_scipys() -> None:
+    draw = np.random.default_rng(3)
+    rows = np.round(draw.normal(0.01, 0.05, (40, 15)), 2)  # ties and zeros
+    above, below = _signed_rank_p(rows)
+    for row, up, down in zip(rows, above, below, strict=True):
+        for side, p in (("greater", up), ("less", down)):
+            known = stats.wilcoxon(row, alternative=side, method="asymptotic").pvalue
+            assert p == pytest.approx(max(known, 0.5 ** np.count_nonzero(row)), abs=1e-12)
+
+
+def test_holm_of_rows_is_holm_of_each() -> None:
+    p = np.random.default_rng(1).uniform(0, 0.2, (20, 6))
+    for found, row in zip(_holm_rows(p), p, strict=True):
+        assert found.tolist() == pytest.approx(holm(row.tolist()))
 
 
 def test_latex_has_a_row_per_row_and_no_bare_signs() -> None:

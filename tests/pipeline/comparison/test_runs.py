@@ -107,6 +107,7 @@ def test_names_are_as_long_as_they_have_to_be(tmp_path: Path) -> None:
         ("case,label\nc,l\n", "no metric"),
         ("case,label,dice\nc,l,good\n", "'good' is no number"),
         ("case,label,dice\nc,l,1\nc,l,1\n", "two rows of c and l"),
+        ("case,label,dice\nc,l,1\naverage\n", "line 3 has no case or no label"),
     ],
 )
 def test_tables_that_cannot_be(tmp_path: Path, content: str, text: str) -> None:
@@ -128,3 +129,28 @@ def test_what_is_no_run(tmp_path: Path) -> None:
     other.write_text('{"cases": 3}')
     with pytest.raises(DatasetError, match=r"no summary\.json of nnU-Net"):
         read_runs([other])
+
+
+def test_tables_as_spreadsheets_and_pandas_write_them(tmp_path: Path) -> None:
+    """With a mark at the beginning, values as 1.0, and infinity for what is not defined."""
+    text = "\ufeffcase,label,value,hd95\nc1,liver,1.0,2.5\nc2,liver,1.0,inf\nc1,gall,x,-inf\n"
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    (run,) = read_runs([tmp_path / "t.csv"])
+    assert run.values == {"liver": 1}
+    assert run.numbers["hd95_mm"]["liver"]["c1"] == 2.5
+    assert math.isnan(run.numbers["hd95_mm"]["liver"]["c2"])
+    assert math.isnan(run.numbers["hd95_mm"]["gall"]["c1"])
+
+
+def test_two_tables_of_one_folder_are_two_runs(tmp_path: Path) -> None:
+    first = ours(tmp_path, {"c1": {"liver": 0.7}}) / "metrics.csv"
+    runs = read_runs([first, nnunet(tmp_path / "summary.json")])
+    assert [run.name for run in runs] == ["metrics.csv", "summary.json"]
+
+
+def test_values_that_mean_two_labels_are_refused(tmp_path: Path) -> None:
+    first = ours(tmp_path / "a", {"c1": {"liver": 0.7, "gall": 0.2}})
+    second = ours(tmp_path / "b", {"c1": {"gall": 0.7, "liver": 0.2}})
+    assert len(read_runs([first, second])) == 2, "they know their labels"
+    with pytest.raises(DatasetError, match=r"the value 1 liver, .* calls it gall"):
+        read_runs([first, second, nnunet(tmp_path / "nn" / "summary.json")])

@@ -132,6 +132,18 @@ def test_padding_and_cropping_change_nothing(
                 assert row.dice == pytest.approx(overlap.GetDiceCoefficient(value), abs=1e-6)
 
 
+def test_specificity_of_a_mask_beyond_the_label_file(tmp_path: Path) -> None:
+    """6 voxels along x are in the label file, all of them background; the next 6 are labelled."""
+    mask = np.zeros((12, 4, 5), np.uint8)
+    mask[6:] = 1
+    files = (
+        save(tmp_path / "mask.nii.gz", mask, AFFINE),
+        save(tmp_path / "label.nii.gz", np.zeros((6, 4, 5), np.uint8), AFFINE),
+    )
+    # 120 voxels of the file and 120 beyond it, of which the latter are wrong
+    assert measure_files(*files, LABELS)[0].specificity == pytest.approx(0.5)
+
+
 def test_a_label_with_finer_voxels_is_measured_in_its_own(tmp_path: Path) -> None:
     """The same block in voxels of half the height, and more beyond the label's file."""
     prediction = np.zeros((8, 8, 8), np.uint8)
