@@ -70,7 +70,8 @@ class LabelMetrics:
     """|P and R| / |R|, 0..1 (sensitivity)."""
     specificity: float
     """Share of the voxels outside R that P leaves out, 0..1: near 1 for all small organs. The
-    voxels are those of the label file, and those beyond it that the mask labels; it says more of the field of view than of the mask."""
+    voxels are those of the label file, and those beyond it that the mask labels; it says more of
+    the field of view than of the mask."""
     hd_mm: float
     """Hausdorff distance: `SurfaceDistances.hausdorff`."""
     hd95_mm: float

@@ -128,6 +128,7 @@ def page_of_folder(
     *,
     title: str | None = None,
     dataset_dir: str | Path | None = None,
+    merge_labels: Mapping[str | int, str] | None = None,
     pictures: int = 3,
 ) -> EvaluationPage | InferencePage:
     """The page of a run that is known by its folder alone.
@@ -135,6 +136,7 @@ def page_of_folder(
     Args:
         title: None: the folder's name.
         dataset_dir: that was evaluated, for the truth in the pictures.
+        merge_labels: labels of the dataset -> those that they are counted as.
         pictures: cases to show.
 
     Raises:
@@ -153,7 +155,7 @@ def page_of_folder(
     told: dict[str, Any] = {"title": title or folder.resolve().name, "labels": labels}
     told |= {"pictures": pictures, "region_values": regions, "tells_how": False}
     if measured:
-        return EvaluationPage(**told, dataset_dir=dataset_dir)
+        return EvaluationPage(**told, dataset_dir=dataset_dir, merge_labels=merge_labels)
     if dataset_dir is not None:
         raise ConfigError(f"--dataset is for an evaluation; {folder} holds no {METRICS_FILE}")
     return InferencePage(**told)

@@ -214,6 +214,15 @@ def test_the_page_is_written_again_by_a_command(
     assert main(["report", str(tmp_path / "E"), *told]) == 0
     text = (tmp_path / "E" / PAGE).read_text()
     assert "<h1>Again</h1>" in text and text.count("in three planes") == 2
+    renamed = shutil.copytree(runs / "D", tmp_path / "D")
+    content = (renamed / "dataset.json").read_text()
+    (renamed / "dataset.json").write_text(content.replace('"liver"', '"hepar"'))
+    told = ["--dataset", str(renamed), "--pictures", "1"]
+    for more, pictures in (([], 0), (["--merge_labels", "{hepar: liver}"], 1)):
+        assert main(["report", str(tmp_path / "E"), *told, *more]) == 0
+        text = (tmp_path / "E" / PAGE).read_text()
+        assert text.count("in three planes") == pictures
+        assert ("The truth is not drawn" in text) == (not pictures)
     assert main(["report", str(tmp_path / "M"), "--pictures", "0"]) == 0
     assert "<h1>M</h1>" in (tmp_path / "M" / PAGE).read_text()
     assert main(["report", str(tmp_path / "M"), "--dataset", str(runs / "D")]) == 1
