@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -143,14 +143,18 @@ def digest(path: str | Path, *, whole: bool = False) -> str:
             has the size it had. Else at the first 64 KiB and at five other places, which a scan
             that was computed anew does not have in common with the one before.
     """
+    parts = [(part, part.stat()) for part in files_of(path) if part.exists()]
+    return _digest(tuple((part, of.st_size, of.st_mtime_ns) for part, of in parts), whole)
+
+
+@cache  # of five folds in one process the files are looked at once
+def _digest(parts: tuple[tuple[Path, int, int], ...], whole: bool) -> str:
     found = hashlib.blake2b(digest_size=6)
-    for part in files_of(path):
-        if part.exists():
-            with open(part, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                for start, length in _looked_at(size, whole=whole):
-                    file.seek(start)
-                    found.update(file.read(length))
+    for part, size, _ in parts:
+        with open(part, "rb") as file:
+            for start, length in _looked_at(size, whole=whole):
+                file.seek(start)
+                found.update(file.read(length))
     return found.hexdigest()
 
 
