@@ -91,6 +91,12 @@ def _read_frames(file: Path, headers: Sequence[SliceHeader]) -> NDArray[np.gener
             f"{Path(headers[0].name).name}: its frames are compressed, and rescaled in different "
             "ways; export it uncompressed, or one file per slice"
         )
+    if all(one.frame for one in headers):
+        raise ImageError(
+            f"{Path(headers[0].name).name}: its frames are compressed, and the first of them, "
+            "whose rescaling counts for all then, is none of the volume; export it uncompressed, "
+            "or one file per slice"
+        )
     slope, intercept = scales.pop()
     # GDCM has applied them; what is asked for are the stored values
     return np.rint((rescaled.astype(np.float64) - intercept) / slope).astype(np.int32)

@@ -151,7 +151,7 @@ def label_values(stored: NDArray[np.generic], *, lowest: int = 0) -> NDArray[np.
     Raises:
         ImageError: a value is too low.
     """
-    least, highest = int(stored.min()), int(stored.max())
+    least, highest = int(stored.min()), max(int(stored.max()), 0)
     if least < min(lowest, 0):
         count = int(np.less(stored, min(lowest, 0)).sum())
         raise ImageError(

@@ -22,6 +22,9 @@ from .names import MASK_SUFFIXES
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 
 
+_LAST_CODE = 5  # of NIfTI's kinds of coordinates
+
+
 def smallest_unsigned(maximum: int) -> np.dtype:
     """The smallest unsigned integer type that holds 0..maximum.
 
@@ -194,6 +197,9 @@ def _header(like: Image, shape: tuple[int, ...], dtype: DTypeLike) -> nib.Nifti1
     # Extensions belong to the scan, and may hold its DICOM header with the patient's name.
     header.extensions.clear()
     header["vox_offset"] = 0  # nibabel puts the right one
+    for name in ("sform_code", "qform_code"):
+        if int(header[name]) > _LAST_CODE:  # nibabel would put 0, and the form would be lost
+            header[name] = 1
     header["cal_min"] = header["cal_max"] = 0
     header["intent_code"] = 0
     header["intent_p1"] = header["intent_p2"] = header["intent_p3"] = 0

@@ -7,6 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from .known import ABNORMAL, ANATOMY, VERTEBRAE, Color, Row
+from .sides import as_words
 
 LEFT, RIGHT = "left", "right"
 _SIDES = {"left": LEFT, "l": LEFT, "lt": LEFT, "right": RIGHT, "r": RIGHT, "rt": RIGHT}
@@ -36,8 +37,10 @@ def plain_name(name: str) -> tuple[str, str | None]:
 
     >>> plain_name("Kidney_LEFT"), plain_name("left & right lung"), plain_name("?")
     (('kidney', 'left'), ('left right lung', None), ('?', None))
+    >>> plain_name("LeftKidney")
+    ('kidney', 'left')
     """
-    words = _WORD.findall(unicodedata.normalize("NFKC", name).casefold())
+    words = _WORD.findall(as_words(unicodedata.normalize("NFKC", name)).casefold())
     sides = {_SIDES[word] for word in words if word in _SIDES}
     others = [word for word in words if word not in _SIDES]
     if len(sides) == 1 and others:

@@ -12,9 +12,12 @@ from scipy import ndimage
 
 from gridgate.data.dicom.series import DicomSeries
 from gridgate.data.errors import ConfigError, OutputError
+from gridgate.data.geometry.grids import same_grid
+from gridgate.data.images.reading import read_image, read_labels, write_labels
 from gridgate.transforms import (
     FillHolesd,
     LargestComponentd,
+    LoadCased,
     WriteLabelsd,
     postprocessing,
     preprocessing,
@@ -159,6 +162,51 @@ def test_the_item_id_names_the_file(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="leads out of the folder"):
             WriteLabelsd(output_dir=tmp_path / "out")({"pred": pred, "id": name})
     assert not list(tmp_path.glob("elsewhere*"))
+
+
+def through_load_and_write(scan: Path, folder: Path) -> Path:
+    """The mask of a scan, all of it labelled, as a run writes it."""
+    item = LoadCased("image")({"image": str(scan)})
+    image = item["image"]
+    meta = {**image.meta, "spatial_shape": tuple(image.shape[1:])}
+    item["pred"] = MetaTensor(torch.ones(image.shape, dtype=torch.uint8), meta=meta)
+    return Path(WriteLabelsd(output_dir=folder)(item)["pred_path"])
+
+
+@pytest.mark.parametrize(("sform", "qform"), [(6, 0), (0, 7), (9, 9), (2, 1)])
+def test_forms_of_unknown_kinds_keep_the_mask_in_its_place(
+    sform: int, qform: int, tmp_path: Path
+) -> None:
+    """nibabel, left to itself, puts 0 for kinds it does not know, and the form is lost."""
+    affine = np.diag([-0.8, -0.8, 2.5, 1.0])
+    affine[:3, 3] = [100, 90, -300]
+    image = nib.Nifti1Image(np.zeros((5, 6, 7), np.int16), affine)
+    image.set_sform(affine, 1)
+    image.set_qform(affine, 1)
+    content = bytearray(image.to_bytes())
+    content[252:256] = np.array([qform, sform], "<i2").tobytes()
+    scan = tmp_path / "scan.nii"
+    scan.write_bytes(content)
+    mask = through_load_and_write(scan, tmp_path / "out")
+    assert same_grid(read_image(scan).grid, read_labels(mask).grid, tolerance_mm=1e-9)
+    np.testing.assert_allclose(nib.load(mask).affine, affine, atol=1e-6)
+    other = tmp_path / "other.nii.gz"
+    write_labels(other, np.ones((5, 6, 7), np.uint8), like=read_image(scan))
+    np.testing.assert_allclose(nib.load(other).affine, affine, atol=1e-6)
+
+
+@pytest.mark.parametrize("offset", [100, 348, -352])
+def test_a_mended_offset_of_the_voxels_is_no_obstacle_to_the_mask(
+    offset: int, tmp_path: Path
+) -> None:
+    image = nib.Nifti1Image(np.zeros((5, 6, 7), np.int16), np.diag([2.0, 2, 2, 1]))
+    content = bytearray(image.to_bytes())
+    content[108:112] = np.array(offset, "<f4").tobytes()
+    scan = tmp_path / "scan.nii"
+    scan.write_bytes(content)
+    mask = through_load_and_write(scan, tmp_path / "out")
+    assert read_labels(mask).array.all()
+    assert same_grid(read_image(scan).grid, read_labels(mask).grid, tolerance_mm=0)
 
 
 def test_a_dicom_series_gives_its_grid_and_its_folders_name(tmp_path: Path) -> None:

@@ -119,8 +119,11 @@ def scan_of(item: Mapping[Hashable, Any], labels: MetaTensor) -> Image:
 
 
 def _nifti_header(block: bytes) -> nib.Nifti1Header | None:
-    """The header of its bytes; NIfTI 1 and 2 are told apart by their length."""
+    """The header of its bytes; NIfTI 1 and 2 are told apart by their length.
+
+    Unchecked: what was wrong with it was mended when the scan was read.
+    """
     if not block:
         return None
     kind = nib.Nifti1Header if len(block) == nib.Nifti1Header.sizeof_hdr else nib.Nifti2Header
-    return kind(block)
+    return kind(block, check=False)

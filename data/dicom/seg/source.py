@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +44,15 @@ class Study:
     Args:
         sources: headers of the series' files as pydicom read them, their texts not asked for yet.
         names: of the files.
+        dropped: indices of those that are no slice of the volume, as others are there twice.
     """
 
-    def __init__(self, sources: Sequence[FileDataset], names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        sources: Sequence[FileDataset],
+        names: Sequence[str],
+        dropped: Collection[int] = (),
+    ) -> None:
         first = sources[0]
         self.patient = _patient(first)
         self.number = _whole_number(text.text_of(first, "SeriesNumber"))
@@ -63,7 +69,7 @@ class Study:
             or str(source.file_meta.get("MediaStorageSOPInstanceUID") or "")
             for source in sources
         ]
-        times = Counter(instances)
+        times = Counter(one for file, one in enumerate(instances) if file not in dropped)
         self.instances = [
             one
             if one and times[one] == 1

@@ -89,18 +89,20 @@ def _read(path: Path, series: DicomSeries) -> tuple[Study, list[SliceHeader], La
     """What is needed of the source's headers, and how they make a volume."""
     with named_errors(series), local_files(series) as files:
         sources = read_headers(series, files)
-        try:
-            study = Study(sources, series.files)
-        except Exception as error:
-            raise _impossible(path, series, error) from error
         headers = headers_of(series, sources)
         try:
-            return study, headers, lay_out(headers)
+            layout = lay_out(headers)
         except UnevenError as error:
             raise OutputError(
                 f"{path}: the slices of {series} are not evenly spaced; the mask is on an even "
                 "grid between them, which a DICOM SEG of these slices cannot hold"
             ) from error
+        used = {headers[index].file for index in layout.sources if index is not None}
+        dropped = {headers[index].file for _, index in layout.duplicates} - used
+        try:
+            return Study(sources, series.files, dropped), headers, layout
+        except Exception as error:
+            raise _impossible(path, series, error) from error
 
 
 def _impossible(path: Path, series: DicomSeries, error: Exception) -> OutputError:

@@ -20,7 +20,9 @@ from ..compression import check_regular
 from .text_headers import correction_of, detached_files
 from .whole_file import check_whole
 
-_PATIENT_SPACE = re.compile(r"(left|right)-(anterior|posterior)-(superior|inferior)", re.IGNORECASE)
+_PATIENT_SPACE = re.compile(
+    r"(left|right)-(anterior|posterior)-(superior|inferior)(-time)?", re.IGNORECASE
+)
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """An affine of ITK's world, LPS, becomes one of ours when it stands to the right of this."""
 
@@ -132,7 +134,7 @@ def _geometry(
     notes = correction.notes
     if path.name.lower().endswith((".nrrd", ".nhdr")):
         space = reader.GetMetaData("NRRD_space") if reader.HasMetaDataKey("NRRD_space") else ""
-        if not _PATIENT_SPACE.match(space):  # 3D-left-handed names no patient's axes
+        if not _PATIENT_SPACE.fullmatch(space):  # 3D-left-handed names no patient's axes
             said = f"the NRRD file does not name a patient space (space: {space or 'none'})"
             notes = (f"geometry: {said}, LPS is assumed", *notes)
     affine = correction.apply(affine)

@@ -26,6 +26,11 @@ _MM_PER_UNIT = {
     **dict.fromkeys(("nm", "nanometer", "nanometre", "nanometers", "nanometres"), 1e-6),
     **dict.fromkeys(("in", "inch", "inches"), 25.4),
 }
+_OF_TIME = {
+    **dict.fromkeys(("right-anterior-superior-time", "rast"), (-1, -1)),
+    **dict.fromkeys(("left-anterior-superior-time", "last"), (1, -1)),
+}
+"""Spaces of which ITK takes the numbers for LPS (seen with SimpleITK 2.5.7): signs of x and y."""
 _UNKNOWN_UNITS = ("", "none", "???", "unknown", "?")
 _NRRD_PATTERN = re.compile(r"(.*%\d*d\S*)\s+(-?\d+)\s+(-?\d+)\s+(-?\d+)(\s+\d+)?$")
 
@@ -145,7 +150,9 @@ def _nrrd(fields: Mapping[str, str]) -> Correction:
                 "of LPS are assumed: check the spacing, left and right"
             )
     notes += _told(factors)
-    return Correction(factors, tuple(notes))
+    x, y, z = factors
+    turned = _OF_TIME.get(fields.get("space", "").lower(), (1, 1))
+    return Correction((x * turned[0], y * turned[1], z), tuple(notes))
 
 
 def _metaimage(fields: Mapping[str, str]) -> Correction:

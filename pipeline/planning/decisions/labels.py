@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....data.datasets.fingerprint.numbers import Fingerprint
-from ....data.label_tables.sides import sides_of
+from ....data.label_tables.sides import as_words, sides_of
 from .decision import Decision
 
 _ALWAYS = 0.9  # share of cases in which two labels lie the same way round, so that it tells them
@@ -36,7 +36,7 @@ def decide_mirror_axes(fingerprint: Fingerprint) -> Decision:
     alone = [
         name
         for name in fingerprint.foreground
-        if name not in paired and _SIDE.search(name.replace("_", " "))
+        if name not in paired and _SIDE.search(as_words(name))
     ]
     told: dict[int, tuple[str, str] | None] = {
         axis: _told_apart(_places(fingerprint, axis)) for axis in (1, 2)

@@ -92,6 +92,35 @@ def test_what_pydicom_cannot_decode_is_decoded_by_gdcm(
     np.testing.assert_array_equal(image.array, pixels.transpose(2, 1, 0).astype(np.float32) - 1024)
 
 
+def test_a_first_frame_that_is_a_localizer_rescales_nothing_by_gdcm(
+    tmp_path: Path, write_enhanced: EnhancedWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GDCM takes the first frame's rescaling for all: HU would be off by 1024."""
+    pixels = stored(7)
+
+    def change(data: Dataset) -> None:
+        kind = Dataset()
+        kind.FrameType = ["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"]
+        data.PerFrameFunctionalGroupsSequence[0].CTImageFrameTypeSequence = [kind]
+
+    write_enhanced(
+        tmp_path / "ct.dcm",
+        positions=[(0.0, 0.0, 0.0), *POSITIONS],
+        pixels=pixels,
+        rescale=[(1.0, 0.0), *[(1.0, -1024.0)] * 6],
+        change=change,
+    )
+    expected = pixels[1:].transpose(2, 1, 0).astype(np.float32) - 1024
+    np.testing.assert_array_equal(read_series(only(tmp_path)).array, expected)
+
+    def no_decoder(*_: object, **__: object) -> None:
+        raise RuntimeError("no decoder")
+
+    monkeypatch.setattr("gridgate.data.dicom.pixels.pixel_array", no_decoder)
+    with pytest.raises(ImageError, match="the first of them, whose rescaling counts for all"):
+        read_series(only(tmp_path))
+
+
 def test_a_missing_frame_and_a_localizer(tmp_path: Path, write_enhanced: EnhancedWriter) -> None:
     pixels = stored(8)
     positions = [(-100.0, -80.0, 2.0 * k) for k in (0, 1, 2, 4, 5, 6, 7)] + [(0.0, 0.0, 0.0)]

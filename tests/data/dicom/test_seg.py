@@ -1,5 +1,6 @@
 """DICOM segmentations, opened again by highdicom and compared voxel for voxel."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -189,6 +190,27 @@ def test_duplicates_are_left_out(tmp_path: Path, write_dicom: SeriesWriter) -> N
         tmp_path / "seg.dcm", labels, series=only(tmp_path / "ct"), names=NAMES, algorithm="x"
     )
     assert hd.seg.segread(tmp_path / "seg.dcm").NumberOfFrames == 6 * 3
+
+
+def test_a_file_that_is_there_twice_is_referred_to_by_its_uid(
+    tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
+    files = write_dicom(tmp_path / "ct")
+    shutil.copy(files[3], tmp_path / "ct" / "zz_copy")
+    series = only(tmp_path / "ct")
+    shape = read_series(series).grid.shape
+    labels = np.full(shape, 3, np.uint8)
+    path = tmp_path / "seg.dcm"
+    write_dicom_seg(path, labels, series=series, names={3: "liver"}, algorithm="x")
+    seg = pydicom.dcmread(path)
+    true = {str(pydicom.dcmread(file).SOPInstanceUID) for file in files}
+    referred = seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    assert {str(one.ReferencedSOPInstanceUID) for one in referred} == true
+    of_frames = {
+        str(one.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID)
+        for one in seg.PerFrameFunctionalGroupsSequence
+    }
+    assert of_frames == true
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,37 @@ def test_nrrd_in_ras_and_in_lps_are_one_place(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(lps).array, RAMP)
 
 
+@pytest.mark.parametrize(
+    ("space", "signs"),
+    [
+        ("left-anterior-superior", (-1, 1)),
+        ("right-anterior-superior-time", (1, 1)),
+        ("RAST", (1, 1)),
+        ("left-anterior-superior-time", (-1, 1)),
+        ("LAST", (-1, 1)),
+        ("left-posterior-superior-time", (-1, -1)),
+        ("LPST", (-1, -1)),
+    ],
+)
+def test_nrrd_in_other_patient_spaces(space: str, signs: tuple[int, int], tmp_path: Path) -> None:
+    """Of four axes the last is time, of length 1."""
+    head = ["space directions: (2,0,0) (0,3,0) (0,0,4)", "space origin: (1,2,3)"]
+    if space.lower().endswith(("time", "st")):
+        head = ["space directions: (2,0,0,0) (0,3,0,0) (0,0,4,0) (0,0,0,1)"]
+        head += ["space origin: (1,2,3,0)"]
+        path = nrrd(tmp_path / "r.nrrd", f"space: {space}", *head)
+        text = path.read_bytes().replace(b"dimension: 3", b"dimension: 4")
+        path.write_bytes(text.replace(b"sizes: 5 6 7", b"sizes: 5 6 7 1"))
+    else:
+        path = nrrd(tmp_path / "r.nrrd", f"space: {space}", *head)
+    x, y = signs
+    expected = np.diag([2.0 * x, 3.0 * y, 4.0, 1.0])
+    expected[:3, 3] = [x, 2 * y, 3]
+    image = read_image(path)
+    np.testing.assert_allclose(image.grid.affine, expected)
+    assert not image.notes
+
+
 def test_nrrd_without_a_patient_space_is_noted(tmp_path: Path) -> None:
     image = read_image(nrrd(tmp_path / "n.nrrd", "spacings: 2 3 4"))
     assert image.grid.orientation == "LPS"

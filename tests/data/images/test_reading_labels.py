@@ -67,3 +67,10 @@ def test_labels_of_the_decathlon_stored_as_they_are_and_as_float(
         again = read_labels(tmp_path / path.name)
         assert again.array.dtype == np.uint8
         np.testing.assert_array_equal(again.array, read.array)
+
+
+def test_labels_that_are_all_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "l.nii.gz"
+    nib.save(nib.Nifti1Image(np.full((2, 3, 4), -1, np.int16), np.eye(4)), path)
+    array = read_labels(path, lowest=-1).array
+    assert array.dtype == np.int8 and (array == -1).all()

@@ -87,6 +87,11 @@ def test_sides_that_are_swapped_in_all_cases_are_told_once(small: Small) -> None
         (["hippocampus-left", "Hippocampus-Right"], [(2, 1)]),
         (["lt_parotid", "rt_parotid"], [(2, 1)]),
         (["left_kidney", "right_lung"], []),
+        (["LeftKidney", "RightKidney", "KidneyLR"], [(2, 1)]),
+        (["kidneyL", "kidneyR"], [(2, 1)]),
+        (["LKidney", "RKidney"], [(2, 1)]),
+        (["Eye_AL", "Eye_AR", "Eye_PL", "Eye_PR"], [(2, 1), (4, 3)]),
+        (["IVC", "SMA", "vertebrae_L1", "WALL"], []),
         (["liver", "clavicle", "rib"], []),
     ],
 )
