@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from inspect import signature
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol
@@ -18,6 +19,7 @@ from .manifest import Manifest, mark_of
 
 logger = logging.getLogger(__name__)
 
+_MAY_FALL_BACK = "fallback_to_soft" in signature(FileLock.__init__).parameters
 PRIVATE = ".gridgate"
 """The sub-folder that holds the lock and the manifest."""
 
@@ -249,7 +251,10 @@ class OutputFolder:
             raise OutputError(
                 f"{self.folder}: cannot write here ({error.strerror}); give another --output_dir"
             ) from error
-        lock = FileLock(path, timeout=0, thread_local=False)
+        # not filelock's own way out on file systems without locks: to it, a file that is there is
+        # a lock that somebody holds
+        more: dict[str, Any] = {"fallback_to_soft": False} if _MAY_FALL_BACK else {}
+        lock = FileLock(path, timeout=0, thread_local=False, **more)
         try:
             lock.acquire()
         except (Timeout, RuntimeError) as error:  # RuntimeError: held in this very thread

@@ -13,6 +13,7 @@ import json
 import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -251,13 +252,23 @@ def _item(image: InMemory, affine: ArrayLike | None) -> dict[str, Any]:
         array = np.asanyarray(image.dataobj)
         while array.ndim > 3 and array.shape[-1] == 1:
             array = array[..., 0]
-        meta: dict[str, Any] = {"affine": _checked(image.affine)}
+        meta: dict[str, Any] = {"affine": _checked(_affine_in_mm(image))}
         if array.ndim == 4:
             meta["original_channel_dim"] = 3
         return {"image": array, "image_meta_dict": meta}
     if hasattr(image, "GetDirection") and hasattr(image, "GetSpacing"):
         return _of_sitk(image)
     return {"image": image}
+
+
+def _affine_in_mm(image: nib.spatialimages.SpatialImage) -> Affine:
+    """The affine, scaled where a NIfTI header gives its lengths in metres or micrometres."""
+    told = getattr(image.header, "get_xyzt_units", None)
+    unit = "mm"
+    with suppress(KeyError):  # a code that NIfTI does not know
+        unit = told()[0] if told else unit
+    factor = {"meter": 1e3, "micron": 1e-3}.get(unit, 1.0)
+    return np.diag([factor, factor, factor, 1.0]) @ np.asarray(image.affine, dtype=np.float64)
 
 
 def _at(path: Path) -> Any:

@@ -27,11 +27,13 @@ class Computing:
 
     Args:
         devices: cases are shared between them.
-        isolate: in worker processes; None: where there are several cases, or what needs them.
+        isolate: in worker processes; None: where there are several cases, a shard, or what needs
+            them.
         time_limit: seconds a case may take.
         ray: address of a cluster, see RayPool; None: on this machine.
         ray_cores: of each of Ray's workers.
         gpus: whether Ray's GPUs are used.
+        shared_out: they are a shard's: one that crashes must not end it, be it the only one.
     """
 
     devices: Sequence[torch.device]
@@ -40,6 +42,7 @@ class Computing:
     ray: str | None = None
     ray_cores: int | None = None
     gpus: bool = True
+    shared_out: bool = False
 
     def run(
         self, cases: Sequence[Case], processor: CaseProcessor, report: Report, *, readers: int
@@ -94,7 +97,7 @@ class Computing:
                     "--isolate False allows one device and no --time_limit; leave it out"
                 )
             return False
-        if not (self.isolate or needed or cases > 1):
+        if not (self.isolate or needed or cases > 1 or self.shared_out):
             return False
         why = None
         if os.name != "posix":

@@ -132,7 +132,13 @@ class CaseEvaluator(SupervisedEvaluator):
         self.plan = plan
         self.overwrite = overwrite
         self._computing = Computing(
-            self.devices, isolate, time_limit, ray, ray_cores, gpus=device != "cpu"
+            self.devices,
+            isolate,
+            time_limit,
+            ray,
+            ray_cores,
+            gpus=device != "cpu",
+            shared_out=self.shard is not None,
         )
         self.expected = dict(expected or {})
         self.passed_over = [(one.source, one.note) for one in passed_over]
@@ -295,7 +301,11 @@ class CaseEvaluator(SupervisedEvaluator):
 
     def _record(self, result: CaseResult) -> None:
         if result.status == DONE:
-            self.table.remove_stale(result.case, result.output)
+            try:
+                self.table.remove_stale(result.case, result.output)
+            except OutputError as error:  # the mask is there; what is left of before can be told
+                result.notes = "; ".join(filter(None, (result.notes, str(error))))
+                logger.warning(str(error))
         elif (mask := self.table.kept_mask(result.case)) is not None:
             kept = f"{mask} is kept from an earlier run, of other weights, settings or input files"
             result.notes = "; ".join(filter(None, (result.notes, kept)))

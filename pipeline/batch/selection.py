@@ -9,7 +9,7 @@ from typing import Any
 from ...data.errors import ConfigError
 from ...data.inputs.find import Inputs, find_cases
 from ...data.inputs.lists import LIST_SUFFIXES
-from ...data.walk import PassedOver
+from ...data.walk import PassedOver, walk_files
 from .results.table_file import is_output_folder
 from .shards.listing import shared_listing
 from .shards.shard import chosen_shard
@@ -85,11 +85,8 @@ def _output_folders(path: Path) -> list[Path]:
     """Folders inside a folder in which an earlier run left its masks."""
     if not path.is_dir():
         return []
-    inside = (
-        Path(folder)
-        for folder, _, files in os.walk(path)
-        if "cases.csv" in files and Path(folder) != path
-    )
+    # links to folders are followed, as they are where scans are looked for
+    inside = {file.parent for file, error in walk_files(path) if error is None} - {path}
     return sorted(folder for folder in inside if is_output_folder(folder))
 
 

@@ -151,11 +151,11 @@ def write_shards_results(folder: SharedFolder) -> dict[str, Any] | None:
         if (row.get("checkpoint"), row.get("settings")) == fingerprints
     }
     failed = {case: row["reason"] for case, row in rows.items() if row["status"] == FAILED}
-    done = [case for case in sorted(run.cases) if case in rows and rows[case]["status"] == DONE]
+    done = [case for case in sorted(run.wanted) if case in rows and rows[case]["status"] == DONE]
     measured = [found[case] for case in done if case in found]
     failed |= {one.case: one.failed for one in measured if one.failed}
     lines = [(one.case, row) for one in measured for row in one.rows]
-    missing = len(set(run.cases) - {one.case for one in measured} - failed.keys())
+    missing = len(set(run.wanted) - {one.case for one in measured} - failed.keys())
     return write_results(folder, lines, failed=failed, missing=missing, **told)
 
 

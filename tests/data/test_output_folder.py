@@ -1,5 +1,6 @@
 """An output folder: its lock, its manifest, and what of it may be replaced or removed."""
 
+import errno
 import json
 import logging
 import os
@@ -288,3 +289,18 @@ def test_where_no_link_can_be_made_nothing_is_changed(
     with OutputFolder(tmp_path / "out") as output, pytest.raises(OSError, match="no links"):
         output.link("case", tmp_path / "target")
     assert not list((tmp_path / "out").glob("*case*"))
+
+
+def test_a_file_system_whose_kernel_has_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As Lustre without flock: filelock's own way out takes the file itself for a lock."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    for name in ("a.nii.gz", "b.nii.gz"):
+        with caplog.at_level(logging.WARNING), OutputFolder(tmp_path) as output:
+            put(output, name)
+    assert "has no locks" in caplog.text

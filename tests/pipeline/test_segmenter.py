@@ -117,6 +117,24 @@ def test_a_dicom_folder(segmenter: Segmenter, tmp_path: Path) -> None:
         segmenter(tmp_path / "empty")
 
 
+@pytest.mark.parametrize(("unit", "factor"), [("meter", 1e-3), ("micron", 1e3)])
+def test_lengths_in_other_units(
+    unit: str, factor: float, segmenter: Segmenter, scans: list[Path], tmp_path: Path
+) -> None:
+    """As nibabel holds it, in the unit of its header; its file gives the same."""
+    scan = nib.load(scans[0])
+    affine = np.diag([factor, factor, factor, 1.0]) @ scan.affine
+    other = nib.Nifti1Image(np.asarray(scan.dataobj), affine)
+    other.header.set_xyzt_units(unit)
+    nib.save(other, tmp_path / "other.nii.gz")
+    expected = segmenter(scans[0])
+    for held in (other, nib.load(tmp_path / "other.nii.gz"), tmp_path / "other.nii.gz"):
+        found = segmenter(held)
+        np.testing.assert_allclose(found.affine, expected.affine, atol=1e-3)
+        assert (found.labels == expected.labels).mean() > 0.999
+        assert found.volumes_ml == pytest.approx(expected.volumes_ml, rel=0.01)
+
+
 def test_what_cannot_be_is_an_error_of_ours(
     segmenter: Segmenter, scans: list[Path], tmp_path: Path
 ) -> None:

@@ -135,11 +135,11 @@ class CaseTable:
         self._others_columns = [name for name in found if name not in own]
         if before and self.output.is_new:
             self._adopt(before)
-        done = []
         if not overwrite:
             for row in before:
                 self._refuse_other_scan(row, cases.get(row["case"]))
-            done = [row for row in before if self.still_done(row, cases.get(row["case"]))]
+        counted = [row for row in before if not overwrite or self.is_of_this_run(row)]
+        done = [row for row in counted if self.still_done(row, cases.get(row["case"]))]
         names = {row["case"] for row in done}
         if check is not None:
             check(names)
@@ -223,8 +223,6 @@ class CaseTable:
         """
         stale = {f"{case}{suffix}" for suffix in (*MASK_SUFFIXES, ".seg.dcm")}
         stale |= {self._earlier.get(case, "")}
-        # a.seg.nrrd may be the mask of another case, a.seg
-        stale = {one for one in stale - {mask, ""} if self._case_of.get(one, case) == case}
         name = glob.escape(mask)
         stale |= {
             path.relative_to(self.folder).as_posix()
@@ -232,6 +230,8 @@ class CaseTable:
             for folder in (WriteProbabilitiesd.folder, WriteRegionsd.folder, WriteLevelsd.folder)
             for path in self.folder.glob(f"{folder}/*/{earlier}")
         }
+        # a.seg.nrrd may be the mask of another case, a.seg; and regions/liver/a.nii.gz that of one
+        stale = {one for one in stale - {mask, ""} if self._case_of.get(one, case) == case}
         for relative in sorted(stale):
             path = self.output.path(relative)
             if path.is_file() and path.stat().st_mtime_ns < self._began_ns:
@@ -246,11 +246,17 @@ class CaseTable:
         writer.writerows(rows)
         return text.getvalue().encode(CSV_OPTIONS["encoding"], CSV_OPTIONS["errors"])
 
+    def is_of_this_run(self, row: Mapping[str, str]) -> bool:
+        """Whether a row of before is of this very run, which had been interrupted."""
+        return False
+
     def _adopt(self, rows: Iterable[Mapping[str, str]]) -> None:
         """Take the masks that a version without a manifest has entered in the table for ours.
 
         Not those that were changed after the last row was written.
         """
+        if not (self.folder / NAME).exists():  # of shards, which are of this version
+            return
         latest = (self.folder / NAME).stat().st_mtime_ns + _CLOCK_NS
         for row in rows:
             mask = row.get("output") or ""

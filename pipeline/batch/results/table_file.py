@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ....data.errors import OutputError
+from ....data.output_folder import PRIVATE
 
 _FIRST = ["case", "input", "output", "status"]  # columns of every table of ours
 # a file's name may hold bytes that are not UTF-8
@@ -45,9 +46,15 @@ def read_case_table(path: str | Path) -> list[dict[str, str]]:
 
 
 def is_output_folder(folder: Path) -> bool:
-    """Whether an inference or evaluation has written there: its masks are no scans."""
+    """Whether an inference or evaluation has written there: its masks are no scans.
+
+    Also shards that have not put their tables together yet.
+    """
+    if (folder / PRIVATE / "shards").is_dir():
+        return True
     try:
-        with open(folder / "cases.csv", "rb") as file:
-            return file.read(64).removeprefix(b"\xef\xbb\xbf").startswith(",".join(_FIRST).encode())
+        with open(folder / "cases.csv", encoding="utf-8-sig", errors="replace") as file:
+            header = file.readline(1000).replace('"', "")
     except OSError:
         return False
+    return any(header.startswith(delimiter.join(_FIRST)) for delimiter in ",;\t")

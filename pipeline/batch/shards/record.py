@@ -32,12 +32,15 @@ class Round:
         count: of shards.
         checkpoint, settings: fingerprints, as in the table of cases.
         cases: ids.
+        gone: those of them that are not among the inputs any more; they keep their places, so that
+            no other case changes its shard.
     """
 
     count: int
     checkpoint: str = ""
     settings: str = ""
     cases: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
     def shard_of(self) -> dict[str, int]:
         """Case -> its shard's number."""
@@ -45,7 +48,13 @@ class Round:
 
     def is_of(self, other: Round) -> bool:
         """Whether both are of one run."""
-        return replace(self, cases=()) == replace(other, cases=())
+        return replace(self, cases=(), gone=()) == replace(other, cases=(), gone=())
+
+    @property
+    def wanted(self) -> list[str]:
+        """The cases that are among the inputs."""
+        gone = set(self.gone)
+        return [case for case in self.cases if case not in gone]
 
     def with_cases(self, ids: Iterable[str], *, only: bool = False) -> Round:
         """With those that are not in it yet.
@@ -60,7 +69,9 @@ class Round:
         """
         given = set(ids)
         kept = [case for case in self.cases if case in given or not only]
-        return replace(self, cases=(*kept, *sorted(given.difference(kept), key=_hash)))
+        cases = (*kept, *sorted(given.difference(kept), key=_hash))
+        gone = tuple(case for case in kept if case not in given)
+        return replace(self, cases=cases, gone=gone)
 
     @classmethod
     def read(cls, folder: Path) -> Round | None:
@@ -72,7 +83,8 @@ class Round:
         path = folder / _ROUND
         try:
             found = json.loads(path.read_bytes())
-            return cls(**{**found, "cases": tuple(found["cases"])})
+            lists = {name: tuple(found.get(name, ())) for name in ("cases", "gone")}
+            return cls(**{**found, **lists})
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -13,7 +13,7 @@ from types import TracebackType
 
 from filelock import FileLock
 
-from ....data.errors import ConfigError
+from ....data.errors import ConfigError, GridgateError
 from ..case import Case
 from .locks import any_running, is_locked, lock_of, tried
 from .record import Round, ShardState
@@ -71,6 +71,9 @@ class ShardSession:
     ) -> None:
         """Let go of what is held, also where the run was stopped."""
         if self._doing in self._held:  # whoever stops here tells why: no case is at fault
+            if kind is not None and not issubclass(kind, Exception):
+                # but for one that hangs until the job's time is up: these come last the next time
+                self._put_last()
             with suppress(OSError):
                 self._hand_path(self._doing).unlink()
         for number in list(self._held):
@@ -109,8 +112,10 @@ class ShardSession:
                 return None
             own = self._of(number)
             self.count += len(own)
+            goes_on = before.unfinished and before.by in (0, number)
+            self.table.since = before.began if goes_on else float("inf")
             todo = start(own)
-            return self._begun(number, before, todo, began=0)
+            return self._begun(number, before, todo, began=before.began if goes_on else 0)
 
     def more(self, when_all: Callable[[], object]) -> list[list[Case]]:
         """The cases that a shard which died has left; none: this shard has ended.
@@ -161,7 +166,8 @@ class ShardSession:
             fold(self.table.shared)
             Round.remove(self.records)
             before = mine
-        self._round = before.with_cases(self.cases, only=not running)
+        over = not running and self._all_through(before)
+        self._round = before.with_cases(self.cases, only=over)
         self._round.write(self.records)
 
     def _begun(
@@ -191,6 +197,19 @@ class ShardSession:
                 alone.append([case])
         calm = [case for case in todo if case.id not in suspects]
         return [calm, *alone] if calm else alone
+
+    def _all_through(self, round_: Round) -> bool:
+        """Whether no shard of a round has begun, or all have ended: its list may be made anew."""
+        states = [self._state(number) for number in range(1, round_.count + 1)]
+        return all(state.ended for state in states) or not any(state.began for state in states)
+
+    def _put_last(self) -> None:
+        """Note the cases in hand, so that they are done last and alone; none is at fault."""
+        with suppress(OSError, GridgateError):
+            state = self._state(self._doing)
+            names = self._in_hand(self._doing, state)
+            suspects = {**dict.fromkeys(names, 0), **state.suspects}
+            replace(state, suspects=suspects).write(self._path(self._doing))
 
     def _left_by(self, number: int) -> list[list[Case]]:
         state = self._state(number)

@@ -94,14 +94,15 @@ def standing(folder: SharedFolder) -> Standing | None:
         for row in merged_rows(folder)
         if (row.get("checkpoint"), row.get("settings")) == (found.checkpoint, found.settings)
     }
-    done = [case for case in found.cases if rows.get(case) == DONE]
-    failed = [case for case in found.cases if rows.get(case) == FAILED]
-    missing = [case for case in found.cases if rows.get(case) not in (DONE, FAILED)]
+    cases = found.wanted
+    done = [case for case in cases if rows.get(case) == DONE]
+    failed = [case for case in cases if rows.get(case) == FAILED]
+    missing = [case for case in cases if rows.get(case) not in (DONE, FAILED)]
     shard_of, left = found.shard_of(), [0] * found.count
     for case in missing:
         left[shard_of[case] - 1] += 1
     shards = [_one(folder, found, number, left[number - 1]) for number in _numbers(found)]
-    return Standing(len(found.cases), done, failed, missing, shards)
+    return Standing(len(cases), done, failed, missing, shards)
 
 
 def _numbers(found: Round) -> range:

@@ -21,6 +21,8 @@ from .shard import Shard
 
 _AT = "at"  # when a row was written, in seconds since 1970: the latest of a case counts
 
+_WITHDRAWN = "withdrawn"  # status of a case whose earlier row counts no more
+
 Row = Mapping[str, Any]
 
 
@@ -40,6 +42,8 @@ class ShardTable(CaseTable):
         self.shared = SharedFolder(table.folder)
         self.output = self.shared
         self.path = self.shared.records / f"{shard.name}.csv"
+        self.since = float("inf")  # when this shard began, where it goes on
+        self._earlier_cases: set[str] = set()
 
     @property
     def columns(self) -> list[str]:
@@ -48,25 +52,35 @@ class ShardTable(CaseTable):
 
     def read_before(self) -> list[dict[str, str]]:
         """The rows of earlier runs and of all shards."""
-        return merged_rows(self.shared)
+        found = merged_rows(self.shared)
+        self._earlier_cases = {row["case"] for row in found if row["status"] != PASSED_OVER}
+        return found
+
+    def is_of_this_run(self, row: Row) -> bool:
+        """Whether a row is of this shard's own run, which had been interrupted."""
+        return float(row.get(_AT) or 0) >= self.since
 
     def begin(self, rows: Iterable[Row]) -> None:
         """Put a table of these rows in the place of the own one of before.
 
-        Rows that stand in other tables stay there.
+        Rows that stand in other tables stay there; those of cases that are to be done count no more
+        from now on, as their masks are about to be replaced.
         """
+        kept = list(rows)
         mine = {row["case"]: row[_AT] for row in read_case_table(self.path)}
         own = [
             row
-            for row in rows
+            for row in kept
             if row["status"] == PASSED_OVER or (row.get(_AT) and mine.get(row["case"]) == row[_AT])
         ]
+        withdrawn = self._earlier_cases - {row["case"] for row in kept}
+        own += [{"case": case, "status": _WITHDRAWN, _AT: _now()} for case in sorted(withdrawn)]
         text = self.lines(own, header=True)
         write_atomically(self.path, lambda stream: stream.write(text))
 
     def add(self, row: Row) -> None:
         """Append one case's row, with the time."""
-        super().add({**row, _AT: f"{time.time():.3f}"})
+        super().add({**row, _AT: _now()})
 
     def take_over(self, cases: Mapping[str, tuple[str, str]], *, since: float) -> set[str]:
         """Take cases of another shard as well; those of them that are through.
@@ -104,7 +118,7 @@ def merged_rows(folder: OutputFolder | SharedFolder) -> list[dict[str, str]]:
     rows = [row for table in tables for row in table]
     for row in sorted(rows, key=lambda row: float(row.get(_AT) or 0)):
         found[_key(row)] = row
-    return list(found.values())
+    return [row for row in found.values() if row["status"] != _WITHDRAWN]
 
 
 def write_merged(folder: OutputFolder, rows: Sequence[Row]) -> None:
@@ -162,6 +176,10 @@ def records_of(folder: OutputFolder) -> Path:
 def shard_tables(folder: OutputFolder) -> list[Path]:
     """The tables that are not in cases.csv for good."""
     return sorted(records_of(folder).glob("*-of-*.csv"))
+
+
+def _now() -> str:
+    return f"{time.time():.3f}"
 
 
 def _key(row: Row) -> str:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
 from ..case import Case
 from .started import started_process
+
+_NOTHING_MORE = object()
 
 
 @dataclass
@@ -112,19 +116,27 @@ class ProcessWorker(Worker):
     def __post_init__(self) -> None:
         started = started_process()
         self.process, self.connection = started.process, started.connection
+        self._outbox: SimpleQueue[Any] = SimpleQueue()
+        self._sender = threading.Thread(target=self._sending, daemon=True)
+        self._sender.start()
         self.tell({"path": sys.path, "scratch": self.scratch})
         self.tell(self.payload)
         self.tell(self.device)
 
     def tell(self, message: Any) -> None:
-        """Send; a worker that is gone is noticed elsewhere."""
-        try:
-            if isinstance(message, bytes):
-                self.connection.send_bytes(message)
-            else:
-                self.connection.send(message)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
+        """Send, without waiting for it; a worker that is gone is noticed elsewhere."""
+        self._outbox.put(message)
+
+    def _sending(self) -> None:
+        """In a thread of its own: a worker that hangs does not read, and its parent must go on."""
+        while (message := self._outbox.get()) is not _NOTHING_MORE:
+            try:
+                if isinstance(message, bytes):
+                    self.connection.send_bytes(message)
+                else:
+                    self.connection.send(message)
+            except OSError:  # it is gone, or its connection is closed
+                return
 
     def messages(self) -> list[tuple[str, str, Any]]:
         """What it has said since the last time; notes when the connection has ended."""
@@ -147,6 +159,8 @@ class ProcessWorker(Worker):
             self.process.kill()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=5)  # one that hangs in a driver cannot even be killed
+        self._outbox.put(_NOTHING_MORE)
+        self._sender.join(timeout=1)  # of a process that is gone it has ended
         self.connection.close()
         self.ended = True
 

@@ -109,8 +109,9 @@ def _end(ended: Any, output: Path) -> None:
     whole = found is not None and not found.missing
     if lost and whole:
         logger.warning(f"{lost}; the others have done their cases")
-    if ended.failed or (lost and not whole):
-        why = "; ".join([*ended.failed[:1], *([lost] if lost else [])])
+    left = "" if found is None or whole or found.running else "cases are left; submit again"
+    if ended.failed or (lost and not whole) or left:
+        why = "; ".join([*ended.failed[:1], *(one for one in (lost, left) if one)])
         raise CasesFailedError(f"{text}\n{why}; logs: {output / JOBS}")
     say_last(text)
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 import torch
 
 from gridgate.data.dicom.series import DicomSeries, find_series
+from gridgate.data.errors import OutputError
 from gridgate.pipeline.batch.case import Case
+from gridgate.pipeline.batch.results.case_table import CaseTable
 
 from .threshold import Threshold, evaluator, run, table, write_scan
 
@@ -177,3 +180,33 @@ def test_a_series_that_was_only_moved_keeps_its_stamp(tmp_path: Path) -> None:
     before = stamp(tmp_path / "before")
     (tmp_path / "before").rename(tmp_path / "after")
     assert stamp(tmp_path / "after") == before
+
+
+def test_what_is_left_of_before_is_that_case_s_alone(tmp_path: Path) -> None:
+    """A case may be called as another one's mask of a region would be."""
+    names = ["p1", "regions/north/p1"]
+    for seed, name in enumerate(names):
+        write_scan(tmp_path / "scans" / f"{name}.nii.gz", seed=seed)
+    items = [{"id": name, "image": str(tmp_path / "scans" / f"{name}.nii.gz")} for name in names]
+    out = tmp_path / "out"
+    run(items, out)
+    time.sleep(0.02)
+    write_scan(tmp_path / "scans" / "p1.nii.gz", seed=7)
+    found = run(items, out)
+    assert [found[name]["status"] for name in names] == ["ok", "ok"]
+    assert all((out / f"{name}.nii.gz").is_file() for name in names)
+
+
+def test_what_cannot_be_removed_ends_no_run(
+    items: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    run(items, out)
+
+    def refuse(*_: object) -> None:
+        raise OutputError("a mask of before cannot be removed")
+
+    monkeypatch.setattr(CaseTable, "remove_stale", refuse)
+    found = run(items, out, settings={"other": 1})
+    assert {row["status"] for row in found.values()} == {"ok"} and len(found) == len(items)
+    assert all("cannot be removed" in row["notes"] for row in found.values())

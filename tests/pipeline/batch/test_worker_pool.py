@@ -1,10 +1,13 @@
 """Worker processes that crash, hang and are killed: each case has its row, once."""
 
 import os
+import socket
+import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,9 @@ import pytest
 
 from gridgate.data.errors import GridgateError
 from gridgate.pipeline.batch.case import Case
-from gridgate.pipeline.batch.workers import pool
+from gridgate.pipeline.batch.workers import handle, pool
 from gridgate.pipeline.batch.workers.pool import WorkerError, WorkerPool
+from gridgate.pipeline.batch.workers.started import StartedProcess
 
 pytestmark = pytest.mark.slow
 
@@ -179,6 +183,36 @@ def test_a_worker_that_we_end_is_not_reported_as_killed_by_the_system(
         compute(steps, [{"id": "a"}])
     assert "memory" not in str(caught.value) and "SIGKILL" not in str(caught.value)
     assert nobody_is_left()
+
+
+def sleeping() -> StartedProcess:
+    """A process that never reads what it is told."""
+    ours, theirs = socket.socketpair()
+    process = subprocess.Popen(["sleep", "1000"], pass_fds=[theirs.fileno()])
+    theirs.close()
+    return StartedProcess(process, Connection(ours.detach()))
+
+
+def test_a_worker_that_hangs_before_it_reads_does_not_hold_its_parent(
+    steps: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it is sent, the weights among it, is more than a connection takes by itself."""
+    monkeypatch.setattr(pool, "_READY_SECONDS", 1.0)
+    monkeypatch.setattr(handle, "started_process", sleeping)
+    steps.log = "x" * 5_000_000
+    began = time.monotonic()
+    with pytest.raises(WorkerError, match="did not start within 1 s"):
+        compute(steps, [{"id": "a"}])
+    assert time.monotonic() - began < 60
+
+
+def test_a_worker_that_was_killed_can_still_be_spoken_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-C in the moment in which another takes its place."""
+    monkeypatch.setattr(handle, "started_process", sleeping)
+    worker = handle.ProcessWorker("cpu", payload=b"")
+    worker.kill("it took too long")
+    worker.tell(("stop", None))
+    assert worker.messages() == [] and worker.how_it_ended() == "it took too long"
 
 
 def test_ctrl_c_finishes_what_is_being_written_and_leaves_nobody(steps: Any) -> None:
