@@ -180,6 +180,8 @@ class Fit:
             settings["smallest_piece"] = None
         if plan.has_thresholds and plan.thresholds is None:
             settings["try_thresholds"] = list(TRIED)
+        if self.request.deterministic:  # which engine is the fastest is measured, and may change
+            settings["engine"] = "torch"
         if "amp" in self.request.run_settings:
             settings["amp"] = self.request.run_settings["amp"]
         with self.record.running(step):

@@ -32,7 +32,8 @@ class FitRequest:
         plans: bundles that `gridgate plan` wrote, in the place of networks: nothing is planned.
         device, memory: see planning.measures.machine.
         iterations: of each training; None: as many as fit into the time.
-        deterministic: trainings give the same weights again, see pipeline.training.run.
+        deterministic: trainings give the same weights again, see pipeline.training.run, and their
+            evaluations the same masks.
         seed: of each training's draws; the split is that of the dataset.
         settings: of the plan, by id.
         run_settings: of each training and evaluation, see RUN_SETTINGS.

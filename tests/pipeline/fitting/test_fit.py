@@ -220,6 +220,23 @@ def test_the_plan_of_another_fit_gives_its_weights_again(
     assert not (tmp_path / "other").exists()
 
 
+def test_a_deterministic_fit_is_measured_by_pytorch_alone(
+    coarse_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which engine is the fastest is measured: two runs may find another, and other voxels."""
+    asked: list[dict[str, Any]] = []
+
+    def evaluate(*words: Any) -> None:
+        asked.append(words[-1])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "evaluate", evaluate)
+    for more, engine in ((["--deterministic"], "torch"), ([], None)):
+        words = ["fit", str(coarse_dataset), str(tmp_path / f"fit{len(more)}"), *WORDS, *more]
+        assert main(words) != 0
+        assert asked[-1].get("engine") == engine
+
+
 def test_of_two_networks_the_best_or_both_are_taken(coarse_dataset: Path, tmp_path: Path) -> None:
     folder = tmp_path / "fitted"
     words = ["--networks", "attention_unet", "unet", *WORDS]
