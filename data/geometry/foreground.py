@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,11 +35,11 @@ def cross_sections(labels: NDArray[np.generic]) -> list[NDArray[np.int64]]:
         labels: (X, Y, Z) whole numbers, in any order in memory; what is not above 0 is background.
 
     Returns:
-        For each axis (values, slices): row v is of the label v; row 0, the background's, is 0.
+        For each axis (labels, slices), a row for each label that is there, in the order of values.
 
     >>> one = np.zeros((2, 3, 4), dtype=np.uint8)
     >>> one[1, :, 2] = 1
-    >>> [found[1].tolist() for found in cross_sections(one)]
+    >>> [found[0].tolist() for found in cross_sections(one)]
     [[0, 3], [1, 1, 1], [0, 0, 3, 0]]
     """
     backwards = tuple(axis for axis, stride in enumerate(labels.strides) if stride < 0)
@@ -45,15 +47,17 @@ def cross_sections(labels: NDArray[np.generic]) -> list[NDArray[np.int64]]:
     # in the order of the memory, so that planes are views of it
     order = np.argsort([-stride for stride in forwards.strides], kind="stable")
     planes = forwards.transpose(order)
-    values = max(int(labels.max(initial=0)), 0) + 1
-    counts = [np.zeros((values, size), dtype=np.int64) for size in planes.shape]
     step = max(1, _VOXELS_AT_A_TIME // max(1, planes[0].size))
-    for start in range(0, len(planes), step):
+    starts = range(0, len(planes), step)
+    # rows by their places among those that are there: a value may be any number
+    values = np.array(sorted({one for at in starts for one in _values(planes[at : at + step])}))
+    counts = [np.zeros((len(values), size), dtype=np.int64) for size in planes.shape]
+    for start in starts:
         part = planes[start : start + step]
         flat = part.reshape(-1)
         inside = foreground(flat)
         inside = inside[flat[inside] > 0]
-        found = flat[inside].astype(np.intp)
+        found = np.searchsorted(values, flat[inside])
         index = list(np.unravel_index(inside, part.shape))
         index[0] = index[0] + start
         for count, own in zip(counts, index, strict=True):
@@ -61,3 +65,13 @@ def cross_sections(labels: NDArray[np.generic]) -> list[NDArray[np.int64]]:
             count += cells.reshape(count.shape)
     back = [counts[int(place)] for place in np.argsort(order)]
     return [np.flip(count, 1) if axis in backwards else count for axis, count in enumerate(back)]
+
+
+def _values(part: NDArray[Any]) -> list[int]:
+    """The values above 0 of a part of a mask."""
+    flat = part.reshape(-1)
+    found = flat[foreground(flat)]
+    found = found[found > 0]
+    small = found.dtype.itemsize <= 2  # else counting takes more memory than sorting
+    there = np.flatnonzero(np.bincount(found)) if small else np.unique(found)
+    return [int(one) for one in there]

@@ -161,8 +161,7 @@ def labels_left_out(runs: Sequence[Run], metrics: Sequence[str]) -> list[str]:
     shared = {label for metric in metrics for label in shared_labels(runs, metric)}
     alone = [(run, [label for label in run.labels if label not in shared]) for run in runs]
     return [
-        f"{run.name}: {', '.join(labels)} {'is' if len(labels) == 1 else 'are'} not compared, as "
-        "not all runs have it"
+        f"{run.name}: not compared, as not all runs have it: {', '.join(labels)}"
         for run, labels in alone
         if labels
     ]

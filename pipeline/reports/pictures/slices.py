@@ -108,7 +108,6 @@ def telling_slice(labels: View, plane: Plane) -> int:
     labelled.
     """
     area = labels.cross_sections[CUT[plane]]
-    area = area[area.any(axis=1)]
     if not len(area):
         return labels.slices(plane) // 2
     return int((area / area.max(axis=1, keepdims=True)).sum(axis=0).argmax())

@@ -118,7 +118,7 @@ def test_means_are_over_what_all_runs_have() -> None:
     found = cells([more, less], "dice")
     assert found["mean of labels", "more"] == 0.8 and ("aorta", "more") not in found
     assert labels_left_out([more, less], ["dice"]) == [
-        "more: aorta is not compared, as not all runs have it"
+        "more: not compared, as not all runs have it: aorta"
     ]
 
 

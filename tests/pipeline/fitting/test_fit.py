@@ -143,11 +143,7 @@ def test_other_words_in_its_folder_are_refused(
 
 
 def test_a_fit_that_was_copied_goes_on_with_more_time(
-    fitted: Path,
-    coarse_dataset: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    fitted: Path, coarse_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Copied without times, and stopped before the last step, which is done again here."""
     folder = tmp_path / "copied"
@@ -158,7 +154,6 @@ def test_a_fit_that_was_copied_goes_on_with_more_time(
     monkeypatch.setattr(fitting, "write_outcome", lambda *_: None)
     assert main(["fit", str(coarse_dataset), str(folder), *WORDS, "--time", "3h"]) == 0
     assert json.loads((folder / "fit.json").read_text())["asked"]["seconds"] == 3 * 3600
-    capsys.readouterr()
 
 
 def test_how_it_learns_is_what_was_given_and_so_is_what_is_kept(

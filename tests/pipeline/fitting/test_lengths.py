@@ -60,10 +60,11 @@ def test_a_time_that_was_too_short_from_the_start_is_an_error(candidate: Candida
 def test_lengths_of_a_deterministic_fit_do_not_depend_on_the_clock(candidate: Candidate) -> None:
     found = [
         lengths(
-            candidate, {"check": Step(took, True), "plan unet": Step(2 * took, True)}, **asked
+            candidate,
+            {"check": Step(took, True), "plan unet": Step(2 * took, True)},
+            deterministic=True,
         ).settings(candidate)
         for took in (0.1, 5.0)
-        for asked in ({"deterministic": True},)
     ]
     assert found[0] == found[1]
 
