@@ -3,6 +3,7 @@
 import locale
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,33 @@ def same_locale() -> Iterator[None]:
     after = locale.setlocale(locale.LC_ALL)
     locale.setlocale(locale.LC_ALL, before)
     assert after == before
+
+
+@pytest.fixture(autouse=True)
+def same_kernels() -> Iterator[None]:
+    """No test, and nothing that it runs, leaves the process with other settings of PyTorch.
+
+    But for a training that never ran, or failed before: the next would undo what it set.
+    """
+    before = _kernels() if "torch" in sys.modules else None
+    yield
+    if (ours := sys.modules.get("gridgate.pipeline.training.kernels")) is not None:
+        ours.restore_kernels()
+    assert before is None or _kernels() == before
+
+
+def _kernels() -> dict[str, object]:
+    import torch  # here, because most rooms' tests start without it
+
+    return {
+        "cudnn.benchmark": torch.backends.cudnn.benchmark,
+        "cudnn.deterministic": torch.backends.cudnn.deterministic,
+        "cudnn.allow_tf32": torch.backends.cudnn.allow_tf32,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "default dtype": torch.get_default_dtype(),
+        "gradients": torch.is_grad_enabled(),
+        "matmul precision": torch.get_float32_matmul_precision(),
+    }
 
 
 @pytest.fixture(autouse=True, scope="session")

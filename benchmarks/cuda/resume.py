@@ -58,7 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         train(folder / "again", exact)
         train(folder / "resumed", exact, stop_after=EPOCHS // 2)
         train(folder / "resumed", {**exact, "resume": "True"})
-        as_usual()
         train(folder / "usual", words)
         train(folder / "usual_again", words)
         result = {
@@ -68,12 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "usual": difference(folder / "usual", folder / "usual_again"),
         }
     options.result.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def as_usual() -> None:
-    """Undo in this process what a deterministic training has set."""
-    torch.use_deterministic_algorithms(False)
-    torch.backends.cudnn.deterministic = False
 
 
 def train(output: Path, words: Mapping[str, str], *, stop_after: int | None = None) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from monai.engines import Workflow
 
 from ...data.datasets.check import check_dataset
@@ -22,6 +20,7 @@ from ..plans.writing import bundle_files
 from .engine.seeding import seed_draws
 from .engine.stopwatch import timed
 from .folder.run_folder import open_run_folder, run_in_folder
+from .kernels import choose_kernels, restore_kernels
 from .told import GO_ON, ending
 from .windows.cases import CachedCases
 
@@ -29,23 +28,14 @@ logger = logging.getLogger(__name__)
 
 
 def begin_training(*, seed: int, cudnn_benchmark: bool, deterministic: bool = False) -> None:
-    """Seed all draws, and say how cuDNN chooses its kernels.
+    """Seed all draws, and choose PyTorch's kernels until `run_training` has ended.
 
     Args:
         seed: any integer >= 0.
-        cudnn_benchmark: time cuDNN's kernels and take the fastest.
-        deterministic: have PyTorch compute the same twice; what it cannot is replaced or refused by
-            name, see engine.deterministic. The kernels are not timed then.
+        cudnn_benchmark, deterministic: see kernels.choose_kernels.
     """
     seed_draws(seed)
-    torch.backends.cudnn.benchmark = cudnn_benchmark and not deterministic
-    if deterministic:
-        # cuBLAS reads it when it is first used
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.deterministic = True
-        torch.use_deterministic_algorithms(True)
-        # that would only find errors in our own code, at the price of a kernel per tensor
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    choose_kernels(cudnn_benchmark=cudnn_benchmark, deterministic=deterministic)
 
 
 def prepare_training(
@@ -111,6 +101,8 @@ def run_training(
 ) -> None:
     """Preprocess or find the cases, and train, in the folder that `prepare_training` took.
 
+    However it ends, PyTorch has the settings again that it had before `begin_training`.
+
     Args:
         datasets: of the training and of its validation.
         dataset_dir: None where a tool gives the cases itself. It may give none to validate on, as
@@ -122,20 +114,14 @@ def run_training(
         KeyboardInterrupt: it was stopped; the text says where, and how to go on.
     """
     train, *others = datasets
-    if dataset_dir is None and train.data:
-        for dataset in others:
-            if not dataset.data:
-                dataset.data = list(train.data)
-                logger.warning("no case to validate on: the training's own are taken")
-    with timed(trainer, "read"):
-        train.load()
-        for dataset in others:
-            if len(dataset):
-                dataset.load()
     try:
-        run_in_folder(trainer, output_dir)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(_stopped(trainer, Path(output_dir))) from None
+        _load(trainer, train, others, given=dataset_dir is None)
+        try:
+            run_in_folder(trainer, output_dir)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_stopped(trainer, Path(output_dir))) from None
+    finally:
+        restore_kernels()
     state = trainer.state
     emit(
         "trained",
@@ -146,6 +132,21 @@ def run_training(
         cases=len(train),
         held_out=sum(len(dataset) for dataset in others),
     )
+
+
+def _load(
+    trainer: Workflow, train: CachedCases, others: Sequence[CachedCases], *, given: bool
+) -> None:
+    if given and train.data:
+        for dataset in others:
+            if not dataset.data:
+                dataset.data = list(train.data)
+                logger.warning("no case to validate on: the training's own are taken")
+    with timed(trainer, "read"):
+        train.load()
+        for dataset in others:
+            if len(dataset):
+                dataset.load()
 
 
 def _stopped(trainer: Workflow, folder: Path) -> str:

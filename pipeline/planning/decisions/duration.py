@@ -70,12 +70,14 @@ def decide_duration(
 def decide_epochs(iterations: int, why: str) -> list[Decision]:
     """Epochs, and iterations of each: of 20 to 30 epochs those that come nearest, from below.
 
+    Of fewer than 60 iterations as few as a third: 30 epochs of one would lose nine of 39.
+
     >>> [one.value for one in decide_epochs(2000, "")], [one.value for one in decide_epochs(59, "")]
     ([25, 80], [29, 2])
     """
     few = min(_EPOCHS, iterations)
     epochs = max(
-        range(min(_LEAST_EPOCHS, few), few + 1),
+        range(min(_LEAST_EPOCHS, max(iterations // 3, 1)), few + 1),
         key=lambda count: (iterations // count * count, count),
     )
     each = iterations // epochs

@@ -146,11 +146,11 @@ def test_given_iterations_are_made_whatever_the_time() -> None:
     assert found["warmup_iterations"] == 10 and found["average_decay"] == 0.9
 
 
-@given(st.integers(1, 50_000))
+@given(st.one_of(st.integers(1, 120), st.integers(1, 50_000)))
 def test_epochs_lose_few_iterations(iterations: int) -> None:
     epochs, each = (one.value for one in decide_epochs(iterations, ""))
     assert 1 <= epochs <= 30 and epochs * each <= iterations
-    assert epochs * each >= iterations * (0.93 if iterations > 30 else 1)
+    assert epochs * each >= iterations * (0.96 if iterations > 30 else 1)
 
 
 def test_the_pace_counts_windows_and_cases() -> None:

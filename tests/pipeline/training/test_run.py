@@ -2,33 +2,68 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from ignite.engine import Engine
 
-from gridgate.pipeline.training.run import begin_training
+from gridgate.data.errors import DatasetError
+from gridgate.pipeline.training.kernels import restore_kernels
+from gridgate.pipeline.training.run import begin_training, run_training
 from gridgate.pipeline.training.windows.loading import WindowLoader
+
+Kernels = tuple[bool, bool, bool, bool, bool]
+
+
+def kernels() -> Kernels:
+    return (
+        torch.backends.cudnn.benchmark,
+        torch.backends.cudnn.deterministic,
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.utils.deterministic.fill_uninitialized_memory,
+    )
 
 
 @pytest.fixture
-def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def before(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernels]:
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    kept = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
-    fills = torch.utils.deterministic.fill_uninitialized_memory
-    yield
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = kept
-    torch.use_deterministic_algorithms(False)
-    torch.utils.deterministic.fill_uninitialized_memory = fills
+    kept = kernels()
+    yield kept
+    restore_kernels()
+    assert kernels() == kept
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
-def test_deterministic_is_asked_of_all_that_computes(restored: None, deterministic: bool) -> None:
+def test_deterministic_is_asked_of_all_that_computes(before: Kernels, deterministic: bool) -> None:
     begin_training(seed=0, cudnn_benchmark=True, deterministic=deterministic)
-    assert torch.are_deterministic_algorithms_enabled() is deterministic
-    assert not torch.is_deterministic_algorithms_warn_only_enabled()
-    assert torch.backends.cudnn.benchmark is not deterministic
-    assert torch.backends.cudnn.deterministic is deterministic
+    expected = (False, True, True, False, False) if deterministic else (True, *before[1:])
+    assert kernels() == expected
     assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) is deterministic
+
+
+def test_a_training_after_one_that_failed_is_not_deterministic(before: Kernels) -> None:
+    begin_training(seed=0, cudnn_benchmark=False, deterministic=True)
+    begin_training(seed=0, cudnn_benchmark=True, deterministic=False)
+    assert kernels() == (True, *before[1:])
+
+
+@pytest.mark.parametrize("error", [DatasetError("no case"), KeyboardInterrupt()])
+def test_however_a_training_ends_pytorch_is_as_it_was(
+    before: Kernels, error: BaseException, tmp_path: Path
+) -> None:
+    class Cases:
+        data = (1,)
+
+        def load(self) -> None:
+            raise error
+
+    begin_training(seed=0, cudnn_benchmark=True, deterministic=True)
+    engine = Engine(lambda engine, batch: None)
+    with pytest.raises(type(error)):
+        run_training(engine, datasets=[Cases()], output_dir=tmp_path, dataset_dir="D")  # type: ignore[arg-type, list-item]
+    assert kernels() == before
 
 
 @pytest.mark.parametrize(
