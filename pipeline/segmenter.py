@@ -10,10 +10,11 @@ Example:
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -139,7 +140,17 @@ class Segmenter:
         for name in given:
             if name in _NOT_HERE:
                 raise ConfigError(f"{name} is no setting of a segmenter: {_NOT_HERE[name]}")
-        words = {name: _word(value) for name, value in given.items()}
+        words = {name: _word(name, value) for name, value in given.items()}
+        with _as_ours():
+            self._set_up(bundle, words, device, checkpoint)
+
+    def _set_up(
+        self,
+        bundle: str | Path,
+        words: Mapping[str, str],
+        device: str,
+        checkpoint: Checkpoint,
+    ) -> None:
         run = BundleRun(bundle_path(bundle), "inference.yaml", "inferring", words)
         run.check()
         parser = run.parser
@@ -182,13 +193,8 @@ class Segmenter:
         """
         item = {"id": "image", **_item(image, affine)}
         work = CaseInProgress(Case("image", (), item))
-        try:
+        with _as_ours():
             work.data = read_item(work.case, self._processor.transform, work.seconds)
-        except Exception as error:
-            known = user_error(error)  # MONAI's Compose wraps it
-            if known is None or known is error:
-                raise
-            raise known from error
         with self._lock:
             self._processor.segment(work)
         result = self._processor.finish(work)
@@ -236,6 +242,18 @@ def segment(
     return made(image, affine)
 
 
+@contextmanager
+def _as_ours() -> Iterator[None]:
+    """Raise what is ours as it was: MONAI's Compose and config parser wrap it."""
+    try:
+        yield
+    except Exception as error:
+        known = user_error(error)
+        if known is None or known is error:
+            raise
+        raise known from error
+
+
 def _item(image: InMemory, affine: ArrayLike | None) -> dict[str, Any]:
     """What the transforms take."""
     if isinstance(image, np.ndarray) or (
@@ -252,9 +270,9 @@ def _item(image: InMemory, affine: ArrayLike | None) -> dict[str, Any]:
         array = np.asanyarray(image.dataobj)
         while array.ndim > 3 and array.shape[-1] == 1:
             array = array[..., 0]
-        meta: dict[str, Any] = {"affine": _checked(_affine_in_mm(image))}
-        if array.ndim == 4:
-            meta["original_channel_dim"] = 3
+        if array.ndim == 4:  # channels last for certain, as in the file
+            array = np.moveaxis(array, 3, 0)
+        meta = {"affine": _checked(_affine_in_mm(image))}
         return {"image": array, "image_meta_dict": meta}
     if hasattr(image, "GetDirection") and hasattr(image, "GetSpacing"):
         return _of_sitk(image)
@@ -306,5 +324,19 @@ def _checked(affine: ArrayLike) -> Affine:
     return found
 
 
-def _word(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def _word(name: str, value: Any) -> str:
+    if isinstance(value, str | PathLike):
+        return os.fspath(value)
+    try:
+        return json.dumps(value, default=_plain)
+    except TypeError as error:
+        raise ConfigError(f"{name}: {error}; a number, text, list or mapping is wanted") from error
+
+
+def _plain(value: Any) -> Any:
+    """A number, or numbers, of NumPy's or PyTorch's as JSON has them."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, PathLike):
+        return os.fspath(value)
+    raise TypeError(f"{type(value).__name__} is no value of a setting")

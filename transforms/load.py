@@ -14,11 +14,13 @@ from monai.transforms import MapTransform
 from monai.utils import SpaceKeys
 
 from ..data.errors import ConfigError, ImageError
-from ..data.geometry.grids import same_grid
+from ..data.images.channels import check_channels
 from ..data.images.memory import memory_image, memory_labels
 from ..data.images.reading import Image, read_image, read_labels
 from ..data.images.values import why_not_hu
 from .timing import stage
+
+_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 
@@ -179,6 +181,8 @@ def _held(value: Any, meta: Any) -> tuple[np.ndarray, np.ndarray | None, int | N
     affine = meta.get("affine", meta.get("original_affine"))
     if isinstance(value, MetaTensor):
         meta, affine = value.meta, value.affine
+        if str(getattr(meta.get("space"), "value", meta.get("space"))) == SpaceKeys.LPS.value:
+            affine = torch.as_tensor(_LPS, dtype=affine.dtype) @ affine.cpu()
     if isinstance(value, torch.Tensor):
         tensor = value.as_tensor() if isinstance(value, MetaTensor) else value
         tensor = tensor.detach().cpu()
@@ -218,16 +222,7 @@ def _as_paths(value: Paths) -> list[Path]:
 
 def _stacked(images: Sequence[Image]) -> np.ndarray:
     """(C, X, Y, Z) of the images, of their type; the image's own memory when it is one."""
-    first = images[0]
-    for other in images[1:]:
-        if not same_grid(first.grid, other.grid):
-            raise ImageError(
-                f"{other.path}: its grid (shape {other.grid.shape}, spacing "
-                f"{np.round(other.grid.spacing, 4)} mm, {other.grid.orientation}) "
-                f"is not that of {first.path} ({first.grid.shape}, "
-                f"{np.round(first.grid.spacing, 4)} mm, {first.grid.orientation}); "
-                "resample the channels of a case to one grid"
-            )
+    check_channels([(image.path, image.grid) for image in images])
     arrays = [image.array if image.array.ndim == 4 else image.array[None] for image in images]
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 

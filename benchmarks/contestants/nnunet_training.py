@@ -20,7 +20,8 @@ import torch
 
 _EPOCHS = 20  # the poly schedule changes the learning rate after each
 _VALIDATION = 0.5  # steps that its validation of one batch an epoch takes, about
-_TIMED, _FIRST = 24, 12  # steps; in the first ones the processes that draw windows start
+_TIMED, _FEW = 24, 6  # steps, of which the second half counts: processes start in the first
+_LONG = 120.0  # seconds after which no more steps are timed
 
 
 def main() -> None:
@@ -54,15 +55,15 @@ def step_seconds(job: dict[str, Any]) -> float:
     """Of one training step with its windows: the median of some."""
     trainer = new_trainer(job)
     trainer.on_train_start()
-    seconds = []
-    for _ in range(_TIMED):
+    seconds: list[float] = []
+    while len(seconds) < _TIMED and (len(seconds) < _FEW or sum(seconds) < _LONG):
         began = time.perf_counter()
         trainer.train_step(next(trainer.dataloader_train))
         seconds.append(time.perf_counter() - began)
     for loader in (trainer.dataloader_train, trainer.dataloader_val):
         if hasattr(loader, "_finish"):
             loader._finish()
-    return median(seconds[_FIRST:])
+    return median(seconds[len(seconds) // 2 :])
 
 
 def new_trainer(job: dict[str, Any]) -> Any:

@@ -9,7 +9,7 @@ elsewhere.
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from .annotated import annotated_labels, unannotated_labels
 from .entries import channel_names, dataset_labels, read_dataset_json
 from .listed import CaseFiles, mapped_cases, training_list, unlabelled_list
 from .pairing import pair_cases, scan_tests
+from .patients import patients_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ class Dataset:
             label "ignore"); None where dataset.json names none. It is not among `labels`.
         regions: name -> the values in the label maps that it is made of, in the order in which
             later ones are written over earlier ones; None where labels do not overlap.
+        patients: case -> patient, where dataset.json's "patients" says so; each other case is a
+            patient of its own.
     """
 
     root: Path
@@ -68,6 +71,7 @@ class Dataset:
     test_cases: tuple[DatasetCase, ...]
     ignore: int | None = None
     regions: dict[str, tuple[int, ...]] | None = None
+    patients: Mapping[str, str] = field(default_factory=dict)
 
     def unannotated(self, case: DatasetCase) -> tuple[str, ...]:
         """The foreground labels that a case does not have annotated; none where all were."""
@@ -84,8 +88,8 @@ def load_dataset(dataset_dir: str | Path) -> Dataset:
     Raises:
         DatasetError: names the file: no or broken dataset.json, a missing or unusable entry,
             regions without their order, a listed file that is absent or outside the folder, an
-            image without label or a label without image, an id twice, an "annotated" that says what
-            cannot be.
+            image without label or a label without image, an id twice, an "annotated" or "patients"
+            that says what cannot be.
     """
     root = Path(dataset_dir)
     source = root / "dataset.json"
@@ -116,7 +120,9 @@ def load_dataset(dataset_dir: str | Path) -> Dataset:
             "%s: numTraining is %s, but there are %d training cases", source, announced, len(cases)
         )
     name = content.get("name") or root.resolve().name
-    return Dataset(root, str(name), labels, channels, _by_id(cases), _by_id(tests), ignore, regions)
+    patients = patients_of(content, ids, source)
+    every = (_by_id(cases), _by_id(tests))
+    return Dataset(root, str(name), labels, channels, *every, ignore, regions, patients)
 
 
 def write_dataset_json(

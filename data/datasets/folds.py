@@ -6,7 +6,8 @@ its versions: a list with {"train": [ids], "val": [ids]} per fold.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from ..errors import ConfigError, DatasetError
 from ..files import write_atomically
 from .dataset import Dataset, DatasetCase
+
+_LOG = logging.getLogger("gridgate.datasets")
 
 Split = dict[str, list[str]]
 """One fold: {"train": case ids, "validation": case ids}, both sorted; none may validate."""
@@ -23,32 +26,56 @@ FILES = ("splits.json", "splits_final.json")
 """Files of a dataset folder that have its folds."""
 
 
-def make_folds(case_ids: Iterable[str], *, folds: int = 5, seed: int = 0) -> list[Split]:
-    """Split cases into folds; each case validates exactly once.
+def make_folds(
+    case_ids: Iterable[str],
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    patients: Mapping[str, str] | None = None,
+) -> list[Split]:
+    """Split cases into folds; each case validates exactly once, all of a patient's in one fold.
 
     The order is that of a hash of seed and id, so it depends neither on the order of the
     ids nor on the version of any library.
 
     Args:
         case_ids: unique.
-        folds: from 2 up to the number of cases; their sizes differ by one at most.
+        folds: from 2 up to the number of patients; their sizes differ by one at most where each
+            patient has one case.
         seed: another seed, another split.
+        patients: case -> patient; each other case is one of its own.
 
     Raises:
-        DatasetError: an id twice, fewer than two folds, or more folds than cases.
+        DatasetError: an id twice, fewer than two folds, or more folds than patients.
+
+    Example:
+        >>> found = make_folds("abcd", folds=2, patients={"a": "p", "d": "p"})
+        >>> [fold["validation"] for fold in found if "a" in fold["validation"]]
+        [['a', 'd']]
     """
     ids = sorted(case_ids)
     twice = sorted({case for case, following in pairwise(ids) if case == following})
     if twice:
         raise DatasetError(f"the case id {twice[0]} is there twice; ids must be unique")
-    if not 2 <= folds <= len(ids):
+    known = patients or {}
+    groups: dict[tuple[bool, str], list[str]] = {}
+    for case in ids:  # no patient's name is taken for another case's id
+        groups.setdefault((case in known, known.get(case, case)), []).append(case)
+    if not 2 <= folds <= len(groups):
+        of = f" of {len(groups)} patients" if len(groups) < len(ids) else ""
         raise DatasetError(
-            f"{len(ids)} cases cannot be split into {folds} folds; choose 2 to {len(ids)} (a "
-            "training takes --folds 1, too: all cases, none held out)"
+            f"{len(ids)} cases{of} cannot be split into {folds} folds; choose 2 to {len(groups)} "
+            "(a training takes --folds 1, too: all cases, none held out)"
         )
-    ordered = sorted(ids, key=lambda case: hashlib.sha256(f"{seed}:{case}".encode()).digest())
-    validation = [sorted(ordered[fold::folds]) for fold in range(folds)]
-    return [{"train": sorted(set(ids) - set(held)), "validation": held} for held in validation]
+    ordered = sorted(
+        groups, key=lambda key: (hashlib.sha256(f"{seed}:{key[1]}".encode()).digest(), key)
+    )
+    validation: list[list[str]] = [[] for _ in range(folds)]
+    for key in ordered:
+        min(validation, key=len).extend(groups[key])  # of equal ones the first
+    return [
+        {"train": sorted(set(ids) - set(held)), "validation": sorted(held)} for held in validation
+    ]
 
 
 def trains_on_all(folds: Any) -> bool:
@@ -90,13 +117,30 @@ def load_or_make_splits(
     source = splits_file(dataset, splits, folds=folds)
     if source is not None:
         found = _read(source, set(ids))
+        _warn_of_shared(found, dataset, source)
     elif trains_on_all(folds):
         found = [{"train": sorted(ids), "validation": []}]
     else:
-        found = make_folds(ids, folds=folds, seed=seed)
+        found = make_folds(ids, folds=folds, seed=seed, patients=dataset.patients)
     if path is not None:
         _keep(Path(path), found, set(ids))
     return found
+
+
+def _warn_of_shared(splits: Sequence[Split], dataset: Dataset, source: Path) -> None:
+    """Say where a file's fold trains on one scan of a patient and validates on another."""
+    for number, fold in enumerate(splits):
+        trained, held = (
+            {dataset.patients[case] for case in fold[half] if case in dataset.patients}
+            for half in ("train", "validation")
+        )
+        if shared := sorted(trained & held):
+            _LOG.warning(
+                f"{source}: fold {number} trains and validates on scans of the patient {shared[0]} "
+                f"({len(shared)} such), so its Dice says too much; remove the file to have new "
+                "folds"
+            )
+            return
 
 
 def splits_file(

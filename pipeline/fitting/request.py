@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.errors import ConfigError
+from ..plans.plan_settings import check_settings
 
 FEWEST_FOLDS = 2
 RUN_SETTINGS = ("amp", "cache_dir", "num_workers")
@@ -80,6 +81,7 @@ class FitRequest:
         twice = {name for name in self.networks if list(self.networks).count(name) > 1}
         if twice:
             raise ConfigError(f"--networks: {', '.join(map(str, twice))} is there twice")
+        check_settings(self.settings)
 
     def asked(self) -> dict[str, Any]:
         """As plain values, for fit.json; the dataset by its absolute path."""

@@ -14,6 +14,7 @@ from .last_layer import LastLayer
 _CHUNK = {"cpu": 2**19, "cuda": 2**26}
 _EXACT_BYTES = 2**28  # sums that take no more than this are float32 whatever is handed on
 _SLAB_BYTES = 16e6  # rows are handed on in slabs of about this size
+_LEAST_WEIGHT = 1e-3  # in float16 sums: products of lower ones (nnU-Net's) would round to 0
 BACKGROUND_LOGIT = 30.0
 """By how much the background leads where no window ran, in logits."""
 
@@ -84,6 +85,8 @@ class Accumulator:
             *(slice(s, s + r) for s, r in zip(start, importance.shape[1:], strict=True)),
         )
         sums, weights = self.sums[box], self.weights[box]
+        if sums.dtype is torch.float16:
+            importance = importance.clamp(min=_LEAST_WEIGHT)
         weights += importance
         step = max(1, _CHUNK.get(scores.device.type, 2**19) // max(1, scores[0].numel()))
         for row in range(0, len(scores), step):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from monai.bundle import ConfigParser, ckpt_export
 
 from ...data.errors import ConfigError, OutputError
+from ...networks.network_file import is_float32_only
 from ...networks.slices import network_of_slices
 from ..config.values import SEP
 from ..plans.metadata import metadata
@@ -67,6 +69,11 @@ def export_bundle(
     parser = run.parser
     plan = parser.get_parsed_content("plan")
     network = load_weights(parser.get_parsed_content("network_def"), checkpoint, plan)
+    if is_float32_only(network) and output.suffix != WEIGHTS:
+        raise ConfigError(
+            f"{output}: the bundle's network is a file of TorchScript or ONNX already, which the "
+            "bundle was imported from; use that"
+        )
     if depth is not None:
         network = _pruned(network, depth)
     try:
@@ -146,8 +153,9 @@ def _torchscript(
 def _program(
     network: torch.nn.Module, parser: ConfigParser, configs: Path, path: Path, depth: int | None
 ) -> None:
-    with torch.no_grad():
-        torch.export.save(torch.export.export(network, (_window(parser),)), path)
+    with _unless_unknown(network, "exported as .pt2"), torch.no_grad():
+        program = torch.export.export(network, (_window(parser),))
+    torch.export.save(program, path)
 
 
 def _onnx(
@@ -159,7 +167,7 @@ def _onnx(
         raise ConfigError(
             "ONNX needs packages that are not installed: pip install 'gridgate[onnx]'"
         ) from error
-    with torch.no_grad():
+    with _unless_unknown(network, "exported to ONNX"), torch.no_grad():
         torch.onnx.export(
             network,
             (_window(parser),),
@@ -170,6 +178,20 @@ def _onnx(
             output_names=["pred"],
             verbose=False,
         )
+
+
+@contextmanager
+def _unless_unknown(network: torch.nn.Module, what: str) -> Iterator[None]:
+    """Say which network has an operation that an exporter, which raises what it likes, lacks."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError(
+            f"{_name(network)} cannot be {what} ({said}); write a .ts, or .pt for its weights"
+        ) from error
 
 
 def _weights(

@@ -300,14 +300,7 @@ def _check(plan: Plan) -> None:
     channels = usual if outputs is None else outputs
     check_thresholds(plan.thresholds, channels=channels, regions=plan.region_values is not None)
     check_smallest_piece(plan.smallest_piece, labels)
-    if plan.spacing is not None and not _numbers(plan.spacing, 3):
-        raise ConfigError(f"spacing {plan.spacing!r}: three numbers above 0 in mm are wanted")
-    sizes = plan.roi_size
-    if not _numbers(sizes, 3) or any(size != int(size) for size in sizes):
-        raise ConfigError(
-            f"roi_size {sizes!r}: three whole numbers are wanted, as '[64, 64, 64]', in 2D (X, Y, "
-            "slices)"
-        )
+    check_grid(plan.spacing, plan.roi_size)
     sides = Sides.of(plan.side_pairs, labels=labels, orientation=plan.orientation)
     sides.order_of_labels(len(labels))
     for axes in (plan.mirror_axes, plan.test_mirror_axes):
@@ -344,6 +337,21 @@ def _check_orientation(plan: Plan) -> None:
     if len(letters) != 3 or any(len(axis & set(letters)) != 1 for axis in _AXES):
         raise ConfigError(
             f"orientation {plan.orientation!r}: three letters, one each of L/R, P/A, I/S"
+        )
+
+
+def check_grid(spacing: Any, roi_size: Any) -> None:
+    """Refuse what is no spacing (null: the scan's own), or no window.
+
+    Raises:
+        ConfigError: not three numbers above 0 each.
+    """
+    if spacing is not None and not _numbers(spacing, 3):
+        raise ConfigError(f"spacing {spacing!r}: three numbers above 0 in mm are wanted")
+    if not _numbers(roi_size, 3) or any(size != int(size) for size in roi_size):
+        raise ConfigError(
+            f"roi_size {roi_size!r}: three whole numbers are wanted, as '[64, 64, 64]', in 2D (X, "
+            "Y, slices)"
         )
 
 

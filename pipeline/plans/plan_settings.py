@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...data.errors import ConfigError
+from .plan import check_grid
+from .planning import new_plan_settings
+from .training_numbers import check_training
 
 _ELSEWHERE = {"network", "training", "dataset", "name"}  # said by the command's own words
 
@@ -31,6 +34,20 @@ def with_settings(plan: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[
         else:
             result[first] = value
     return result
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse settings that no plan takes, before a dataset is measured for one.
+
+    Args:
+        settings: by id, see `with_settings`.
+
+    Raises:
+        ConfigError: no such setting; a spacing, a window or a number of a training that is none.
+    """
+    any_plan = with_settings(new_plan_settings("attention_unet", "btcv"), settings)
+    check_grid(any_plan["spacing"], any_plan["roi_size"])
+    check_training(any_plan["training"])
 
 
 def _check_part(name: str, value: Any, training: Mapping[str, Any]) -> None:

@@ -10,14 +10,12 @@ import base64
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar, TypeAlias
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .pictures.chart import Chart
-
-TEMPLATES = Path(__file__).parent / "templates"
+from .scripts import SORTING, TEMPLATES, VIEWING
 
 
 @dataclass(frozen=True)
@@ -202,8 +200,9 @@ def render(page: Page) -> bytes:
         lstrip_blocks=True,
     )
     jinja.filters["png"] = _data
+    made = jinja.get_template("page.html.j2").render(page=page, viewing=VIEWING, sorting=SORTING)
     # the names of files may hold bytes that are no text
-    return jinja.get_template("page.html.j2").render(page=page).encode(errors="backslashreplace")
+    return made.encode(errors="backslashreplace")
 
 
 def duration(seconds: float) -> str:

@@ -152,7 +152,22 @@ def test_what_cannot_be_is_an_error_of_ours(
         segmenter(np.full((20, 20, 20), np.nan, np.float32), np.eye(4))
     with pytest.raises(ConfigError, match="2 dimensions"):
         segmenter(sitk.Image([4, 4], sitk.sitkInt16))
+    image = nib.load(scans[0])
+    for wrong in (array[None], np.stack([array] * 2, -1)):
+        with pytest.raises(ImageError, match="the axes"):  # as of a file: channels come last
+            segmenter(nib.Nifti1Image(wrong, image.affine))
     segmenter(scans[0])  # and goes on
+
+
+def test_metatensors_that_say_they_are_in_lps(segmenter: Segmenter, scans: list[Path]) -> None:
+    """As MONAI's ITKReader hands them over with affine_lps_to_ras=False."""
+    image = nib.load(scans[0])
+    array = torch.from_numpy(np.asarray(image.dataobj).astype(np.float32))[None]
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
+    found = segmenter(MetaTensor(array, affine=lps, meta={"space": "LPS"}))
+    expected = segmenter(MetaTensor(array, affine=image.affine))
+    assert np.array_equal(found.labels, expected.labels) and found.labels.any()
+    assert np.allclose(found.affine, image.affine)
 
 
 def test_settings_are_checked(tmp_path: Path) -> None:
@@ -163,6 +178,14 @@ def test_settings_are_checked(tmp_path: Path) -> None:
             Segmenter(BUNDLE, settings={name: "x"})
     with pytest.raises(ConfigError, match="no such bundle"):
         Segmenter("none")
+    for name, value in (("overlap", 2), ("engine", "fast"), ("region", {1})):
+        with pytest.raises(GridgateError, match=name):
+            Segmenter(BUNDLE, settings={name: value})
+    Segmenter(BUNDLE, settings={"overlap": np.float32(0.25)})
+    with pytest.raises(GridgateError, match=r"box\.nii\.gz"):
+        Segmenter(BUNDLE, settings={"region": tmp_path / "box.nii.gz"})(
+            nib.Nifti1Image(np.zeros((9, 9, 9), np.int16), np.eye(4))
+        )
     with pytest.raises(CheckpointError):
         Segmenter("btcv_unetr")  # without weights
     with pytest.raises(CheckpointError):

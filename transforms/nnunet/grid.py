@@ -188,9 +188,10 @@ def _spacing(image: MetaTensor, scan: Grid) -> list[float]:
     """Spacing of the scan in mm: a NIfTI header's own numbers, where its affine has the same.
 
     Lengths of an affine's columns are off by some 1e-8, and a size that is half-way between two
-    whole numbers would be rounded otherwise than by nnU-Net, which reads the header's.
+    whole numbers would be rounded otherwise than by nnU-Net, which reads the header's. Other
+    formats' and images' in memory are rounded to seven digits.
     """
-    mm = [float(one) for one in scan.spacing]
+    mm = [float(f"{one:.7g}") for one in scan.spacing]  # 3 to 1 mm is not more than three times
     block = image.meta.get("nifti_header") or b""
     kind = {348: nib.Nifti1Header, 540: nib.Nifti2Header}.get(len(block))
     if kind is None:

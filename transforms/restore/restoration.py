@@ -122,7 +122,11 @@ class Restoration:
         self.regions = regions
         self.wanted = list(probabilities)
         self._labels: np.ndarray | None = None
-        self._probabilities = [np.zeros(self.shape, dtype=np.uint8) for _ in self.wanted]
+        # where no score is, there is background
+        self._elsewhere = [1.0 if one == 0 and not regions else 0.0 for one in self.wanted]
+        self._probabilities = [
+            np.full(self.shape, 255 * chance, dtype=np.uint8) for chance in self._elsewhere
+        ]
         self._margins: list[tuple[float, int]] = []
         self._reached = 0
         self._last_row: tuple[torch.Tensor, torch.Tensor] | None = None  # its scores and labels
@@ -290,11 +294,12 @@ class Restoration:
         which = torch.arange(len(values), device=chances.device)
         if inside is not None:
             which = which[inside.reshape(-1)]
+        elsewhere = torch.tensor(self._elsewhere, device=chances.device)
         for part in which.split(min(step, 2**18)):
             at = block_coordinates(part, matrix, block, self.nearest)
             value = interpolate(chances, first, at, self.sizes)
             for axis, size in enumerate(self.sizes):
-                value.masked_fill_(outside(at[:, axis], size)[:, None], 0)
+                value = torch.where(outside(at[:, axis], size)[:, None], elsewhere.to(value), value)
             values[part] = value.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
         for index, array in enumerate(self._probabilities):
             _put(array[block], values[:, index].reshape(shape), inside)

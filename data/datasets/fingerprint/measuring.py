@@ -16,6 +16,7 @@ from ...errors import DatasetError
 from ...geometry.affines import spacing
 from ...geometry.grids import Grid, same_grid
 from ...geometry.label_grids import nearest_labels
+from ...images.channels import check_channels
 from ...images.reading import read_image, read_labels
 from ...progress import Progress
 from ..dataset import Dataset, load_dataset
@@ -64,7 +65,7 @@ def measure_fingerprint(dataset_dir: str | Path, *, workers: int | None = None) 
     Raises:
         DatasetError: the dataset has no training case, a label map does not lie on its image or
             holds values that dataset.json does not name; `gridgate check` finds them all at once.
-        ImageError: a file cannot be read.
+        ImageError: a file cannot be read, or a channel does not lie on the first.
     """
     dataset = load_dataset(dataset_dir)
     jobs = _jobs(dataset)
@@ -120,7 +121,7 @@ def _measure(job: _Job) -> _Measured:
     check_placement(job.id, job.images[0], job.label)
     labels = _labels_of(job)
     channels: list[NDArray[Any]] = []
-    grid: Grid | None = None
+    grids: list[tuple[Path, Grid]] = []  # as the files have them
     for path in job.images:
         read = read_image(
             path,
@@ -131,8 +132,9 @@ def _measure(job: _Job) -> _Measured:
         planes = [read.array] if read.array.ndim == 3 else list(read.array)
         turned = [towards_ras(plane, read.grid) for plane in planes]
         channels += [plane for plane, _ in turned]
-        grid = grid or turned[0][1]
-    assert grid is not None
+        grids.append((path, read.grid))
+        grid = turned[0][1]
+    check_channels(grids)
     array, label_grid = towards_ras(*labels)
     if not same_grid(label_grid, grid):
         array = nearest_labels(array, label_grid, grid)

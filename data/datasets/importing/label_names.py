@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ...errors import ConfigError, DatasetError
+from ...errors import ConfigError, DatasetError, ImageError
 from ...images.reading import read_labels
 from ...label_tables.reading import read_caret, read_table
 from ...progress import progressed
@@ -27,12 +27,14 @@ class NamedLabels:
         values: file -> what is in it -> value in the dataset; None where they are the same.
         unnamed: values that are in the files and have no name -> in how many files.
         notes: what was decided, in words.
+        broken: file that cannot be read -> why.
     """
 
     labels: dict[str, int]
     values: dict[Path, dict[int, int] | None]
     unnamed: dict[int, int]
     notes: tuple[str, ...] = ()
+    broken: Mapping[Path, str] = field(default_factory=dict)
 
 
 def name_labels(
@@ -46,7 +48,8 @@ def name_labels(
 
     Names that a file itself holds (`.seg.nrrd`, DICOM SEG, a NIfTI header extension) win over its
     values: where files differ in the value of a name, values are changed. Names that are given
-    win over all: a file's segment of that name gets the given value.
+    win over all: a file's segment of that name gets the given value. A file that cannot be read is
+    passed over, as making its case says what is wrong.
 
     Args:
         files: of the label maps.
@@ -57,9 +60,22 @@ def name_labels(
     Raises:
         ConfigError: given names that are no use: a value twice, a segment that is not named.
         DatasetError: files of which only some hold names, which differ from each other.
-        ImageError: a label map cannot be read.
+        ImageError: no label map can be read.
     """
-    own = {file: names for file in files if (names := own_names(file))}
+    files, own, broken = _readable(files)
+    found = _named(files, own, given, tables)
+    if found is None:
+        values, more = _values_in(files, progress=progress)
+        return NamedLabels({}, dict.fromkeys(files), values, broken={**broken, **more})
+    return replace(found, broken=broken)
+
+
+def _named(
+    files: Sequence[Path],
+    own: Mapping[Path, dict[int, str]],
+    given: Mapping[str, int] | None,
+    tables: Iterable[Path],
+) -> NamedLabels | None:
     if given is not None:
         return _by_given(files, own, _checked(given))
     if own:
@@ -69,7 +85,7 @@ def name_labels(
             labels = {name: value for value, name in names.items() if value}
             note = f"label names are those of {table}"
             return NamedLabels(labels, dict.fromkeys(files), {}, (note,))
-    return NamedLabels({}, dict.fromkeys(files), _values_in(files, progress=progress))
+    return None
 
 
 def with_names(found: NamedLabels, names: Mapping[int, str]) -> NamedLabels:
@@ -105,6 +121,27 @@ def own_names(file: Path) -> dict[int, str]:
     if names_segments(file):
         return {one.number: one.name for one in segments(file)}
     return {value: name for value, name in read_caret(file).items() if value}
+
+
+def _readable(
+    files: Sequence[Path],
+) -> tuple[list[Path], dict[Path, dict[int, str]], dict[Path, str]]:
+    """The files that can be read, the names of those that have some, why the others cannot be.
+
+    Raises:
+        ImageError: none can.
+    """
+    found: dict[Path, dict[int, str]] = {}
+    broken: dict[Path, ImageError] = {}
+    for file in files:
+        try:
+            found[file] = own_names(file)
+        except ImageError as error:
+            broken[file] = error
+    if broken and not found:
+        raise next(iter(broken.values()))
+    own = {file: names for file, names in found.items() if names}
+    return list(found), own, {file: str(error) for file, error in broken.items()}
 
 
 def _checked(given: Mapping[str, int]) -> dict[str, int]:
@@ -204,16 +241,28 @@ def _remap(numbers: dict[int, int]) -> dict[int, int] | None:
     return None if all(old == new for old, new in numbers.items()) else numbers
 
 
-def _values_in(files: Sequence[Path], *, progress: bool) -> dict[int, int]:
-    """Value but 0 -> how many files hold it."""
+def _values_in(files: Sequence[Path], *, progress: bool) -> tuple[dict[int, int], dict[Path, str]]:
+    """Value but 0 -> how many files hold it; and why files cannot be read.
+
+    Raises:
+        ImageError: none can.
+    """
     found: dict[int, int] = {}
+    broken: dict[Path, ImageError] = {}
     for file in progressed(
         files, len(files), "looking for label values", delay=1, leave=False, shown=progress
     ):
-        for value in count_values(read_labels(file).array):
+        try:
+            array = read_labels(file).array
+        except ImageError as error:
+            broken[file] = error
+            continue
+        for value in count_values(array):
             if value:
                 found[int(value)] = found.get(int(value), 0) + 1
-    return dict(sorted(found.items()))
+    if broken and len(broken) == len(files):
+        raise next(iter(broken.values()))
+    return dict(sorted(found.items())), {file: str(error) for file, error in broken.items()}
 
 
 def _twice(name: str, names: Mapping[int, str]) -> bool:

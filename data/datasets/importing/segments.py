@@ -25,6 +25,7 @@ _FIRST = 132
 _SEG = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation Storage, and Label Map Segmentation Storage."""
 _PARALLEL = 1e-3  # voxels that a frame may be off the planes of the others
+_UNEVEN = 0.05  # of a step between slices that a frame may be off its place
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def read_segmentation(path: Path, *, image: Grid | None = None) -> Image:
 
     Args:
         image: the grid of the image that a DICOM SEG belongs to: how far its slices are apart
-            where the file does not say.
+            where neither the file nor its frames say.
 
     Returns:
         Image, array (X, Y, Z) of unsigned integers: the segments' numbers.
@@ -165,7 +166,7 @@ def _frames(path: Path, image: Grid | None) -> Image:
     step = _step(dataset, heights, normal, image)
     first = int(heights.argmin())
     indices = (heights - heights[first]) / step
-    if np.abs(indices - indices.round()).max() > 0.05:
+    if np.abs(indices - indices.round()).max() > _UNEVEN:
         raise ImageError(f"{path}: its frames are not evenly spaced; export it again")
     merged = np.zeros((columns, rows, int(indices.round().max()) + 1), dtype=np.uint16)
     label_map = str(dataset.SegmentationType) == "LABELMAP"
@@ -217,19 +218,38 @@ def _of(keyword: str, group: Any, shared: Any, path: Path) -> Any:
 def _step(
     dataset: Any, heights: NDArray[np.float64], normal: NDArray[np.float64], image: Grid | None
 ) -> float:
-    """Mm from slice to slice; empty slices have no frames, so the least distance may be larger."""
+    """Mm from slice to slice; empty slices have no frames, so frames may lie farther apart.
+
+    What the file says, where its frames lie on such slices. Else the least distance of two frames,
+    as nothing is drawn in every other slice alone, unless the frames are as thin as the image's
+    slices: an image may be a thinner reconstruction than the one that was drawn on.
+    """
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    first = dataset.PerFrameFunctionalGroupsSequence[0]
+    measures = (
+        getattr(shared, "PixelMeasuresSequence", None)
+        or getattr(first, "PixelMeasuresSequence", None)
+        or [None]
+    )[0]
+    between = float(getattr(measures, "SpacingBetweenSlices", 0) or 0)
+    thickness = float(getattr(measures, "SliceThickness", 0) or 0)
+    levels = np.unique(np.round(heights, 3))
+    gap = float(np.diff(levels).min()) if len(levels) > 1 else 0.0
+    if between > 0 and _is_multiple(gap, between):
+        return between
+    images = 0.0
     if image is not None:
         steps = np.abs(normal @ (np.diag([-1.0, -1.0, 1.0]) @ image.affine[:3, :3]))
-        return float(steps.max())
-    shared = dataset.SharedFunctionalGroupsSequence[0]
-    measures = (getattr(shared, "PixelMeasuresSequence", None) or [None])[0]
-    between = float(getattr(measures, "SpacingBetweenSlices", 0) or 0)
-    if between > 0:
-        return between
-    levels = np.unique(np.round(heights, 3))
-    if len(levels) > 1:
-        return float(np.diff(levels).min())
-    return float(getattr(measures, "SliceThickness", 0) or 1.0)
+        images = float(steps.max())
+    thin = abs(thickness - images) <= _UNEVEN * images
+    if images and (not gap or (thin and _is_multiple(gap, images))):
+        return images
+    return gap or thickness or 1.0
+
+
+def _is_multiple(gap: float, step: float) -> bool:
+    """Whether slices of a step have frames such a distance apart; 0: there is one level."""
+    return abs(gap / step - round(gap / step)) <= _UNEVEN and (not gap or gap > step / 2)
 
 
 def _dicom(path: Path, *, pixels: bool) -> Any:

@@ -75,6 +75,8 @@ class SourceCase:
         label: None where there is none.
         notes: what is odd about it, in words.
         annotated: the labels that were annotated in it; None: all, or as Source.annotated says.
+        broken: why it cannot be imported, where that was seen when its files were looked for.
+        patient: whose it is, where that is known; "" else.
     """
 
     id: str
@@ -82,6 +84,8 @@ class SourceCase:
     label: LabelFile | Masks | None = None
     notes: tuple[str, ...] = ()
     annotated: tuple[str, ...] | None = None
+    broken: str = ""
+    patient: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from ...events import emit
 from ...output_folder import OutputFolder
 from ...progress import Progress
 from ..annotated import ANNOTATED
+from ..folds import Split
+from ..patients import PATIENTS, as_entry
 from .conversion import NIFTI, label_suffix, make_image, make_label, recipe_of, suffix_of
 from .record import Record, state_of, write_json
 from .refusals import refuse_another, refuse_broken, refuse_source_as_output
@@ -131,6 +133,8 @@ def _planned(source: Source, output: OutputFolder, *, copy: bool) -> Iterator[_P
 
 
 def _plan(case: SourceCase, output: OutputFolder, images: str, *, copy: bool) -> _Planned:
+    if case.broken:
+        return _Planned(case, (), "")
     suffixes = [suffix_of(image) for image in case.images]
     if case.label is None and len(set(suffixes)) > 1:
         suffixes = [NIFTI] * len(suffixes)  # dataset.json names such a case by one file
@@ -181,6 +185,9 @@ def _make_all(
     total = sum(len(one.pieces) for one in plan)
     with Progress(total, "importing", unit="files", delay=1, shown=progress) as bar:
         for one in plan:
+            if one.case.broken:
+                broken[one.case.id] = one.case.broken
+                continue
             try:
                 made += _make(one, record, bar)
             except OutputError:
@@ -208,6 +215,7 @@ def _write_head(source: Source, plan: list[_Planned], output: OutputFolder) -> b
     if 0 not in labels.values():
         labels = {"background": 0, **labels}
     annotated = source.annotated_of([one.case.id for one in plan])
+    patients = as_entry({one.case.id: one.case.patient for one in plan if one.case.patient})
     content = {
         "name": source.name,
         "licence": source.licence,
@@ -215,6 +223,7 @@ def _write_head(source: Source, plan: list[_Planned], output: OutputFolder) -> b
         "channel_names": {str(index): name for index, name in enumerate(source.channels)},
         "labels": labels,
         **({ANNOTATED: annotated} if annotated else {}),
+        **({PATIENTS: patients} if patients else {}),
         "numTraining": len(training),
         "numTest": len(tests),
         "training": training,
@@ -223,14 +232,35 @@ def _write_head(source: Source, plan: list[_Planned], output: OutputFolder) -> b
     changed = write_json(output, "dataset.json", content)
     there = {one.case.id for one in plan}
     for name, splits in source.splits.items():
-        kept = [
-            {half: [case for case in fold[half] if case in there] for half in fold}
-            for fold in splits
-        ]
-        if not all(fold[half] for fold in kept for half in fold):
-            continue  # such as a published split, of whose cases this source has a few alone
-        changed = write_json(output, name, kept) or changed
+        kept = _kept_folds(name, splits, there)
+        if kept is None:
+            changed = output.remove(name) or changed
+        else:
+            changed = write_json(output, name, kept) or changed
     return changed
+
+
+def _kept_folds(name: str, splits: Sequence[Split], there: set[str]) -> list[Split] | None:
+    """The folds of the cases that are there; None where one would train on none, or all tell none.
+
+    A fold may lose the cases that it validates on, so that the others keep their numbers.
+    """
+    named = {case for fold in splits for half in fold.values() for case in half}
+    lost = sorted(named - there)
+    kept = [
+        {half: [case for case in fold[half] if case in there] for half in fold} for fold in splits
+    ]
+    told = f"{name}: {len(lost)} of the {len(named)} cases in its folds are not here"
+    told += f", such as {lost[0]}" if lost else ""
+    validated = any(fold["validation"] for fold in splits)
+    if not all(fold["train"] for fold in kept) or (
+        validated and not any(fold["validation"] for fold in kept)
+    ):
+        _LOG.warning(f"{told}; with the others alone they are no folds, so the file is left out")
+        return None
+    if lost:
+        _LOG.warning(told)
+    return kept
 
 
 def _tell(source: Source, plan: list[_Planned], removed: tuple[str, ...]) -> None:

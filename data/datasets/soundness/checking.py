@@ -103,6 +103,7 @@ def findings_of(cases: Sequence[CaseNumbers], listing: Listing) -> tuple[Finding
         found += files.find(case) + geometry.find(case) + placement.find(case)
         found += label_values.find(case, listing) + image_values.find(case)
         found += body.find(case, listing)
+    found += label_values.find_nowhere(cases, listing)
     found += twice.find(cases)
     population = learn(cases)
     found += sides.find(cases, population, listing)

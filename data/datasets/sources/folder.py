@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ...dicom.series import DicomSeries, find_series
@@ -41,17 +42,19 @@ def labels_of(
         given: name -> value.
 
     Raises:
-        GridgateError: see `name_labels`; a folder without just one DICOM SEG.
+        GridgateError: see `name_labels`; no label map but folders without just one DICOM SEG.
     """
     pairs = tuple(
-        Pair(pair.id, pair.images, _label_file(pair.label) if pair.label else None, pair.masks)
-        for pair in pairing.pairs
+        replace(pair, label=_found(pair.label) if pair.label else None) for pair in pairing.pairs
     )
     pairing = Pairing(pairing.origin, pairs, pairing.unpaired, pairing.options)
     names = list(dict.fromkeys(name for pair in pairs for name in pair.masks))
     if names:
         return pairing, NamedLabels(_values_of_masks(names, given), {}, {})
-    files = [pair.label for pair in pairs if pair.label is not None]
+    every = [pair.label for pair in pairs if pair.label is not None]
+    files = [file for file in every if not file.is_dir()]
+    if every and not files:
+        _label_file(every[0])  # says why
     tables = label_tables_of(pairing)
     return pairing, name_labels(files, given=given, tables=tables, progress=progress)
 
@@ -78,13 +81,22 @@ def folder_source(
 
     Raises:
         ConfigError: another number of channel names than of channels.
-        DatasetError: a folder that holds no or several DICOM series; see Source.
+        DatasetError: no image can be read: each is a folder that holds no or several DICOM series;
+            see Source.
     """
     cases = []
     pairs = pairing.pairs
     shown = progressed(pairs, len(pairs), "finding images", delay=1, leave=False, shown=progress)
     for pair in shown:
-        images = tuple(_image(path) for path in pair.images)
+        try:
+            images = tuple(_image(path) for path in pair.images)
+            if pair.label is not None:
+                _label_file(pair.label)
+                if pair.label in labels.broken:
+                    raise DatasetError(labels.broken[pair.label])
+        except DatasetError as error:
+            cases.append(SourceCase(pair.id, pair.images, broken=str(error)))
+            continue
         notes_of = tuple(
             note for one in images if isinstance(one, DicomSeries) for note in one.notes
         )
@@ -95,7 +107,9 @@ def folder_source(
                 f"has no mask of {lacks}, so it counts as not annotated there (dataset.json's "
                 '"annotated"); if it is not there, say so by --annotated',
             )
-        cases.append(SourceCase(pair.id, images, _label(pair, labels), notes_of, annotated))
+        label = _label(pair, labels)
+        cases.append(SourceCase(pair.id, images, label, notes_of, annotated, patient=pair.patient))
+    cases = _with_patients(cases)
     first, count = _readable(cases)
     found, why = _channels(first, count) if channels is None else (tuple(channels), ())
     if len(found) != count:
@@ -136,12 +150,43 @@ def _annotated(pair: Pair, labels: NamedLabels) -> tuple[str, ...] | None:
     return tuple(name for name in labels.labels if name in pair.masks)
 
 
+def _with_patients(cases: Sequence[SourceCase]) -> list[SourceCase]:
+    """With the patients that DICOM tells, each called after the first of their cases.
+
+    A PatientID is nothing to be kept in a dataset. Where all have the same, as after an
+    anonymisation, it says nothing.
+    """
+    told = {case.id: _patient_id(case) for case in cases if not case.patient}
+    if len({one for one in told.values() if one}) < 2:
+        return list(cases)
+    first: dict[str, str] = {}
+    for case, patient in told.items():
+        if patient:
+            first.setdefault(patient, case)
+    return [
+        case if case.patient else replace(case, patient=first.get(told[case.id], ""))
+        for case in cases
+    ]
+
+
+def _patient_id(case: SourceCase) -> str:
+    return next((one.patient for one in case.images if isinstance(one, DicomSeries)), "")
+
+
 def _label(pair: Pair, labels: NamedLabels) -> LabelFile | Masks | None:
     if pair.masks:
         return Masks({labels.labels[name]: file for name, file in pair.masks.items()})
     if pair.label is None:
         return None
     return LabelFile(pair.label, labels.values.get(pair.label))
+
+
+def _found(path: Path) -> Path:
+    """The label file of a path, or the path itself, of which its case will say what is wrong."""
+    try:
+        return _label_file(path)
+    except DatasetError:
+        return path
 
 
 def _label_file(path: Path) -> Path:
@@ -174,12 +219,15 @@ def _image(path: Path) -> Path | DicomSeries:
 
 def _readable(cases: Sequence[SourceCase]) -> tuple[SourceCase, int]:
     """The first case that can be read, and how many channels its image has."""
-    for case in cases:
+    sound = [case for case in cases if not case.broken]
+    if not sound:
+        raise DatasetError(cases[0].broken)
+    for case in sound:
         try:
             return case, _count(case)
         except GridgateError:
             continue  # making it says what is wrong
-    return cases[0], len(cases[0].images)
+    return sound[0], len(sound[0].images)
 
 
 def _count(case: SourceCase) -> int:

@@ -133,4 +133,9 @@ def _splits(
     dataset = Dataset(root, root.name, declared.values, channels, cases, ())
     if splits_file(dataset) is None:
         return {}
-    return {"splits.json": load_or_make_splits(dataset)}
+    folds = load_or_make_splits(dataset)
+    return {
+        "splits.json": [
+            {half: sorted(map(id_of, cases)) for half, cases in fold.items()} for fold in folds
+        ]
+    }

@@ -8,10 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...errors import ConfigError
+from ...geometry.grids import Grid, same_grid
+from ...geometry.label_grids import nearest_labels
+from ...images.channels import check_channels
+from ...images.image import Image
 from ...images.names import case_id
 from ...images.parts import files_of
-from ...images.reading import read_image, read_labels
+from ...images.reading import read_grid, read_image, read_labels
 from ...images.writing import write_image, write_labels
 from ...output_folder import OutputFolder
 from ...progress import progressed
@@ -20,6 +26,7 @@ from ..entries import IGNORE_NAME
 from ..folds import load_or_make_splits, trains_on_all
 from ..importing.conversion import mapped, take
 from ..importing.record import Record, state_of, write_json
+from ..placement import check_placement
 
 _NAME = re.compile(r"Dataset(\d{3})_[A-Za-z0-9_]+")
 _NIFTI = ".nii.gz"
@@ -40,6 +47,8 @@ def export_nnunet(
 
     Channels become files of their own (case_0000, case_0001). Where files differ in their suffix,
     or label values have gaps, which nnU-Net refuses, the files concerned are converted to .nii.gz.
+    nnU-Net pairs image and label map voxel by voxel, whatever their headers say: a label map in
+    other axes, cropped or of other voxels is written on its image's grid, by nearest neighbour.
     splits_final.json holds the folds that our training takes; nnU-Net looks for it in
     nnUNet_preprocessed/<dataset>.
 
@@ -56,6 +65,7 @@ def export_nnunet(
 
     Raises:
         DatasetError: the dataset is not sound.
+        ImageError: a file cannot be read; a label map, or a channel, lies elsewhere than its image.
         ConfigError: no labelled case, or one that does not have all labels annotated; one fold.
         OutputError: a file that Gridgate did not write is in the way.
     """
@@ -126,6 +136,8 @@ def _pieces(
 ) -> Iterator[_Piece]:
     images = "imagesTr" if case.label is not None else "imagesTs"
     channels = len(dataset.channel_names)
+    grids = [(file, read_grid(file)) for file in case.images]
+    check_channels(grids)
     for channel in range(channels):
         name = f"{images}/{case.id}_{channel:04d}{ending}"
         several = len(case.images) == channels
@@ -138,12 +150,18 @@ def _pieces(
             yield name, recipe, partial(_write_channel, output, name, file, only, channels)
     if case.label is None:
         return
+    check_placement(case.id, case.images[0], case.label)
+    grid = grids[0][1]
+    onto = None if same_grid(grid, read_grid(case.label)) else grid
     name = f"labelsTr/{case.id}{ending}"
     recipe = {"from": state_of(case.label), "values": _as_text(values), "copy": copy}
-    if _suffix(case.label) == ending and values is None and files_of(case.label) == [case.label]:
+    if onto is not None:
+        recipe["onto"] = state_of(case.images[0])
+    as_it_is = onto is None and values is None and files_of(case.label) == [case.label]
+    if as_it_is and _suffix(case.label) == ending:
         yield name, recipe, partial(take, output, name, case.label.resolve(), copy=copy)
     else:
-        yield name, recipe, partial(_write_labels, output, name, case.label, values)
+        yield name, recipe, partial(_write_labels, output, name, case.label, values, onto)
 
 
 def _write_channel(
@@ -157,9 +175,13 @@ def _write_channel(
 
 
 def _write_labels(
-    output: OutputFolder, name: str, file: Path, values: dict[int, int] | None
+    output: OutputFolder, name: str, file: Path, values: dict[int, int] | None, onto: Grid | None
 ) -> None:
+    """A label map with other values, or on another grid."""
     label = read_labels(file)
+    if onto is not None:
+        array = np.array(nearest_labels(label.array, label.grid, onto))
+        label = Image(array, onto, file, None, label.notes)
     array = label.array if values is None else mapped(label.array, values, file)
     write_labels(output.path(name), array, like=label, save=output.saver(name))
 

@@ -41,7 +41,7 @@ def pancreas_ct_source(folder: Path, *, progress: bool = True) -> Source:
         progress: show how far it is.
 
     Raises:
-        DatasetError: a patient without a label or the reverse, or with several series.
+        DatasetError: a patient without a label or the reverse.
     """
     patients, labels = _found(folder)
     notes = []
@@ -64,10 +64,12 @@ def pancreas_ct_source(folder: Path, *, progress: bool = True) -> Source:
     for number in shown:
         series, _ = find_series(patients[number])
         if len(series) != 1:
-            raise DatasetError(
+            why = (
                 f"{patients[number]}: holds {len(series)} CT series, each case has one; remove the "
                 "others"
             )
+            cases.append(SourceCase(f"pancreas_{number}", (patients[number],), broken=why))
+            continue
         label = LabelFile(labels[number], find_flips=True)
         cases.append(SourceCase(f"pancreas_{number}", (series[0],), label))
     return Source(

@@ -10,7 +10,8 @@ from ...errors import ConfigError
 from ..importing.pairs.pairing import Pair, Pairing
 from ..importing.source import id_of
 
-_CASE = ("case", "case_id", "caseid", "id", "patient", "subject")
+_CASE = ("case", "case_id", "caseid", "id")
+_PATIENT = ("patient", "patient_id", "patientid", "subject", "subject_id")
 _LABEL = ("label", "labels", "mask", "seg", "segmentation")
 _IMAGE = re.compile(r"(image|scan|ct|channel)s?([ _-]?\d+)?|image[ _-].+|channel[ _-].+")
 
@@ -20,7 +21,8 @@ def read_pairing_table(path: Path) -> Pairing:
 
     Several image columns (image_1, image_2, or image_t1, image_t2) are the channels, in the order
     of the columns. Paths are relative to the table's folder. Without a column case the id is the
-    image's name. An empty label is a case without one.
+    image's name. A column patient says which cases are one patient's; where it alone is there, and
+    no patient twice, it is the id. An empty label is a case without one.
 
     Raises:
         ConfigError: it cannot be read, lacks a column, a line lacks its image, a file is not
@@ -31,6 +33,9 @@ def read_pairing_table(path: Path) -> Pairing:
     images = [index for index, name in enumerate(header) if _IMAGE.fullmatch(name)]
     label = next((header.index(name) for name in _LABEL if name in header), None)
     case = next((header.index(name) for name in _CASE if name in header), None)
+    patient = next((header.index(name) for name in _PATIENT if name in header), None)
+    if case is None and patient is not None and _is_unique(rows[1:], patient):
+        case, patient = patient, None
     if not images or label is None:
         raise ConfigError(
             f"{path}: its columns are {', '.join(header)}; it needs image and label, and may have "
@@ -51,8 +56,14 @@ def read_pairing_table(path: Path) -> Pairing:
         if not cells[label]:
             unpaired[f"line {number}"] = f"no label map of the case {name!r}"
             continue
-        pairs[key] = Pair(id_of(name), files, _file(cells[label], path, number))
+        whose = cells[patient] if patient is not None else ""
+        pairs[key] = Pair(id_of(name), files, _file(cells[label], path, number), patient=whose)
     return Pairing(path, tuple(pairs[key] for key in sorted(pairs)), unpaired, path.name)
+
+
+def _is_unique(rows: list[list[str]], column: int) -> bool:
+    found = [row[column].strip() for row in rows if any(cell.strip() for cell in row)]
+    return len(set(found)) == len(found) and all(found)
 
 
 def _rows(path: Path) -> list[list[str]]:

@@ -3,6 +3,7 @@
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ...walk import PassedOver
@@ -180,21 +181,12 @@ def _series(
         archive,
         first.number,
         tuple(notes),
+        patient=first.place.patient,
     )
 
 
 def _with_problem(series: DicomSeries, problem: str) -> DicomSeries:
-    return DicomSeries(
-        series.uid,
-        series.modality,
-        series.description,
-        series.folder,
-        series.files,
-        series.archive,
-        series.number,
-        series.notes,
-        f"{series.archive or series.folder}: {problem}",
-    )
+    return replace(series, problem=f"{series.archive or series.folder}: {problem}")
 
 
 def _copies(group: Sequence[Found]) -> list[tuple[list[Found], bool]]:

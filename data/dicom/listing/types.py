@@ -108,6 +108,7 @@ class DicomSeries:
         notes: what was odd when its files were listed.
         problem: why it cannot be read, for a zip or folder that cannot even be listed; reading it
             raises that.
+        patient: PatientID, perhaps "".
     """
 
     uid: str
@@ -119,6 +120,7 @@ class DicomSeries:
     number: str = ""
     notes: tuple[str, ...] = ()
     problem: str = ""
+    patient: str = ""
 
     def __str__(self) -> str:
         if self.problem:

@@ -88,12 +88,13 @@ def _measured_engine(
 ) -> Engine:
     """Run some windows by each; the choice is kept for the next run."""
     made = {TORCH: make_engine(TORCH, network, kind)}
+    seconds = {TORCH: seconds_per_window(made[TORCH], kind)}
     for name in others:
         try:
             made[name] = make_engine(name, network, kind)
-        except ConfigError as error:
+            seconds[name] = seconds_per_window(made[name], kind)
+        except Exception as error:  # whatever a library does, PyTorch can go on
             logger.warning(f"engine: {error}")
-    seconds = {name: seconds_per_window(engine, kind) for name, engine in made.items()}
     best = min(seconds, key=lambda name: seconds[name])
     if seconds[best] > _WORTH * seconds[TORCH]:
         best = TORCH

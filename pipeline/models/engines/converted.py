@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -104,8 +104,7 @@ def converted_file(
     base = engines_folder()
     key = network_key(network, kind.shape, more=of)
     kept = None if base is None else base / "networks" / key
-    if kept is not None and (kept / name).is_file():
-        os.utime(kept)
+    if kept is not None and _is_there(kept / name):
         yield kept / name
         return
     with tempfile.TemporaryDirectory(prefix=".gridgate-") as work:
@@ -117,6 +116,18 @@ def converted_file(
             _keep(Path(work), kept)
 
 
+def _is_there(file: Path) -> bool:
+    """Whether a kept file can be read; it counts as used now. It may be another user's."""
+    try:
+        with open(file, "rb"):
+            pass
+    except OSError:
+        return False
+    with suppress(OSError):  # a cache that is only read
+        os.utime(file.parent)
+    return True
+
+
 def _keep(made: Path, kept: Path) -> None:
     """Copy a folder into the cache, whole or not at all; a disk that is full keeps nothing."""
     try:
@@ -124,7 +135,9 @@ def _keep(made: Path, kept: Path) -> None:
         _make_room(kept.parent)
         with tempfile.TemporaryDirectory(prefix=".", dir=kept.parent) as work:
             copy = Path(work) / "copy"
-            shutil.copytree(made, copy)
+            shutil.copytree(made, copy, copy_function=shutil.copyfile)
+            # as the cache is: a temporary folder is its user's alone
+            os.chmod(copy, kept.parent.stat().st_mode & 0o777)
             os.rename(copy, kept)  # fails where another process was faster
     except OSError:
         return

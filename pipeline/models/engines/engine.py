@@ -9,7 +9,7 @@ from typing import Any, Literal, cast, get_args
 
 import torch
 
-from ....data.errors import ConfigError
+from ....data.errors import ConfigError, GridgateError
 from ....networks.network_file import is_float32_only
 from . import by_onnxruntime, by_openvino
 from .window_network import WindowKind
@@ -87,4 +87,12 @@ def make_engine(name: str, network: Forward, kind: WindowKind) -> Engine:
         why = "this network is a file, which its own library runs"
     if why is not None:
         raise ConfigError(f"--engine {name}: {why}; or use --engine torch")
-    return Engine(name, made(network, kind), kind.dtype)
+    try:
+        return Engine(name, made(network, kind), kind.dtype)
+    except GridgateError:
+        raise
+    except Exception as error:  # of the library: its import, its files, a disk that is full
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError(
+            f"--engine {name}: it cannot be used here ({said}); use --engine torch"
+        ) from error

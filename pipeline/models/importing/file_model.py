@@ -90,4 +90,5 @@ def _plan(file: NetworkFile, name: str, settings: Mapping[str, Any]) -> Plan:
             f"{file.path}: has {tried.outputs} output channels, and the settings' labels "
             f"({', '.join(plan.labels)}) want {wanted}"
         )
+    tried.refuse_probabilities(plan, file.path)
     return plan.replace(network=tried.architecture)

@@ -13,6 +13,7 @@ import torch
 
 from ....data.errors import CheckpointError, ConfigError
 from ....networks.network_file import FILE, FileNetwork, digest
+from ...plans.plan import Plan
 
 _BATCHES = (1, 2, 4, 8)  # that a file may be made for
 _ENDINGS = (".ts", ".pt", ".pth", ".jit", ".onnx")
@@ -25,10 +26,28 @@ class TriedNetwork:
     Args:
         architecture: by which a bundle names it, with the number of windows that it takes.
         outputs: its output channels.
+        range: its lowest and highest score of noise.
     """
 
     architecture: dict[str, Any]
     outputs: int
+    range: tuple[float, float]
+
+    def refuse_probabilities(self, plan: Plan, path: Path) -> None:
+        """Refuse scores that have had their sigmoid, where it is what decides.
+
+        Compared with the threshold of logits, 0, each voxel would be a label's. Of several labels
+        without regions the highest is the same one before a softmax and after it.
+
+        Raises:
+            CheckpointError: all scores of noise are in 0..1.
+        """
+        low, high = self.range
+        if plan.has_thresholds and 0 <= low < high <= 1:
+            raise CheckpointError(
+                f"{path}: gives {low:.3g} to {high:.3g} for noise, which are probabilities, and "
+                "logits are wanted; export it without its last sigmoid"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +87,8 @@ class NetworkFile:
         except CheckpointError:  # it was traced with one
             any_number = False
         batch = {} if any_number else {"batch": size}
-        return TriedNetwork({**self.architecture, **batch}, int(one.shape[1]))
+        span = float(one.min()), float(one.max())
+        return TriedNetwork({**self.architecture, **batch}, int(one.shape[1]), span)
 
     def _smallest_batch(self, window: torch.Tensor) -> tuple[int, torch.Tensor]:
         """How many windows it takes at the least, and its scores of one."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 
 import torch
 
 from ....data.errors import CheckpointError
 from ....data.new_folder import new_folder
 from ....transforms.intensity import intensity_transforms
+from ....transforms.nnunet.preprocess import nnunet_preprocessing
 from ...plans.plan import Plan, channel_count
 from ...plans.writing import write_bundle
 from ..build import build_network
@@ -35,7 +37,7 @@ def check_weights(
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        first = " ".join(str(error).splitlines()[1:2]).strip()
+        first = shorten(" ".join(str(error).splitlines()[1:2]), 200, placeholder=" ...")
         raise CheckpointError(
             f"{of}: its weights are not of the network that is described there ({first}): {hint}"
         ) from error
@@ -46,11 +48,19 @@ def write_imported(plan: Plan, state: Mapping[str, torch.Tensor], output: str | 
     """Write a bundle with its weights into a new folder; it is there complete, or not at all.
 
     Raises:
-        ConfigError: the folder exists; intensities that cannot be.
+        ConfigError: the folder exists; intensities, or settings of nnU-Net, that cannot be.
         OutputError: it cannot be written.
     """
     if plan.nnunet is None:
         intensity_transforms(plan.intensity)
+    else:
+        nnunet_preprocessing(
+            nnunet=plan.nnunet,
+            intensity=plan.intensity,
+            spacing=plan.spacing,
+            parts=plan.parts,
+            channels=plan.channels,
+        )
     with new_folder(output) as work:
         write_bundle(plan, work, trained=True)
         (work / "models").mkdir()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....data.datasets.fingerprint.numbers import Fingerprint
-from ....data.label_tables.sides import as_words, sides_of
+from ....data.label_tables.sides import has_side, sides_of
 from .decision import Decision
 
 _ALWAYS = 0.9  # share of cases in which two labels lie the same way round, so that it tells them
@@ -22,7 +21,6 @@ _MOST_CASES = 0.95
 _LOW, _HIGH = 0.7, 1.4  # of the lowest and highest volume
 _MANY = 50  # cases from which on the 1st and 99th percentile stand for the lowest and highest
 _RARE = 1e-4  # share of a scan's voxels
-_SIDE = re.compile(r"(?i)(?<![a-z])(left|right)(?![a-z])")
 
 
 def decide_mirror_axes(fingerprint: Fingerprint) -> Decision:
@@ -33,11 +31,7 @@ def decide_mirror_axes(fingerprint: Fingerprint) -> Decision:
     """
     pairs = sides_of({name: value for value, name in enumerate(fingerprint.labels)})
     paired = {fingerprint.labels[value] for pair in pairs for value in pair}
-    alone = [
-        name
-        for name in fingerprint.foreground
-        if name not in paired and _SIDE.search(as_words(name))
-    ]
+    alone = [name for name in fingerprint.foreground if name not in paired and has_side(name)]
     told: dict[int, tuple[str, str] | None] = {
         axis: _told_apart(_places(fingerprint, axis)) for axis in (1, 2)
     }

@@ -16,6 +16,7 @@ from ....data.output_folder import OutputFolder
 from ...batch.results.case_result import DONE
 from ...batch.results.page_file import PAGE
 from ...batch.results.table_file import read_case_table
+from ..scripts import VIEWING
 from .shown import ShownCase, ShownMask
 
 _TABLE = "cases.csv"
@@ -56,16 +57,17 @@ def cases_to_show(
 
 
 def page_of(what: Path) -> Path | None:
-    """The page of a run that may be served with its cases: one that Gridgate wrote, unchanged.
+    """The page of a run that may be served with its cases: one that this Gridgate wrote.
 
-    A page may hold scripts, and what is served beside the scans can read them.
+    A page may hold scripts, and what is served beside the scans could read them. A folder's record
+    of what Gridgate wrote may come from whoever made the folder, so the browser is told, too, to
+    run this version's scripts alone (viewer.server).
     """
     of_run = (what / _TABLE).is_file() or (what / _OF_A_FIT / _TABLE).is_file()
     page = what / PAGE
     if not (of_run and page.is_file() and OutputFolder(what).owns(page.name)):
         return None
-    with_buttons = b'<dialog class="view">' in page.read_bytes()  # earlier versions' had none
-    return page if with_buttons else None
+    return page if VIEWING.encode("utf-8") in page.read_bytes() else None
 
 
 def chosen(cases: Sequence[ShownCase], name: str | None) -> list[ShownCase]:

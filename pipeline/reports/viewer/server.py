@@ -25,7 +25,7 @@ from typing import ClassVar
 from urllib.parse import parse_qs
 
 from ....data.errors import ConfigError, GridgateError
-from ..page import TEMPLATES
+from ..scripts import TEMPLATES, allowed
 from .shown import ShownCase
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ _VIEWER_POLICY = (
     "worker-src blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 _REPORT_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
+    f"default-src 'none'; script-src {allowed()}; style-src 'unsafe-inline'; img-src data:; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 CLOSES_AFTER = 4.0

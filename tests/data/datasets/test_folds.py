@@ -1,7 +1,9 @@
 """Folds: every case validates once, whatever the order; files of ours and of nnU-Net."""
 
+import hashlib
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -166,3 +168,39 @@ def test_a_file_may_hold_no_case_out(key: str, tmp_path: Path) -> None:
     path.write_text(json.dumps([{"train": ["c2", "c0"], key: []}]))
     made = load_or_make_splits(dataset(tmp_path), splits=path)
     assert made == [{"train": ["c0", "c2"], "validation": []}]
+
+
+@given(ids, st.integers(2, 5), st.integers(0, 5), st.data())
+def test_a_patients_cases_are_in_one_half_of_each_fold(
+    names: list[str], folds: int, seed: int, data: st.DataObject
+) -> None:
+    patients = data.draw(st.dictionaries(st.sampled_from(names), st.sampled_from("pqr")))
+    count = len(set(patients.values())) + len(set(names) - set(patients))
+    if folds > count:
+        with pytest.raises(DatasetError, match=f"choose 2 to {count}"):
+            make_folds(names, folds=folds, seed=seed, patients=patients)
+        return
+    made = make_folds(names, folds=folds, seed=seed, patients=patients)
+    assert sorted(name for fold in made for name in fold["validation"]) == sorted(names)
+    for fold in made:
+        assert fold["validation"] and set(fold["train"]) == set(names) - set(fold["validation"])
+        held = {patients[name] for name in fold["validation"] if name in patients}
+        assert held.isdisjoint(patients[name] for name in fold["train"] if name in patients)
+
+
+def test_without_patients_folds_are_those_of_before() -> None:
+    """Dealt out one by one in the order of the hash, as all trainings so far have them."""
+    names = [f"c{number}" for number in range(11)]
+    order = sorted(names, key=lambda name: hashlib.sha256(f"3:{name}".encode()).digest())
+    made = make_folds(names, folds=4, seed=3)
+    assert [fold["validation"] for fold in made] == [sorted(order[one::4]) for one in range(4)]
+
+
+def test_a_file_that_parts_a_patient_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = replace(dataset(tmp_path, 4), patients={"c0": "p", "c1": "p"})
+    folds = [{"train": ["c0", "c2"], "val": ["c1", "c3"]}]
+    (tmp_path / "splits_final.json").write_text(json.dumps(folds))
+    load_or_make_splits(found)
+    assert "trains and validates on scans of the patient p" in caplog.text

@@ -33,6 +33,32 @@ def decisions(bundle: Path) -> dict[str, dict[str, object]]:
     return {one["name"]: one for one in content["decisions"]}
 
 
+@pytest.mark.parametrize("command", ["plan", "fit"])
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("roi_size", "96", "three whole numbers"),
+        ("roi_size", "[96, 96]", "three whole numbers"),
+        ("spacing", "1.5", "three numbers above 0"),
+        ("spacing", "[1, 1, 0]", "three numbers above 0"),
+        ("training::batch_size", "two", "a whole number of 1 or more"),
+        ("roi_sise", "[8, 8, 8]", "no such setting"),
+    ],
+)
+def test_settings_are_checked_before_anything_is_measured(
+    command: str,
+    name: str,
+    value: str,
+    says: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = [command, str(tmp_path / "none"), *(["O"] if command == "fit" else [])]
+    assert main([*words, f"--{name}", value]) == 1
+    said = capsys.readouterr().err
+    assert says in said and "none" not in said
+
+
 def test_the_bundle_trains_and_infers_without_an_edit(
     phantom_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

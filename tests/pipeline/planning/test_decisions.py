@@ -139,7 +139,10 @@ def test_labels_that_always_lie_alike_are_not_mirrored() -> None:
     assert decide_mirror_axes(few).value == [0, 1, 2]
 
 
-@pytest.mark.parametrize("labels", [("left atrium",), ("lung_upper_lobe_left", "liver")])
+@pytest.mark.parametrize(
+    "labels",
+    [("left atrium",), ("lung_upper_lobe_left", "liver"), ("Kidney_L",), ("FemurR", "liver")],
+)
 def test_a_side_without_its_other_is_never_mirrored(labels: tuple[str, ...]) -> None:
     cases = [dict.fromkeys(labels, size())] * 6
     found = decide_mirror_axes(fingerprint(cases, labels=labels))

@@ -253,6 +253,33 @@ def test_probabilities_are_the_softmax_interpolated(degrees: float, channels: in
         np.testing.assert_allclose(found.probabilities[label], wanted * 255, atol=0.51)
 
 
+def test_where_no_score_is_the_background_is_certain() -> None:
+    """A network that saw a part of the scan: around it is background, as in the mask."""
+    logits = _logits(np.random.default_rng(0), 3, (4, 4, 4))
+    inside = np.eye(4)
+    inside[:3, 3] = 4
+    found = Restoration(
+        ScoreSlabs.of(logits),
+        affine=inside,
+        target=Grid((12, 12, 12), np.eye(4)),
+        probabilities=[0, 2],
+    ).run()
+    around = np.ones((12, 12, 12), dtype=bool)
+    around[3:9, 3:9, 3:9] = False
+    assert not found.labels[around].any()
+    assert (found.probabilities[0][around] == 255).all()
+    assert (found.probabilities[2][around] == 0).all()
+    for degrees in (0.0, 20.0):
+        turned = Grid(
+            (12, 12, 12), centred_affine(rotation(degrees), (5.5, 5.5, 5.5), (12, 12, 12))
+        )
+        part = Restoration(
+            ScoreSlabs.of(logits), affine=inside, target=turned, probabilities=[0, 1, 2]
+        ).run()
+        total = sum(array.astype(int) for array in part.probabilities.values())
+        assert np.abs(total - 255).max() <= 2
+
+
 def test_boundary_margin_by_hand() -> None:
     # one boundary along x between rows 1 and 2, where label 0 has probability 0.9; elsewhere all is
     # certain

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ....errors import ConfigError, DatasetError
 from ..source import id_of
-from .patterns import Listing, match_pattern
+from .patterns import Listing, first_folder, match_pattern
 
 _NAMED = 12  # cases that an error lists
 _SHOWN = 8  # rows of a table at its begin and as many at its end
@@ -23,12 +23,16 @@ class Pair:
         images: a file or a folder of DICOM per channel.
         label: a file, or a folder with one DICOM SEG; None where masks are given or there is none.
         masks: label name -> the file of its mask.
+        folder: what the first star stands for, where it is a folder and another star follows.
+        patient: whose case it is, where that is known; "" else.
     """
 
     id: str
     images: tuple[Path, ...]
     label: Path | None = None
     masks: Mapping[str, Path] = field(default_factory=dict)
+    folder: str = ""
+    patient: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ def pair_by_patterns(
             tuple(one[case] for one in found),
             maps[""][case] if labels is not None else None,
             {name: one[case] for name, one in maps.items() if name and case in one},
+            first_folder(listing, images[0], found[0][case]),
         )
         for case in sorted(imaged & labelled)
     ]
@@ -121,6 +126,36 @@ def settle_unpaired(pairing: Pairing, *, skip: bool) -> tuple[Pairing, tuple[str
     if not pairing.pairs:
         raise DatasetError(f"{pairing.origin}: no image has a label map; check {pairing.options}")
     return replace(pairing, unpaired={}), tuple(f"left out: {line}" for line in lost)
+
+
+def by_folder(pairing: Pairing, *, wanted: bool) -> tuple[Pairing, tuple[str, ...]]:
+    """The pairing with a folder's cases as one patient's, if wanted; else a note that it may be so.
+
+    Raises:
+        ConfigError: it is wanted, and the cases do not lie in folders of folders.
+    """
+    shared: dict[str, list[str]] = {}
+    for pair in pairing.pairs:
+        if pair.folder and not pair.patient:
+            shared.setdefault(pair.folder, []).append(pair.id)
+    if wanted:
+        if not shared:
+            raise ConfigError(
+                f"{pairing.origin}: --patients_by_folder is for folders of a patient's scans each, "
+                "as --images '*/*/ct.nii.gz'; leave it out"
+            )
+        pairs = tuple(replace(pair, patient=pair.patient or pair.folder) for pair in pairing.pairs)
+        return replace(pairing, pairs=pairs), ()
+    several = {folder: cases for folder, cases in shared.items() if len(cases) > 1}
+    if len(several) < 2:
+        return pairing, ()
+    folder, cases = next(iter(several.items()))
+    note = (
+        f"{len(several)} folders hold several cases, such as {folder} ({', '.join(cases[:3])}): if "
+        "these are scans of one patient, say so by --patients_by_folder, so that none of them is "
+        "validated by a network that was trained on another"
+    )
+    return pairing, (note,)
 
 
 def as_table(pairing: Pairing) -> str:

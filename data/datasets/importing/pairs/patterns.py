@@ -105,6 +105,18 @@ def match_pattern(listing: Listing, pattern: str) -> dict[str, list[str]]:
     return found
 
 
+def first_folder(listing: Listing, pattern: str, path: Path) -> str:
+    """The folder that a pattern's first star stands for, where another star comes after it.
+
+    Of `a/*/*/ct.nii` and a/p1/late/ct.nii it is p1.
+    """
+    parts = _relative(pattern, listing.folder).split("/")
+    starred = [number for number, part in enumerate(parts) if "*" in part]
+    if len(starred) < 2 or "**" in parts:
+        return ""
+    return path.relative_to(listing.folder).parts[starred[0]]
+
+
 def _holds_dicom(name: str, dicom: set[str]) -> bool:
     return name in dicom or any(one.startswith(f"{name}/") for one in dicom)
 

@@ -22,12 +22,13 @@ def find(case: CaseNumbers) -> list[Finding]:
             "out; make them background"
         )
         found.append(Finding("label-not-finite", "error", case.id, text, {"voxels": bad}))
-    for image in case.images:
+    for number, image in enumerate(case.images):
         bad = image.non_finite
         if bad:
             text = (
                 f"{image.path}: {bad} voxels are NaN or infinite, as a division by zero or a "
                 "resampling beyond the border leaves them; replace them by the lowest value"
             )
-            found.append(Finding("image-not-finite", "error", case.id, text, {"voxels": bad}))
+            numbers = {"voxels": bad, "file": number}
+            found.append(Finding("image-not-finite", "error", case.id, text, numbers))
     return found

@@ -19,16 +19,18 @@ def find(case: CaseNumbers) -> list[Finding]:
     """Findings about the intensities of a case's images."""
     found = []
     names = iter(case.job.channels)
-    for file in case.images:
+    for number, file in enumerate(case.images):
         for channel in file.channels:
-            name = next(names)
-            found += _channel(case.id, file.path, channel, ct=is_ct(name))
+            numbers = {"lowest": channel.lowest, "highest": channel.highest}
+            numbers |= {"levels": channel.levels, "file": number}
+            found += _channel(case.id, file.path, channel, numbers, ct=is_ct(next(names)))
     return found
 
 
-def _channel(case: str, path: Path, channel: Intensities, *, ct: bool) -> list[Finding]:
+def _channel(
+    case: str, path: Path, channel: Intensities, numbers: dict[str, float | int], *, ct: bool
+) -> list[Finding]:
     span = f"{channel.lowest:.4g}..{channel.highest:.4g}"
-    numbers = {"lowest": channel.lowest, "highest": channel.highest, "levels": channel.levels}
     if channel.lowest == channel.highest:
         text = f"{path}: all voxels have the value {channel.lowest:.4g}; copy or convert it again"
         return [Finding("image-constant", "error", case, text, numbers)]

@@ -1,11 +1,11 @@
-"""Label maps whose values are not the declared labels, and those without a label."""
+"""Label maps whose values are not the declared labels, and labels that are not there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..findings import Finding
+from ..findings import DATASET, Finding
 from ..listing import Listing
 from ..measures import CaseNumbers
 
@@ -58,6 +58,30 @@ def find(case: CaseNumbers, listing: Listing) -> list[Finding]:
         "nearest neighbours"
     )
     return [Finding("label-interpolated", "error", case.id, text, numbers)]
+
+
+def find_nowhere(cases: Sequence[CaseNumbers], listing: Listing) -> list[Finding]:
+    """Findings about labels that no case has; label maps with values not declared tell nothing."""
+    declared = {*listing.labels.values(), listing.ignore}
+    read = [case for case in cases if case.counts and declared.issuperset(case.counts)]
+    there = {value for case in read for value in case.counts}
+    missing = {
+        name: sum(value not in case.job.unannotated for case in read)
+        for name, value in listing.labels.items()
+        if value and value not in there
+    }
+    if not read or not missing:
+        return []
+    names = list(missing)
+    told = ", ".join(
+        f"{name} (annotated in none)" if not missing[name] else name for name in names[:_NAMED]
+    ) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    text = (
+        f"{listing.root / 'dataset.json'}: declares {told}, which none of {len(read)} label maps "
+        "holds: nothing can be learned of it, and no network will find it; take it out, or add "
+        "cases that have it"
+    )
+    return [Finding("label-nowhere", "warning", DATASET, text, {"labels": names})]
 
 
 def _is_label_map(case: CaseNumbers, declared: Sequence[int]) -> bool:

@@ -195,28 +195,32 @@ def _not_finite(case: Opened, finding: Finding, declared: list[int]) -> None:
 
 
 def _add_offset(case: Opened, finding: Finding, declared: list[int]) -> None:
-    for image in case.images:
-        image.array = image.array.astype(np.promote_types(image.array.dtype, np.int16))
-        image.array = image.array - image.array.dtype.type(_OFFSET)
-        image.done.append(f"{_OFFSET} subtracted ({finding.kind})")
+    image = _image(case, finding)
+    image.array = image.array.astype(np.promote_types(image.array.dtype, np.int16))
+    image.array = image.array - image.array.dtype.type(_OFFSET)
+    image.done.append(f"{_OFFSET} subtracted ({finding.kind})")
 
 
 def _replaced(case: Opened, finding: Finding, declared: list[int]) -> None:
-    for image in case.images:  # reading it has done it already
-        image.done.append(f"voxels that are no numbers have the lowest value ({finding.kind})")
+    image = _image(case, finding)  # reading it has done it already
+    image.done.append(f"voxels that are no numbers have the lowest value ({finding.kind})")
 
 
 def _scale_header(case: Opened, finding: Finding, declared: list[int]) -> None:
     factor = np.diag([*[float(finding.numbers["factor"])] * 3, 1.0])
-    for image in case.images:
-        image.affine = factor @ image.affine
-        image.done.append(f"affine times {factor[0, 0]:g} ({finding.kind})")
-    if case.label is None:
-        return
-    scaled = Grid(case.label.grid.shape, factor @ case.label.affine)
-    if misplacement(case.images[0].grid, scaled) is None:
-        case.label.affine = scaled.affine
-        case.label.done.append(f"affine times {factor[0, 0]:g} ({finding.kind})")
+    first, *others = case.images
+    first.affine = factor @ first.affine
+    first.done.append(f"affine times {factor[0, 0]:g} ({finding.kind})")
+    for volume in (*others, *([case.label] if case.label is not None else [])):
+        scaled = Grid(volume.grid.shape, factor @ volume.affine)
+        if misplacement(first.grid, scaled) is None:
+            volume.affine = scaled.affine
+            volume.done.append(f"affine times {factor[0, 0]:g} ({finding.kind})")
+
+
+def _image(case: Opened, finding: Finding) -> Volume:
+    """The one of several channels' files that the finding is about."""
+    return case.images[finding.numbers["file"]]
 
 
 def _label(case: Opened) -> Volume:

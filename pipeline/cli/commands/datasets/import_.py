@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from .....data.datasets.importing.source import Source
     from .....data.datasets.importing.writer import Imported
 
-_OF_FOLDERS = ("images", "labels", "masks", "skip_unpaired", "label_names", "channel_names")
+_OF_FOLDERS = (
+    *("images", "labels", "masks", "skip_unpaired", "label_names", "channel_names"),
+    "patients_by_folder",
+)
 _EPILOG = """\
 sources:
   FOLDER               scans and label maps, however they are named; without --images and --labels
@@ -58,6 +61,11 @@ def add(subparsers: Any) -> None:
     group.add_argument("--yes", action="store_true", help="take what is proposed, ask nothing")
     group.add_argument(
         "--skip_unpaired", action="store_true", help="leave out what has no counterpart"
+    )
+    group.add_argument(
+        "--patients_by_folder",
+        action="store_true",
+        help="the first folder of a star is the patient, whose scans stay in one half of a fold",
     )
     group.add_argument(
         "--skip_broken", action="store_true", help="leave out cases that cannot be read"
@@ -170,11 +178,12 @@ def _refuse(options: argparse.Namespace, what: str, *others: str) -> None:
 
 
 def _folder_or_table(options: argparse.Namespace, path: Path) -> Source:
-    from .....data.datasets.importing.pairs.pairing import settle_unpaired
+    from .....data.datasets.importing.pairs.pairing import by_folder, settle_unpaired
     from .....data.datasets.sources.folder import folder_source, labels_of
 
     pairing = _pairing(options, path, Path(options.dataset))
     pairing, notes = settle_unpaired(pairing, skip=options.skip_unpaired)
+    pairing, told = by_folder(pairing, wanted=options.patients_by_folder)
     pairing, labels = labels_of(pairing, label_names(options.label_names))
     if labels.unnamed:
         labels = _name(labels, options)
@@ -182,7 +191,7 @@ def _folder_or_table(options: argparse.Namespace, path: Path) -> Source:
         pairing,
         labels,
         channels=names(options.channel_names),
-        notes=notes,
+        notes=(*notes, *told),
     )
 
 

@@ -43,6 +43,7 @@ def run(options: argparse.Namespace) -> None:
     from ....planning.decisions.grid import half_resolution
     from ....planning.measures.machine import planned_machine
     from ....planning.text import decisions_text
+    from ....plans.plan_settings import check_settings
 
     if options.explain and (Path(options.dataset_dir) / FILE).is_file():
         say_last(decisions_text(read_decisions(options.dataset_dir), explain=True))
@@ -56,6 +57,7 @@ def run(options: argparse.Namespace) -> None:
         raise ConfigError(f"--workers {options.workers}: give 1 or more")
     machine = planned_machine(options.device, options.memory, options.time)
     settings = parse_overrides(options.settings)
+    check_settings(settings)
     fingerprint = measure_fingerprint(options.dataset_dir, workers=options.workers)
     name = target.name if target else fingerprint.dataset.replace(" ", "_")
     asked: dict[str, Any] = {

@@ -8,6 +8,7 @@ from typing import Any
 from .....data.errors import ConfigError
 from .....networks.nnunet import CLASSES, NNUNET
 
+_PACKAGE = "dynamic_network_architectures"  # another's class of the same name may be another
 _NORMS = {2: "InstanceNorm2d", 3: "InstanceNorm3d"}
 
 
@@ -24,8 +25,8 @@ def architecture(configuration: Mapping[str, Any], *, of: object) -> dict[str, A
     found = configuration.get("architecture")
     if found is None:
         found = _older(configuration, of)
-    name = str(found.get("network_class_name", "")).rpartition(".")[2]
-    if name not in CLASSES:
+    package, _, name = str(found.get("network_class_name", "")).rpartition(".")
+    if name not in CLASSES or package.partition(".")[0] not in ("", _PACKAGE):
         raise ConfigError(
             f"{of}: the network {found.get('network_class_name')!r} is not one of "
             f"{', '.join(CLASSES)}; predict with nnU-Net itself"

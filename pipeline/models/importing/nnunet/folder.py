@@ -43,7 +43,8 @@ class NnunetModel:
     def channels(self) -> dict[int, str]:
         """The names of the image's channels."""
         named = self.dataset.get("channel_names") or self.dataset.get("modality") or {}
-        return {int(number): str(named[number]) for number in sorted(named, key=int)}
+        keys = sorted(named, key=int) if all(map(str.isdecimal, map(str, named))) else list(named)
+        return {number: str(named[key]) for number, key in enumerate(keys)}
 
 
 def read_nnunet_model(
@@ -86,6 +87,11 @@ def _result_folder(folder: Path) -> Path:
     runnable = [path for path in inside if "3d" in path.name and "cascade" not in path.name]
     if len(runnable) == 1:
         return runnable[0]
+    if folder.is_file():
+        raise ConfigError(
+            f"{folder}: is no network's file that is known; TorchScript (.ts, .pt, .pth, .jit) or "
+            "ONNX (.onnx), one by itself, is wanted, or the folder of a model"
+        )
     if not folder.is_dir():
         raise ConfigError(f"{folder}: there is no such folder")
     if not inside:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,6 +13,8 @@ from .....transforms.nnunet.part_settings import OWN
 from ....plans.plan import Plan
 from ...parts import PARTS
 from ..label_names import whole_labels
+
+logger = logging.getLogger("gridgate.importing")
 
 _MIRROR = "mirror_axes"  # of a part; in a plan those of a test
 
@@ -43,6 +46,7 @@ def whole_plan(
         labels = ["background", *found]
     else:
         labels = whole_labels(names)
+    _tell_of_names(plans, sources, labels)
     members = [{"architecture": plan.network, "out_channels": len(plan.labels)} for plan in plans]
     parts = [
         _part(plan, first, labels, source) for plan, source in zip(plans, sources, strict=True)
@@ -60,6 +64,27 @@ def whole_plan(
         data_source=", ".join(dict.fromkeys(plan.data_source for plan in plans)),
         dataset="",
     )
+
+
+def _tell_of_names(
+    plans: Sequence[Plan], sources: Sequence[str | Path], labels: Sequence[str]
+) -> None:
+    """Warn of labels that two models have, and of those that none has."""
+    by_label: dict[str, list[str]] = {}
+    for plan, source in zip(plans, sources, strict=True):
+        for label in plan.labels[1:]:
+            by_label.setdefault(label, []).append(plan.dataset or Path(source).name)
+    for label, places in by_label.items():
+        if len(places) > 1:
+            logger.warning(
+                f"{label}: a label of {' and '.join(places)}, so it has one value, of which later "
+                "models write over earlier ones"
+            )
+    strangers = [label for label in labels[1:] if label not in by_label]
+    if strangers:
+        logger.warning(
+            f"no model has the label {', '.join(strangers)}, so no mask will; is a model missing?"
+        )
 
 
 def _part(plan: Plan, first: Plan, labels: list[str], source: str | Path) -> dict[str, Any]:

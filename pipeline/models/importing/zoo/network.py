@@ -11,6 +11,7 @@ from monai.networks import nets
 
 from .....data.errors import ConfigError
 from .....networks import NETWORKS
+from .....networks.registry import network_options
 from .folder import ZooBundle
 from .preprocessing import target
 
@@ -21,7 +22,12 @@ _GONE = ("img_size",)  # arguments that MONAI's classes had before
 def is_known(bundle: ZooBundle) -> bool:
     """Whether the network is one of MONAI's that are known here."""
     name = target(bundle.values.config.get("network_def"), bundle.values)
-    return name in NETWORKS and hasattr(nets, name)
+    return name in _of_monai()
+
+
+def _of_monai() -> list[str]:
+    """The networks that are MONAI's classes; `unet` is a module there."""
+    return [name for name in NETWORKS if inspect.isclass(getattr(nets, name, None))]
 
 
 def network_of(bundle: ZooBundle) -> tuple[dict[str, Any], int, int]:
@@ -35,7 +41,7 @@ def network_of(bundle: ZooBundle) -> tuple[dict[str, Any], int, int]:
     name = target(found, values)
     assert isinstance(found, Mapping)
     if not is_known(bundle):
-        known = ", ".join(one for one in NETWORKS if hasattr(nets, one))
+        known = ", ".join(_of_monai())
         raise ConfigError(
             f"{values.of}: the network {name} is not one of {known}; where the bundle has its "
             "TorchScript, models/model.ts, that is imported in its place"
@@ -45,10 +51,13 @@ def network_of(bundle: ZooBundle) -> tuple[dict[str, Any], int, int]:
     }
     arguments = inspect.signature(getattr(nets, name)).parameters
     # what is left out has MONAI's defaults, where those of Gridgate's networks are others
+    known_options = {*network_options(name), *_CHANNELS, "spatial_dims"}
     given = {
         key: argument.default
         for key, argument in arguments.items()
-        if argument.default is not inspect.Parameter.empty and _is_plain(argument.default)
+        if argument.default is not inspect.Parameter.empty
+        and _is_plain(argument.default)
+        and key in known_options
     } | given
     options = {
         key: value

@@ -82,6 +82,10 @@ class _Found:
         elif name == "AsDiscrete":
             self.argmax = self.argmax or bool(given.get("argmax"))
             threshold = self.values.value(transform.get("threshold"))
+            if isinstance(threshold, list | tuple) and len(threshold) == 1:
+                threshold = threshold[0]
+            if not isinstance(threshold, int | float | None):
+                raise self._refused(name, f"with threshold {threshold!r}")
             self.threshold = self.threshold if threshold is None else float(threshold)
         else:
             self.keep_largest = _labels(self.values.value(transform.get("applied_labels")))

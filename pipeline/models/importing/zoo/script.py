@@ -18,12 +18,12 @@ def script_plan(
 
     Raises:
         ConfigError: the config is not understood.
-        CheckpointError: see NetworkFile.tried.
+        CheckpointError: see NetworkFile.tried; it gives probabilities where logits are wanted.
     """
     channels = bundle.said("network_data_format", "inputs", "image", "num_channels")
     channels = channels if isinstance(channels, int) else 1
     tried = file.tried(channels, windows_of(bundle.values)["roi_size"])
-    return zoo_plan(
+    plan = zoo_plan(
         bundle,
         name,
         network=tried.architecture,
@@ -31,3 +31,5 @@ def script_plan(
         outputs=tried.outputs,
         names=names,
     )
+    tried.refuse_probabilities(plan, file.path)
+    return plan

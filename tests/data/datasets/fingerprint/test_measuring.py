@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gridgate.data.datasets.dataset import write_dataset_json
 from gridgate.data.datasets.fingerprint.measuring import measure_fingerprint
 from gridgate.data.datasets.fingerprint.numbers import Fingerprint, fingerprint_text
-from gridgate.data.errors import DatasetError
+from gridgate.data.errors import DatasetError, ImageError
 
 LABELS = {"background": 0, "liver": 1, "tumour": 2}
 SHAPE, SPACING = (20, 24, 10), (2.0, 1.0, 5.0)
@@ -56,6 +56,17 @@ def dataset(tmp_path: Path) -> Path:
         write(tmp_path, name, image, labels, orientation=orientation)
     write_dataset_json(tmp_path, "Boxes", LABELS, ("MRI",), 3)
     return tmp_path
+
+
+def test_channels_on_other_grids_are_refused_by_name(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).uniform(10, 20, SHAPE).astype(np.float32)
+    write(tmp_path, "a_0000", image, boxes())
+    (tmp_path / "labelsTr/a_0000.nii.gz").rename(tmp_path / "labelsTr/a.nii.gz")
+    small = nib.Nifti1Image(image[::2, ::2], np.diag([4.0, 2.0, 5.0, 1.0]))
+    nib.save(small, tmp_path / "imagesTr/a_0001.nii.gz")
+    write_dataset_json(tmp_path, "Two", LABELS, ("T2", "ADC"), 1)
+    with pytest.raises(ImageError, match=r"a_0001\.nii\.gz.*is not that of .*a_0000\.nii\.gz"):
+        measure_fingerprint(tmp_path)
 
 
 def test_sizes_places_and_pieces(dataset: Path) -> None:

@@ -64,6 +64,28 @@ def test_labels_that_were_not_annotated_are_not_missed(small: Small) -> None:
     assert ("annotated", "") in kinds(check_soundness(root))
 
 
+def test_a_label_that_no_case_has_is_told_once(small: Small) -> None:
+    root = small(2)
+    content = json.loads((root / "dataset.json").read_text())
+    labels = content["labels"]
+    number = max(labels.values()) + 1
+    there = [name for name in labels if name != "background"]
+    content["annotated"] = {case: [*there, "spleen"] for case in ("sound_00", "sound_01")}
+    content["labels"] = {**labels, "spleen": number, "stomach": number + 1}
+    (root / "dataset.json").write_text(json.dumps(content))
+    (found,) = [one for one in check_soundness(root).findings if one.kind != "image-beyond-hu"]
+    assert (found.kind, found.case, found.level) == ("label-nowhere", "", "warning")
+    assert "declares spleen, stomach (annotated in none), which none of 2 label maps" in found.text
+    assert found.numbers == {"labels": ["spleen", "stomach"]}
+    path = root / "labelsTr" / "sound_00.nii.gz"
+    image = nib.load(path)
+    array = np.asarray(image.dataobj).copy()
+    array[:3, :3, :3] = number  # one case is enough, whatever is wrong with it there
+    nib.save(nib.Nifti1Image(array, image.affine), path)
+    (found,) = check_soundness(root).of_kind("label-nowhere")
+    assert found.numbers == {"labels": ["stomach"]}
+
+
 def test_swapped_sides_are_found_by_their_names_in_one_case_alone(small: Small) -> None:
     root = small(1)
     swap_labels(root / "labelsTr" / "sound_00.nii.gz", 3, 4)
@@ -140,6 +162,31 @@ def test_several_channels(head_neck: list[Any], tmp_path: Path, in_one_file: boo
     assert check_soundness(tmp_path / "mended").findings == ()
     names = {path.name for path in (tmp_path / "mended" / "imagesTr").iterdir()}
     assert names == {path.name for path in (root / "imagesTr").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("names", "unsigned"), [(("CT", "PET"), (0,)), (("CT_arterial", "CT_venous"), (0, 1))]
+)
+def test_of_several_channels_those_are_mended_that_are_at_fault(
+    head_neck: list[Any], tmp_path: Path, names: tuple[str, str], unsigned: tuple[int, ...]
+) -> None:
+    case, root = head_neck[0], tmp_path / "D"
+    volumes = [case.hu, case.hu // 2 if names[1] == "PET" else case.hu - 5]
+    (root / "imagesTr").mkdir(parents=True)
+    (root / "labelsTr").mkdir()
+    nib.save(nib.Nifti1Image(case.labels, case.affine), root / "labelsTr" / "p.nii.gz")
+    for number, volume in enumerate(volumes):
+        image = nib.Nifti1Image(volume + 1024 * (number in unsigned), case.affine)
+        nib.save(image, root / "imagesTr" / f"p_{number:04d}.nii.gz")
+    labels = {"background": 0, **{f"label_{value}": value for value in range(1, 6)}}
+    write_dataset_json(root, "Two", labels, names, 1)
+    report = check_soundness(root)
+    found = [one.numbers["file"] for one in report.of_kind("image-hu-offset")]
+    assert found == list(unsigned)
+    write_mended(report, tmp_path / "mended")
+    for number, volume in enumerate(volumes):
+        mended = nib.load(tmp_path / "mended" / "imagesTr" / f"p_{number:04d}.nii.gz")
+        assert np.array_equal(np.asarray(mended.dataobj), volume)
 
 
 def test_channels_that_do_not_lie_on_each_other(head_neck: list[Any], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """nnU-Net's raw layout, v1 and v2, in and out."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -10,6 +11,8 @@ import SimpleITK as sitk
 
 from gridgate.data.datasets.dataset import load_dataset
 from gridgate.data.datasets.folds import load_or_make_splits
+from gridgate.data.datasets.importing import writer
+from gridgate.data.datasets.importing.source import Source
 from gridgate.data.datasets.importing.writer import write_dataset
 from gridgate.data.datasets.sources.layouts import layout_source
 from gridgate.data.datasets.sources.nnunet import nnunet_source
@@ -257,3 +260,65 @@ def test_annotated_labels_come_along_and_cannot_be_exported(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match=r"2 cases do not have all labels annotated.* la_001"):
         export_nnunet(tmp_path / "D", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def turned(path: Path, axes: str) -> None:
+    """The same image, stored along other axes."""
+    image = nib.load(path)
+    turn = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(image.affine), nib.orientations.axcodes2ornt(axes)
+    )
+    made = nib.Nifti1Image(np.asarray(image.dataobj), image.affine).as_reoriented(turn)
+    path.unlink()
+    nib.save(nib.Nifti1Image(np.asarray(made.dataobj).copy(), made.affine), path)
+
+
+def test_label_maps_in_other_axes_are_exported_on_the_images_grid(tmp_path: Path) -> None:
+    """nnU-Net pairs voxel by voxel, and warns of other headers at most."""
+    root = raw(tmp_path / "Dataset007_X")
+    before = read_labels(root / "labelsTr/la_002.nii.gz")
+    turned(root / "labelsTr/la_002.nii.gz", "LIP")
+    cut = nib.load(root / "labelsTr/la_003.nii.gz").slicer[1:, :4]
+    (root / "labelsTr/la_003.nii.gz").unlink()
+    nib.save(cut, root / "labelsTr/la_003.nii.gz")
+    write_dataset(nnunet_source(root), tmp_path / "D")
+    out = export_nnunet(tmp_path / "D", tmp_path / "raw", folds=2)
+    assert (out / "labelsTr/la_001.nii.gz").is_symlink()
+    for name in ("la_002", "la_003"):
+        image = read_image(out / f"imagesTr/{name}_0000.nii.gz")
+        made = read_labels(out / f"labelsTr/{name}.nii.gz")
+        assert made.array.shape == image.array.shape
+        assert np.allclose(made.grid.affine, image.grid.affine)
+        if name == "la_002":
+            assert np.array_equal(made.array, before.array)
+    inside = read_labels(out / "labelsTr/la_003.nii.gz").array
+    assert inside[1:, :4].any() and not inside[0].any() and not inside[:, 4].any()
+    again = {path: path.lstat().st_mtime_ns for path in out.rglob("*.nii.gz")}
+    export_nnunet(tmp_path / "D", tmp_path / "raw", folds=2)
+    assert {path: path.lstat().st_mtime_ns for path in out.rglob("*.nii.gz")} == again
+
+
+def test_folds_that_lose_cases_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each case of its own once: without a broken one, its fold has none to validate on."""
+    root = raw(tmp_path / "Dataset007_X")
+    ids = [f"la_{number:03d}" for number in range(1, 5)]
+    folds = [{"train": [one for one in ids if one != held], "val": [held]} for held in ids]
+    (root / "splits_final.json").write_text(json.dumps(folds))
+    told: list[str] = []
+    monkeypatch.setattr(writer._LOG, "warning", told.append)
+    write_dataset(without(nnunet_source(root), "la_002"), tmp_path / "D", skip_broken=True)
+    assert "splits.json: 1 of the 4 cases in its folds are not here, such as la_002" in told
+    found = load_or_make_splits(load_dataset(tmp_path / "D"))
+    assert [fold["validation"] for fold in found] == [["la_001"], [], ["la_003"], ["la_004"]]
+    # the only one that is trained on: no fold at all is left, nor is the file of before
+    folds = [{"train": ["la_003"], "val": ["la_001", "la_004"]}]
+    (root / "splits_final.json").write_text(json.dumps(folds))
+    write_dataset(without(nnunet_source(root), "la_003"), tmp_path / "D", skip_broken=True)
+    assert any("so the file is left out" in one for one in told)
+    assert not (tmp_path / "D/splits.json").exists()
+
+
+def without(source: Source, broken: str) -> Source:
+    """The source with a case that cannot be read."""
+    cases = [replace(case, broken="cut off" * (case.id == broken)) for case in source.cases]
+    return replace(source, cases=tuple(cases))

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
@@ -11,7 +12,7 @@ from gridgate.data.datasets.dataset import load_dataset
 from gridgate.data.datasets.importing.pairs.patterns import Listing
 from gridgate.data.datasets.importing.pairs.proposal import propose
 from gridgate.data.datasets.importing.writer import write_dataset
-from gridgate.data.errors import DatasetError
+from gridgate.data.errors import DatasetError, ImageError
 from gridgate.data.images.reading import read_image
 
 from .scan_folders import AFFINE, ct, labels, nifti, scans, seg_nrrd, source
@@ -93,3 +94,45 @@ def test_another_source_does_not_come_into_the_same_dataset(tmp_path: Path) -> N
     write_dataset(source(tmp_path / "one"), tmp_path / "D")
     with pytest.raises(DatasetError, match=r"holds the import of .*one"):
         write_dataset(source(tmp_path / "two"), tmp_path / "D")
+
+
+def test_cases_that_cannot_even_be_looked_at_are_left_out_like_others(tmp_path: Path) -> None:
+    """A label map that is cut off, when values are looked for."""
+    for name in ("a", "b"):
+        nifti(tmp_path / "in" / name / "ct.nii.gz", ct(0))
+        nifti(tmp_path / "in" / name / "s.nii.gz", labels(1))
+    cut = tmp_path / "in/b/s.nii.gz"
+    cut.write_bytes(cut.read_bytes()[:60])
+    found = source(tmp_path / "in", "*/ct.nii.gz", "*/s.nii.gz")
+    with pytest.raises(DatasetError, match=r"1 of 2 cases cannot be imported:\n  b: .*s\.nii\.gz"):
+        write_dataset(found, tmp_path / "D")
+    done = write_dataset(found, tmp_path / "D", skip_broken=True)
+    assert list(done.left_out) == ["b"] and load_dataset(tmp_path / "D").cases[0].id == "a"
+    (tmp_path / "in/a/s.nii.gz").write_bytes(b"")
+    with pytest.raises(ImageError, match=r"s\.nii\.gz"):
+        source(tmp_path / "in", "*/ct.nii.gz", "*/s.nii.gz")
+
+
+def test_a_folder_of_two_series_is_a_broken_case(tmp_path: Path, shared_data: Path) -> None:
+    slices = sorted((shared_data / "dicom/three_slices_with_dicom_seg").glob("0?.dcm"))
+    for name in ("a", "b"):
+        (tmp_path / "in" / name / "ct").mkdir(parents=True)
+        for path in slices:
+            (tmp_path / "in" / name / "ct" / path.name).symlink_to(path)
+        nifti(tmp_path / "in" / name / "s.nii.gz", labels(1))
+    for path in slices:
+        other = pydicom.dcmread(path)
+        other.SeriesInstanceUID += ".1"
+        other.SOPInstanceUID += ".1"
+        other.save_as(tmp_path / "in/b/ct" / f"other_{path.name}")
+    found = source(tmp_path / "in", "*/ct", "*/s.nii.gz")
+    assert [case.id for case in found.cases if "holds 2 DICOM series" in case.broken] == ["b"]
+    with pytest.raises(DatasetError, match=r"1 of 2 cases cannot be imported:\n  b: .*2 DICOM"):
+        write_dataset(found, tmp_path / "D")
+    assert list(write_dataset(found, tmp_path / "D", skip_broken=True).left_out) == ["b"]
+    for path in slices:
+        (tmp_path / "in/a/ct" / f"other_{path.name}").symlink_to(
+            tmp_path / "in/b/ct" / f"other_{path.name}"
+        )
+    with pytest.raises(DatasetError, match="holds 2 DICOM series"):
+        source(tmp_path / "in", "*/ct", "*/s.nii.gz")  # no image at all can be read

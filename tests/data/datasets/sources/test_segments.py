@@ -19,6 +19,7 @@ from gridgate.data.datasets.sources.folder import folder_source, labels_of
 from gridgate.data.dicom.series import find_series
 from gridgate.data.dicom.volume import read_series
 from gridgate.data.errors import DatasetError, GridgateError, ImageError
+from gridgate.data.geometry.grids import Grid
 from gridgate.data.images.reading import read_labels
 
 NAMES = ("liver", "left kidney")
@@ -124,6 +125,47 @@ def test_a_seg_of_another_place_is_refused(patient: Path, tmp_path: Path) -> Non
     pairing, found = labels_of(pair_by_patterns(listing, ["*/CT"], "*/seg.dcm"), None)
     with pytest.raises(DatasetError, match="does not lie on its image"):
         write_dataset(folder_source(pairing, found), tmp_path / "D")
+
+
+def told(path: Path, *, between: float | None, thickness: float) -> None:
+    """Change what a SEG says of how far its slices are apart."""
+    dataset = pydicom.dcmread(path)
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    measures = shared.PixelMeasuresSequence[0]
+    measures.SliceThickness = thickness
+    if between is not None:
+        measures.SpacingBetweenSlices = between
+    elif "SpacingBetweenSlices" in measures:
+        del measures.SpacingBetweenSlices
+    dataset.save_as(path)
+
+
+@pytest.mark.parametrize("says", [True, False])
+@pytest.mark.parametrize("times", [4.0, 0.5])
+def test_an_image_of_other_slices_than_were_drawn_on(
+    patient: Path, says: bool, times: float
+) -> None:
+    """Of one study there are thick and thin reconstructions; the label map is as the SEG was."""
+    drawn = np.ones((3, 512, 512), np.uint8)
+    write_seg(patient / "CT", patient / "seg.dcm", drawn, "BINARY", NAMES)
+    grid = read_series(find_series(patient / "CT")[0][0]).grid
+    step = float(grid.spacing[2])
+    told(patient / "seg.dcm", between=step if says else None, thickness=step)
+    other = grid.affine.copy()
+    other[:3, 2] /= times
+    found = read_segmentation(patient / "seg.dcm", image=Grid((512, 512, 12), other))
+    assert found.array.shape == (512, 512, 3) and found.array.all()
+    assert found.grid.spacing == pytest.approx(grid.spacing)
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_slices_without_a_frame_are_empty(patient: Path, says: bool) -> None:
+    write_seg(patient / "CT", patient / "seg.dcm", labelled(), "BINARY", NAMES)
+    grid = read_series(find_series(patient / "CT")[0][0]).grid
+    step = float(grid.spacing[2])
+    told(patient / "seg.dcm", between=step if says else None, thickness=step)
+    found = read_segmentation(patient / "seg.dcm", image=grid)
+    assert found.array.any(axis=(0, 1)).tolist() == [True, False, True]
 
 
 def test_contours_and_slices_are_no_label_maps(patient: Path) -> None:

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import logging
 import pickle
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from gridgate.networks import build_for_volumes
 from gridgate.networks.registry import NETWORKS, network_facts
 from gridgate.pipeline.inference.sliding_window import SlidingWindow
 from gridgate.pipeline.models.devices import cpu_has_bfloat16
-from gridgate.pipeline.models.engines import choice, converted
+from gridgate.pipeline.models.engines import by_openvino, choice, converted
 from gridgate.pipeline.models.engines.engine import ENGINES, make_engine
 from gridgate.pipeline.models.engines.network_key import network_key
 from gridgate.pipeline.models.engines.window_network import WindowKind, refuse_other_scores
@@ -215,6 +216,53 @@ def test_a_cache_that_cannot_be_written_stops_nothing(
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("GRIDGATE_CACHE", str(tmp_path / "file"))
     make_engine(engine, network(), kind())
+
+
+def test_a_cache_is_as_open_as_its_folder(engine: str, cache: Path) -> None:
+    """What one user keeps others can read, where their group shares a folder."""
+    (cache / "networks").mkdir(parents=True)
+    (cache / "networks").chmod(0o775)
+    make_engine(engine, network(), kind())
+    (kept,) = (cache / "networks").iterdir()
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o775
+
+
+@pytest.mark.parametrize("refused", ["open", "utime"])
+def test_a_cache_of_somebody_elses_stops_nothing(
+    engine: str, cache: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """Kept there, but not to be read; or to be read, and not to be touched."""
+    first = make_engine(engine, network(), kind()).forward(image()[:, :, :16, :16, :16])
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    if refused == "open":
+        monkeypatch.setattr(converted, "open", refuse, raising=False)
+    else:
+        monkeypatch.setattr("os.utime", refuse)
+    made = make_engine(engine, network(), kind())
+    torch.testing.assert_close(made.forward(image()[:, :, :16, :16, :16]), first)
+
+
+@pytest.mark.parametrize("where", ["make", "run"])
+def test_auto_goes_on_with_pytorch_whatever_a_library_does(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    pytest.importorskip("openvino", reason="openvino is not installed")
+
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("could not create a primitive")
+
+    if where == "make":
+        monkeypatch.setattr(by_openvino, "_core", fails)
+        with pytest.raises(ConfigError, match=r"cannot be used here \(could not create.*torch"):
+            make_engine("openvino", network(), kind())
+    else:
+        monkeypatch.setattr(by_openvino.Compiled, "run", fails)
+    monkeypatch.setattr(choice, "usable", lambda _: ["openvino"])
+    assert auto(network(), kind()) == "torch"
+    assert "could not create a primitive" in caplog.text
 
 
 def test_other_scores_are_refused() -> None:

@@ -251,3 +251,41 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=said):
         import_network_file(script(tmp_path / "net.ts"), tmp_path / "ours", settings=plan)
     assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize("outputs", [{"output_channels": 1, "labels": ["background", "a"]}, {}])
+def test_a_sigmoid_that_is_in_the_file_is_refused_where_it_decides(
+    tmp_path: Path, outputs: dict[str, Any]
+) -> None:
+    """Each voxel's probability is above 0, which is the threshold of logits."""
+    count = 1 if outputs else 3
+    net = torch.nn.Sequential(torch.nn.Conv3d(1, count, 3, padding=1), torch.nn.Sigmoid())
+    torch.jit.script(net).save(str(tmp_path / "net.ts"))
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(yaml.safe_dump(SETTINGS | outputs))
+    if outputs:
+        with pytest.raises(CheckpointError, match=r"net\.ts: gives 0\.\d+ to 0\.\d+ for noise"):
+            import_network_file(tmp_path / "net.ts", tmp_path / "ours", settings=plan)
+        assert not (tmp_path / "ours").exists()
+    else:  # the highest of several is the same one
+        import_network_file(tmp_path / "net.ts", tmp_path / "ours", settings=plan)
+
+
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx", ".ts"])
+def test_a_file_is_not_exported_again(
+    tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(yaml.safe_dump(SETTINGS))
+    bundle = import_network_file(script(tmp_path / "net.ts"), tmp_path / "ours", settings=plan)
+    words = [str(bundle), str(bundle / "models" / "model.pt"), str(tmp_path / f"made{suffix}")]
+    assert main(["export", *words]) == 1
+    assert "is a file of TorchScript or ONNX already" in capsys.readouterr().err
+
+
+def test_a_file_of_another_kind_is_not_called_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "net.pt2").write_bytes(b"PK")
+    assert main(["import-model", str(tmp_path / "net.pt2"), str(tmp_path / "ours")]) == 1
+    assert "net.pt2: is no network's file that is known" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,17 @@ def test_linear_resampling_by_torch(make_model: MakeModel) -> None:
     odd = make_model("odd", resampling_fn_data=function, resampling_fn_data_kwargs={"mode": "area"})
     with pytest.raises(ConfigError, match="area"):
         plan_of(odd)
+
+
+def test_a_class_of_another_package_is_another_network(make_model: MakeModel) -> None:
+    plans = make_model() / "plans.json"
+    text = plans.read_text()
+    assert text.count("dynamic_network_architectures.architectures.unet.PlainConvUNet") == 1
+    plans.write_text(
+        text.replace("dynamic_network_architectures.architectures.unet", "my_fork.unet")
+    )
+    with pytest.raises(ConfigError, match=r"the network 'my_fork\.unet\.PlainConvUNet' is not"):
+        plan_of(plans.parent)
 
 
 def test_the_older_form_of_plans_is_the_same_network() -> None:
@@ -237,6 +249,29 @@ def test_parts_that_cannot_be_one(make_model: MakeModel, tmp_path: Path) -> None
         with pytest.raises(ConfigError, match=told):
             import_parts([one, second], tmp_path / "whole", NnunetOptions(), names=names)
     assert not (tmp_path / "whole").exists()
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_labels_of_two_parts_and_of_none_are_told(
+    make_model: MakeModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    models = [
+        make_model("a", labels={"background": 0, "liver": 1, "cancer": 2}),
+        make_model("b", labels={"background": 0, "pancreas": 1, "cancer": 2}),
+    ]
+    names = {"liver": 1, "pancreas": 2, "cancer": 3, "heart": 4}
+    import_parts(models, tmp_path / "whole", NnunetOptions(), names=names)
+    assert re.search("cancer: a label of .+ and .+, so it has one value", caplog.text)
+    assert "no model has the label heart, so no mask will" in caplog.text
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_settings_that_cannot_be_run_are_refused_before_anything_is_written(
+    make_model: MakeModel, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="RAZ"):
+        import_nnunet(make_model(), tmp_path / "bundle", NnunetOptions(orientation="RAZ"))
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_names_of_labels(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -11,11 +12,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.networks import nets
 from scipy import ndimage
 
 from gridgate.data.errors import CheckpointError, ConfigError
 from gridgate.pipeline.cli.main import main
+from gridgate.pipeline.models.build import build_network
+from gridgate.pipeline.models.importing.zoo.folder import ZooBundle
 from gridgate.pipeline.models.importing.zoo.model import import_zoo
+from gridgate.pipeline.models.importing.zoo.network import network_of
 from gridgate.pipeline.models.importing.zoo.values import ConfigValues
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -249,3 +254,36 @@ def test_values_without_running_code(text: str, value: Any) -> None:
 def test_code_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="is code, which is not run"):
         ConfigValues({}, of="x").value(text)
+
+
+NEEDED: dict[str, dict[str, Any]] = {
+    "DynUNet": {
+        "kernel_size": [3, 3, 3],
+        "strides": [1, 2, 2],
+        "upsample_kernel_size": [2, 2],
+    },
+    "UNet": {"channels": [4, 8, 16], "strides": [2, 2]},
+    "UNETR": {"img_size": [32, 32, 32]},
+}
+
+
+@pytest.mark.parametrize("given", [{"spatial_dims": 3}, {}])
+@pytest.mark.parametrize("name", [*NEEDED, "MedNeXt", "SegResNet", "SwinUNETR", "VNet"])
+def test_each_network_that_is_listed_is_monais_of_that_config(
+    name: str, given: dict[str, Any]
+) -> None:
+    """With no more said than it must be: the rest has MONAI's defaults. No weights are made."""
+    said = {"in_channels": 1, "out_channels": 3, **NEEDED.get(name, {}), **given}
+    if "spatial_dims" in inspect.signature(getattr(nets, name)).parameters:
+        said.setdefault("spatial_dims", 3)
+    values = ConfigValues({"network_def": {"_target_": name, **said}}, of="config")
+    architecture, channels, outputs = network_of(ZooBundle(Path(), Path(), values, {}))
+    device = "cpu" if name == "SwinUNETR" else "meta"  # it reads numbers while it is made
+    with torch.device(device):
+        ours = build_network(architecture, in_channels=channels, out_channels=outputs)
+        theirs = getattr(nets, name)(**said)
+    wanted = {key: tensor.shape for key, tensor in theirs.state_dict().items()}
+    assert {key: tensor.shape for key, tensor in ours.state_dict().items()} == wanted
+    with pytest.raises(ConfigError, match=r"not one of DynUNet, MedNeXt, .*, UNet, VNet;"):
+        values = ConfigValues({"network_def": {"_target_": "unet"}}, of="config")
+        network_of(ZooBundle(Path(), Path(), values, {}))

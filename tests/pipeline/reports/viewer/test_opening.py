@@ -13,6 +13,7 @@ import pytest
 
 from gridgate.data.errors import ConfigError
 from gridgate.data.output_folder import OutputFolder
+from gridgate.pipeline.reports.scripts import VIEWING
 from gridgate.pipeline.reports.viewer.opening import cases_to_show, chosen, page_of
 
 from ..test_report_inputs import volume, write_dicom
@@ -69,7 +70,7 @@ def test_names_that_begin_alike_stay_apart(tmp_path: Path) -> None:
 
 def test_a_page_is_served_only_where_gridgate_wrote_it(run: Path) -> None:
     """It may hold scripts, and what is served beside the scans can read them."""
-    page = b'<dialog class="view">'
+    page = f"<script>{VIEWING}</script>".encode()
     (run / "E" / "report.html").write_bytes(page)
     assert page_of(run / "E") is None
     (run / "E" / "report.html").unlink()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import http.client
 import io
 import json
@@ -18,6 +20,7 @@ import numpy as np
 import pytest
 
 from gridgate.data.errors import ConfigError
+from gridgate.pipeline.reports.scripts import SORTING, VIEWING
 from gridgate.pipeline.reports.viewer import server
 from gridgate.pipeline.reports.viewer.server import Viewer
 from gridgate.pipeline.reports.viewer.shown import ShownCase, ShownMask
@@ -234,7 +237,15 @@ def test_the_first_page_of_a_run_is_its_report(case: ShownCase, tmp_path: Path) 
     with served(Viewer([case, other], report=report)) as viewer:
         code, headers, content = get(viewer, f"/{viewer.token}/")
         assert (code, content) == (200, b"<h1>of the run</h1>")
-        assert "connect-src 'self'" in headers["Content-Security-Policy"]
+        policy = dict(
+            part.split(maxsplit=1) for part in headers["Content-Security-Policy"].split("; ")
+        )
+        assert policy["connect-src"] == "'self'"
+        known = [
+            base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()
+            for one in (VIEWING, SORTING)
+        ]
+        assert policy["script-src"].split() == [f"'sha256-{one}'" for one in known]
         told = json.loads(get(viewer, f"/{viewer.token}/case.json?case=a%20b%2Fc")[2])
         assert told["case"] == "a b/c" and told["cases"] == ["one", "a b/c"]
         assert get(viewer, f"/{viewer.token}/case.json?case=none")[0] == 404
