@@ -21,8 +21,9 @@ from .load import LoadCased
 from .resample import grid_of
 from .timing import stage
 
-_COARSE_MM = 5.0  # the body is looked for on voxels of about this size: one cheap pass
-_SMALLEST_PART = 0.05  # of the largest component's size; two legs are two bodies, a table is none
+_COARSE_MM = 5.0  # the body is looked for on voxels of about this size at most: one cheap pass
+_ACROSS = 64  # of these voxels lie along the middle one of a scan's lengths: a hand's are smaller
+_SMALLEST_PART = 0.01  # of the largest component's size; an arm beside the trunk is body, too
 _MARGIN = 1  # coarse voxels around the body that count as body
 
 Box = Sequence[Sequence[float]]
@@ -33,8 +34,8 @@ def body_mask(
 ) -> NDArray[np.bool_]:
     """Where the patient is in a CT: denser than air, without the table, lungs and gut filled.
 
-    On a grid of about 5 mm: mean HU above the threshold, opened once (a thin table top goes),
-    components of at least a twentieth of the largest one's size (not only the largest: legs come in
+    On a grid of about 5 mm, of small scans finer: mean HU above the threshold, opened once (a thin
+    table top goes), components of at least a hundredth of the largest one's size (legs come in
     pairs), holes filled slice by slice along each axis, grown by one coarse voxel.
 
     Args:
@@ -45,8 +46,10 @@ def body_mask(
     Returns:
         (x, y, z) bool; all True where nothing is above the threshold, as then this is no CT in HU.
     """
+    lengths = sorted(n * float(mm) for n, mm in zip(image.shape, spacing, strict=True))
+    coarse_mm = min(_COARSE_MM, lengths[1] / _ACROSS)
     factor = [
-        max(1, min(n, round(_COARSE_MM / float(mm))))
+        max(1, min(n, round(coarse_mm / float(mm))))
         for n, mm in zip(image.shape, spacing, strict=True)
     ]
     coarse = functional.avg_pool3d(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -166,16 +166,16 @@ class CaseProcessor:
         image: MetaTensor = data["image"]
         run = partial(self._one_pass, work, restore, progress=progress, accumulate_on=accumulate_on)
         if not isinstance(self.inferer, PartsWindow):
-            restoration, work.forward = run(image, self.inferer, self.network)
+            restoration, work.forward = run(data, self.inferer, self.network)
             began = time.perf_counter()
             work.data |= restore.end(restoration, image)
             work.spend("restore", time.perf_counter() - began)
             return
         merged, seen = restore.begin_parts(image), []
         for number, inferer in enumerate(self.inferer.parts):  # scores of one part at a time
-            part = image if number == 0 else data[IMAGES][number]
+            part = data if number == 0 else data[IMAGES][number]
             restoration, facts = run(part, inferer, part_of(self.network, number))
-            merged.add(number, restoration, part)
+            merged.add(number, restoration, part["image"])
             seen.append(facts)
         work.forward = ForwardFacts.of_several(seen)
         work.data |= restore.end_parts(merged, image)
@@ -184,17 +184,15 @@ class CaseProcessor:
         self,
         work: CaseInProgress,
         restore: RestoreLabelsd,
-        image: MetaTensor,
+        item: Mapping[Any, Any],
         inferer: Any,
         network: torch.nn.Module,
         *,
         progress: Progress | None,
         accumulate_on: str | None,
     ) -> tuple[Restoration, ForwardFacts]:
-        """A network's scores of an image, brought back while they come."""
-        region = work.data.get("region")
-        if region is not None and region.shape[1:] != image.shape[1:]:
-            region = None  # of another part's grid: all windows run
+        """A network's scores of an item's image, brought back while they come."""
+        image, region = item["image"], item.get("region")
         slabs = inferer.slabs(
             _plain(image).to(self.device),
             network,

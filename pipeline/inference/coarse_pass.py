@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch.nn import functional
@@ -10,7 +10,7 @@ from torch.nn import functional
 from ...transforms.restore.slabs import ScoreSlabs
 
 OVERLAP = 0.25  # of the coarse windows: it is only to be found, not outlined
-_CHANCE = 0.1  # of any label, above which a coarse voxel is worth a look
+_CHANCE = 0.1  # of any label, above which a coarse voxel is worth a look; see `found_region`
 _MARGIN = 3  # coarse voxels around what was found
 
 
@@ -20,21 +20,29 @@ def coarser(image: torch.Tensor, factor: float) -> torch.Tensor:
     return functional.interpolate(image[None].float(), size=size, mode="area")[0]
 
 
-def found_region(slabs: ScoreSlabs, shape: Iterable[int], *, regions: bool) -> torch.Tensor | None:
+def found_region(
+    slabs: ScoreSlabs,
+    shape: Iterable[int],
+    *,
+    regions: bool,
+    thresholds: Sequence[float] | None = None,
+) -> torch.Tensor | None:
     """Where a coarse pass saw any label, with a margin around it.
 
     Args:
         slabs: of the coarse volume.
         shape: spatial sizes of the fine one.
         regions: channels overlap, and none is the background's.
+        thresholds: above which voxels are a label's; none that is may be overlooked.
 
     Returns:
         (*shape) bool, on the CPU; None where nothing was seen, so that all windows are to run.
     """
+    chance = min([_CHANCE, *(0.5 * one for one in thresholds or ())])
     seen = torch.zeros([slabs.shape[axis] for axis in slabs.order], dtype=torch.bool)
     for slab in slabs:
         chances = _chances(slab.scores.float(), slabs.probabilities, regions=regions)
-        seen[slab.start : slab.start + len(chances)] = (chances > _CHANCE).cpu()
+        seen[slab.start : slab.start + len(chances)] = (chances > chance).cpu()
     if not bool(seen.any()):
         return None
     back = [slabs.order.index(axis) for axis in range(len(slabs.shape))]

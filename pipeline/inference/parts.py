@@ -18,6 +18,8 @@ class PartsWindow:
     Args:
         parts: see part_settings.check_parts.
         roi_size, mirror_axes: where a part has none of its own.
+        planned_mirror_axes: the bundle's; where `mirror_axes` are others somebody has asked for
+            them, and all parts have those.
         options: of SlidingWindow.
     """
 
@@ -27,13 +29,15 @@ class PartsWindow:
         *,
         roi_size: Sequence[int],
         mirror_axes: Sequence[int] = (),
+        planned_mirror_axes: Sequence[int] | None = None,
         **options: Any,
     ) -> None:
+        common = {"roi_size": roi_size, "mirror_axes": mirror_axes}
+        asked: dict[str, Any] = {}
+        if planned_mirror_axes is not None and list(planned_mirror_axes) != list(mirror_axes):
+            asked = {"mirror_axes": mirror_axes}
         self.parts = [
-            SlidingWindow(
-                **part_settings(part, roi_size=roi_size, mirror_axes=mirror_axes), **options
-            )
-            for part in parts
+            SlidingWindow(**{**part_settings(part, **common), **asked}, **options) for part in parts
         ]
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:

@@ -293,7 +293,9 @@ class SlidingWindow(SlidingWindowInferer):
         small = coarser(image, self.coarse)
         inside = None if region is None else coarser(region[None], self.coarse)[0] > 0
         slabs = first.slabs(small, engine.forward, region=inside)
-        found = found_region(slabs, image.shape[1:], regions=self.regions)
+        found = found_region(
+            slabs, image.shape[1:], regions=self.regions, thresholds=self.thresholds
+        )
         if region is None or found is None:
             return region if found is None else found
         return found & region.to("cpu", torch.bool)

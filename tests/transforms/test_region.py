@@ -134,3 +134,27 @@ def test_impossible_regions() -> None:
             Regiond(region=region)  # type: ignore[arg-type]
     with pytest.raises(ImageError, match="holds none of its voxels"):
         Regiond(region=[[500, 500, 500], [600, 600, 600]])(item((4, 4, 4), np.eye(4)))
+
+
+def test_fingers_and_toes_are_body() -> None:
+    """A hand of 1 mm voxels in air: fingers of 14 mm, and one of them in two pieces."""
+    hand = np.zeros((100, 200, 48), dtype=bool)
+    hand[10:90, 20:100, 12:36] = True
+    for number in range(4):
+        x, y, z = np.ogrid[:100, :200, :48]
+        finger = (x - 18 - 21 * number) ** 2 + (z - 24) ** 2 <= 7**2
+        hand |= finger & (y >= 95) & (y < 175)
+    hand[10:27, 130:136] = False
+    volume = torch.from_numpy(np.where(hand, 40.0, -1000.0).astype(np.float32))
+    found = body_mask(volume, [1.0, 1.0, 1.0])
+    assert found[hand].all() and found.mean() < 0.6
+
+
+def test_a_small_arm_beside_the_trunk_is_body() -> None:
+    """Of 1.5 % of its size, as of an arm that the field of view cuts."""
+    volume = np.full((110, 90, 40), -1000.0, np.float32)
+    volume[10:70, 15:75] = 30.0
+    volume[92:104, 40:50, :20] = 30.0
+    share = (volume[92:104] > 0).sum() / (volume[:80] > 0).sum()
+    assert 0.012 < share < 0.02
+    assert body_mask(torch.from_numpy(volume), [4.0, 4.0, 4.0])[volume > 0].all()

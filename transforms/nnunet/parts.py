@@ -6,9 +6,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from monai.data import MetaTensor
 from monai.transforms import Transform
 
+from ..region import Regiond
 from .grid import ToNnunetGridd
 
 IMAGES = "image_parts"
@@ -20,17 +20,19 @@ class PartImages:
     """An image as each part's network sees it, made when it is asked for.
 
     Args:
-        image: as it was read.
+        case: the item with the image as it was read.
         transforms: of each part.
+        region: where windows are to run, laid on each part's own grid; None: everywhere.
     """
 
-    image: MetaTensor
+    case: Mapping[Hashable, Any]
     transforms: Sequence[ToNnunetGridd]
+    region: Regiond | None = None
 
-    def __getitem__(self, number: int) -> MetaTensor:
-        item: Mapping[Hashable, Any] = {"image": self.image}
-        made: MetaTensor = self.transforms[number](item)["image"]
-        return made
+    def __getitem__(self, number: int) -> dict[Hashable, Any]:
+        """A part's item: "image", and "region" where windows do not run everywhere."""
+        made = dict(self.transforms[number](self.case))
+        return made if self.region is None else self.region(made)
 
     def __len__(self) -> int:
         return len(self.transforms)
@@ -41,12 +43,16 @@ class ToPartsd(Transform):
 
     Args:
         transforms: of each part.
+        region: see PartImages.
     """
 
-    def __init__(self, transforms: Sequence[ToNnunetGridd]) -> None:
+    def __init__(self, transforms: Sequence[ToNnunetGridd], region: Regiond | None = None) -> None:
         self.transforms = list(transforms)
+        self.region = region
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A new dict; `data` and its tensors are left as they are."""
+        case = {key: data[key] for key in ("image", "id") if key in data}
+        parts = PartImages(case, self.transforms, self.region)
         made = self.transforms[0](data)
-        return {**made, IMAGES: PartImages(data["image"], self.transforms)}
+        return {**(made if self.region is None else self.region(made)), IMAGES: parts}

@@ -72,9 +72,12 @@ def nnunet_preprocessing(
     ]
     told: dict[str, Any] = {"channels": channels, "modality": modality, "keep_scan": keep_scan}
     told |= {"non_finite": non_finite, "uneven": uneven, "keep_integers": True}
-    steps: list[Callable] = [LoadCased(("image",), **told), ToPartsd(grids) if parts else grids[0]]
-    if region is not None:
-        steps.append(Regiond(region=region))
+    steps: list[Callable] = [LoadCased(("image",), **told)]
+    where = None if region is None else Regiond(region=region)
+    if parts:
+        steps.append(ToPartsd(grids, where))
+    else:
+        steps += [grids[0], *([] if where is None else [where])]
     last = EnsureTyped(("image",), dtype=torch.float32, track_meta=True)
     return Compose([*steps, last, RegionInMetad("image")])
 

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from gridgate.data.errors import ConfigError
+from gridgate.pipeline.inference.coarse_pass import found_region
 from gridgate.pipeline.inference.sliding_window import SlidingWindow
+from gridgate.transforms.restore.slabs import ScoreSlabs
 
 ROI = (16, 16, 16)
 
@@ -75,3 +77,15 @@ def test_a_region_that_is_given_holds_for_both_passes() -> None:
 def test_voxels_that_are_not_larger_are_refused(factor: float) -> None:
     with pytest.raises(ConfigError, match="a number above 1"):
         SlidingWindow(ROI, coarse=factor)
+
+
+@pytest.mark.parametrize(("thresholds", "seen"), [(None, 1), ([0.05], 2), ([0.5], 1)])
+def test_what_a_low_threshold_would_call_a_label_is_not_overlooked(
+    thresholds: list[float] | None, seen: int
+) -> None:
+    chances = torch.zeros(1, 24, 8, 8)
+    chances[0, 4, 4, 4], chances[0, 18, 4, 4] = 0.9, 0.07
+    slabs = ScoreSlabs.of(torch.logit(chances, eps=1e-6))
+    found = found_region(slabs, (24, 8, 8), regions=False, thresholds=thresholds)
+    assert found is not None
+    assert [bool(found[row, 4, 4]) for row in (4, 18)] == [True, seen == 2]
