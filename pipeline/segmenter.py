@@ -14,7 +14,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..data.errors import ConfigError, GridgateError, user_error
 from ..data.geometry.affines import Affine
+from ..data.images.formats.nifti_affine import choose_affine
 from .batch.case import Case, CaseInProgress
 from .batch.processor import CaseProcessor, read_item
 from .batch.results.quality import check_expectations
@@ -272,21 +273,23 @@ def _item(image: InMemory, affine: ArrayLike | None) -> dict[str, Any]:
             array = array[..., 0]
         if array.ndim == 4:  # channels last for certain, as in the file
             array = np.moveaxis(array, 3, 0)
-        meta = {"affine": _checked(_affine_in_mm(image))}
-        return {"image": array, "image_meta_dict": meta}
+        return {"image": array, "image_meta_dict": _placed(image)}
     if hasattr(image, "GetDirection") and hasattr(image, "GetSpacing"):
         return _of_sitk(image)
     return {"image": image}
 
 
-def _affine_in_mm(image: nib.spatialimages.SpatialImage) -> Affine:
-    """The affine, scaled where a NIfTI header gives its lengths in metres or micrometres."""
-    told = getattr(image.header, "get_xyzt_units", None)
-    unit = "mm"
-    with suppress(KeyError):  # a code that NIfTI does not know
-        unit = told()[0] if told else unit
-    factor = {"meter": 1e3, "micron": 1e-3}.get(unit, 1.0)
-    return np.diag([factor, factor, factor, 1.0]) @ np.asarray(image.affine, dtype=np.float64)
+def _placed(image: nib.spatialimages.SpatialImage) -> dict[str, Any]:
+    """The affine in mm, and what is odd about it: of a NIfTI header as of a file with that."""
+    header, affine = image.header, np.asarray(image.affine, dtype=np.float64)
+    if not isinstance(header, nib.Nifti1Header):
+        return {"affine": _checked(affine)}
+    choice = choose_affine(header)
+    said = np.asarray(header.get_best_affine(), dtype=np.float64)
+    if np.allclose(affine, said, rtol=1e-5, atol=1e-6 * np.abs(said).max()):
+        return {"affine": choice.affine, "notes": (choice.why,) if choice.why else ()}
+    factor = {1: 1e3, 3: 1e-3}.get(int(header["xyzt_units"]) & 7, 1.0)  # metres, micrometres
+    return {"affine": _checked(np.diag([factor, factor, factor, 1.0]) @ affine)}
 
 
 def _at(path: Path) -> Any:

@@ -127,7 +127,7 @@ class LoadCased(MapTransform):
         array, affine, axis = _held(value, meta)
         if is_label:
             return memory_labels(array, affine=affine, channel_axis=axis, lowest=self.lowest_label)
-        return memory_image(
+        image = memory_image(
             array,
             affine=affine,
             channel_axis=axis,
@@ -135,6 +135,8 @@ class LoadCased(MapTransform):
             non_finite=self.non_finite,
             keep_integers=self.keep_integers or self.keep_scan,
         )
+        told = (meta or {}).get("notes") or ()
+        return replace(image, notes=(*told, *image.notes)) if isinstance(told, tuple) else image
 
     def _read_image(self, value: Any) -> list[Image]:
         whole = self.keep_integers or self.keep_scan

@@ -135,6 +135,21 @@ def test_lengths_in_other_units(
         assert found.volumes_ml == pytest.approx(expected.volumes_ml, rel=0.01)
 
 
+def test_what_is_odd_about_a_header_is_told_as_of_its_file(
+    segmenter: Segmenter, scans: list[Path], tmp_path: Path
+) -> None:
+    image = nib.load(scans[0])
+    guessed = nib.Nifti1Image(np.asarray(image.dataobj), None)
+    guessed.header.set_zooms(image.header.get_zooms()[:3])
+    nib.save(guessed, tmp_path / "ct.nii.gz")
+    read = nib.load(tmp_path / "ct.nii.gz")
+    found, of_file = segmenter(read), segmenter(tmp_path / "ct.nii.gz")
+    assert any("check left and right" in note for note in of_file.notes)
+    assert found.notes == of_file.notes and found.hints == of_file.hints
+    assert np.allclose(found.affine, of_file.affine)
+    assert np.array_equal(found.labels, of_file.labels)
+
+
 def test_what_cannot_be_is_an_error_of_ours(
     segmenter: Segmenter, scans: list[Path], tmp_path: Path
 ) -> None:

@@ -52,7 +52,7 @@ class ToPartsd(Transform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A new dict; `data` and its tensors are left as they are."""
-        case = {key: data[key] for key in ("image", "id") if key in data}
+        case: dict[Hashable, Any] = {key: data[key] for key in ("image", "id") if key in data}
         parts = PartImages(case, self.transforms, self.region)
         made = self.transforms[0](data)
         return {**(made if self.region is None else self.region(made)), IMAGES: parts}
