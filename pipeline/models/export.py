@@ -69,11 +69,7 @@ def export_bundle(
     parser = run.parser
     plan = parser.get_parsed_content("plan")
     network = load_weights(parser.get_parsed_content("network_def"), checkpoint, plan)
-    if is_float32_only(network) and output.suffix != WEIGHTS:
-        raise ConfigError(
-            f"{output}: the bundle's network is a file of TorchScript or ONNX already, which the "
-            "bundle was imported from; use that"
-        )
+    _refuse_file(network, output)
     if depth is not None:
         network = _pruned(network, depth)
     try:
@@ -88,6 +84,14 @@ def export_bundle(
     except OSError as error:
         raise OutputError(f"{output}: cannot be written ({error})") from error
     return output
+
+
+def _refuse_file(network: torch.nn.Module, output: Path) -> None:
+    if is_float32_only(network) and output.suffix != WEIGHTS:
+        raise ConfigError(
+            f"{output}: the bundle's network is a file of TorchScript or ONNX already, which the "
+            "bundle was imported from; use that"
+        )
 
 
 def _check_weights(output: Path, depth: int | None) -> None:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from ...data.errors import ConfigError
-from .plan import check_grid
+from .plan import Plan, check_grid
 from .planning import new_plan_settings
 from .training_numbers import check_training
 
 _ELSEWHERE = {"network", "training", "dataset", "name"}  # said by the command's own words
+_OF_PLANS = {one.name for one in fields(Plan)}
+_OF_TRAININGS = {
+    *("epochs", "iterations_per_epoch", "batch_size", "accumulation_steps", "learning_rate"),
+    *("weight_decay", "warmup_iterations", "average_decay", "val_interval", "patience"),
+    *("augmentation", "num_workers", "loss"),
+}
+"""What a bundle's train.yaml takes of a plan, whether or not the plan says it already."""
 
 
 def with_settings(plan: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,8 +36,8 @@ def with_settings(plan: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[
         if first in ("network", "training") and len(rest) == 1:
             _check_part(name, value, result["training"])
             result[first][rest[0]] = value
-        elif rest or first in _ELSEWHERE or first not in result:
-            known = [*sorted(set(result) - _ELSEWHERE), "network::OPTION", "training::SETTING"]
+        elif rest or first in _ELSEWHERE or first not in _OF_PLANS | set(result):
+            known = [*sorted(_OF_PLANS - _ELSEWHERE), "network::OPTION", "training::SETTING"]
             raise ConfigError(f"--{name}: no such setting of a plan; there are: {', '.join(known)}")
         else:
             result[first] = value
@@ -56,5 +64,6 @@ def _check_part(name: str, value: Any, training: Mapping[str, Any]) -> None:
         raise ConfigError(f"--{name}: the network is the command's first word")
     if name == "network::spatial_dims":
         raise ConfigError(f"--{name}: give --spatial-dims {value}, which sets the window too")
-    if first == "training" and last not in training:
-        raise ConfigError(f"--{name}: no such setting; there are: {', '.join(sorted(training))}")
+    known = _OF_TRAININGS | set(training)
+    if first == "training" and last not in known:
+        raise ConfigError(f"--{name}: no such setting; there are: {', '.join(sorted(known))}")

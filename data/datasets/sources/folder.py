@@ -84,31 +84,9 @@ def folder_source(
         DatasetError: no image can be read: each is a folder that holds no or several DICOM series;
             see Source.
     """
-    cases = []
     pairs = pairing.pairs
     shown = progressed(pairs, len(pairs), "finding images", delay=1, leave=False, shown=progress)
-    for pair in shown:
-        try:
-            images = tuple(_image(path) for path in pair.images)
-            if pair.label is not None:
-                _label_file(pair.label)
-                if pair.label in labels.broken:
-                    raise DatasetError(labels.broken[pair.label])
-        except DatasetError as error:
-            cases.append(SourceCase(pair.id, pair.images, broken=str(error)))
-            continue
-        notes_of = tuple(
-            note for one in images if isinstance(one, DicomSeries) for note in one.notes
-        )
-        annotated = _annotated(pair, labels)
-        if annotated is not None:
-            lacks = ", ".join(name for name in labels.labels if name not in annotated)
-            notes_of += (
-                f"has no mask of {lacks}, so it counts as not annotated there (dataset.json's "
-                '"annotated"); if it is not there, say so by --annotated',
-            )
-        label = _label(pair, labels)
-        cases.append(SourceCase(pair.id, images, label, notes_of, annotated, patient=pair.patient))
+    cases = [_case(pair, labels) for pair in shown]
     cases = _with_patients(cases)
     first, count = _readable(cases)
     found, why = _channels(first, count) if channels is None else (tuple(channels), ())
@@ -148,6 +126,27 @@ def _annotated(pair: Pair, labels: NamedLabels) -> tuple[str, ...] | None:
     if not pair.masks or all(name in pair.masks for name in labels.labels):
         return None
     return tuple(name for name in labels.labels if name in pair.masks)
+
+
+def _case(pair: Pair, labels: NamedLabels) -> SourceCase:
+    try:
+        images = tuple(_image(path) for path in pair.images)
+        if pair.label is not None:
+            _label_file(pair.label)
+            if pair.label in labels.broken:
+                raise DatasetError(labels.broken[pair.label])
+    except DatasetError as error:
+        return SourceCase(pair.id, pair.images, broken=str(error))
+    notes = tuple(note for one in images if isinstance(one, DicomSeries) for note in one.notes)
+    annotated = _annotated(pair, labels)
+    if annotated is not None:
+        lacks = ", ".join(name for name in labels.labels if name not in annotated)
+        notes += (
+            f"has no mask of {lacks}, so it counts as not annotated there (dataset.json's "
+            '"annotated"); if it is not there, say so by --annotated',
+        )
+    label = _label(pair, labels)
+    return SourceCase(pair.id, images, label, notes, annotated, patient=pair.patient)
 
 
 def _with_patients(cases: Sequence[SourceCase]) -> list[SourceCase]:

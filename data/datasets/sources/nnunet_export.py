@@ -74,10 +74,7 @@ def export_nnunet(
         raise ConfigError(f"{dataset.root}: has no labelled case, so nnU-Net cannot be trained")
     _refuse_all(folds)
     _refuse_partial(dataset)
-    folder = Path(out)
-    if not _NAME.fullmatch(folder.name):
-        name = re.sub(r"[^A-Za-z0-9]+", "", dataset.name.title()) or "Gridgate"
-        folder = folder / f"Dataset{_FIRST_FREE}_{name}"
+    folder = _folder(Path(out), dataset)
     values = _consecutive(dataset)
     ending = _common_ending(dataset, changed=values is not None)
     every = [*dataset.cases, *dataset.test_cases]
@@ -96,6 +93,13 @@ def export_nnunet(
             output.remove(name)
         record.save({"origin": str(dataset.root.absolute())}, record.files)
     return folder
+
+
+def _folder(out: Path, dataset: Dataset) -> Path:
+    if _NAME.fullmatch(out.name):
+        return out
+    name = re.sub(r"[^A-Za-z0-9]+", "", dataset.name.title()) or "Gridgate"
+    return out / f"Dataset{_FIRST_FREE}_{name}"
 
 
 def _refuse_all(folds: int) -> None:
