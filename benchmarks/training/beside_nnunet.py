@@ -38,6 +38,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--trainer", default="nnUNetTrainer")
+    parser.add_argument("--cases", type=int, help="of the fold's, the first: its mirroring is slow")
     parser.add_argument("--nnunet-python", required=True)
     parser.add_argument("--ours", type=Path, help="an output folder of gridgate evaluate")
     parser.add_argument("--work", type=Path, default=Path("nnunet"))
@@ -55,6 +56,7 @@ def main() -> int:
             "fold": options.fold,
             "trainer": options.trainer,
             "minutes": options.minutes,
+            "cases": options.cases,
             "result": str(result),
         }
         (work / "job.json").write_text(json.dumps(job))
@@ -103,23 +105,32 @@ def run(*words: str) -> None:
 def measured(options: argparse.Namespace, masks: str) -> dict[str, list[float]]:
     """Label -> Dice of each validation case, in the label files' own grids."""
     from gridgate.data.datasets.dataset import load_dataset
-    from gridgate.data.datasets.parts import part_cases
     from gridgate.pipeline.evaluation.measure import measure_files
 
     labels = list(load_dataset(options.folder).labels)
     dice: dict[str, list[float]] = {name: [] for name in labels[1:]}
-    for case in part_cases(options.folder, part="validation", fold=options.fold):
+    for case in held_out(options):
         assert case.label is not None
         for row in measure_files(Path(masks) / f"{case.id}.nii.gz", case.label, labels):
             dice[row.label].append(row.dice)
     return dice
 
 
-def ours(folder: Path) -> dict[str, list[float]]:
+def held_out(options: argparse.Namespace) -> list[Any]:
+    """The validation cases of the fold, as many as are asked for."""
+    from gridgate.data.datasets.parts import part_cases
+
+    cases = part_cases(options.folder, part="validation", fold=options.fold)
+    return sorted(cases, key=lambda case: case.id)[: options.cases]
+
+
+def ours(folder: Path, cases: set[str]) -> dict[str, list[float]]:
     """The same of an evaluation of ours."""
     dice: dict[str, list[float]] = {}
     with open(folder / "metrics.csv", newline="") as file:
         for row in csv.DictReader(file):
+            if row["case"] not in cases:
+                continue
             dice.setdefault(row["label"], []).append(float(row["dice"] or "nan"))
     return dice
 
@@ -135,7 +146,7 @@ def write_page(
 
     rows = {f"nnU-Net {found['version']}": theirs}
     if options.ours is not None:
-        rows["Gridgate"] = ours(options.ours)
+        rows["Gridgate"] = ours(options.ours, {case.id for case in held_out(options)})
     labels = list(theirs)
     patch = " x ".join(map(str, found["patch"]))
     lines = [
@@ -143,7 +154,7 @@ def write_page(
         "",
         f"`python benchmarks/training/beside_nnunet.py {options.folder} --minutes "
         f"{options.minutes:g} --fold {options.fold} --trainer {options.trainer} --nnunet-python "
-        "PYTHON --ours EVALUATION`",
+        f"PYTHON --ours EVALUATION{f' --cases {options.cases}' if options.cases else ''}`",
         "",
         f"| trained | {' | '.join(labels)} | mean | lowest |",
         "|---|" + "---|" * (len(labels) + 2),

@@ -100,6 +100,7 @@ def plan_bundle(
         ConfigError: no such network or setting; nothing fits into the memory or the time.
     """
     given = dict(settings or {})
+    _check_orientation(given)
     data = [
         decide_modality(fingerprint),
         decide_orientation(),
@@ -135,6 +136,26 @@ def plan_bundle(
     check_training(values["training"])
     plan = Plan.from_dict(values)
     return PlannedBundle(plan, tuple(_overridden(decisions, given)), fingerprint, pace)
+
+
+_OF_AXES = ("spacing", "roi_size", "mirror_axes")
+
+
+def _check_orientation(given: Mapping[str, Any]) -> None:
+    """Refuse axes in another order than x, y, z, in which spacings and windows are decided.
+
+    Raises:
+        ConfigError: they are, and one of these three is left to be decided.
+    """
+    letters = str(given.get("orientation") or "RAS").upper()
+    order = ["xyz"["RLAPSI".index(one) // 2] for one in letters if one in "RLAPSI"]
+    missing = [name for name in _OF_AXES if name not in given]
+    if order != ["x", "y", "z"] and missing:
+        raise ConfigError(
+            f"--orientation {letters}: its axes are not x, y, z, in whose order "
+            f"{', '.join(missing)} would be decided; give {'it' if len(missing) == 1 else 'them'}, "
+            "too, in the order of these axes"
+        )
 
 
 def write_planned(planned: PlannedBundle, folder: str | Path) -> Path:

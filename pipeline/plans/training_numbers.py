@@ -37,3 +37,9 @@ def check_training(settings: Mapping[str, Any]) -> None:
             or not 0 <= value < float("inf")
         ):
             raise ConfigError(f"--{name} {value}: a number of 0 or more is wanted")
+    decay = settings.get("average_decay", 0)
+    if decay >= 1:
+        raise ConfigError(
+            f"--average_decay {decay}: a number of 0 (no averaging) to below 1 is wanted; of 1 the "
+            "average would stay what the network was at first"
+        )

@@ -52,6 +52,8 @@ def blurred(image: torch.Tensor, sigma: Sequence[float]) -> torch.Tensor:
         sigma: voxels.
     """
     for axis, one in enumerate(sigma, start=1):
+        if image.shape[axis] == 1:
+            continue  # zeros on both sides would only darken a single slice
         taps = gaussian_1d(torch.tensor(one), truncated=_SIGMAS).tolist()
         middle, length = len(taps) // 2, image.shape[axis]
         result = image * taps[middle]

@@ -16,6 +16,8 @@ from .draws import IntensityDraw, Matrix, WindowDraw, drawn_intensity, drawn_sta
 from .intensities import change_intensities
 from .sides import Sides
 
+_THIN = 0.2  # of a window's longest edge in mm: what is thinner is turned within its slices alone
+
 
 class RandomWindowd(Randomizable, Transform):
     """Draw one window of `roi_size` from an image (C, x, y, z) and its label (1, x, y, z).
@@ -39,7 +41,8 @@ class RandomWindowd(Randomizable, Transform):
         label_count: how many lists ClassIndicesd must have left (background with them); None does
             not check.
         foreground: probability of a class-centred window, 0 to 1.
-        rotation_degrees: largest angle around each axis, one number or three.
+        rotation_degrees: largest angle around each axis, one number or three. Windows of few slices
+            are turned within these alone: turned out of them they would show hardly anything.
         rotation_probability, scale_probability: 0 to 1; nnU-Net's are 0.2 each.
         scale: range of the factor by which the anatomy grows.
         mirror_axes: axes mirrored with probability 0.5 each. Leave out the left-right axis when
@@ -160,16 +163,23 @@ class RandomWindowd(Randomizable, Transform):
         return result
 
     def _drawn_matrix(self, image: Any) -> Matrix | None:
+        affine = getattr(image, "affine", None)
+        mm = np.ones(3) if affine is None else spacing(np.asarray(affine))
         angles, factor = np.zeros(3), 1.0
         if self._random.random() < self.rotation_probability:
             angles = self._random.uniform(-self.max_radians, self.max_radians)
+            angles = np.where(self._leave_slices(image, mm), 0.0, angles)
         if self._random.random() < self.scale_probability:
             factor = self._random.uniform(*self.scale)
         if not angles.any() and factor == 1.0:
             return None
-        affine = getattr(image, "affine", None)
-        mm = np.ones(3) if affine is None else spacing(np.asarray(affine))
         return turning(angles.tolist(), factor, mm.tolist())
+
+    def _leave_slices(self, image: Any, mm: np.ndarray) -> np.ndarray:
+        """(3,) bool: about which axes a turn would take most of a thin window out of its slices."""
+        edges = np.minimum(self.roi_size, image.shape[1:]) * mm
+        thin = edges < _THIN * edges.max()
+        return np.array([thin[[one for one in range(3) if one != axis]].any() for axis in range(3)])
 
 
 def _plain(volume: Any) -> Any:

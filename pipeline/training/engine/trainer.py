@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, cast
 
@@ -145,7 +145,7 @@ class SegmentationTrainer(SupervisedTrainer):
         first, last, _ = place
         annotation = self._annotation(batchdata)
         passes = partial(self._pass, image, label, args, kwargs, annotation, place=place)
-        with self._other_ways(), nullcontext() if last else self._alone():
+        with self._other_ways(), self._sound_buffers(), nullcontext() if last else self._alone():
             self._with_room(passes, first)
         self.fire_event(IterationEvents.BACKWARD_COMPLETED)
         self._step(self.state.output[Keys.LOSS], last=last)
@@ -156,6 +156,23 @@ class SegmentationTrainer(SupervisedTrainer):
         """Around a step of a deterministic training on a GPU."""
         wanted = torch.are_deterministic_algorithms_enabled() and self.state.device.type == "cuda"
         return DeterministicOperations() if wanted else nullcontext()
+
+    @contextmanager
+    def _sound_buffers(self) -> Iterator[None]:
+        """Around a pass in float16: of batch norm's statistics what is NaN or infinite is undone.
+
+        The GradScaler passes over such a step; the forward pass has left its mark by then, which
+        would be in all that is validated and saved from now on.
+        """
+        if self.dtype is not torch.float16:
+            yield
+            return
+        buffers = [one for one in self.network.buffers() if one.is_floating_point()]
+        before = [one.clone() for one in buffers]
+        yield
+        with torch.no_grad():
+            for now, then in zip(buffers, before, strict=True):
+                now.copy_(torch.where(torch.isfinite(now).all(), now, then))
 
     def _with_room(self, passes: Callable[[], None], first: bool) -> None:
         """Call `passes`, and again without cases on the device where its memory ran out.
@@ -168,7 +185,9 @@ class SegmentationTrainer(SupervisedTrainer):
             passes()
             return
         except torch.OutOfMemoryError:
-            if not (first and isinstance(loader, WindowLoader) and loader.is_on_device):
+            # of several processes one alone would compute again, and what they share never meet
+            able = first and isinstance(loader, WindowLoader) and loader.is_on_device
+            if not able or self._parallel:
                 raise
         # not in the handler, whose traceback holds the tensors of the pass
         self.state.output.pop(Keys.PRED, None)

@@ -124,7 +124,7 @@ LOSSES: dict[str, NamedLoss] = {
     "weighted_cross_entropy": _formula(
         "distribution",
         CrossEntropyLoss,
-        "-sum_c w_c y log p; w_c is beta for the foreground, or class_weights",
+        "-sum_c w_c y log p; w_c is beta for the foreground, times class_weights",
         "small labels: beta above 1 against missed voxels, below 1 against false ones",
         "Pihur et al. 2007; Jadon 2020, arXiv 2006.14822",
         beta=2.0,

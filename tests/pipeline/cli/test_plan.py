@@ -43,6 +43,7 @@ def decisions(bundle: Path) -> dict[str, dict[str, object]]:
         ("spacing", "[1, 1, 0]", "three numbers above 0"),
         ("training::batch_size", "two", "a whole number of 1 or more"),
         ("roi_sise", "[8, 8, 8]", "no such setting"),
+        ("training::average_decay", "1", "0 (no averaging) to below 1"),
     ],
 )
 def test_settings_are_checked_before_anything_is_measured(

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
 
 from gridgate.transforms import augmentation
 from gridgate.transforms.windows.draws import IntensityDraw, drawn_intensity, drawn_start, turning
+from gridgate.transforms.windows.intensities import blurred
+from gridgate.transforms.windows.random_window import RandomWindowd
 
 # probability, lowest and highest of nnU-Net's changes, as MONAI's transforms were given them
 CHANGES = {
@@ -85,3 +88,37 @@ def test_turning_is_a_rotation_in_mm() -> None:
     in_mm = matrix * mm[:, None] / mm[None, :] * 1.25
     np.testing.assert_allclose(in_mm @ in_mm.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(in_mm) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("size", "shape", "mm", "turned_about"),
+    [
+        ((64, 64, 1), (200, 200, 1), (1, 1, 5), "z"),
+        ((64, 64, 8), (200, 200, 30), (0.5, 0.5, 0.5), "z"),
+        ((64, 64, 32), (200, 200, 3), (0.5, 0.5, 1.0), "z"),
+        ((1, 64, 64), (40, 200, 200), (1, 1, 1), "x"),
+        ((64, 64, 8), (200, 200, 30), (0.5, 0.5, 5.0), "xyz"),
+        ((64, 64, 64), (70, 70, 70), (1, 1, 1), "xyz"),
+    ],
+)
+def test_windows_of_few_slices_are_turned_within_them(
+    size: tuple[int, int, int],
+    shape: tuple[int, int, int],
+    mm: tuple[float, float, float],
+    turned_about: str,
+) -> None:
+    """Turned out of a slice, most of a window would be padding without a label."""
+    window = RandomWindowd(roi_size=size, rotation_probability=1.0, scale_probability=0.0)
+    window.set_random_state(3)
+    image = MetaTensor(torch.zeros(1, *shape), affine=torch.diag(torch.tensor([*mm, 1.0])))
+    for _ in range(5):
+        matrix = np.asarray(window.draw({"image": image}).matrix)
+        in_mm = np.diag(mm) @ matrix @ np.diag(1 / np.asarray(mm))
+        fixed = [axis for axis in range(3) if np.allclose(in_mm[axis], np.eye(3)[axis], atol=1e-9)]
+        assert fixed == ([] if turned_about == "xyz" else ["xyz".index(turned_about)])
+
+
+def test_a_single_slice_is_not_darkened_by_blurring() -> None:
+    image = torch.full((1, 16, 16, 1), 5.0)
+    inside = blurred(image, (1.0, 1.0, 1.0))[0, 6:10, 6:10, 0]
+    torch.testing.assert_close(inside, torch.full((4, 4), 5.0), atol=0.02, rtol=0)

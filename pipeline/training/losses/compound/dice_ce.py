@@ -67,8 +67,14 @@ def dice_ce(
 
 
 def _of_monai(form: BatchSums) -> DiceCELoss:
-    """MONAI's loss of the same options."""
+    """MONAI's loss of the same options.
+
+    It leaves the weight out of the Dice of a single channel (MONAI 1.6), so that is given as the
+    factor of the term.
+    """
     weights = form.class_weights
+    alone = weights is not None and len(weights) == 2 and not form.include_background
+    factor = weights[1] if weights is not None and alone else 1.0
     return DiceCELoss(
         # The single channel of a sigmoid network is the foreground already.
         include_background=form.include_background or form.sigmoid,
@@ -80,7 +86,7 @@ def _of_monai(form: BatchSums) -> DiceCELoss:
         smooth_nr=form.smooth,
         smooth_dr=form.smooth,
         weight=None if weights is None else torch.tensor(weights, dtype=torch.float32),
-        lambda_dice=form.dice_weight,
+        lambda_dice=form.dice_weight * factor,
         lambda_ce=form.ce_weight,
         label_smoothing=form.label_smoothing,
     )

@@ -9,6 +9,8 @@ from torch import Tensor
 from .....data.errors import ConfigError
 from ..label_loss import LabelLoss, Windows
 
+_LEAST = 1e-7
+
 
 class FocalLoss(LabelLoss):
     """The mean over voxels of ``-a (1 - p_t)^gamma log p_t``, p_t the probability of the truth.
@@ -42,12 +44,16 @@ class FocalLoss(LabelLoss):
 
     def terms(self, windows: Windows) -> Tensor:
         """See the class."""
-        right = (1 - windows.p) ** self.gamma * windows.log_p
+        right = self._powered(1 - windows.p) * windows.log_p
         found = -windows.mean(windows.y * right)
         if windows.exclusive:
             return found
-        wrong = windows.p**self.gamma * windows.log_rest
+        wrong = self._powered(windows.p) * windows.log_rest
         rest = -windows.mean((1 - windows.y) * wrong)
         if self.alpha is None:
             return found + rest
         return self.alpha * found + (1 - self.alpha) * rest
+
+    def _powered(self, share: Tensor) -> Tensor:
+        """To the power of gamma; below 1 its slope at 0 is infinite, and times 0 no number."""
+        return (share.clamp(min=_LEAST) if self.gamma < 1 else share) ** self.gamma

@@ -4,6 +4,7 @@ import random
 import warnings
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -310,3 +311,42 @@ def test_a_window_that_a_network_refuses_is_the_users_to_mend() -> None:
     engine = trainer(Refuses(1, len(LABELS), 1), train_data_loader=windows(1))
     with pytest.raises(ConfigError, match=r"--roi_size .*, --batch_size \d+: the window is"):
         engine.run()
+
+
+def test_statistics_of_a_pass_that_overflowed_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float16 such a step is passed over; batch norm has seen its infinite values by then."""
+    norm = torch.nn.BatchNorm3d(1)
+    net = torch.nn.Sequential(norm, torch.nn.Conv3d(1, 2, 1))
+    engine = trainer(net)
+    monkeypatch.setattr(engine, "dtype", torch.float16)
+    before = [one.clone() for one in net.buffers()]
+    with engine._sound_buffers():
+        net(torch.full((1, 1, 4, 4, 4), float("inf")))
+        assert not torch.isfinite(norm.running_mean).all()
+    assert torch.equal(norm.running_mean, before[0]) and torch.equal(norm.running_var, before[1])
+    with engine._sound_buffers():
+        net(torch.randn(1, 1, 4, 4, 4) + 3)
+    assert norm.running_mean > 0, "sound ones stay"
+
+
+def test_of_several_processes_none_computes_a_pass_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others wait in collectives of the pass that it left."""
+    engine = trainer(network())
+    loader = SimpleNamespace(is_on_device=True, leave_device=lambda: None)
+    monkeypatch.setattr(engine, "data_loader", loader)
+    monkeypatch.setattr("gridgate.pipeline.training.engine.trainer.WindowLoader", SimpleNamespace)
+    asked: list[int] = []
+
+    def passes() -> None:
+        asked.append(1)
+        if len(asked) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    engine.state.output = {}
+    engine._with_room(passes, True)
+    assert len(asked) == 2
+    asked.clear()
+    monkeypatch.setattr(engine, "_parallel", True)
+    with pytest.raises(torch.OutOfMemoryError):
+        engine._with_room(passes, True)
+    assert len(asked) == 1

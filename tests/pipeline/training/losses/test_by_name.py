@@ -133,6 +133,37 @@ def test_class_weights() -> None:
     )
 
 
+@pytest.mark.parametrize("batch", [True, False])
+def test_the_weight_of_a_single_foreground_label_counts(batch: bool) -> None:
+    """MONAI leaves it out of the Dice of one channel; with ignored voxels, and in DDP it counts."""
+    logits, labels = sample(2)
+    weights = [1.0, 10.0]
+    loss = dice_ce(include_background=False, squared=False, batch=batch, class_weights=weights)
+    dice = dice_terms(logits, labels, squared=False, batch=batch)[..., 1:].mean()
+    entropy = functional.cross_entropy(logits.float(), labels[:, 0], weight=torch.tensor(weights))
+    expected = pytest.approx((10 * dice + entropy).item(), rel=1e-5)
+    assert loss(logits.float(), labels).item() == expected
+    sums = loss.summed(logits.float(), labels.float())
+    assert loss.of_sums(sums).item() == expected
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_loss_has_gradients_where_the_network_is_sure(gamma: float, channels: int) -> None:
+    logits = torch.zeros(1, channels, 4, 4, 4)
+    labels = torch.zeros(1, 1, 4, 4, 4)
+    labels[..., :2] = 1
+    logits[:, -1, ..., :2] = 200.0 if channels == 1 else -200.0  # p is 1, and 0, in float32
+    if channels == 3:
+        logits[:, 1, ..., :2] = 200.0
+    else:
+        logits[..., 2:] = -200.0
+    logits.requires_grad_()
+    found = build_loss("focal", sigmoid=channels == 1, gamma=gamma)(logits, labels)
+    found.backward()
+    assert logits.grad is not None and torch.isfinite(logits.grad).all() and torch.isfinite(found)
+
+
 @pytest.mark.parametrize("name", list(LOSSES))
 @pytest.mark.parametrize("channels", [1, 3])
 def test_gradients_are_right(name: str, channels: int) -> None:
