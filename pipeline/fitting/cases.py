@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 
 from ...data.datasets.dataset import load_dataset
+from ...data.datasets.folds import load_or_make_splits, splits_file
 from ...data.datasets.parts import part_cases
 from ...data.errors import DatasetError
 from ...data.output_folder import OutputFolder
@@ -15,6 +16,20 @@ from ..training.folder.run_folder import SPLITS
 from ..training.folder.run_record import SETTINGS, dataset_contents
 
 logger = logging.getLogger(__name__)
+
+_FOLDS = 5
+
+
+def usual_folds(dataset: Path) -> int:
+    """As many folds as the dataset has of its own, else 5.
+
+    Raises:
+        DatasetError: its files of folds cannot be used.
+    """
+    if not (dataset / "dataset.json").is_file():
+        return _FOLDS  # the check says what is wrong
+    known = load_dataset(dataset)
+    return len(load_or_make_splits(known)) if splits_file(known) is not None else _FOLDS
 
 
 def validated_cases(dataset: Path, folds: int) -> int:

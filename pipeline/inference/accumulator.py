@@ -13,6 +13,7 @@ from .last_layer import LastLayer
 # Elements at a time, so that the temporary product stays in a CPU's cache.
 _CHUNK = {"cpu": 2**19, "cuda": 2**26}
 _EXACT_BYTES = 2**28  # sums that take no more than this are float32 whatever is handed on
+_WIDE_BYTES = 2**26  # weights for each channel of a window take no more
 _SLAB_BYTES = 16e6  # rows are handed on in slabs of about this size
 _LEAST_WEIGHT = 1e-3  # in float16 sums: products of lower ones (nnU-Net's) would round to 0
 BACKGROUND_LOGIT = 30.0
@@ -59,6 +60,7 @@ class Accumulator:
             rows, *others, channels, dtype=_sums_dtype(rows, others, channels, dtype), device=device
         )
         self.weights = torch.zeros(rows, *others, dtype=torch.float32, device=device)
+        self._wide: tuple[torch.Tensor, torch.Tensor] | None = None
         self.probabilities = probabilities
         self.normalise = normalise and not probabilities
 
@@ -89,9 +91,26 @@ class Accumulator:
             importance = importance.clamp(min=_LEAST_WEIGHT)
         weights += importance
         step = max(1, _CHUNK.get(scores.device.type, 2**19) // max(1, scores[0].numel()))
+        factors = self._factors(importance, scores.shape[-1])
         for row in range(0, len(scores), step):
             part = slice(row, row + step)
-            sums[part].add_((scores[part].float() * importance[part].unsqueeze(-1)).to(sums.dtype))
+            if sums.dtype is torch.float32:
+                sums[part].addcmul_(scores[part].float(), factors[part])
+            else:
+                sums[part].add_((scores[part].float() * factors[part]).to(sums.dtype))
+
+    def _factors(self, importance: torch.Tensor, channels: int) -> torch.Tensor:
+        """The weights of a window's voxels, for each channel where that is small.
+
+        On a CPU a product with one number per voxel and few channels goes channel by channel, and
+        takes half as long again.
+        """
+        if importance.device.type != "cpu" or 4 * channels * importance.numel() > _WIDE_BYTES:
+            return importance.unsqueeze(-1)
+        if self._wide is None or self._wide[0] is not importance:
+            wide = importance.unsqueeze(-1).expand(*importance.shape, channels).contiguous()
+            self._wide = (importance, wide)
+        return self._wide[1]
 
     def finish(self, rows: int, first: int, crop: Sequence[slice]) -> Iterator[Slab]:
         """Hand on the first rows, and make room for as many new ones.

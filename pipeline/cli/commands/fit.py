@@ -34,7 +34,9 @@ def add(subparsers: Any) -> None:
     option("dataset", metavar="DATASET", help="the dataset folder")
     option("output", metavar="OUTPUT", help="folder for everything; it becomes the bundle")
     option("--time", metavar="T", default="1h", help="for everything: 20m, 1h or 2d (default: 1h)")
-    option("--folds", type=int, default=5, metavar="N", help="of the cross-validation (default: 5)")
+    option(
+        "--folds", type=int, metavar="N", help="default: the dataset's own (splits.json), else 5"
+    )
     option(
         "--networks",
         nargs="+",
@@ -62,6 +64,7 @@ def add(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Fit."""
+    from ...fitting.cases import usual_folds
     from ...fitting.fit import fit
     from ...fitting.request import FitRequest
     from ...planning.measures.machine import parse_time
@@ -71,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
         parse_overrides(options.settings),
         dataset=Path(options.dataset),
         seconds=parse_time(options.time),
-        folds=options.folds,
+        folds=usual_folds(Path(options.dataset)) if options.folds is None else options.folds,
         networks=options.networks or (None,),
         plans=[Path(bundle) for bundle in options.plans or ()],
         device=options.device,

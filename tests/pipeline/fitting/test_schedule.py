@@ -7,7 +7,7 @@ import pytest
 
 from gridgate.data.datasets.dataset import write_dataset_json
 from gridgate.data.errors import ConfigError, DatasetError
-from gridgate.pipeline.fitting.cases import validated_cases
+from gridgate.pipeline.fitting.cases import usual_folds, validated_cases
 from gridgate.pipeline.fitting.request import FitRequest
 from gridgate.pipeline.fitting.schedule import Remaining, corrected, ending, evaluation_seconds
 from gridgate.pipeline.planning.measures.pace import Pace
@@ -60,3 +60,18 @@ def test_folds_of_the_dataset_that_hold_nothing_out_are_refused(tmp_path: Path) 
     (tmp_path / "splits.json").write_text(json.dumps(folds))
     with pytest.raises(DatasetError, match="fold 1 of its own folds holds no case out"):
         validated_cases(tmp_path, 2)
+
+
+def test_a_datasets_own_folds_are_how_many_there_are(tmp_path: Path) -> None:
+    for part in ("imagesTr", "labelsTr"):
+        (tmp_path / part).mkdir()
+        for name in "abcdef":
+            (tmp_path / part / f"{name}.nii.gz").touch()
+    write_dataset_json(tmp_path, "D", {"background": 0, "liver": 1}, ("CT",), 6)
+    assert usual_folds(tmp_path) == 5
+    folds = [
+        {"train": sorted(set("abcdef") - set(held)), "val": [*held]} for held in ("ab", "cd", "ef")
+    ]
+    (tmp_path / "splits_final.json").write_text(json.dumps(folds))
+    assert usual_folds(tmp_path) == 3 and validated_cases(tmp_path, 3) == 6
+    assert usual_folds(tmp_path / "none") == 5
