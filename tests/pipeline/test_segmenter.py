@@ -26,7 +26,8 @@ from gridgate.pipeline.segmenter import Segmenter
 from .reports.test_report_inputs import write_dicom
 
 BUNDLE = "phantom_attention_unet"
-SETTINGS: dict[str, Any] = {"overlap": 0.1, "amp": False}
+# auto may find another engine once the network has run for long, and single voxels differ
+SETTINGS: dict[str, Any] = {"overlap": 0.1, "amp": False, "engine": "torch"}
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +145,7 @@ def test_what_is_odd_about_a_header_is_told_as_of_its_file(
     nib.save(guessed, tmp_path / "ct.nii.gz")
     read = nib.load(tmp_path / "ct.nii.gz")
     found, of_file = segmenter(read), segmenter(tmp_path / "ct.nii.gz")
-    assert any("check left and right" in note for note in of_file.notes)
+    assert "check left and right" in of_file.notes
     assert found.notes == of_file.notes and found.hints == of_file.hints
     assert np.allclose(found.affine, of_file.affine)
     assert np.array_equal(found.labels, of_file.labels)
