@@ -26,6 +26,8 @@ from .window_forward import OtherOutputError, WindowForward
 from .window_grid import WindowGrid
 from .window_run import Progress, WindowRun
 
+_LARGE_WINDOW = 2**20  # voxels
+
 
 class SlidingWindow(SlidingWindowInferer):
     """MONAI's SlidingWindowInferer with an accumulator only as deep as one window.
@@ -40,8 +42,8 @@ class SlidingWindow(SlidingWindowInferer):
         overlap: share of a window that its neighbour covers again, 0 to below 1; one number, or one
             per axis. An axis of 0 beside others above 0 (slices for a 2D network) has the same
             weight everywhere, unlike MONAI's.
-        sw_batch_size: windows per forward pass; None: 1 on a CPU in bfloat16, 2 in float32, 4 on a
-            GPU, fewer with very many classes. Halved when memory runs out.
+        sw_batch_size: windows per forward pass; None: 1 on a CPU in bfloat16, 2 in float32 unless
+            they are large, 4 on a GPU, fewer with very many classes. Halved when memory runs out.
         mirror_axes: test-time augmentation: the logits' mean over all flips along these spatial
             axes.
         amp: see `devices.autocast_dtype`; in 16 bits slabs have 16 bits too (float16), and large
@@ -268,7 +270,7 @@ class SlidingWindow(SlidingWindowInferer):
             sides=self.sides,
             regions=self.regions,
             thresholds=self.thresholds,
-            batch_size=self.chosen_batch_size or default_batch_size(kind.device, kind.dtype),
+            batch_size=self.chosen_batch_size or default_batch_size(kind),
             arguments=args,
             options=kwargs,
         )
@@ -330,11 +332,17 @@ def _region_in_meta(inputs: torch.Tensor) -> torch.Tensor | None:
     return region.reshape(spatial) if count == 1 else region.reshape(batch, 1, *spatial)
 
 
-def default_batch_size(device: torch.device, dtype: torch.dtype | None) -> int:
-    """Windows per forward pass: few on a CPU; on a GPU enough to keep it busy."""
-    if device.type == "cuda":
+def default_batch_size(kind: WindowKind) -> int:
+    """Windows per forward pass: few on a CPU; on a GPU enough to keep it busy.
+
+    >>> [default_batch_size(WindowKind((1, *size), None, torch.device("cpu"), 2))
+    ...  for size in ((96, 96, 96), (80, 128, 128))]
+    [2, 1]
+    """
+    if kind.device.type == "cuda":
         return 4
-    return 2 if dtype is None else 1
+    # two large ones take longer than one after another, and twice the memory
+    return 2 if kind.dtype is None and math.prod(kind.shape[1:]) < _LARGE_WINDOW else 1
 
 
 def _padding(given: Any, options: Mapping[str, Any]) -> Padding:
