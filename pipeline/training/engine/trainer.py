@@ -186,8 +186,8 @@ class SegmentationTrainer(SupervisedTrainer):
             return
         except torch.OutOfMemoryError:
             # of several processes one alone would compute again, and what they share never meet
-            able = first and isinstance(loader, WindowLoader) and loader.is_on_device
-            if not able or self._parallel:
+            alone = first and not self._parallel
+            if not (alone and isinstance(loader, WindowLoader) and loader.is_on_device):
                 raise
         # not in the handler, whose traceback holds the tensors of the pass
         self.state.output.pop(Keys.PRED, None)
