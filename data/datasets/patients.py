@@ -7,11 +7,11 @@ of them are in one half of a fold.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from ..errors import DatasetError
+from .annotated import fits_any
 
 PATIENTS = "patients"
 """The entry's name: {"<patient>": [case ids, or patterns with *], ...}."""
@@ -40,9 +40,12 @@ def patients_of(content: Mapping[str, Any], cases: Sequence[str], source: Path) 
             '{"p1": ["p1_before", "p1_after"]}; correct it'
         )
     found: dict[str, str] = {}
+    ids = set(cases)
     for patient, keys in entries.items():
         for key in keys:
-            fits = [case for case in cases if case == key or fnmatchcase(case, key)]
+            fits = [key] if key in ids else []
+            if "*" in key:
+                fits = [case for case in cases if fits_any(key, [case])]
             if not fits:
                 raise DatasetError(
                     f'{source}: "{PATIENTS}" names {key!r} for {patient}, which fits no case; '
@@ -67,6 +70,18 @@ def as_entry(patients: Mapping[str, str]) -> dict[str, list[str]]:
     for case, patient in sorted(patients.items()):
         found.setdefault(patient, []).append(case)
     return {patient: cases for patient, cases in sorted(found.items()) if len(cases) > 1}
+
+
+def of_cases_left(entry: Mapping[str, Sequence[str]], there: Sequence[str]) -> dict[str, list[str]]:
+    """The entry where some cases have gone: without what fits none of those that are there.
+
+    >>> of_cases_left({"p": ["a", "b*"], "q": ["c"]}, ["a", "d"])
+    {'p': ['a']}
+    """
+    kept = {
+        patient: [key for key in keys if fits_any(key, there)] for patient, keys in entry.items()
+    }
+    return {patient: keys for patient, keys in kept.items() if keys}
 
 
 def _is_list(value: Any) -> bool:

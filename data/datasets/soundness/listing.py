@@ -15,6 +15,7 @@ from ..annotated import annotated_labels, unannotated_labels
 from ..entries import DatasetLabels, channel_names, dataset_labels, read_dataset_json
 from ..listed import CaseFiles, mapped_cases, training_list, unlabelled_list
 from ..pairing import match_files, scan_tests
+from ..patients import patients_of
 from .findings import DATASET, Finding
 
 _Read = Callable[[dict[str, Any], Path, Path], list[CaseFiles]]
@@ -76,6 +77,10 @@ def list_cases(dataset_dir: str | Path) -> Listing:
         found.append(Finding("count-differs", "warning", DATASET, text, {"announced": announced}))
     names = [case[0] for case in (*cases, *tests)]
     unannotated = _unannotated(content, declared, names, source, found)
+    try:
+        patients_of(content, names, source)
+    except DatasetError as error:
+        found.append(Finding("patients", "error", DATASET, str(error)))
     return Listing(
         root,
         content,

@@ -6,7 +6,7 @@ into the imported dataset as they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,13 @@ from ..entries import (
 )
 from ..folds import Split, load_or_make_splits, splits_file
 from ..importing.source import LabelEntries, LabelFile, Source, SourceCase, id_of
+from ..patients import PATIENTS, patients_of
 
 _OWN = frozenset(
     {
         *("name", "labels", "modality", "channel_names", "numTraining", "numTest", "training"),
         *("test", "dataset", "file_ending", "licence", "license"),
-        *("overwrite_image_reader_writer", ANNOTATED),
+        *("overwrite_image_reader_writer", ANNOTATED, PATIENTS),
     }
 )
 
@@ -65,8 +66,9 @@ def nnunet_source(folder: str | Path, *, licence: str = "") -> Source:
     labels = _labels(content, declared)
     channels = channel_names(content, where)
     found, unlabelled = case_files(content, root, where)
-    cases = tuple(_case(*files) for files in found)
-    tests = tuple(_case(*files) for files in unlabelled)
+    patients = patients_of(content, [files[0] for files in (*found, *unlabelled)], where)
+    cases = tuple(_case(*files, patients) for files in found)
+    tests = tuple(_case(*files, patients) for files in unlabelled)
     most = max((len(case.images) for case in cases), default=1)
     for case in (*cases, *tests):
         if len(case.images) not in (1, len(channels)) or len(case.images) < most:
@@ -107,8 +109,11 @@ def _labels(content: dict[str, Any], declared: DatasetLabels) -> LabelEntries:
     return labels
 
 
-def _case(name: str, images: tuple[Path, ...], label: Path | None) -> SourceCase:
-    return SourceCase(id_of(name), images, LabelFile(label) if label is not None else None)
+def _case(
+    name: str, images: tuple[Path, ...], label: Path | None, patients: Mapping[str, str]
+) -> SourceCase:
+    made = LabelFile(label) if label is not None else None
+    return SourceCase(id_of(name), images, made, patient=patients.get(name, ""))
 
 
 def _unlisted(root: Path, cases: Sequence[SourceCase]) -> tuple[str, ...]:

@@ -1,13 +1,19 @@
 """Whose scan a case is: dataset.json's "patients", and what an import writes there."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gridgate.data.datasets.dataset import load_dataset
+from gridgate.data.datasets.dataset import load_dataset, write_dataset_json
 from gridgate.data.datasets.folds import load_or_make_splits
+from gridgate.data.datasets.importing.writer import write_dataset
+from gridgate.data.datasets.soundness.checking import check_soundness
+from gridgate.data.datasets.soundness.mending.copy import write_mended
+from gridgate.data.datasets.sources.nnunet import nnunet_source
 from gridgate.data.errors import DatasetError
 from gridgate.pipeline.cli.main import main
 
@@ -93,3 +99,44 @@ def test_patients_by_folder_wants_folders(
     words = ["--images", "*/ct.nii.gz", "--labels", "*/seg.nii.gz", "--patients_by_folder"]
     assert main(["import", str(tmp_path / "in"), str(tmp_path / "D"), "--yes", *words]) == 1
     assert "--patients_by_folder is for folders of a patient's scans" in capsys.readouterr().err
+
+
+def test_patients_come_along_where_cases_are_left_out(tmp_path: Path, five_cases: Path) -> None:
+    """Through a second import, and a mended copy: what is left still loads."""
+    content = json.loads((five_cases / "dataset.json").read_text())
+    content["patients"] = {"p": ["a", "b"], "q": ["c", "[d]"], "r": ["e*"]}
+    (five_cases / "dataset.json").write_text(json.dumps(content))
+    expected = {"a": "p", "b": "p", "c": "q", "[d]": "q", "e": "r"}
+    assert load_dataset(five_cases).patients == expected
+    write_dataset(nnunet_source(five_cases), tmp_path / "I")
+    assert load_dataset(tmp_path / "I").patients == {
+        **dict.fromkeys("ab", "p"),
+        "c": "q",
+        "[d]": "q",
+    }
+    source = nnunet_source(five_cases)
+    cases = tuple(replace(case, broken="cut off" * (case.id == "a")) for case in source.cases)
+    write_dataset(replace(source, cases=cases), tmp_path / "J", skip_broken=True)
+    assert load_dataset(tmp_path / "J").patients == {"c": "q", "[d]": "q"}
+    for folder in ("imagesTr", "labelsTr"):  # the same scan twice: a mended copy leaves one out
+        shutil.copy(five_cases / folder / "e.nii.gz", five_cases / folder / "f.nii.gz")
+    content["patients"]["s"] = ["f"]
+    (five_cases / "dataset.json").write_text(json.dumps({**content, "numTraining": 6}))
+    write_mended(check_soundness(five_cases), tmp_path / "M")
+    left = load_dataset(tmp_path / "M")
+    assert len(left.cases) == 5 and len(left.patients) == 5
+    content["patients"] = {"p": ["gone"]}
+    (five_cases / "dataset.json").write_text(json.dumps(content))
+    assert check_soundness(five_cases).count("error") >= 1
+    assert check_soundness(five_cases).of_kind("patients")
+
+
+@pytest.fixture
+def five_cases(tmp_path: Path) -> Path:
+    """Five cases, one of them with brackets in its name."""
+    root = tmp_path / "D"
+    for number, name in enumerate(("a", "b", "c", "[d]", "e")):
+        nifti(root / "imagesTr" / f"{name}.nii.gz", ct(number))
+        nifti(root / "labelsTr" / f"{name}.nii.gz", labels(1 + number % 2, 2 - number % 2))
+    write_dataset_json(root, "D", {"background": 0, "x": 1, "y": 2}, ("CT",), 5)
+    return root

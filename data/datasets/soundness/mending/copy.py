@@ -20,6 +20,7 @@ from ....images.parts import DETACHED_SUFFIXES, files_of
 from ....progress import progressed
 from ...annotated import ANNOTATED, fits_any
 from ...listed import CaseFiles
+from ...patients import PATIENTS, of_cases_left
 from ..findings import Finding, Report
 from ..listing import Listing, list_cases
 from .case import mended_case
@@ -210,11 +211,13 @@ def _write_json(
     kept = sum(name not in left_out for name, _, _ in listing.cases)
     content = {key: value for key, value in listing.content.items() if key not in _REWRITTEN}
     content["numTraining"] = kept
+    there = [case[0] for case in (*listing.cases, *listing.tests) if case[0] not in left_out]
     if isinstance(content.get(ANNOTATED), dict):
-        there = [case[0] for case in (*listing.cases, *listing.tests) if case[0] not in left_out]
         content[ANNOTATED] = {
             key: names for key, names in content[ANNOTATED].items() if fits_any(key, there)
         }
+    if isinstance(content.get(PATIENTS), dict) and left_out:
+        content[PATIENTS] = of_cases_left(content[PATIENTS], there)
     names = [row.file for row in rows if row.file]
     endings = {Path(name).name[len(case_id(name)) :] for name in names}
     if len(endings) == 1:
