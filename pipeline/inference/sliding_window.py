@@ -26,8 +26,6 @@ from .window_forward import OtherOutputError, WindowForward
 from .window_grid import WindowGrid
 from .window_run import Progress, WindowRun
 
-_LARGE_WINDOW = 2**20  # voxels
-
 
 class SlidingWindow(SlidingWindowInferer):
     """MONAI's SlidingWindowInferer with an accumulator only as deep as one window.
@@ -234,6 +232,7 @@ class SlidingWindow(SlidingWindowInferer):
             progress=progress,
             facts=facts,
             last_layer=last_layer,
+            faster=None if args or kwargs else self.engine.within,
         )
         return ScoreSlabs(grid.shape, grid.axis, run.rows, run.probabilities, facts)
 
@@ -270,7 +269,7 @@ class SlidingWindow(SlidingWindowInferer):
             sides=self.sides,
             regions=self.regions,
             thresholds=self.thresholds,
-            batch_size=self.chosen_batch_size or default_batch_size(kind),
+            batch_size=self.chosen_batch_size or kind.batch_size,
             arguments=args,
             options=kwargs,
         )
@@ -330,19 +329,6 @@ def _region_in_meta(inputs: torch.Tensor) -> torch.Tensor | None:
     if region.shape[-len(spatial) :] != spatial or count not in (1, batch):
         return None  # the image was moved since: all windows run
     return region.reshape(spatial) if count == 1 else region.reshape(batch, 1, *spatial)
-
-
-def default_batch_size(kind: WindowKind) -> int:
-    """Windows per forward pass: few on a CPU; on a GPU enough to keep it busy.
-
-    >>> [default_batch_size(WindowKind((1, *size), None, torch.device("cpu"), 2))
-    ...  for size in ((96, 96, 96), (80, 128, 128))]
-    [2, 1]
-    """
-    if kind.device.type == "cuda":
-        return 4
-    # two large ones take longer than one after another, and twice the memory
-    return 2 if kind.dtype is None and math.prod(kind.shape[1:]) < _LARGE_WINDOW else 1
 
 
 def _padding(given: Any, options: Mapping[str, Any]) -> Padding:

@@ -33,6 +33,7 @@ class WindowEngine:
         self._auto = AutoEngine()
         self._made: tuple[Network, WindowKind, Engine] | None = None
         self._split: tuple[Network, Network, LastLayer | None] | None = None
+        self._now: tuple[Network, WindowKind] | None = None
 
     def of(
         self, network: Network, kind: WindowKind, *, may_split: bool
@@ -51,7 +52,14 @@ class WindowEngine:
                 found = without_last_layer(network, kind.shape) or (network, None)
                 self._split = (network, *found)
             _, network, last_layer = self._split
+        self._now = (network, kind)
         return self._engine(network, kind), last_layer
+
+    def within(self, spent: float, left: float) -> Engine | None:
+        """Another engine for the rest of the volume that `of` was asked for, see AutoEngine."""
+        if self.name != AUTO or self._now is None:
+            return None
+        return self._auto.within(*self._now, spent=spent, left=left)
 
     def _engine(self, network: Network, kind: WindowKind) -> Engine:
         if self.name == AUTO:

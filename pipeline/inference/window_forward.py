@@ -52,14 +52,11 @@ class WindowForward:
         arguments: Sequence[Any] = (),
         options: dict[str, Any] | None = None,
     ) -> None:
-        self.network = network
+        self.use(network)
         self.dtype = dtype
         self.regions = regions
         self.probabilities = bool(getattr(network, "gives_probabilities", False))
         self.threshold = score_threshold(thresholds, probabilities=self.probabilities)
-        self.of_pytorch = isinstance(network, torch.nn.Module)
-        modules = network.modules() if isinstance(network, torch.nn.Module) else ()
-        self.of_slices = any(isinstance(module, SliceBySlice) for module in modules)
         self.batch_size = max(1, batch_size)
         self.arguments, self.options = tuple(arguments), dict(options or {})
         self.sides = sides or Sides()
@@ -94,6 +91,13 @@ class WindowForward:
                 continue
             start += len(part)
             yield scores
+
+    def use(self, network: Callable[..., Any]) -> None:
+        """Run what is still to come by this: the same network, computed otherwise."""
+        self.network = network
+        self.of_pytorch = isinstance(network, torch.nn.Module)
+        modules = network.modules() if isinstance(network, torch.nn.Module) else ()
+        self.of_slices = any(isinstance(module, SliceBySlice) for module in modules)
 
     @property
     def mirror_agreement(self) -> float | None:

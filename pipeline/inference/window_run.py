@@ -8,6 +8,7 @@ from functools import partial
 import torch
 
 from ...transforms.restore.slabs import ForwardFacts, Slab
+from ..models.engines.engine import Engine
 from ..plans.windows import Padding
 from .accumulator import Accumulator, background
 from .device_memory import AsyncCopies, accumulator_device, upload, watch_peak
@@ -40,6 +41,8 @@ class WindowRun:
         progress: called with (windows run, windows to run) after each batch.
         facts: filled in when all rows were read.
         last_layer: of the network, which gives features; see Accumulator.
+        faster: asked with (seconds in the network, seconds still to come) after each batch; another
+            engine for the rest, or None. Not where the network runs on a GPU, which it waits for.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class WindowRun:
         progress: Progress | None,
         facts: ForwardFacts,
         last_layer: LastLayer | None = None,
+        faster: Callable[[float, float], Engine | None] | None = None,
     ) -> None:
         self.grid, self.forward, self.device, self.starts = grid, forward, device, starts
         # volumes smaller than a window are padded as in training; 0 is the mean of a z-scored image
@@ -66,6 +70,7 @@ class WindowRun:
         self.image = grid.pad(image, None if isinstance(value, str) else value)
         self.progress, self.facts = progress, facts
         self.last_layer = last_layer
+        self.faster = faster if device.type == "cpu" else None
         self.normalise, self.regions = normalise, regions
         self.probabilities = forward.probabilities or normalise
         self.adapts = adapts
@@ -125,6 +130,7 @@ class WindowRun:
                     if self.progress is not None:
                         self.progress(done, len(starts))
                     yield scores
+                self._speed_up(done, len(starts))
                 continue
             except torch.OutOfMemoryError:
                 if self.accumulator is None or self.accumulator.sums.device.type == "cpu":
@@ -132,6 +138,16 @@ class WindowRun:
             # the last way out: the accumulator leaves the device to the network
             self.accumulator.to(torch.device("cpu"))
             torch.cuda.empty_cache()
+
+    def _speed_up(self, done: int, count: int) -> None:
+        """Go on with another engine where one is found that is faster."""
+        if self.faster is None or done >= count:
+            return
+        spent = self.forward.seconds
+        engine = self.faster(spent, spent / done * (count - done))
+        if engine is not None:
+            self.forward.use(engine.forward)
+            self.facts.engine += f", then {engine.in_words}"
 
     def _prepare(self, channels: int) -> None:
         """Make the accumulator, once the first scores tell how many channels there are."""

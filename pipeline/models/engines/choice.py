@@ -26,17 +26,19 @@ from .window_network import WindowKind
 logger = logging.getLogger("gridgate.engine")
 
 FILE = "choices.json"
-_ROUNDS = 2  # after a first one that does not count
+_ROUNDS = 3  # the first is slower, which counts for little where windows are large
+_ROUNDS_SECONDS = 3.0  # after which no further round begins
 _WORTH = 0.95  # of PyTorch's time: what brings less is not worth another library
 _WORTH_MEASURING = 20.0  # seconds in the network: about what converting and measuring take
+_WORTH_WITHIN = 40.0  # seconds that a volume still takes: others save a half at the most
 
 
 class AutoEngine:
     """The engine of each volume, one after another.
 
     PyTorch's own where no other is installed, and else, too, until the network has run for so long
-    that converting and measuring is worth it; then, and at once where it was measured before on
-    this machine for this network and these windows, the one that is fastest.
+    that converting and measuring is worth it, be it within a volume; then, and at once where it was
+    measured before on this machine for this network and these windows, the one that is fastest.
 
     Example:
         >>> kind = WindowKind((1, 8, 8, 8), None, torch.device("cpu"), 1)
@@ -51,9 +53,10 @@ class AutoEngine:
 
     def __call__(self, network: Forward, kind: WindowKind) -> Engine:
         """The network by the engine to use now."""
-        if self._made is not None and self._made[0] is network and self._made[1] == kind:
+        if self._is_decided(network, kind):
+            assert self._made is not None
             return self._made[2]
-        others = [] if is_float32_only(network) else usable(kind)  # a file has its own library
+        others = _others(network, kind)
         engine = None
         if others and isinstance(network, torch.nn.Module):
             key = _key(network, kind, others)
@@ -66,8 +69,37 @@ class AutoEngine:
         self._made = (network, kind, engine)
         return engine
 
+    def within(
+        self, network: Forward, kind: WindowKind, *, spent: float, left: float
+    ) -> Engine | None:
+        """Another engine for the rest of a volume; None: the one that it began with.
+
+        Args:
+            spent: seconds in the network, of this volume.
+            left: seconds that it still takes.
+        """
+        if self._is_decided(network, kind) or left < _WORTH_WITHIN:
+            return None
+        if self.seconds + spent < _WORTH_MEASURING:
+            return None
+        others = _others(network, kind)
+        if not (others and isinstance(network, torch.nn.Module)):
+            return None
+        engine = _measured_engine(_key(network, kind, others), network, kind, others)
+        self._made = (network, kind, engine)
+        return None if engine.name == TORCH else engine
+
+    def _is_decided(self, network: Forward, kind: WindowKind) -> bool:
+        made = self._made
+        return made is not None and made[0] is network and made[1] == kind
+
     def __getstate__(self) -> dict[str, Any]:
         return {"seconds": 0.0, "_made": None}  # another process begins anew
+
+
+def _others(network: Forward, kind: WindowKind) -> list[str]:
+    # a file has its own library
+    return [] if is_float32_only(network) else usable(kind)
 
 
 def _kept_engine(
@@ -87,6 +119,7 @@ def _measured_engine(
     key: str, network: torch.nn.Module, kind: WindowKind, others: Sequence[str]
 ) -> Engine:
     """Run some windows by each; the choice is kept for the next run."""
+    logger.info(f"engine: {', '.join(others)} are tried on this network, once on this machine")
     made = {TORCH: make_engine(TORCH, network, kind)}
     seconds = {TORCH: seconds_per_window(made[TORCH], kind)}
     for name in others:
@@ -106,16 +139,15 @@ def _measured_engine(
 
 def seconds_per_window(engine: Engine, kind: WindowKind) -> float:
     """What a window takes: the best of some rounds."""
-    # PyTorch computes single small windows in float32 by a slow loop; the run gives it two
-    count = 2 if engine.name == TORCH and kind.dtype is None else 1
+    count = kind.batch_size if engine.name == TORCH else 1
     windows = channels_last(torch.randn(count, *kind.shape))
-    spent = []
-    for _ in range(1 + _ROUNDS):
+    spent: list[float] = []
+    while len(spent) < _ROUNDS and sum(spent) < _ROUNDS_SECONDS:
         began = time.perf_counter()
         with torch.inference_mode(), autocast(kind.device, engine.dtype):
             engine.forward(windows)
         spent.append(time.perf_counter() - began)
-    return min(spent[1:]) / count
+    return min(spent) / count
 
 
 def _key(network: torch.nn.Module, kind: WindowKind, others: Sequence[str]) -> str:

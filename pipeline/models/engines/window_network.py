@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from ....data.errors import ConfigError
 
 _SAME = 0.01  # of the range of all scores: rounding is far below it, a wrong operation far above
+_LARGE_WINDOW = 2**20  # voxels
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,19 @@ class WindowKind:
         'float32'
         """
         return str(self.dtype or torch.float32).removeprefix("torch.")
+
+    @property
+    def batch_size(self) -> int:
+        """Windows per forward pass of PyTorch: few on a CPU; on a GPU enough to keep it busy.
+
+        >>> [WindowKind((1, *size), None, torch.device("cpu"), 2).batch_size
+        ...  for size in ((96, 96, 96), (80, 128, 128))]
+        [2, 1]
+        """
+        if self.device.type == "cuda":
+            return 4
+        # two large ones take longer than one after another, and twice the memory
+        return 2 if self.dtype is None and math.prod(self.shape[1:]) < _LARGE_WINDOW else 1
 
 
 class WindowNetwork(ABC):

@@ -316,7 +316,7 @@ def test_auto_takes_what_was_fastest_and_keeps_it(
 
 
 def test_auto_measures_once_the_network_has_run_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The seconds are those of the volumes before; each volume is of one engine."""
+    """The seconds are those of the volumes before; short volumes are of one engine."""
     pytest.importorskip("openvino", reason="openvino is not installed")
     spent = {"torch": 2.0, "openvino": 1.0, "onnxruntime": 3.0}
     monkeypatch.setattr(choice, "seconds_per_window", lambda engine, _: spent[engine.name])
@@ -328,6 +328,53 @@ def test_auto_measures_once_the_network_has_run_for_long(monkeypatch: pytest.Mon
         assert len(list(slabs)) >= 1
         used.append(slabs.facts.engine)
     assert used == ["torch float32", "openvino float32", "openvino float32"]
+
+
+def test_auto_measures_within_a_long_volume(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left runs by the fastest, and the scores are those of PyTorch."""
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    spent = {"torch": 2.0, "openvino": 1.0, "onnxruntime": 3.0}
+    monkeypatch.setattr(choice, "seconds_per_window", lambda engine, _: spent[engine.name])
+    monkeypatch.setattr(choice, "_WORTH_MEASURING", 1e-9)
+    monkeypatch.setattr(choice, "_WORTH_WITHIN", 1e9)
+    inferer, net = SlidingWindow(ROI, amp=False, engine="auto"), network()
+    assert inferer.engine.within(1.0, 1e10) is None, "no volume was begun"
+    volume = torch.randn(1, 24, 24, 40)
+    short = inferer.slabs(volume, net)
+    wanted = torch.cat([slab.scores for slab in short])
+    assert short.facts.engine == "torch float32", "little was left"
+    monkeypatch.setattr(choice, "_WORTH_WITHIN", 0.0)
+    inferer = SlidingWindow(ROI, amp=False, engine="auto")
+    ran: list[int] = []
+    slabs = inferer.slabs(volume, net, progress=lambda done, count: ran.append(done))
+    got = torch.cat([slab.scores for slab in slabs])
+    assert slabs.facts.engine == "torch float32, then openvino float32"
+    assert ran == sorted(set(ran)) and ran[-1] == slabs.facts.windows
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
+    again = inferer.slabs(volume, net)
+    list(again)
+    assert again.facts.engine == "openvino float32"
+    inferer.engine = pickle.loads(pickle.dumps(inferer.engine))
+    assert inferer.engine.within(1.0, 1e10) is None
+
+
+def test_auto_stays_with_pytorch_where_it_is_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    measured: list[str] = []
+
+    def seconds(engine: Any, _: Any) -> float:
+        measured.append(engine.name)
+        return 1.0
+
+    monkeypatch.setattr(choice, "seconds_per_window", seconds)
+    monkeypatch.setattr(choice, "_WORTH_MEASURING", 1e-9)
+    monkeypatch.setattr(choice, "_WORTH_WITHIN", 0.0)
+    inferer, net = SlidingWindow(ROI, amp=False, engine="auto"), network()
+    for _ in range(2):
+        slabs = inferer.slabs(torch.randn(1, 24, 24, 40), net)
+        list(slabs)
+        assert slabs.facts.engine == "torch float32"
+    assert measured.count("torch") == 1, "measured again"
 
 
 def test_auto_is_pytorch_where_nothing_else_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
