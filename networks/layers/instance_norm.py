@@ -6,7 +6,8 @@ from torch.nn import functional
 
 
 def _normalise(x: Tensor, weight: Tensor, bias: Tensor, eps: float, innermost: bool) -> Tensor:
-    if x.is_cuda or x.shape[1] == 1 or not innermost:
+    # a trace would keep how many images there were
+    if x.is_cuda or x.shape[1] == 1 or not innermost or torch.jit.is_tracing():
         return functional.instance_norm(x, weight=weight, bias=bias, eps=eps)
     each = [
         functional.batch_norm(one, None, None, weight, bias, training=True, eps=eps)

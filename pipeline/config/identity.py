@@ -32,7 +32,8 @@ IGNORED = {
     "overwrite": "whether results are made again",
     "resume": "whether an earlier run goes on",
     "device": "where the same numbers are computed",
-    "engine": "what computes the same numbers",
+    "engine": "what computes the same numbers, but for COUNTED",
+    "int8": "where the network in INT8 lies, in the bundle",
     "num_workers": "how many read ahead",
     "persistent_workers": "how long the processes that read live",
     "pin_memory": "how tensors are copied to a GPU",
@@ -56,6 +57,8 @@ IGNORED = {
     "save_execute_config": "logging, of MONAI's --tracking",
     "is_not_rank0": "logging, of MONAI's --tracking",
 }
+# Values of such ids that do change a result.
+COUNTED = {"engine": ("int8",)}
 # Handlers that show or record: they read the engine's state and change nothing.
 _SHOWS = frozenset(
     {
@@ -109,10 +112,14 @@ def refers_to_metadata(config: Mapping[str, Any]) -> bool:
     return _META_REFERENCE.search(repr(own)) is not None
 
 
+def _counts(key: str, value: Any) -> bool:
+    return key not in IGNORED or (key in COUNTED and value in COUNTED[key])
+
+
 def _flat(value: Any, id_: str) -> Iterator[tuple[str, Any]]:
     """Each id of the tree and its value; an empty dict is a value too."""
     if isinstance(value, Mapping):
-        items = [(str(key), inside) for key, inside in value.items() if str(key) not in IGNORED]
+        items = [(str(key), inside) for key, inside in value.items() if _counts(str(key), inside)]
         if not items and id_:
             yield id_, {}
         for key, inside in items:

@@ -9,6 +9,7 @@ import torch
 
 from ...data.errors import ConfigError
 from ...transforms.nnunet.part_settings import part_settings
+from ..models.engines.engine import INT8
 from .sliding_window import SlidingWindow
 
 
@@ -21,6 +22,9 @@ class PartsWindow:
         planned_mirror_axes: the bundle's; where `mirror_axes` are others somebody has asked for
             them, and all parts have those.
         options: of SlidingWindow.
+
+    Raises:
+        ConfigError: INT8, which there is of single networks alone.
     """
 
     def __init__(
@@ -32,6 +36,11 @@ class PartsWindow:
         planned_mirror_axes: Sequence[int] | None = None,
         **options: Any,
     ) -> None:
+        if options.get("engine") == INT8:
+            raise ConfigError(
+                "--engine int8: this bundle is several networks, and INT8 is made of one; use "
+                "--engine auto"
+            )
         common = {"roi_size": roi_size, "mirror_axes": mirror_axes}
         asked: dict[str, Any] = {}
         if planned_mirror_axes is not None and list(planned_mirror_axes) != list(mirror_axes):

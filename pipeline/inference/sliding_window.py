@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -17,14 +18,14 @@ from ...networks.network_file import is_float32_only
 from ...transforms.restore.slabs import ForwardFacts, ScoreSlabs
 from ...transforms.windows.sides import Sides, refuse_lost_sides
 from ..models.devices import Amp, autocast_dtype
-from ..models.engines.engine import TORCH, Engine
+from ..models.engines.engine import INT8, TORCH, Engine
 from ..models.engines.window_network import WindowKind
 from ..plans.windows import Padding, check_blend, checked_padding
 from .coarse_pass import OVERLAP, coarser, found_region
 from .window_engine import WindowEngine
 from .window_forward import OtherOutputError, WindowForward
 from .window_grid import WindowGrid
-from .window_run import Progress, WindowRun
+from .window_run import Progress, WindowRun, pad
 
 
 class SlidingWindow(SlidingWindowInferer):
@@ -67,7 +68,8 @@ class SlidingWindow(SlidingWindowInferer):
             small or unlike at that resolution may be lost.
         engine: what computes the network on windows: "torch"; "compile", torch.compile, which pays
             off for many volumes; "openvino" or "onnxruntime", on CPUs; "auto": the fastest of those
-            that are installed, see AutoEngine.
+            that are installed, see AutoEngine; "int8", on CPUs, of a bundle that was quantised.
+        int8: folder of the bundle's network in INT8.
         as_nnunet: lay the windows as nnU-Net does: evenly spread, weighted by its Gaussian, and
             what a volume smaller than a window is padded with is 0.
         padding: of a volume smaller than a window: a number, or "replicate", its border; None: what
@@ -97,6 +99,7 @@ class SlidingWindow(SlidingWindowInferer):
         fit_region: bool = False,
         coarse: float | None = None,
         engine: str = TORCH,
+        int8: str | Path | None = None,
         as_nnunet: bool = False,
         padding: Padding = None,
         **options: Any,
@@ -130,7 +133,7 @@ class SlidingWindow(SlidingWindowInferer):
         self.thresholds = thresholds
         self.fit_region = fit_region
         self.coarse = coarse
-        self.engine = WindowEngine(engine)
+        self.engine = WindowEngine(engine, int8)
 
     def __call__(  # type: ignore[override]  # networks here give one tensor
         self,
@@ -204,7 +207,8 @@ class SlidingWindow(SlidingWindowInferer):
         """
         image = image.as_tensor() if hasattr(image, "as_tensor") else image
         device = torch.device(self.sw_device) if self.sw_device is not None else image.device
-        dtype = None if is_float32_only(network) else autocast_dtype(device, self.amp)
+        exact = is_float32_only(network) or self.engine.name == INT8
+        dtype = None if exact else autocast_dtype(device, self.amp)
         # mirroring looks at labels of windows, a coarse pass at the network's own scores
         plain = not (args or kwargs or self.mirror_axes or self.coarse is not None)
         kind = self._kind(len(image), dtype, device)
@@ -235,6 +239,24 @@ class SlidingWindow(SlidingWindowInferer):
             faster=None if args or kwargs else self.engine.within,
         )
         return ScoreSlabs(grid.shape, grid.axis, run.rows, run.probabilities, facts)
+
+    def example_windows(
+        self, image: torch.Tensor, count: int, *, region: torch.Tensor | None, seed: int
+    ) -> list[torch.Tensor]:
+        """Some of the windows (C_in, *roi_size) that the network sees of an image, by chance.
+
+        Args:
+            image: (C_in, *spatial), as preprocessing leaves it.
+            count: how many; all where it has fewer.
+            region: see `slabs`.
+        """
+        image = image.as_tensor() if hasattr(image, "as_tensor") else image
+        grid, starts, _ = self._layout(image.shape[1:], region)
+        starts = starts or grid.starts
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.randperm(len(starts), generator=generator)[:count].tolist()
+        padded = pad(grid, image, self.padding)
+        return [grid.window(padded, starts[index]).contiguous() for index in chosen]
 
     def _importance(self, grid: WindowGrid, device: torch.device) -> Any:
         mode = str(getattr(self.mode, "value", self.mode))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ...transforms.restore.slabs import ForwardFacts
 from ..models.engines.choice import AutoEngine
-from ..models.engines.engine import AUTO, Engine, check_engine, make_engine
+from ..models.engines.engine import AUTO, INT8, Engine, check_engine, make_engine
 from ..models.engines.window_network import WindowKind
 from .last_layer import LastLayer, without_last_layer
 
@@ -21,13 +22,15 @@ class WindowEngine:
 
     Args:
         name: see engines.engine.
+        int8: folder of the bundle's network in INT8, which that engine reads.
 
     Raises:
         ConfigError: there is no such engine.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, int8: str | Path | None = None) -> None:
         self.name = check_engine(name)
+        self.int8 = None if int8 is None else Path(int8)
         self.facts = ForwardFacts()
         """Of the last volume, by which "auto" knows how long the network has run."""
         self._auto = AutoEngine()
@@ -41,13 +44,14 @@ class WindowEngine:
         """The network by its engine; with a last layer it gives features, see last_layer.
 
         Args:
-            may_split: only blended scores are wanted, not those of a window.
+            may_split: only blended scores are wanted, not those of a window. A network in INT8 is
+                whole.
 
         Raises:
             ConfigError: the engine cannot run it here.
         """
         last_layer = None
-        if may_split:
+        if may_split and self.name != INT8:
             if self._split is None or self._split[0] is not network:
                 found = without_last_layer(network, kind.shape) or (network, None)
                 self._split = (network, *found)
@@ -67,11 +71,12 @@ class WindowEngine:
             self.facts = ForwardFacts()
             return self._auto(network, kind)
         if self._made is None or self._made[0] is not network or self._made[1] != kind:
-            self._made = (network, kind, make_engine(self.name, network, kind))
+            made = make_engine(self.name, network, kind, int8=self.int8)
+            self._made = (network, kind, made)
         return self._made[2]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"name": self.name}
+        return {"name": self.name, "int8": self.int8}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]

@@ -65,9 +65,7 @@ class WindowRun:
         faster: Callable[[float, float], Engine | None] | None = None,
     ) -> None:
         self.grid, self.forward, self.device, self.starts = grid, forward, device, starts
-        # volumes smaller than a window are padded as in training; 0 is the mean of a z-scored image
-        value = float(image.amin()) if padding is None else padding
-        self.image = grid.pad(image, None if isinstance(value, str) else value)
+        self.image = pad(grid, image, padding)
         self.progress, self.facts = progress, facts
         self.last_layer = last_layer
         self.faster = faster if device.type == "cpu" else None
@@ -215,3 +213,10 @@ class WindowRun:
                 count = min(_ROWS_AT_A_TIME, first + rows - row)
                 yield Slab(row, scores.expand(count, *others, channels))
         self.unseen = []
+
+
+def pad(grid: WindowGrid, image: torch.Tensor, padding: Padding) -> torch.Tensor:
+    """The image (C_in, *spatial) at the grid's size, where it is smaller than a window."""
+    # as in training; 0 is the mean of a z-scored image
+    value = float(image.amin()) if padding is None else padding
+    return grid.pad(image, None if isinstance(value, str) else value)

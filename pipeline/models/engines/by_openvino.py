@@ -55,10 +55,9 @@ class Compiled(WindowNetwork):
         import openvino
 
         self._tensor: Any = openvino.Tensor
-        core = _core()
-        model = core.read_model(file)
+        model = core().read_model(file)
         self._size = tuple(model.output(0).get_partial_shape().to_shape())
-        self._request = core.compile_model(model, "CPU", _options(kind)).create_infer_request()
+        self._request = core().compile_model(model, "CPU", _options(kind)).create_infer_request()
 
     def run(self, window: torch.Tensor) -> torch.Tensor:
         """See WindowNetwork.run."""
@@ -70,7 +69,7 @@ class Compiled(WindowNetwork):
 
 
 @cache
-def _core() -> Any:
+def core() -> Any:
     """OpenVINO's core: one for the process, which is never let go of.
 
     Each brings the thread that makes it a stack for signals, and unmaps it when it goes. Of several

@@ -5,22 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import torch
 
 from ....data.errors import ConfigError, GridgateError
 from ....networks.network_file import is_float32_only
-from . import by_onnxruntime, by_openvino
+from . import by_int8, by_onnxruntime, by_openvino
 from .window_network import WindowKind
 
 logger = logging.getLogger("gridgate.engine")
 
 Forward = Callable[..., torch.Tensor]
-EngineName = Literal["auto", "torch", "compile", "openvino", "onnxruntime"]
+EngineName = Literal["auto", "torch", "compile", "openvino", "onnxruntime", "int8"]
 ENGINES = get_args(EngineName)
-TORCH, COMPILE, AUTO = "torch", "compile", "auto"
-_CONVERTING: dict[str, tuple[Callable[[WindowKind], str | None], type[Any]]] = {
+TORCH, COMPILE, AUTO, INT8 = "torch", "compile", "auto", by_int8.NAME
+_CONVERTING: dict[str, tuple[Callable[[WindowKind], str | None], Callable[..., Any]]] = {
     by_openvino.NAME: (by_openvino.why_not, by_openvino.OpenVINONetwork),
     by_onnxruntime.NAME: (by_onnxruntime.why_not, by_onnxruntime.OnnxRuntimeNetwork),
 }
@@ -42,11 +44,13 @@ class Engine:
 
     @property
     def in_words(self) -> str:
-        """Engine and number format, as cases.csv has them.
+        """Library and number format, as cases.csv has them.
 
         >>> Engine("openvino", print, torch.bfloat16).in_words
         'openvino bfloat16'
         """
+        if self.name == INT8:
+            return f"{by_openvino.NAME} {INT8}"
         return f"{self.name} {str(self.dtype or torch.float32).removeprefix('torch.')}"
 
 
@@ -66,11 +70,14 @@ def usable(kind: WindowKind) -> list[str]:
     return [name for name, (why_not, _) in _CONVERTING.items() if why_not(kind) is None]
 
 
-def make_engine(name: str, network: Forward, kind: WindowKind) -> Engine:
+def make_engine(
+    name: str, network: Forward, kind: WindowKind, *, int8: Path | None = None
+) -> Engine:
     """The network as one engine runs it.
 
     Args:
         name: one of ENGINES, but not "auto".
+        int8: the bundle's folder of that engine's network.
 
     Raises:
         ConfigError: the engine is not installed, or cannot run this network here.
@@ -79,7 +86,10 @@ def make_engine(name: str, network: Forward, kind: WindowKind) -> Engine:
         return Engine(name, cast(Forward, torch.compile(network)), kind.dtype)
     if name == TORCH:
         return Engine(name, network, kind.dtype)
-    why_not, made = _CONVERTING[name]
+    if name == INT8:
+        why_not, made = by_int8.why_not, partial(by_int8.int8_network, folder=_folder(int8))
+    else:
+        why_not, made = _CONVERTING[name]
     why = why_not(kind)
     if why is None and not isinstance(network, torch.nn.Module):
         why = "only a module can be converted"
@@ -88,7 +98,7 @@ def make_engine(name: str, network: Forward, kind: WindowKind) -> Engine:
     if why is not None:
         raise ConfigError(f"--engine {name}: {why}; or use --engine torch")
     try:
-        return Engine(name, made(network, kind), kind.dtype)
+        return Engine(name, made(cast(torch.nn.Module, network), kind), kind.dtype)
     except GridgateError:
         raise
     except Exception as error:  # of the library: its import, its files, a disk that is full
@@ -96,3 +106,12 @@ def make_engine(name: str, network: Forward, kind: WindowKind) -> Engine:
         raise ConfigError(
             f"--engine {name}: it cannot be used here ({said}); use --engine torch"
         ) from error
+
+
+def _folder(int8: Path | None) -> Path:
+    if int8 is None:
+        raise ConfigError(
+            "--engine int8: this bundle knows of none; `gridgate quantise BUNDLE DATASET OUTPUT` "
+            "makes it, and measures what it costs; or use --engine auto"
+        )
+    return int8

@@ -34,11 +34,30 @@ def network_key(network: torch.nn.Module, shape: Sequence[int], *, more: Sequenc
     found = hashlib.sha256(repr((tuple(shape), tuple(more), _own_code())).encode())
     for text in _modules(network):
         found.update(text.encode())
-    for name, tensor in network.state_dict().items():
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        values = tensor.detach().cpu().contiguous().view(-1)
-        found.update(values.view(torch.uint8).numpy().data)
+    for part in _weights(network):
+        found.update(part)
     return found.hexdigest()[:32]
+
+
+def weights_key(network: torch.nn.Module) -> str:
+    """32 hexadecimal digits of a network's weights alone, in any version of any library.
+
+    >>> conv = torch.nn.Conv3d(1, 2, 3)
+    >>> weights_key(conv) == weights_key(torch.nn.Conv3d(1, 2, 3))
+    False
+    """
+    found = hashlib.sha256()
+    for part in _weights(network):
+        found.update(part)
+    return found.hexdigest()[:32]
+
+
+def _weights(network: torch.nn.Module) -> Iterator[bytes | memoryview]:
+    """Each tensor's name, kind and values."""
+    for name, tensor in network.state_dict().items():
+        yield f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode()
+        values = tensor.detach().cpu().contiguous().view(-1)
+        yield values.view(torch.uint8).numpy().data
 
 
 def _modules(network: torch.nn.Module) -> Iterator[str]:

@@ -51,3 +51,10 @@ def test_each_image_has_statistics_of_its_own() -> None:
     y = norm(x.contiguous(memory_format=torch.channels_last_3d))
     expected = torch.tensor([-1.0, 1.0]).expand(2, 2, 1, 1, 2)
     torch.testing.assert_close(y, expected)
+
+
+def test_a_trace_of_one_image_takes_several() -> None:
+    x = torch.randn(2, 3, 4, 4, 4).contiguous(memory_format=torch.channels_last_3d)
+    norm = InstanceNorm3d(3, affine=True).eval()
+    traced = torch.jit.trace(norm, x[:1])
+    torch.testing.assert_close(traced(x), norm(x))

@@ -1,0 +1,83 @@
+"""Dice of each label in float32 and in INT8, over the same cases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...data.errors import DatasetError
+from ..evaluation.results import read_results, read_summary
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What INT8 costs.
+
+    Args:
+        cases: that were measured.
+        dice: label -> {"float32": mean Dice, "int8": mean Dice}, of labels that have one.
+    """
+
+    cases: int
+    dice: Mapping[str, Mapping[str, float]]
+
+    @property
+    def most(self) -> float:
+        """The largest change of a label's mean Dice, up or down."""
+        return max(abs(one["int8"] - one["float32"]) for one in self.dice.values())
+
+    def lines(self) -> list[str]:
+        r"""A Markdown table.
+
+        >>> print("\n".join(Comparison(4, {"liver": {"float32": 0.95, "int8": 0.9495}}).lines()))
+        | label | Dice, float32 | Dice, INT8 | change |
+        |---|---|---|---|
+        | liver | 0.9500 | 0.9495 | -0.0005 |
+        """
+        return [
+            "| label | Dice, float32 | Dice, INT8 | change |",
+            "|---|---|---|---|",
+            *(
+                f"| {label} | {one['float32']:.4f} | {one['int8']:.4f} | "
+                f"{one['int8'] - one['float32']:+.4f} |"
+                for label, one in self.dice.items()
+            ),
+        ]
+
+
+def compare(exact: Path, small: Path) -> Comparison:
+    """Two evaluations' folders: of float32, and of INT8.
+
+    Means are over the cases in which either has a Dice. Where a label is neither in the mask nor in
+    the reference there is none, and where the other network invents it, that was a 1.
+
+    Raises:
+        DatasetError: a case could not be measured; no label has a Dice.
+    """
+    for folder in (exact, small):
+        failed = read_summary(folder)["failed"]
+        if failed:
+            case, why = next(iter(failed.items()))
+            raise DatasetError(
+                f"{case}: it could not be measured ({why}); mend it, or leave it out of the fold"
+            )
+    before, after = read_results(exact), read_results(small)
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    for case, labels in before.items():
+        for label, metrics in labels.items():
+            pair = (metrics.dice, after[case][label].dice)
+            if metrics.annotated and not all(math.isnan(one) for one in pair):
+                numbers = [1.0 if math.isnan(one) else one for one in pair]
+                pairs.setdefault(label, []).append((numbers[0], numbers[1]))
+    if not pairs:
+        raise DatasetError(f"{exact}: no label has a Dice, so that nothing tells what INT8 costs")
+    dice = {
+        label: {
+            name: sum(pair[place] for pair in found) / len(found)
+            for place, name in enumerate(("float32", "int8"))
+        }
+        for label, found in pairs.items()
+    }
+    return Comparison(len(before), dice)

@@ -1,0 +1,95 @@
+"""From a network to OpenVINO's file in INT8, by NNCF."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...data.errors import ConfigError
+from ..models.engines import by_openvino
+from ..models.engines.by_int8 import MODEL
+from ..models.engines.window_network import WindowKind
+
+PACKAGES = ("openvino", "nncf")
+
+
+def refuse_missing() -> None:
+    """Refuse to begin where a package is missing.
+
+    Raises:
+        ConfigError: one is.
+    """
+    if any(importlib.util.find_spec(name) is None for name in PACKAGES):
+        raise ConfigError("INT8 is made by OpenVINO's NNCF: pip install 'gridgate[int8]'")
+
+
+def convert_to_int8(
+    network: torch.nn.Module, kind: WindowKind, windows: Sequence[torch.Tensor], folder: Path
+) -> None:
+    """Write a network whose convolutions and matrix products compute in INT8.
+
+    Post-training quantisation: weights per channel, activations by the ranges that are seen when
+    the windows run, biases corrected; all else stays in floating point.
+
+    Args:
+        network: in eval mode.
+        windows: (C_in, *roi) each.
+        folder: for the file.
+
+    Raises:
+        ConfigError: see by_openvino.convert; or what NNCF does not know.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = folder / "whole.xml"
+    by_openvino.convert(network, kind, whole)
+    with _quietly():
+        import nncf
+        import openvino
+
+        model = by_openvino.core().read_model(whole)
+        data = nncf.Dataset(windows, lambda window: window[None].numpy())
+        try:
+            small = nncf.quantize(model, data, subset_size=len(windows))
+        except Exception as error:
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ConfigError(
+                f"{type(network).__name__} cannot be quantised by NNCF ({said})"
+            ) from error
+        openvino.save_model(small, folder / MODEL, compress_to_fp16=False)
+        del model
+    for file in (whole, whole.with_suffix(".bin")):
+        file.unlink()
+
+
+def made_with() -> dict[str, str]:
+    """Package -> version."""
+    return {name: version(name) for name in PACKAGES}
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without NNCF's bars and advice; and without what it tells its maker of each use."""
+    told: dict[str, Any] = {name: os.environ.get(name) for name in ("NNCF_CI",)}
+    os.environ["NNCF_CI"] = "1"  # read when it is imported: its telemetry does nothing then
+    logger = logging.getLogger("nncf")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
+        for name, value in told.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,247 @@
+"""A network in INT8: made and measured by the command, and used only where it belongs."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from gridgate.data.datasets.dataset import load_dataset
+from gridgate.data.errors import ConfigError, DatasetError
+from gridgate.pipeline.cli.main import main
+from gridgate.pipeline.evaluation.metrics import METRICS
+from gridgate.pipeline.evaluation.results import METRICS_FILE, SUMMARY_FILE, read_summary
+from gridgate.pipeline.inference.parts import PartsWindow
+from gridgate.pipeline.inference.sliding_window import SlidingWindow
+from gridgate.pipeline.models.engines.by_int8 import FOLDER, Int8Facts
+from gridgate.pipeline.models.engines.engine import make_engine
+from gridgate.pipeline.models.engines.network_key import weights_key
+from gridgate.pipeline.models.engines.window_network import WindowKind
+from gridgate.pipeline.quantising import quantise
+from gridgate.pipeline.quantising.comparison import Comparison, compare
+from gridgate.pipeline.segmenter import Segmenter
+
+BUNDLE = "phantom_attention_unet"
+QUICK = ["--overlap", "0.1", "--amp", "False", "--folds", "3", "--isolate", "False"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, phantom_dataset: Path) -> Path:
+    """The phantoms' bundle with INT8, by the command."""
+    pytest.importorskip("nncf", reason="nncf is not installed")
+    folder = tmp_path_factory.mktemp("quantised") / "fast"
+    words = ["quantise", BUNDLE, str(phantom_dataset), str(folder), "--windows", "8"]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(quantise, "MOST", 0.05)  # of two phantoms
+        assert main([*words, *QUICK]) == 0
+    return folder
+
+
+def test_the_copy_has_all_of_the_bundle_and_tells_what_int8_costs(made: Path) -> None:
+    facts = Int8Facts.read(made / FOLDER)
+    assert set(facts.dice) == set(json_of(made / "configs" / "metadata.json")["plan"]["labels"][1:])
+    assert facts.cases == 2 and {"torch", "int8"} <= set(facts.seconds)
+    assert set(facts.made_with) == {"openvino", "nncf"}
+    page = (made / "docs" / "README.md").read_text()
+    liver = facts.dice["liver"]
+    assert f"| liver | {liver['float32']:.4f} | {liver['int8']:.4f} |" in page
+    assert not [path.name for path in made.parent.iterdir() if path != made], "left over"
+    assert {path.name for path in (made / FOLDER).iterdir()} == {
+        "int8.json",
+        "model.xml",
+        "model.bin",
+    }
+    model = (made / FOLDER / "model.xml").read_text()
+    assert "FakeQuantize" in model and 'element_type="i8"' in model
+
+
+def test_masks_are_nearly_those_of_float32(made: Path, phantom_dataset: Path) -> None:
+    image = load_dataset(phantom_dataset).cases[0].images[0]
+    settings: dict[str, Any] = {"overlap": 0.1, "amp": False}
+    exact = Segmenter(made, device="cpu", settings={**settings, "engine": "torch"})(str(image))
+    small = Segmenter(made, device="cpu", settings={**settings, "engine": "int8"})(str(image))
+    same = float((exact.labels == small.labels).mean())
+    assert 0.99 < same < 1.0, "INT8 is not float32, and nearly"
+    for name, ml in exact.volumes_ml.items():
+        assert small.volumes_ml[name] == pytest.approx(ml, rel=0.1, abs=2.0)
+
+
+def test_infer_says_that_it_was_int8_and_takes_no_other_masks_for_it(
+    made: Path, phantom_dataset: Path, tmp_path: Path
+) -> None:
+    image = load_dataset(phantom_dataset).cases[0].images[0]
+    shutil.copy(image, tmp_path)
+    words = ["infer", str(made), str(tmp_path / Path(image).name), str(tmp_path / "masks")]
+    words += ["--overlap", "0.1", "--report", "False", "--isolate", "False", "--amp", "False"]
+    seen = []
+    for engine in ("int8", "int8", "torch"):
+        assert main([*words, "--engine", engine]) == 0
+        (row,) = (tmp_path / "masks" / "cases.csv").read_text().splitlines()[1:]
+        seen.append(
+            (f"{engine} float32" in row, (tmp_path / "masks" / "cases.csv").stat().st_mtime_ns)
+        )
+    assert seen[2][1] > seen[1][1], "a mask in INT8 was taken for one in float32"
+
+
+def test_a_loss_of_dice_leaves_nothing(
+    phantom_dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("nncf", reason="nncf is not installed")
+    dice = {"liver": {"float32": 0.95, "int8": 0.9479}, "spleen": {"float32": 0.9, "int8": 0.9019}}
+    monkeypatch.setattr(quantise, "convert_to_int8", lambda *_: (_[-1]).mkdir())
+    monkeypatch.setattr(quantise, "_seconds", lambda *_: {"torch": 1.0, "int8": 0.5})
+    monkeypatch.setattr(quantise, "_compare", lambda *_: Comparison(7, dice))
+    words = ["quantise", BUNDLE, str(phantom_dataset), str(tmp_path / "fast"), "--windows", "2"]
+    assert main([*words, *QUICK]) == 1
+    said = capsys.readouterr().err
+    assert "changes by more than 0.002: liver -0.0021 (mean over 7 cases)" in said
+    assert not list(tmp_path.iterdir())
+    dice["liver"]["int8"] = 0.9485
+    assert main([*words, *QUICK]) == 0
+    assert "2.00 times as fast" in capsys.readouterr().out
+
+
+def test_other_weights_windows_and_files_are_refused(made: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"engine": "int8", "amp": False}
+    image = np.zeros((40, 40, 40), np.int16)
+    other = torch.load(made / "models" / "model.pt", weights_only=True)
+    for tensor in other.values() if "model" not in other else other["model"].values():
+        if torch.is_tensor(tensor) and tensor.is_floating_point():
+            tensor += 1
+    torch.save(other, tmp_path / "model.pt")
+    with pytest.raises(Exception, match="made of other weights than these"):
+        Segmenter(made, device="cpu", checkpoint=tmp_path / "model.pt", settings=settings)(
+            image, np.diag([4.0, 4, 4, 1])
+        )
+    network = torch.nn.Conv3d(1, 2, 1)
+    Int8Facts((1, 8, 8, 8), weights_key(network)).write(tmp_path)
+    kind = WindowKind((1, 8, 8, 16), None, torch.device("cpu"), 1)
+    with pytest.raises(
+        ConfigError, match=r"made for windows of \[8, 8, 8\] voxels, not \[8, 8, 16\]"
+    ):
+        make_engine("int8", network, kind, int8=tmp_path)
+    with pytest.raises(Exception, match="gridgate quantise BUNDLE DATASET OUTPUT"):
+        Segmenter(BUNDLE, device="cpu", settings=settings)(image, np.diag([4.0, 4, 4, 1]))
+    for text in ("{torn", "[]", '{"window": 3, "weights": ""}', '{"cases": 1}'):
+        (tmp_path / "int8.json").write_text(text)
+        with pytest.raises(ConfigError, match=r"cannot be read .*make it again"):
+            Int8Facts.read(tmp_path)
+    with pytest.raises(ConfigError, match="this bundle knows of none"):
+        make_engine("int8", network, kind)
+    kind = WindowKind((1, 8, 8, 8), None, torch.device("cuda"), 1)
+    with pytest.raises(ConfigError, match="it computes on CPUs here, not on cuda"):
+        make_engine("int8", network, kind, int8=made / FOLDER)
+    with pytest.raises(ConfigError, match="several networks"):
+        PartsWindow([], roi_size=(8, 8, 8), engine="int8")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--windows", "0"], "--windows 0"),
+        (["--engine", "torch"], "--engine"),
+        (["--checkpoint", "other.pt"], "--checkpoint"),
+        (["--part", "test"], "no test cases"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_at_once(
+    words: list[str],
+    said: str,
+    phantom_dataset: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("nncf", reason="nncf is not installed")
+    target = tmp_path / "fast"
+    assert main(["quantise", BUNDLE, str(phantom_dataset), str(target), *words]) != 0
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_windows_are_those_that_the_network_sees() -> None:
+    """Of a volume smaller than a window in one axis, with a region."""
+    image = torch.randn(1, 12, 40, 40)
+    region = torch.zeros(12, 40, 40, dtype=torch.bool)
+    region[:, :18, :18] = True
+    seen: list[torch.Tensor] = []
+
+    def network(windows: torch.Tensor) -> torch.Tensor:
+        seen.extend(windows.clone())
+        return windows.repeat(1, 2, 1, 1, 1)
+
+    inferer = SlidingWindow((16, 16, 16), amp=False, padding=-3.0)
+    list(inferer.slabs(image, network, region=region))
+    asked = inferer.example_windows(MetaTensor(image), 100, region=region, seed=0)
+    assert len(asked) == len(seen) > 1
+    assert all(any(torch.equal(one, other) for other in seen) for one in asked)
+    few = inferer.example_windows(image, 2, region=region, seed=1)
+    assert len(few) == 2 and not torch.equal(few[0], few[1])
+    nothing = inferer.example_windows(image, 1, region=torch.zeros_like(region), seed=0)
+    assert len(nothing) == 1, "air alone"
+
+
+def test_dice_is_compared_label_by_label(tmp_path: Path) -> None:
+    """By hand: a label that is nowhere counts for nothing, one that INT8 invents as lost."""
+    nan = math.nan
+    exact = {"a": {"liver": 0.9, "spleen": nan}, "b": {"liver": 0.8, "spleen": nan}}
+    small = {"a": {"liver": 0.9, "spleen": nan}, "b": {"liver": 0.7, "spleen": 0.0}}
+    write(tmp_path / "exact", exact)
+    write(tmp_path / "small", small)
+    found = compare(tmp_path / "exact", tmp_path / "small")
+    assert found.cases == 2
+    assert found.dice["liver"] == pytest.approx({"float32": 0.85, "int8": 0.8})
+    assert found.dice["spleen"] == {"float32": 1.0, "int8": 0.0}
+    assert found.most == 1.0
+    write(tmp_path / "none", {"a": {"liver": nan}})
+    with pytest.raises(DatasetError, match="no label has a Dice"):
+        compare(tmp_path / "none", tmp_path / "none")
+    summary = {**read_summary(tmp_path / "small"), "failed": {"c": "no voxels"}}
+    (tmp_path / "small" / SUMMARY_FILE).write_text(json.dumps(summary))
+    with pytest.raises(DatasetError, match=r"c: it could not be measured \(no voxels\)"):
+        compare(tmp_path / "exact", tmp_path / "small")
+
+
+def test_nothing_is_told_to_its_maker() -> None:
+    """NNCF sends what is done with it over the network, unless it is told not to."""
+    pytest.importorskip("nncf", reason="nncf is not installed")
+    code = """
+import os, sys
+from gridgate.pipeline.quantising.convert import _quietly
+with _quietly():
+    import nncf
+    print("never seen")
+from nncf.telemetry.wrapper import telemetry
+assert "pytest" not in sys.modules and "NNCF_CI" not in os.environ
+print(type(telemetry).__name__)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["MagicMock"], "NNCF's name for what sends nothing"
+
+
+def write(folder: Path, dice: dict[str, dict[str, float]]) -> None:
+    folder.mkdir()
+    names = list(next(iter(dice.values())))
+    lines = [",".join(["case", "label", "value", *METRICS, "tolerance_mm", "status"])]
+    for case, labels in dice.items():
+        for name, number in labels.items():
+            numbers = {metric: "" for metric in METRICS} | {"dice": repr(number)}
+            row = [case, name, str(names.index(name) + 1), *numbers.values(), "2", "ok"]
+            lines.append(",".join(row))
+    (folder / METRICS_FILE).write_text("\n".join(lines) + "\n")
+    (folder / SUMMARY_FILE).write_text(json.dumps({"cases": len(dice), "failed": {}}))
+
+
+def json_of(file: Path) -> Any:
+    return json.loads(file.read_text())
