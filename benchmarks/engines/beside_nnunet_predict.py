@@ -6,10 +6,10 @@
 RESULTS is a result folder of nnU-Net v2, SCANS a folder of <case>_0000.nii.gz. The model is
 imported, then both predict every scan, each in a fresh process, one after the other, `--repeats`
 times by turns (nnU-Net `--their-repeats`); mirroring as the checkpoint allows, or none with
---no-mirroring. Gridgate keeps which engine was the fastest here, and a converted network: its first
-run begins without, the later ones have it. With --int8 `gridgate quantise` makes the model's INT8 of
-the folder's fold 0, which the training should not have seen. Seconds are of the
-whole command, start and writing included, as a user waits for it; peak memory is that of all its
+--no-mirroring. Gridgate keeps which engine was the fastest here, and a converted network: its
+first run begins without, the later ones have it. With --int8 `gridgate quantise` makes the model's
+INT8 of the folder's fold 0, which the training should not have seen. Seconds are of the whole
+command, start and writing included, as a user waits for it; peak memory is that of all its
 processes together. Agreement is the share of equal voxels and the lowest Dice of a label, over all
 scans. Nothing else should run meanwhile. Writes results/nnunet_predict_<scans' folder>.md.
 """
@@ -136,8 +136,8 @@ def report(
         f"`{options.model.name}`, on {options.device}, "
         + ("mirrored as its checkpoint allows" if options.mirroring else "without mirroring")
         + (", trilinear resampling (`--fast-resampling`)" if options.fast_resampling else "")
-        + f"; {options.repeats} runs of each command, by turns ({len(first)} of nnU-Net's), and the "
-        "median of the later ones.",
+        + f"; {options.repeats} runs of each command, by turns ({len(first)} of nnU-Net's), and "
+        "the median of the later ones.",
         "",
         "| command | first run, s | later, s | times as fast | later | peak GB | times less | "
         "equal voxels | lowest Dice |",

@@ -152,8 +152,8 @@ class CaseEvaluator(SupervisedEvaluator):
         Raises:
             CasesFailedError: some failed; all others are done by then.
             CheckpointError: the weights are missing or of another network; nothing was touched.
-            ConfigError: a mask would overwrite a scan or a label, or another run writes there;
-                nothing was touched.
+            ConfigError: a mask would overwrite a scan or a label, or another run writes there, or
+                the engine cannot run this network; nothing was touched.
             OutputError: the disk is full or the folder cannot be written; the run has stopped
                 there.
             KeyboardInterrupt: stopped by Ctrl-C or SIGTERM; what was being written is finished.
@@ -164,6 +164,8 @@ class CaseEvaluator(SupervisedEvaluator):
         self._targets.refuse_overwriting_inputs(cases)
         network = with_weights(self.network, self.checkpoint, self.plan)
         self.table.checkpoint = weights_fingerprint(self.checkpoint)
+        if hasattr(self.inferer, "check_engine"):
+            self.table.checkpoint += self.inferer.check_engine(network, self.devices[0])
         self.state.iteration = 0
         processor = self._processor(dataset, network)
         with self.table.output:

@@ -27,6 +27,7 @@ HOW_RUN = (
     "fit_region",
     "interpolate_probabilities",
     "thresholds",
+    "engine",  # of INT8 alone: other engines give the same
 )
 """Settings by which one network gives different masks; summary.json tells their values."""
 

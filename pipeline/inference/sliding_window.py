@@ -212,7 +212,7 @@ class SlidingWindow(SlidingWindowInferer):
         # mirroring looks at labels of windows, a coarse pass at the network's own scores
         plain = not (args or kwargs or self.mirror_axes or self.coarse is not None)
         kind = self._kind(len(image), dtype, device)
-        engine, last_layer = self.engine.of(network, kind, may_split=plain)
+        engine, last_layer, faster = self.engine.of(network, kind, may_split=plain)
         if self.coarse is not None:
             region = self._within_coarse(image, engine, region)
         grid, starts, count = self._layout(image.shape[1:], region)
@@ -236,9 +236,13 @@ class SlidingWindow(SlidingWindowInferer):
             progress=progress,
             facts=facts,
             last_layer=last_layer,
-            faster=None if args or kwargs else self.engine.within,
+            faster=None if args or kwargs else faster,
         )
         return ScoreSlabs(grid.shape, grid.axis, run.rows, run.probabilities, facts)
+
+    def check_engine(self, network: Callable[..., Any], device: torch.device) -> str:
+        """See WindowEngine.check."""
+        return self.engine.check(network, self._kind(1, None, device))
 
     def example_windows(
         self, image: torch.Tensor, count: int, *, region: torch.Tensor | None, seed: int

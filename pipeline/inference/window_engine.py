@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import torch
+
+from ...data.errors import ConfigError
 from ...transforms.restore.slabs import ForwardFacts
+from ..models.engines import by_int8
 from ..models.engines.choice import AutoEngine
-from ..models.engines.engine import AUTO, INT8, Engine, check_engine, make_engine
+from ..models.engines.engine import AUTO, INT8, Engine, check_engine, int8_folder, make_engine
 from ..models.engines.window_network import WindowKind
 from .last_layer import LastLayer, without_last_layer
 
 Network = Callable[..., Any]
+Faster = Callable[[float, float], Engine | None]
 
 
 class WindowEngine:
@@ -30,18 +36,19 @@ class WindowEngine:
 
     def __init__(self, name: str, int8: str | Path | None = None) -> None:
         self.name = check_engine(name)
-        self.int8 = None if int8 is None else Path(int8)
+        self.int8 = None if int8 is None else Path(int8).absolute()
         self.facts = ForwardFacts()
         """Of the last volume, by which "auto" knows how long the network has run."""
         self._auto = AutoEngine()
         self._made: tuple[Network, WindowKind, Engine] | None = None
         self._split: tuple[Network, Network, LastLayer | None] | None = None
-        self._now: tuple[Network, WindowKind] | None = None
 
     def of(
         self, network: Network, kind: WindowKind, *, may_split: bool
-    ) -> tuple[Engine, LastLayer | None]:
+    ) -> tuple[Engine, LastLayer | None, Faster | None]:
         """The network by its engine; with a last layer it gives features, see last_layer.
+
+        Last comes what finds another engine for the rest of a volume, see AutoEngine.within.
 
         Args:
             may_split: only blended scores are wanted, not those of a window. A network in INT8 is
@@ -56,14 +63,27 @@ class WindowEngine:
                 found = without_last_layer(network, kind.shape) or (network, None)
                 self._split = (network, *found)
             _, network, last_layer = self._split
-        self._now = (network, kind)
-        return self._engine(network, kind), last_layer
+        faster = partial(self._auto.within, network, kind) if self.name == AUTO else None
+        return self._engine(network, kind), last_layer, faster
 
-    def within(self, spent: float, left: float) -> Engine | None:
-        """Another engine for the rest of the volume that `of` was asked for, see AutoEngine."""
-        if self.name != AUTO or self._now is None:
-            return None
-        return self._auto.within(*self._now, spent=spent, left=left)
+    def check(self, network: Network, kind: WindowKind) -> str:
+        """Refuse what cannot be computed in INT8, before the first volume.
+
+        Returns:
+            What tells masks in INT8 from others of the same weights; "" of other engines.
+
+        Raises:
+            ConfigError: see by_int8.check_int8.
+        """
+        if self.name != INT8:
+            return ""
+        folder, why = int8_folder(self.int8), by_int8.why_not(kind)
+        if why is None and not isinstance(network, torch.nn.Module):
+            why = "only a module can be converted"
+        if why is not None:
+            raise ConfigError(f"--engine int8: {why}; or use --engine auto")
+        made = by_int8.check_int8(cast(torch.nn.Module, network), kind.shape[1:], folder)
+        return f"+int8:{made}"
 
     def _engine(self, network: Network, kind: WindowKind) -> Engine:
         if self.name == AUTO:

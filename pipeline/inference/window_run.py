@@ -8,12 +8,12 @@ from functools import partial
 import torch
 
 from ...transforms.restore.slabs import ForwardFacts, Slab
-from ..models.engines.engine import Engine
 from ..plans.windows import Padding
 from .accumulator import Accumulator, background
 from .device_memory import AsyncCopies, accumulator_device, upload, watch_peak
 from .last_layer import LastLayer
 from .out_of_memory import is_out_of_memory
+from .window_engine import Faster
 from .window_forward import WindowForward
 from .window_grid import Layer, WindowGrid
 
@@ -62,7 +62,7 @@ class WindowRun:
         progress: Progress | None,
         facts: ForwardFacts,
         last_layer: LastLayer | None = None,
-        faster: Callable[[float, float], Engine | None] | None = None,
+        faster: Faster | None = None,
     ) -> None:
         self.grid, self.forward, self.device, self.starts = grid, forward, device, starts
         self.image = pad(grid, image, padding)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +18,24 @@ class Comparison:
     Args:
         cases: that were measured.
         dice: label -> {"float32": mean Dice, "int8": mean Dice}, of labels that have one.
+        unmeasured: labels that have none, as no case has them.
     """
 
     cases: int
     dice: Mapping[str, Mapping[str, float]]
+    unmeasured: Sequence[str] = ()
 
     @property
     def most(self) -> float:
         """The largest change of a label's mean Dice, up or down."""
         return max(abs(one["int8"] - one["float32"]) for one in self.dice.values())
+
+    def changes(self, more_than: float) -> str:
+        """The labels whose mean Dice changes by more than that, and by how much."""
+        changed = {label: one["int8"] - one["float32"] for label, one in self.dice.items()}
+        return ", ".join(
+            f"{label} {by:+.4f}" for label, by in changed.items() if abs(by) > more_than
+        )
 
     def lines(self) -> list[str]:
         r"""A Markdown table.
@@ -44,7 +53,22 @@ class Comparison:
                 f"{one['int8'] - one['float32']:+.4f} |"
                 for label, one in self.dice.items()
             ),
+            *(f"| {label} | not measured: no case has it | | |" for label in self.unmeasured),
         ]
+
+
+def refuse_failed(folder: Path) -> None:
+    """Refuse an evaluation in which a case could not be segmented or measured.
+
+    Raises:
+        DatasetError: one could not.
+    """
+    failed = read_summary(folder)["failed"]
+    if failed:
+        case, why = next(iter(failed.items()))
+        raise DatasetError(
+            f"{case}: it could not be measured ({why}); mend it, or leave it out of the fold"
+        )
 
 
 def compare(exact: Path, small: Path) -> Comparison:
@@ -54,15 +78,8 @@ def compare(exact: Path, small: Path) -> Comparison:
     the reference there is none, and where the other network invents it, that was a 1.
 
     Raises:
-        DatasetError: a case could not be measured; no label has a Dice.
+        DatasetError: no label has a Dice.
     """
-    for folder in (exact, small):
-        failed = read_summary(folder)["failed"]
-        if failed:
-            case, why = next(iter(failed.items()))
-            raise DatasetError(
-                f"{case}: it could not be measured ({why}); mend it, or leave it out of the fold"
-            )
     before, after = read_results(exact), read_results(small)
     pairs: dict[str, list[tuple[float, float]]] = {}
     for case, labels in before.items():
@@ -80,4 +97,5 @@ def compare(exact: Path, small: Path) -> Comparison:
         }
         for label, found in pairs.items()
     }
-    return Comparison(len(before), dice)
+    names = dict.fromkeys(label for labels in before.values() for label in labels)
+    return Comparison(len(before), dice, [name for name in names if name not in dice])

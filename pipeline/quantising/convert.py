@@ -6,11 +6,12 @@ import importlib.util
 import io
 import logging
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -20,6 +21,9 @@ from ..models.engines.by_int8 import MODEL
 from ..models.engines.window_network import WindowKind
 
 PACKAGES = ("openvino", "nncf")
+Scheme = Literal["performance", "mixed", "transformer"]
+SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+"""From the fastest to the most exact; the first that costs no Dice is taken."""
 
 
 def refuse_missing() -> None:
@@ -33,7 +37,11 @@ def refuse_missing() -> None:
 
 
 def convert_to_int8(
-    network: torch.nn.Module, kind: WindowKind, windows: Sequence[torch.Tensor], folder: Path
+    network: torch.nn.Module,
+    kind: WindowKind,
+    windows: Sequence[torch.Tensor],
+    folder: Path,
+    scheme: Scheme = SCHEMES[0],
 ) -> None:
     """Write a network whose convolutions and matrix products compute in INT8.
 
@@ -43,31 +51,38 @@ def convert_to_int8(
     Args:
         network: in eval mode.
         windows: (C_in, *roi) each.
-        folder: for the file.
+        folder: for the file; made where it is not there.
+        scheme: "performance": ranges around 0; "mixed": activations' ranges are where they are, as
+            after other functions than ReLU; "transformer": that, and attention stays exact.
 
     Raises:
         ConfigError: see by_openvino.convert; or what NNCF does not know.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    whole = folder / "whole.xml"
-    by_openvino.convert(network, kind, whole)
-    with _quietly():
+    with tempfile.TemporaryDirectory(prefix="gridgate-") as work, _quietly():
+        whole = Path(work) / MODEL
+        by_openvino.convert(network, kind, whole)
         import nncf
         import openvino
 
-        model = by_openvino.core().read_model(whole)
+        # not mapped into memory: Windows removes no file that is
+        model = by_openvino.core().read_model(whole, config={"ENABLE_MMAP": False})
         data = nncf.Dataset(windows, lambda window: window[None].numpy())
+        # weights of 7 bits: sums of 8 overflow on CPUs without VNNI, and Dice would be another
+        exact = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
+        options: dict[str, Any] = {"subset_size": len(windows), "advanced_parameters": exact}
+        if scheme != "performance":
+            options["preset"] = nncf.QuantizationPreset.MIXED
+        if scheme == "transformer":
+            options["model_type"] = nncf.ModelType.TRANSFORMER
         try:
-            small = nncf.quantize(model, data, subset_size=len(windows))
+            small = nncf.quantize(model, data, **options)
         except Exception as error:
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ConfigError(
                 f"{type(network).__name__} cannot be quantised by NNCF ({said})"
             ) from error
         openvino.save_model(small, folder / MODEL, compress_to_fp16=False)
-        del model
-    for file in (whole, whole.with_suffix(".bin")):
-        file.unlink()
 
 
 def made_with() -> dict[str, str]:

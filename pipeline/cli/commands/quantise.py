@@ -56,7 +56,9 @@ def run(options: argparse.Namespace) -> None:
     """Write the bundle; print what INT8 costs, and its folder."""
     settings = read_settings(options.settings)
     here = "the arguments BUNDLE, DATASET and OUTPUT"
-    decided = dict.fromkeys(("engine", "device"), "`gridgate quantise`")
+    decided = dict.fromkeys(
+        ("engine", "device", "load_pretrain", "shard", "ray"), "`gridgate quantise`"
+    )
     refuse_reserved(
         settings,
         {

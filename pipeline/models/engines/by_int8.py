@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -27,15 +28,19 @@ class Int8Facts:
     Args:
         window: (C_in, *roi) in voxels; it takes no other.
         weights: see weights_key; it is of no others.
+        scheme: how ranges are laid, see quantising.convert.
         cases: that Dice was measured on.
+        unmeasured: labels that none of them has.
         dice: label -> {"float32": mean Dice, "int8": mean Dice}.
-        seconds: of a window, by engine, on the machine that made it.
+        seconds: of a window, by engine and format, on the machine that made it.
         made_with: package -> version.
     """
 
     window: tuple[int, ...]
     weights: str
+    scheme: str = ""
     cases: int = 0
+    unmeasured: Sequence[str] = ()
     dice: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     made_with: Mapping[str, str] = field(default_factory=dict)
@@ -69,13 +74,16 @@ class Int8Facts:
 
 def why_not(kind: WindowKind) -> str | None:
     """Why INT8 cannot be computed here; None where it can."""
-    return by_openvino.why_not(kind)
+    if kind.device.type != "cpu":
+        return f"it computes on CPUs, not on {kind.device}: --device cpu"
+    return by_openvino.why_not(replace(kind, dtype=None))
 
 
-def int8_network(network: torch.nn.Module, kind: WindowKind, folder: Path) -> WindowNetwork:
-    """A network's forward pass in INT8, from its bundle's `models/int8`.
+def check_int8(network: torch.nn.Module, roi_size: Sequence[int], folder: Path) -> str:
+    """Refuse an INT8 network that is not of these weights and windows.
 
-    What is not quantised is in float32: bfloat16 was slower (nnU-Net's network, a CPU with AMX).
+    Returns:
+        12 hexadecimal digits of its file: masks of another one are other masks.
 
     Raises:
         ConfigError: there is none, or one of other weights or windows.
@@ -86,10 +94,30 @@ def int8_network(network: torch.nn.Module, kind: WindowKind, folder: Path) -> Wi
             f"--engine int8: {folder} was made of other weights than these; make it again with "
             "`gridgate quantise`, or use --engine auto"
         )
-    if facts.window != kind.shape:
+    if facts.window[1:] != tuple(roi_size):
         raise ConfigError(
             f"--engine int8: {folder} was made for windows of {list(facts.window[1:])} voxels, not "
-            f"{list(kind.shape[1:])}; `gridgate quantise --roi_size` makes others, or use --engine "
-            "auto"
+            f"{list(roi_size)}; use --engine auto with others"
         )
+    found = hashlib.sha256()
+    try:
+        for file in (folder / MODEL, (folder / MODEL).with_suffix(".bin")):
+            found.update(file.read_bytes())
+    except OSError as error:
+        raise ConfigError(
+            f"--engine int8: {folder} is not whole ({error}); make it again with `gridgate "
+            "quantise`, or use --engine auto"
+        ) from error
+    return found.hexdigest()[:12]
+
+
+def int8_network(network: torch.nn.Module, kind: WindowKind, folder: Path) -> WindowNetwork:
+    """A network's forward pass in INT8, from its bundle's `models/int8`.
+
+    What is not quantised is in float32: bfloat16 was slower (nnU-Net's network, a CPU with AMX).
+
+    Raises:
+        ConfigError: see check_int8.
+    """
+    check_int8(network, kind.shape[1:], folder)
     return by_openvino.Compiled(network, replace(kind, dtype=None), folder / MODEL)

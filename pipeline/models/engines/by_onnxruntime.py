@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from pathlib import Path
 
 import torch
@@ -62,6 +63,10 @@ class _Session(WindowNetwork):
 
 
 def _convert(network: torch.nn.Module, kind: WindowKind, file: Path) -> None:
+    # it warns of torchvision's operations, which no network here has
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         with torch.no_grad():
             torch.onnx.export(
@@ -79,3 +84,5 @@ def _convert(network: torch.nn.Module, kind: WindowKind, file: Path) -> None:
             f"--engine onnxruntime: {type(network).__name__} cannot be exported to ONNX "
             f"({str(error).strip().splitlines()[0]}); use --engine torch"
         ) from error
+    finally:
+        logger.setLevel(level)

@@ -70,7 +70,7 @@ class AutoEngine:
         return engine
 
     def within(
-        self, network: Forward, kind: WindowKind, *, spent: float, left: float
+        self, network: Forward, kind: WindowKind, spent: float, left: float
     ) -> Engine | None:
         """Another engine for the rest of a volume; None: the one that it began with.
 
@@ -120,6 +120,7 @@ def _measured_engine(
 ) -> Engine:
     """Run some windows by each; the choice is kept for the next run."""
     logger.info(f"engine: {', '.join(others)} are tried on this network, once on this machine")
+    _keep(key, TORCH)  # what ends this process is not tried again
     made = {TORCH: make_engine(TORCH, network, kind)}
     seconds = {TORCH: seconds_per_window(made[TORCH], kind)}
     for name in others:

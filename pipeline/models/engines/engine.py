@@ -86,10 +86,7 @@ def make_engine(
         return Engine(name, cast(Forward, torch.compile(network)), kind.dtype)
     if name == TORCH:
         return Engine(name, network, kind.dtype)
-    if name == INT8:
-        why_not, made = by_int8.why_not, partial(by_int8.int8_network, folder=_folder(int8))
-    else:
-        why_not, made = _CONVERTING[name]
+    why_not, made = _ways(name, int8)
     why = why_not(kind)
     if why is None and not isinstance(network, torch.nn.Module):
         why = "only a module can be converted"
@@ -108,10 +105,24 @@ def make_engine(
         ) from error
 
 
-def _folder(int8: Path | None) -> Path:
+def _ways(
+    name: str, int8: Path | None
+) -> tuple[Callable[[WindowKind], str | None], Callable[..., Any]]:
+    """What says whether an engine can run windows, and what makes its network."""
+    if name == INT8:
+        return by_int8.why_not, partial(by_int8.int8_network, folder=int8_folder(int8))
+    return _CONVERTING[name]
+
+
+def int8_folder(int8: Path | None) -> Path:
+    """The folder of a bundle's INT8.
+
+    Raises:
+        ConfigError: the bundle knows of none.
+    """
     if int8 is None:
         raise ConfigError(
-            "--engine int8: this bundle knows of none; `gridgate quantise BUNDLE DATASET OUTPUT` "
+            "--engine int8: this bundle has none; `gridgate quantise BUNDLE DATASET OUTPUT` "
             "makes it, and measures what it costs; or use --engine auto"
         )
     return int8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import shutil
@@ -18,6 +19,7 @@ from monai.data import MetaTensor
 from gridgate.data.datasets.dataset import load_dataset
 from gridgate.data.errors import ConfigError, DatasetError
 from gridgate.pipeline.cli.main import main
+from gridgate.pipeline.config.twins import write_twins
 from gridgate.pipeline.evaluation.metrics import METRICS
 from gridgate.pipeline.evaluation.results import METRICS_FILE, SUMMARY_FILE, read_summary
 from gridgate.pipeline.inference.parts import PartsWindow
@@ -27,7 +29,8 @@ from gridgate.pipeline.models.engines.engine import make_engine
 from gridgate.pipeline.models.engines.network_key import weights_key
 from gridgate.pipeline.models.engines.window_network import WindowKind
 from gridgate.pipeline.quantising import quantise
-from gridgate.pipeline.quantising.comparison import Comparison, compare
+from gridgate.pipeline.quantising.comparison import Comparison, compare, refuse_failed
+from gridgate.pipeline.quantising.copying import copy_bundle, tell_on_page
 from gridgate.pipeline.segmenter import Segmenter
 
 BUNDLE = "phantom_attention_unet"
@@ -49,7 +52,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, phantom_dataset: Path) -> Pat
 def test_the_copy_has_all_of_the_bundle_and_tells_what_int8_costs(made: Path) -> None:
     facts = Int8Facts.read(made / FOLDER)
     assert set(facts.dice) == set(json_of(made / "configs" / "metadata.json")["plan"]["labels"][1:])
-    assert facts.cases == 2 and {"torch", "int8"} <= set(facts.seconds)
+    assert facts.cases == 2 and facts.scheme == "performance"
+    assert list(facts.seconds)[-1] == "openvino int8" and "torch float32" in facts.seconds
     assert set(facts.made_with) == {"openvino", "nncf"}
     page = (made / "docs" / "README.md").read_text()
     liver = facts.dice["liver"]
@@ -79,17 +83,32 @@ def test_infer_says_that_it_was_int8_and_takes_no_other_masks_for_it(
     made: Path, phantom_dataset: Path, tmp_path: Path
 ) -> None:
     image = load_dataset(phantom_dataset).cases[0].images[0]
-    shutil.copy(image, tmp_path)
-    words = ["infer", str(made), str(tmp_path / Path(image).name), str(tmp_path / "masks")]
-    words += ["--overlap", "0.1", "--report", "False", "--isolate", "False", "--amp", "False"]
+    other = tmp_path / "other"  # made of other windows: other masks
+    shutil.copytree(made, other)
+    model = other / FOLDER / "model.xml"
+    model.write_text(model.read_text() + "\n")
+    (tmp_path / "scans").mkdir()
+    shutil.copy(image, tmp_path / "scans")
+    masks = tmp_path / "masks"
     seen = []
-    for engine in ("int8", "int8", "torch"):
-        assert main([*words, "--engine", engine]) == 0
-        (row,) = (tmp_path / "masks" / "cases.csv").read_text().splitlines()[1:]
-        seen.append(
-            (f"{engine} float32" in row, (tmp_path / "masks" / "cases.csv").stat().st_mtime_ns)
-        )
-    assert seen[2][1] > seen[1][1], "a mask in INT8 was taken for one in float32"
+    for bundle, engine in (
+        (made, "int8"),
+        (made, "int8"),
+        (other, "int8"),
+        (made, "torch"),
+        (made, "openvino"),
+    ):
+        words = ["infer", str(bundle), str(tmp_path / "scans"), str(masks), "--engine", engine]
+        words += ["--overlap", "0.1", "--report", "False", "--isolate", "False", "--amp", "False"]
+        assert main(words) == 0
+        with open(masks / "cases.csv", newline="") as file:
+            (row,) = csv.DictReader(file)
+        seen.append((row["engine"], (masks / row["output"]).stat().st_mtime_ns))
+    names, times = zip(*seen, strict=True)
+    assert names[0] == names[2] == "openvino int8" and names[3] == "torch float32"
+    assert times[1] == times[0], "done already"
+    assert times[0] < times[2] < times[3], "masks of another network were taken for its own"
+    assert times[4] == times[3], "float32 is float32, whatever computes it"
 
 
 def test_a_loss_of_dice_leaves_nothing(
@@ -99,18 +118,35 @@ def test_a_loss_of_dice_leaves_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     pytest.importorskip("nncf", reason="nncf is not installed")
-    dice = {"liver": {"float32": 0.95, "int8": 0.9479}, "spleen": {"float32": 0.9, "int8": 0.9019}}
-    monkeypatch.setattr(quantise, "convert_to_int8", lambda *_: (_[-1]).mkdir())
-    monkeypatch.setattr(quantise, "_seconds", lambda *_: {"torch": 1.0, "int8": 0.5})
-    monkeypatch.setattr(quantise, "_compare", lambda *_: Comparison(7, dice))
+    loss = {"performance": 0.03, "mixed": 0.0021, "transformer": 0.01}
+    made: list[str] = []
+
+    def convert(*given: Any) -> None:
+        *_, folder, scheme = given
+        folder.mkdir(exist_ok=True)
+        made.append(scheme)
+
+    def compared(_: Path, small: Path) -> Comparison:
+        return Comparison(7, {"liver": {"float32": 0.95, "int8": 0.95 - loss[small.name]}})
+
+    monkeypatch.setattr(quantise, "convert_to_int8", convert)
+    monkeypatch.setattr(quantise, "evaluate", lambda *_: None)
+    monkeypatch.setattr(quantise, "compare", compared)
+    monkeypatch.setattr(
+        quantise, "_seconds", lambda *_: {"torch float32": 1.0, "openvino int8": 0.5}
+    )
     words = ["quantise", BUNDLE, str(phantom_dataset), str(tmp_path / "fast"), "--windows", "2"]
     assert main([*words, *QUICK]) == 1
     said = capsys.readouterr().err
     assert "changes by more than 0.002: liver -0.0021 (mean over 7 cases)" in said
     assert not list(tmp_path.iterdir())
-    dice["liver"]["int8"] = 0.9485
+    assert made == ["performance", "mixed", "transformer"]
+    loss["mixed"] = 0.0019
+    made.clear()
     assert main([*words, *QUICK]) == 0
     assert "2.00 times as fast" in capsys.readouterr().out
+    assert made == ["performance", "mixed"], "the first that costs nothing"
+    assert Int8Facts.read(tmp_path / "fast" / FOLDER).scheme == "mixed"
 
 
 def test_other_weights_windows_and_files_are_refused(made: Path, tmp_path: Path) -> None:
@@ -138,10 +174,10 @@ def test_other_weights_windows_and_files_are_refused(made: Path, tmp_path: Path)
         (tmp_path / "int8.json").write_text(text)
         with pytest.raises(ConfigError, match=r"cannot be read .*make it again"):
             Int8Facts.read(tmp_path)
-    with pytest.raises(ConfigError, match="this bundle knows of none"):
+    with pytest.raises(ConfigError, match="this bundle has none"):
         make_engine("int8", network, kind)
     kind = WindowKind((1, 8, 8, 8), None, torch.device("cuda"), 1)
-    with pytest.raises(ConfigError, match="it computes on CPUs here, not on cuda"):
+    with pytest.raises(ConfigError, match="it computes on CPUs, not on cuda: --device cpu"):
         make_engine("int8", network, kind, int8=made / FOLDER)
     with pytest.raises(ConfigError, match="several networks"):
         PartsWindow([], roi_size=(8, 8, 8), engine="int8")
@@ -153,7 +189,8 @@ def test_other_weights_windows_and_files_are_refused(made: Path, tmp_path: Path)
         (["--windows", "0"], "--windows 0"),
         (["--engine", "torch"], "--engine"),
         (["--checkpoint", "other.pt"], "--checkpoint"),
-        (["--part", "test"], "no test cases"),
+        (["--load_pretrain", "False"], "--load_pretrain"),
+        (["--folds", "1"], "--folds 1 is a training on all cases"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_at_once(
@@ -192,6 +229,31 @@ def test_the_windows_are_those_that_the_network_sees() -> None:
     assert len(nothing) == 1, "air alone"
 
 
+def test_a_bundle_of_an_earlier_version_learns_of_int8(made: Path, tmp_path: Path) -> None:
+    """Its configs and their twins get the line; the page's section is one, whatever was there."""
+    old = tmp_path / "old"
+    shutil.copytree(made, old)
+    for file in (old / "configs").glob("*.yaml"):
+        lines = [line for line in file.read_text().splitlines() if "/models/int8" not in line]
+        file.write_text("\n".join(lines) + "\n")
+    write_twins(old)
+    new = tmp_path / "new"
+    new.mkdir()
+    copy_bundle(old, new)
+    for name in ("inference.yaml", "inference.json", "evaluate.yaml", "evaluate.json"):
+        assert "/models/int8" not in (old / "configs" / name).read_text()
+        assert (new / "configs" / name).read_text() == (made / "configs" / name).read_text()
+    tell_on_page(["| a |"], new)
+    tell_on_page(["| b |"], new)
+    page = (new / "docs" / "README.md").read_text()
+    assert page.count("## INT8") == 1 and "| b |" in page and "| a |" not in page
+    (old / "configs" / "inference.yaml").write_text("inferer: {}\n")
+    shutil.rmtree(new)
+    new.mkdir()
+    with pytest.raises(ConfigError, match=r"inference\.yaml: the inferer has no line"):
+        copy_bundle(old, new)
+
+
 def test_dice_is_compared_label_by_label(tmp_path: Path) -> None:
     """By hand: a label that is nowhere counts for nothing, one that INT8 invents as lost."""
     nan = math.nan
@@ -203,14 +265,23 @@ def test_dice_is_compared_label_by_label(tmp_path: Path) -> None:
     assert found.cases == 2
     assert found.dice["liver"] == pytest.approx({"float32": 0.85, "int8": 0.8})
     assert found.dice["spleen"] == {"float32": 1.0, "int8": 0.0}
-    assert found.most == 1.0
+    assert found.most == 1.0 and found.changes(0.1) == "spleen -1.0000"
+    for kept in (exact, small):
+        for labels in kept.values():
+            labels["gallbladder"] = nan
+    write(tmp_path / "exact_3", exact)
+    write(tmp_path / "small_3", small)
+    more = compare(tmp_path / "exact_3", tmp_path / "small_3")
+    assert list(more.unmeasured) == ["gallbladder"]
+    assert "| gallbladder | not measured: no case has it | | |" in more.lines()
     write(tmp_path / "none", {"a": {"liver": nan}})
     with pytest.raises(DatasetError, match="no label has a Dice"):
         compare(tmp_path / "none", tmp_path / "none")
     summary = {**read_summary(tmp_path / "small"), "failed": {"c": "no voxels"}}
     (tmp_path / "small" / SUMMARY_FILE).write_text(json.dumps(summary))
     with pytest.raises(DatasetError, match=r"c: it could not be measured \(no voxels\)"):
-        compare(tmp_path / "exact", tmp_path / "small")
+        refuse_failed(tmp_path / "small")
+    refuse_failed(tmp_path / "exact")
 
 
 def test_nothing_is_told_to_its_maker() -> None:

@@ -338,7 +338,6 @@ def test_auto_measures_within_a_long_volume(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(choice, "_WORTH_MEASURING", 1e-9)
     monkeypatch.setattr(choice, "_WORTH_WITHIN", 1e9)
     inferer, net = SlidingWindow(ROI, amp=False, engine="auto"), network()
-    assert inferer.engine.within(1.0, 1e10) is None, "no volume was begun"
     volume = torch.randn(1, 24, 24, 40)
     short = inferer.slabs(volume, net)
     wanted = torch.cat([slab.scores for slab in short])
@@ -354,8 +353,45 @@ def test_auto_measures_within_a_long_volume(monkeypatch: pytest.MonkeyPatch) -> 
     again = inferer.slabs(volume, net)
     list(again)
     assert again.facts.engine == "openvino float32"
-    inferer.engine = pickle.loads(pickle.dumps(inferer.engine))
-    assert inferer.engine.within(1.0, 1e10) is None
+
+
+def test_volumes_in_progress_stay_with_their_own_networks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Slabs are computed as they are read: another volume may have begun meanwhile."""
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    monkeypatch.setattr(choice, "seconds_per_window", lambda engine, _: len(engine.name) % 7)
+    monkeypatch.setattr(choice, "_WORTH_MEASURING", 1e-9)
+    monkeypatch.setattr(choice, "_WORTH_WITHIN", 0.0)
+    volume, first, second = torch.randn(1, 24, 24, 40), network(), network()
+    nn.init.normal_(next(second.parameters()))
+    wanted = torch.cat([slab.scores for slab in SlidingWindow(ROI, amp=False).slabs(volume, first)])
+    inferer = SlidingWindow(ROI, amp=False, engine="auto")
+    slabs, others = inferer.slabs(volume, first), inferer.slabs(volume, second)
+    torch.testing.assert_close(
+        torch.cat([slab.scores for slab in slabs]), wanted, rtol=1e-4, atol=1e-4
+    )
+    assert "openvino" in slabs.facts.engine
+    other = torch.cat([slab.scores for slab in others])
+    assert float((other - wanted).abs().max()) > 0.1
+
+
+def test_an_engine_that_ends_the_process_is_tried_once(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where memory runs out: the next process, and the next long case, go on with PyTorch."""
+    pytest.importorskip("openvino", reason="openvino is not installed")
+
+    class EndedError(BaseException):
+        pass
+
+    def ends(*_: Any) -> float:
+        raise EndedError
+
+    monkeypatch.setattr(choice, "seconds_per_window", ends)
+    with pytest.raises(EndedError):
+        auto(network(), kind())
+    assert auto(network(), kind()) == "torch"
 
 
 def test_auto_stays_with_pytorch_where_it_is_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
