@@ -58,6 +58,7 @@ def main() -> int:
         ours[INT8] = [str(work / "int8"), "--engine", "int8"]
         if not (work / "int8").exists():
             words = [*gridgate, "quantise", str(bundle), str(options.int8), str(work / "int8")]
+            words += [] if options.int8_splits is None else ["--splits", str(options.int8_splits)]
             _sound(_run(words, work / "quantise.log", options))
     runs: dict[str, list[Measured]] = {name: [] for name in (THEIRS, *ours)}
     shutil.rmtree(work / "cache", ignore_errors=True)
@@ -192,6 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--repeats", type=int, default=3)
     add("--their-repeats", type=int, help="default: as --repeats")
     add("--int8", type=Path, metavar="DATASET", help="with labels, for gridgate quantise")
+    add("--int8-splits", type=Path, metavar="FILE", help="its folds, as for few cases")
     add("--device", default="cpu")
     add("--no-mirroring", dest="mirroring", action="store_false")
     add("--fast-resampling", action="store_true")
