@@ -1,7 +1,8 @@
-"""What many classes cost with a network like nnU-Net's, the way back to the scan's grid included.
+r"""What many classes cost with a network like nnU-Net's, the way back to the scan's grid included.
 
     python benchmarks/engines/many_classes.py    # 14 and 118 classes, 32 and 16 features
-    python benchmarks/engines/many_classes.py --shape 512 512 1000 --spacing 0.75 0.75 0.75
+    python benchmarks/engines/many_classes.py --shape 512 512 1000 --classes 118 \
+        --features 16 --blended features --name many_classes_1000
 
 MONAI's DynUNet with random weights, whose last layer is fitted to a phantom's six organs by least
 squares, so that labels have clear borders; the other classes are never the best. Each row is a
@@ -26,6 +27,7 @@ sys.path.insert(0, str(HERE.parent))
 from materials import INTENSITY, OVERLAP, ROI_SIZE, SPACING, label_names  # noqa: E402
 from measured_process import run_measured  # noqa: E402
 
+BLENDED = ("logits", "features")
 COLUMNS = ("features", "classes", "blended", "windows", "seconds", "network s", "besides s")
 COLUMNS += ("peak GB", "time / first row's", "memory / first row's")
 
@@ -39,6 +41,7 @@ def main() -> int:
     parser.add_argument("--spacing", type=float, nargs=3, default=[0.75, 0.75, 1.25])
     parser.add_argument("--classes", type=int, nargs="+", default=[14, 118])
     parser.add_argument("--features", type=int, nargs="+", default=[32, 16])
+    parser.add_argument("--blended", nargs="+", choices=BLENDED, default=BLENDED)
     parser.add_argument("--amp", choices=["true", "false"], default="true")
     parser.add_argument("--engine", default="torch")
     parser.add_argument("--name", default="many_classes", help="of the page")
@@ -54,7 +57,7 @@ def main() -> int:
     rows: list[dict[str, Any]] = []
     for features in options.features:
         for classes in options.classes:
-            for plain in (True, False):
+            for plain in [name == "logits" for name in options.blended]:
                 rows.append(row_of(options, features, classes, plain))
                 write_page(options, rows)
     return 0
