@@ -16,7 +16,7 @@ THROUGH_OTHERS = {  # requirement -> who imports it
 }
 # extras; code asks first
 ONLY_WHERE_THERE = {
-    *("argcomplete", "onnx", "onnxruntime", "onnxscript", "openvino"),
+    *("argcomplete", "nncf", "onnx", "onnxruntime", "onnxscript", "openvino"),
     *("scikit_posthocs", "pandas"),
 }
 

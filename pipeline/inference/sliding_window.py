@@ -207,11 +207,9 @@ class SlidingWindow(SlidingWindowInferer):
         """
         image = image.as_tensor() if hasattr(image, "as_tensor") else image
         device = torch.device(self.sw_device) if self.sw_device is not None else image.device
-        exact = is_float32_only(network) or self.engine.name == INT8
-        dtype = None if exact else autocast_dtype(device, self.amp)
         # mirroring looks at labels of windows, a coarse pass at the network's own scores
         plain = not (args or kwargs or self.mirror_axes or self.coarse is not None)
-        kind = self._kind(len(image), dtype, device)
+        kind = self._kind(len(image), self._dtype(network, device), device)
         engine, last_layer, faster = self.engine.of(network, kind, may_split=plain)
         if self.coarse is not None:
             region = self._within_coarse(image, engine, region)
@@ -299,6 +297,10 @@ class SlidingWindow(SlidingWindowInferer):
             arguments=args,
             options=kwargs,
         )
+
+    def _dtype(self, network: Callable[..., Any], device: torch.device) -> torch.dtype | None:
+        exact = is_float32_only(network) or self.engine.name == INT8
+        return None if exact else autocast_dtype(device, self.amp)
 
     def _kind(self, channels: int, dtype: torch.dtype | None, device: torch.device) -> WindowKind:
         shape = (channels, *cast(Sequence[int], self.roi_size))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def quantise_bundle(
         copy_bundle(bundle, made)
         logger.info("the cases in float32")
         _evaluate(bundle, dataset, work / "float32", {**given, "amp": "false"})
-        tried = []
+        tried: list[Comparison] = []
         for scheme in SCHEMES:
             logger.info(f"{len(crops)} windows run, for the ranges of INT8 ({scheme})")
             convert_to_int8(network, kind, crops, made / FOLDER, scheme)
@@ -118,16 +118,11 @@ def quantise_bundle(
             if tried[-1].most <= MOST:
                 break
             logger.info(f"Dice changes: {tried[-1].changes(MOST)}")
-        _refuse_worse(tried, output)
+        else:
+            raise _refusal(tried, output)
         seconds = _seconds(network, kind, made / FOLDER, parser.get_parsed_content("amp"))
         found = Quantised(output, tried[-1], seconds)
-        replace(
-            facts,
-            cases=found.comparison.cases,
-            dice=found.comparison.dice,
-            unmeasured=found.comparison.unmeasured,
-            seconds=seconds,
-        ).write(made / FOLDER)
+        replace(facts, **asdict(found.comparison), seconds=seconds).write(made / FOLDER)
         tell_on_page(found.lines(), made)
     return found
 
@@ -168,14 +163,13 @@ def _evaluate(bundle: Path, dataset: Path, output: Path, words: Mapping[str, str
         raise
 
 
-def _refuse_worse(tried: Sequence[Comparison], output: Path) -> None:
+def _refusal(tried: Sequence[Comparison], output: Path) -> ConfigError:
     best = min(tried, key=lambda one: one.most)
-    if best.most > MOST:
-        raise ConfigError(
-            f"{output}: not written, as in INT8 Dice changes by more than {MOST}: "
-            f"{best.changes(MOST)} (mean over {best.cases} cases). More --windows, or more cases "
-            "to measure it on, may help; --engine auto is fast without it"
-        )
+    return ConfigError(
+        f"{output}: not written, as in INT8 Dice changes by more than {MOST}: "
+        f"{best.changes(MOST)} (mean over {best.cases} cases). More --windows, or more cases "
+        "to measure it on, may help; --engine auto is fast without it"
+    )
 
 
 def _seconds(
