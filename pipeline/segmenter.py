@@ -179,6 +179,10 @@ class Segmenter:
             expected=expected,
         )
         self._processor.prepare()
+        if hasattr(self._processor.inferer, "check_engine"):
+            self._processor.inferer.check_engine(
+                self._processor.network, torch.device(self._processor.device)
+            )
 
     def __call__(self, image: InMemory, affine: ArrayLike | None = None) -> Segmentation:
         """Segment one image.

@@ -44,6 +44,11 @@ class Computing:
     gpus: bool = True
     shared_out: bool = False
 
+    @property
+    def device(self) -> torch.device:
+        """Where a case may be computed: of Ray's GPUs this machine need not have one."""
+        return torch.device("cuda") if self.ray is not None and self.gpus else self.devices[0]
+
     def run(
         self, cases: Sequence[Case], processor: CaseProcessor, report: Report, *, readers: int
     ) -> None:

@@ -165,7 +165,8 @@ class CaseEvaluator(SupervisedEvaluator):
         network = with_weights(self.network, self.checkpoint, self.plan)
         self.table.checkpoint = weights_fingerprint(self.checkpoint)
         if hasattr(self.inferer, "check_engine"):
-            self.table.checkpoint += self.inferer.check_engine(network, self.devices[0])
+            device = self._computing.device
+            self.table.checkpoint += self.inferer.check_engine(network, device)
         self.state.iteration = 0
         processor = self._processor(dataset, network)
         with self.table.output:

@@ -14,6 +14,7 @@ from ...data.new_folder import new_folder, refuse_existing
 from ...data.output_folder import OutputFolder
 from ..batch.results.table_file import read_case_table
 from ..evaluation.results import read_summary
+from ..inference.window_engine import INT8_MARK
 from ..models.run_weights import weights_fingerprint
 from ..plans.plan import Plan
 from ..reports.fit_page import FoldRow
@@ -87,7 +88,13 @@ def _paired(
     found: dict[Path, Path] = {}
     for evaluation in evaluations:
         summary = read_summary(evaluation)
-        training = of_weights.get(str(summary.get("checkpoint")))
+        weights, in_int8, _ = str(summary.get("checkpoint")).partition(INT8_MARK)
+        training = of_weights.get(weights)
+        if in_int8:
+            raise ConfigError(
+                f"{evaluation}: was run with --engine int8, and the folds are measured in float32; "
+                "evaluate again without it"
+            )
         if training is None:
             known = ", ".join(map(str, trainings))
             raise ConfigError(

@@ -240,7 +240,7 @@ class SlidingWindow(SlidingWindowInferer):
 
     def check_engine(self, network: Callable[..., Any], device: torch.device) -> str:
         """See WindowEngine.check."""
-        return self.engine.check(network, self._kind(1, None, device))
+        return self.engine.check(network, self._kind(1, self._dtype(network, device), device))
 
     def example_windows(
         self, image: torch.Tensor, count: int, *, region: torch.Tensor | None, seed: int
@@ -293,7 +293,8 @@ class SlidingWindow(SlidingWindowInferer):
             sides=self.sides,
             regions=self.regions,
             thresholds=self.thresholds,
-            batch_size=self.chosen_batch_size or kind.batch_size,
+            batch_size=kind.batch_size,
+            least=kind.least_batch,
             arguments=args,
             options=kwargs,
         )
@@ -304,7 +305,7 @@ class SlidingWindow(SlidingWindowInferer):
 
     def _kind(self, channels: int, dtype: torch.dtype | None, device: torch.device) -> WindowKind:
         shape = (channels, *cast(Sequence[int], self.roi_size))
-        return WindowKind(shape, dtype, device, torch.get_num_threads())
+        return WindowKind(shape, dtype, device, torch.get_num_threads(), self.chosen_batch_size)
 
     def _within_coarse(
         self, image: torch.Tensor, engine: Engine, region: torch.Tensor | None

@@ -9,15 +9,24 @@ from typing import Any, cast
 
 import torch
 
-from ...data.errors import ConfigError
 from ...transforms.restore.slabs import ForwardFacts
 from ..models.engines import by_int8
 from ..models.engines.choice import AutoEngine
-from ..models.engines.engine import AUTO, INT8, Engine, check_engine, int8_folder, make_engine
+from ..models.engines.engine import (
+    AUTO,
+    INT8,
+    Engine,
+    check_engine,
+    int8_folder,
+    make_engine,
+    refuse_unusable,
+)
 from ..models.engines.window_network import WindowKind
 from .last_layer import LastLayer, without_last_layer
 
 Network = Callable[..., Any]
+INT8_MARK = "+int8:"
+"""Stands between the fingerprints of weights and of their network in INT8."""
 Faster = Callable[[float, float], Engine | None]
 
 
@@ -67,23 +76,20 @@ class WindowEngine:
         return self._engine(network, kind), last_layer, faster
 
     def check(self, network: Network, kind: WindowKind) -> str:
-        """Refuse what cannot be computed in INT8, before the first volume.
+        """Refuse what the engine cannot compute here, before the first volume.
 
         Returns:
             What tells masks in INT8 from others of the same weights; "" of other engines.
 
         Raises:
-            ConfigError: see by_int8.check_int8.
+            ConfigError: the engine is not installed, or cannot compute such windows on such a
+                device; see by_int8.check_int8.
         """
+        refuse_unusable(self.name, network, kind, int8=self.int8)
         if self.name != INT8:
             return ""
-        folder, why = int8_folder(self.int8), by_int8.why_not(kind)
-        if why is None and not isinstance(network, torch.nn.Module):
-            why = "only a module can be converted"
-        if why is not None:
-            raise ConfigError(f"--engine int8: {why}; or use --engine auto")
-        made = by_int8.check_int8(cast(torch.nn.Module, network), kind.shape[1:], folder)
-        return f"+int8:{made}"
+        module, folder = cast(torch.nn.Module, network), int8_folder(self.int8)
+        return f"{INT8_MARK}{by_int8.check_int8(module, kind.shape[1:], folder)}"
 
     def _engine(self, network: Network, kind: WindowKind) -> Engine:
         if self.name == AUTO:

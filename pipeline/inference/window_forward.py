@@ -16,8 +16,6 @@ from ...transforms.windows.sides import Sides
 from ..models.devices import autocast, channels_last
 from .out_of_memory import is_out_of_memory
 
-_SMALL_WINDOW = 64**3  # voxels
-
 
 class OtherOutputError(TypeError):
     """The network gives something else than one tensor of its input's spatial size."""
@@ -36,6 +34,7 @@ class WindowForward:
         thresholds: of regions, or of one channel, the probability above which a voxel is each; None
             is a half. Scores do not depend on them, the agreement of flips does.
         batch_size: at the most; halved for good when memory runs out.
+        least: windows that PyTorch gets where there are fewer, see WindowKind.least_batch.
         arguments, options: handed to the network after the windows.
     """
 
@@ -49,6 +48,7 @@ class WindowForward:
         regions: bool = False,
         thresholds: Sequence[float] | None = None,
         batch_size: int = 1,
+        least: int = 1,
         arguments: Sequence[Any] = (),
         options: dict[str, Any] | None = None,
     ) -> None:
@@ -57,7 +57,7 @@ class WindowForward:
         self.regions = regions
         self.probabilities = bool(getattr(network, "gives_probabilities", False))
         self.threshold = score_threshold(thresholds, probabilities=self.probabilities)
-        self.batch_size = max(1, batch_size)
+        self.batch_size, self.least = max(1, batch_size), least
         self.arguments, self.options = tuple(arguments), dict(options or {})
         self.sides = sides or Sides()
         axes = sorted(set(mirror_axes))
@@ -160,18 +160,9 @@ class WindowForward:
 
     def _run(self, windows: torch.Tensor) -> torch.Tensor:
         count = len(windows)
-        small = windows[0].numel() < _SMALL_WINDOW
-        if (
-            count == 1
-            and small
-            and self.of_pytorch
-            and not self.of_slices
-            and windows.device.type == "cpu"
-            and self.dtype is None
-        ):
-            # PyTorch hands small float32 batches of one not to oneDNN but to a loop that is many
-            # times slower; the slices of a window for a 2D network are a batch already
-            windows = windows.expand(2, *windows.shape[1:])
+        # the slices of a window for a 2D network are a batch already
+        if count < self.least and self.of_pytorch and not self.of_slices:
+            windows = windows.expand(self.least, *windows.shape[1:])
         with autocast(windows.device, self.dtype):
             scores = self.network(channels_last(windows), *self.arguments, **self.options)
         if not isinstance(scores, torch.Tensor) or scores.shape[2:] != windows.shape[2:]:

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from ...data.errors import ConfigError
+from ...data.errors import ConfigError, OutputError
 from ..models.engines import by_openvino
 from ..models.engines.by_int8 import MODEL
 from ..models.engines.window_network import WindowKind
@@ -61,7 +61,12 @@ def convert_to_int8(
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gridgate-") as work, _quietly():
         whole = Path(work) / MODEL
-        by_openvino.convert(network, kind, whole)
+        try:
+            by_openvino.convert(network, kind, whole)
+        except ConfigError as error:
+            raise ConfigError(
+                f"INT8 is made by way of OpenVINO, which cannot take this network: {error}"
+            ) from error
         import nncf
         import openvino
 
@@ -82,7 +87,10 @@ def convert_to_int8(
             raise ConfigError(
                 f"{type(network).__name__} cannot be quantised by NNCF ({said})"
             ) from error
-        openvino.save_model(small, folder / MODEL, compress_to_fp16=False)
+        try:
+            openvino.save_model(small, folder / MODEL, compress_to_fp16=False)
+        except Exception as error:  # a RuntimeError of its own, such as of a disk that is full
+            raise OutputError(f"{folder / MODEL}: cannot be written ({error})") from error
 
 
 def made_with() -> dict[str, str]:

@@ -6,7 +6,6 @@ import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +109,9 @@ def quantise_bundle(
         for scheme in SCHEMES:
             logger.info(f"{len(crops)} windows run, for the ranges of INT8 ({scheme})")
             convert_to_int8(network, kind, crops, made / FOLDER, scheme)
-            facts = Int8Facts(kind.shape, weights_key(network), scheme, made_with=made_with())
+            facts = Int8Facts(
+                kind.shape, weights_key(network), scheme, settings=given, made_with=made_with()
+            )
             facts.write(made / FOLDER)
             logger.info(f"the same cases in INT8 ({scheme})")
             _evaluate(made, dataset, work / scheme, {**given, "engine": INT8})
@@ -178,14 +179,12 @@ def _seconds(
     """What a window takes here, by engine and number format."""
     formats = {None, autocast_dtype(kind.device, amp)}
     kinds = [replace(kind, dtype=dtype) for dtype in sorted(formats, key=str)]
-    makes = [
-        partial(make_engine, name, network, one) for one in kinds for name in (TORCH, *usable(one))
-    ]
+    ways = [(name, one) for one in kinds for name in (TORCH, *usable(one))]
     found = {}
-    for make in makes:
+    for name, one in ways:
         try:
-            engine = make()
-            found[engine.in_words] = seconds_per_window(engine, kind)
+            engine = make_engine(name, network, one)
+            found[engine.in_words] = seconds_per_window(engine, one)
         except Exception as error:  # whatever a library does: it is only compared with
             logger.info(str(error))
     int8 = make_engine(INT8, network, kind, int8=folder)

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
     settings = read_settings(options.settings)
     here = "the arguments BUNDLE, DATASET and OUTPUT"
     decided = dict.fromkeys(
-        ("engine", "device", "load_pretrain", "shard", "ray"), "`gridgate quantise`"
+        ("engine", "device", "load_pretrain", "roi_size", "shard", "ray"), "`gridgate quantise`"
     )
     refuse_reserved(
         settings,

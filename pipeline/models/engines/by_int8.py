@@ -30,6 +30,7 @@ class Int8Facts:
         weights: see weights_key; it is of no others.
         scheme: how ranges are laid, see quantising.convert.
         cases: that Dice was measured on.
+        settings: that Dice was measured with, where they are not the bundle's own.
         unmeasured: labels that none of them has.
         dice: label -> {"float32": mean Dice, "int8": mean Dice}.
         seconds: of a window, by engine and format, on the machine that made it.
@@ -40,6 +41,7 @@ class Int8Facts:
     weights: str
     scheme: str = ""
     cases: int = 0
+    settings: Mapping[str, str] = field(default_factory=dict)
     unmeasured: Sequence[str] = ()
     dice: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from ....data.files import write_atomically
 from ....networks.network_file import is_float32_only
 from ..devices import autocast, channels_last
 from ..machine import processor
+from .attempt import Standing, attempt
 from .converted import engines_folder
 from .engine import TORCH, Engine, Forward, make_engine, usable
 from .network_key import network_key
@@ -50,24 +51,17 @@ class AutoEngine:
         self.seconds = 0.0
         """Spent in the network so far, by whoever asks."""
         self._made: tuple[Forward, WindowKind, Engine] | None = None
+        self._keyed: tuple[Forward, WindowKind, str] | None = None
 
     def __call__(self, network: Forward, kind: WindowKind) -> Engine:
         """The network by the engine to use now."""
-        if self._is_decided(network, kind):
-            assert self._made is not None
-            return self._made[2]
-        others = _others(network, kind)
-        engine = None
-        if others and isinstance(network, torch.nn.Module):
-            key = _key(network, kind, others)
-            engine = _kept_engine(key, network, kind, others)
-            if engine is None and self.seconds >= _WORTH_MEASURING:
-                engine = _measured_engine(key, network, kind, others)
+        if not self._is_decided(network, kind):
+            engine = self._chosen(network, kind, may_measure=self.seconds >= _WORTH_MEASURING)
             if engine is None:
                 return make_engine(TORCH, network, kind)
-        engine = engine or make_engine(TORCH, network, kind)
-        self._made = (network, kind, engine)
-        return engine
+            self._made = (network, kind, engine)
+        assert self._made is not None
+        return self._made[2]
 
     def within(
         self, network: Forward, kind: WindowKind, spent: float, left: float
@@ -82,19 +76,40 @@ class AutoEngine:
             return None
         if self.seconds + spent < _WORTH_MEASURING:
             return None
-        others = _others(network, kind)
-        if not (others and isinstance(network, torch.nn.Module)):
+        engine = self._chosen(network, kind, may_measure=True)
+        if engine is None:
             return None
-        engine = _measured_engine(_key(network, kind, others), network, kind, others)
         self._made = (network, kind, engine)
         return None if engine.name == TORCH else engine
+
+    def _chosen(self, network: Forward, kind: WindowKind, *, may_measure: bool) -> Engine | None:
+        """The engine that is to be kept to; None: that is not known yet."""
+        others = _others(network, kind)
+        if not (others and isinstance(network, torch.nn.Module)):
+            return make_engine(TORCH, network, kind)
+        if self._keyed is None or self._keyed[0] is not network or self._keyed[1] != kind:
+            self._keyed = (network, kind, _key(network, kind, others))
+        key = self._keyed[2]
+        engine = _kept_engine(key, network, kind, others)
+        if engine is not None or not may_measure:
+            return engine
+        with attempt(engines_folder(), key) as standing:
+            if standing is Standing.BUSY:
+                return None
+            if standing is Standing.ENDED:
+                logger.warning(
+                    "engine: torch, as processes that tried others on this network ended; "
+                    f"{engines_folder()} can be removed, and they are tried again"
+                )
+                return make_engine(TORCH, network, kind)
+            return _measured_engine(key, network, kind, others)
 
     def _is_decided(self, network: Forward, kind: WindowKind) -> bool:
         made = self._made
         return made is not None and made[0] is network and made[1] == kind
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"seconds": 0.0, "_made": None}  # another process begins anew
+        return {"seconds": 0.0, "_made": None, "_keyed": None}  # another process begins anew
 
 
 def _others(network: Forward, kind: WindowKind) -> list[str]:
@@ -120,15 +135,16 @@ def _measured_engine(
 ) -> Engine:
     """Run some windows by each; the choice is kept for the next run."""
     logger.info(f"engine: {', '.join(others)} are tried on this network, once on this machine")
-    _keep(key, TORCH)  # what ends this process is not tried again
     made = {TORCH: make_engine(TORCH, network, kind)}
-    seconds = {TORCH: seconds_per_window(made[TORCH], kind)}
-    for name in others:
+    seconds: dict[str, float] = {}
+    for name in (TORCH, *others):
         try:
             made[name] = make_engine(name, network, kind)
             seconds[name] = seconds_per_window(made[name], kind)
         except Exception as error:  # whatever a library does, PyTorch can go on
             logger.warning(f"engine: {error}")
+    if TORCH not in seconds:  # not even that: memory is short now, which says nothing of later
+        return made[TORCH]
     best = min(seconds, key=lambda name: seconds[name])
     if seconds[best] > _WORTH * seconds[TORCH]:
         best = TORCH
@@ -141,7 +157,8 @@ def _measured_engine(
 def seconds_per_window(engine: Engine, kind: WindowKind) -> float:
     """What a window takes: the best of some rounds."""
     count = kind.batch_size if engine.name == TORCH else 1
-    windows = channels_last(torch.randn(count, *kind.shape))
+    least = kind.least_batch if engine.name == TORCH else 1
+    windows = channels_last(torch.randn(max(count, least), *kind.shape))
     spent: list[float] = []
     while len(spent) < _ROUNDS and sum(spent) < _ROUNDS_SECONDS:
         began = time.perf_counter()
@@ -153,7 +170,7 @@ def seconds_per_window(engine: Engine, kind: WindowKind) -> float:
 
 def _key(network: torch.nn.Module, kind: WindowKind, others: Sequence[str]) -> str:
     isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
-    machine = (processor(), kind.threads, kind.number_format, isa, *others)
+    machine = (processor(), kind.threads, kind.number_format, isa, kind.batch, *others)
     text = repr((machine, network_key(network, kind.shape)))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

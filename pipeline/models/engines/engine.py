@@ -86,14 +86,8 @@ def make_engine(
         return Engine(name, cast(Forward, torch.compile(network)), kind.dtype)
     if name == TORCH:
         return Engine(name, network, kind.dtype)
-    why_not, made = _ways(name, int8)
-    why = why_not(kind)
-    if why is None and not isinstance(network, torch.nn.Module):
-        why = "only a module can be converted"
-    if why is None and is_float32_only(network):
-        why = "this network is a file, which its own library runs"
-    if why is not None:
-        raise ConfigError(f"--engine {name}: {why}; or use --engine torch")
+    refuse_unusable(name, network, kind, int8=int8)
+    _, made = _ways(name, int8)
     try:
         return Engine(name, made(cast(torch.nn.Module, network), kind), kind.dtype)
     except GridgateError:
@@ -103,6 +97,26 @@ def make_engine(
         raise ConfigError(
             f"--engine {name}: it cannot be used here ({said}); use --engine torch"
         ) from error
+
+
+def refuse_unusable(
+    name: str, network: Forward, kind: WindowKind, *, int8: Path | None = None
+) -> None:
+    """Refuse an engine that cannot compute such windows of this network here.
+
+    Raises:
+        ConfigError: it cannot; or of INT8, the bundle has none.
+    """
+    if name in (TORCH, COMPILE, AUTO):
+        return
+    why_not, _ = _ways(name, int8)
+    why = why_not(kind)
+    if why is None and not isinstance(network, torch.nn.Module):
+        why = "only a module can be converted"
+    if why is None and is_float32_only(network):
+        why = "this network is a file, which its own library runs"
+    if why is not None:
+        raise ConfigError(f"--engine {name}: {why}; or use --engine torch")
 
 
 def _ways(

@@ -13,6 +13,7 @@ from ....data.errors import ConfigError
 
 _SAME = 0.01  # of the range of all scores: rounding is far below it, a wrong operation far above
 _LARGE_WINDOW = 2**20  # voxels
+_SMALL_WINDOW = 64**3
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,14 @@ class WindowKind:
         dtype: 16-bit format to compute in, None for float32.
         device: to compute on.
         threads: of the CPU.
+        batch: windows per forward pass of PyTorch, where a user says so.
     """
 
     shape: tuple[int, ...]
     dtype: torch.dtype | None
     device: torch.device
     threads: int
+    batch: int | None = None
 
     @property
     def number_format(self) -> str:
@@ -42,16 +45,30 @@ class WindowKind:
 
     @property
     def batch_size(self) -> int:
-        """Windows per forward pass of PyTorch: few on a CPU; on a GPU enough to keep it busy.
+        """Windows per forward pass of PyTorch: as said, else few on a CPU, and 4 on a GPU.
 
         >>> [WindowKind((1, *size), None, torch.device("cpu"), 2).batch_size
         ...  for size in ((96, 96, 96), (80, 128, 128))]
         [2, 1]
         """
+        if self.batch is not None:
+            return self.batch
         if self.device.type == "cuda":
             return 4
         # two large ones take longer than one after another, and twice the memory
         return 2 if self.dtype is None and math.prod(self.shape[1:]) < _LARGE_WINDOW else 1
+
+    @property
+    def least_batch(self) -> int:
+        """Windows that PyTorch gets where there are fewer: more of them take less time.
+
+        It hands small float32 batches of one not to oneDNN but to a loop that is many times slower.
+
+        >>> WindowKind((1, 32, 32, 32), None, torch.device("cpu"), 2).least_batch
+        2
+        """
+        is_small = math.prod(self.shape) < _SMALL_WINDOW
+        return 2 if is_small and self.dtype is None and self.device.type == "cpu" else 1
 
 
 class WindowNetwork(ABC):

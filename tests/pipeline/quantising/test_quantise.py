@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
@@ -41,6 +40,7 @@ QUICK = ["--overlap", "0.1", "--amp", "False", "--folds", "3", "--isolate", "Fal
 def made(tmp_path_factory: pytest.TempPathFactory, phantom_dataset: Path) -> Path:
     """The phantoms' bundle with INT8, by the command."""
     pytest.importorskip("nncf", reason="nncf is not installed")
+    pytest.importorskip("openvino", reason="openvino is not installed")
     folder = tmp_path_factory.mktemp("quantised") / "fast"
     words = ["quantise", BUNDLE, str(phantom_dataset), str(folder), "--windows", "8"]
     with pytest.MonkeyPatch.context() as patched:
@@ -111,6 +111,16 @@ def test_infer_says_that_it_was_int8_and_takes_no_other_masks_for_it(
     assert times[4] == times[3], "float32 is float32, whatever computes it"
 
 
+def test_a_run_that_cannot_be_is_refused_before_its_first_case(
+    phantom_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = load_dataset(phantom_dataset).cases[0].images[0]
+    words = ["infer", BUNDLE, str(image), str(tmp_path / "masks"), "--engine", "int8"]
+    assert main(words) == 1
+    assert "int8.json; `gridgate quantise BUNDLE DATASET OUTPUT`" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_loss_of_dice_leaves_nothing(
     phantom_dataset: Path,
     tmp_path: Path,
@@ -118,6 +128,7 @@ def test_a_loss_of_dice_leaves_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     pytest.importorskip("nncf", reason="nncf is not installed")
+    pytest.importorskip("openvino", reason="openvino is not installed")
     loss = {"performance": 0.03, "mixed": 0.0021, "transformer": 0.01}
     made: list[str] = []
 
@@ -151,16 +162,13 @@ def test_a_loss_of_dice_leaves_nothing(
 
 def test_other_weights_windows_and_files_are_refused(made: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"engine": "int8", "amp": False}
-    image = np.zeros((40, 40, 40), np.int16)
     other = torch.load(made / "models" / "model.pt", weights_only=True)
     for tensor in other.values() if "model" not in other else other["model"].values():
         if torch.is_tensor(tensor) and tensor.is_floating_point():
             tensor += 1
     torch.save(other, tmp_path / "model.pt")
-    with pytest.raises(Exception, match="made of other weights than these"):
-        Segmenter(made, device="cpu", checkpoint=tmp_path / "model.pt", settings=settings)(
-            image, np.diag([4.0, 4, 4, 1])
-        )
+    with pytest.raises(ConfigError, match="made of other weights than these"):
+        Segmenter(made, device="cpu", checkpoint=tmp_path / "model.pt", settings=settings)
     network = torch.nn.Conv3d(1, 2, 1)
     Int8Facts((1, 8, 8, 8), weights_key(network)).write(tmp_path)
     kind = WindowKind((1, 8, 8, 16), None, torch.device("cpu"), 1)
@@ -168,8 +176,8 @@ def test_other_weights_windows_and_files_are_refused(made: Path, tmp_path: Path)
         ConfigError, match=r"made for windows of \[8, 8, 8\] voxels, not \[8, 8, 16\]"
     ):
         make_engine("int8", network, kind, int8=tmp_path)
-    with pytest.raises(Exception, match="gridgate quantise BUNDLE DATASET OUTPUT"):
-        Segmenter(BUNDLE, device="cpu", settings=settings)(image, np.diag([4.0, 4, 4, 1]))
+    with pytest.raises(ConfigError, match="gridgate quantise BUNDLE DATASET OUTPUT"):
+        Segmenter(BUNDLE, device="cpu", settings=settings)
     for text in ("{torn", "[]", '{"window": 3, "weights": ""}', '{"cases": 1}'):
         (tmp_path / "int8.json").write_text(text)
         with pytest.raises(ConfigError, match=r"cannot be read .*make it again"):
@@ -190,6 +198,7 @@ def test_other_weights_windows_and_files_are_refused(made: Path, tmp_path: Path)
         (["--engine", "torch"], "--engine"),
         (["--checkpoint", "other.pt"], "--checkpoint"),
         (["--load_pretrain", "False"], "--load_pretrain"),
+        (["--roi_size", "[32, 32, 32]"], "--roi_size"),
         (["--folds", "1"], "--folds 1 is a training on all cases"),
     ],
 )
@@ -201,6 +210,7 @@ def test_what_cannot_be_meant_is_refused_at_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     pytest.importorskip("nncf", reason="nncf is not installed")
+    pytest.importorskip("openvino", reason="openvino is not installed")
     target = tmp_path / "fast"
     assert main(["quantise", BUNDLE, str(phantom_dataset), str(target), *words]) != 0
     assert said in capsys.readouterr().err
@@ -287,6 +297,7 @@ def test_dice_is_compared_label_by_label(tmp_path: Path) -> None:
 def test_nothing_is_told_to_its_maker() -> None:
     """NNCF sends what is done with it over the network, unless it is told not to."""
     pytest.importorskip("nncf", reason="nncf is not installed")
+    pytest.importorskip("openvino", reason="openvino is not installed")
     code = """
 import os, sys
 from gridgate.pipeline.quantising.convert import _quietly

@@ -9,6 +9,7 @@ import pickle
 import stat
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from gridgate.networks.registry import NETWORKS, network_facts
 from gridgate.pipeline.inference.sliding_window import SlidingWindow
 from gridgate.pipeline.models.devices import cpu_has_bfloat16
 from gridgate.pipeline.models.engines import by_openvino, choice, converted
+from gridgate.pipeline.models.engines.attempt import Standing, attempt
 from gridgate.pipeline.models.engines.engine import ENGINES, make_engine
 from gridgate.pipeline.models.engines.network_key import network_key
 from gridgate.pipeline.models.engines.window_network import WindowKind, refuse_other_scores
@@ -31,6 +33,7 @@ CONVERTING = ["openvino", "onnxruntime"]
 OF_THE_SAME_LAYERS = {"unet", "unet_e", "unet_plus", "wide_unet", "UNETR", "VNet", "SegResNet"}
 """As others that are tried; they were tried once, and take time."""
 CPU = torch.device("cpu")
+FREE = nullcontext(Standing.FREE)
 ROI = (16, 16, 16)
 
 
@@ -376,22 +379,70 @@ def test_volumes_in_progress_stay_with_their_own_networks(
     assert float((other - wanted).abs().max()) > 0.1
 
 
-def test_an_engine_that_ends_the_process_is_tried_once(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
+def test_engines_that_end_processes_are_given_up(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As where memory runs out: the next process, and the next long case, go on with PyTorch."""
+    """A process that is stopped meanwhile says nothing; two that ended do, as of no memory."""
     pytest.importorskip("openvino", reason="openvino is not installed")
 
-    class EndedError(BaseException):
-        pass
+    def stopped(*_: Any) -> float:
+        raise KeyboardInterrupt
 
-    def ends(*_: Any) -> float:
-        raise EndedError
-
-    monkeypatch.setattr(choice, "seconds_per_window", ends)
-    with pytest.raises(EndedError):
+    monkeypatch.setattr(choice, "seconds_per_window", stopped)
+    with pytest.raises(KeyboardInterrupt):
         auto(network(), kind())
+    spent = {"torch": 2.0, "openvino": 1.0, "onnxruntime": 3.0}
+    monkeypatch.setattr(choice, "seconds_per_window", lambda engine, _: spent[engine.name])
+
+    def ended(count: int, classes: int) -> str:
+        monkeypatch.setattr(choice, "attempt", lambda folder, key: keys.append(key) or FREE)
+        keys: list[str] = []
+        auto(network(classes=classes), kind())
+        (cache / "tried").mkdir(exist_ok=True)
+        (cache / "tried" / keys[0]).write_text(str(count))
+        (cache / "choices.json").unlink()
+        monkeypatch.setattr(choice, "attempt", attempt)
+        return auto(network(classes=classes), kind())
+
+    assert ended(1, 3) == "openvino" and "ended" not in caplog.text
+    assert ended(2, 4) == "torch"
+    assert "processes that tried others on this network ended" in caplog.text
+
+
+def test_only_one_process_tries(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others go on with PyTorch, and have what it found with their next volume."""
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    spent = {"torch": 2.0, "openvino": 1.0, "onnxruntime": 3.0}
+    there: list[str] = []
+
+    def seconds(engine: Any, _: Any) -> float:
+        if not there:  # while this process measures, another one asks
+            there.append("asked")
+            there.append(other(net, kind()).name)
+        return spent[engine.name]
+
+    monkeypatch.setattr(choice, "seconds_per_window", seconds)
+    net, other = network(), choice.AutoEngine()
+    other.seconds = 1e9
+    assert auto(net, kind()) == "openvino"
+    assert there[1] == "torch"
+    assert other.within(net, kind(), 0.0, 1e9) is not None, "what was kept meanwhile is taken"
+    assert other(net, kind()).name == "openvino"
+
+
+def test_pytorch_goes_on_where_it_cannot_be_timed(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino", reason="openvino is not installed")
+
+    def fails(engine: Any, _: Any) -> float:
+        if engine.name == "torch":
+            raise RuntimeError("not enough memory: you tried to allocate 9 bytes")
+        return 1.0
+
+    monkeypatch.setattr(choice, "seconds_per_window", fails)
     assert auto(network(), kind()) == "torch"
+    assert not (cache / "choices.json").exists(), "that says nothing of later"
 
 
 def test_auto_stays_with_pytorch_where_it_is_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -462,6 +513,7 @@ def test_signals_are_handled_after_engines_have_gone() -> None:
     pytest.importorskip("openvino", reason="openvino is not installed")
     code = """
 import os, signal, torch
+from gridgate.pipeline.models.engines.attempt import Standing, attempt
 from gridgate.pipeline.models.engines.engine import make_engine
 from gridgate.pipeline.models.engines.window_network import WindowKind
 kind = WindowKind((1, 8, 8, 8), None, torch.device("cpu"), 1)
