@@ -28,11 +28,11 @@ class Comparison:
     @property
     def most(self) -> float:
         """The largest change of a label's mean Dice, up or down."""
-        return max(abs(one["int8"] - one["float32"]) for one in self.dice.values())
+        return max(abs(_change(one)) for one in self.dice.values())
 
     def changes(self, more_than: float) -> str:
         """The labels whose mean Dice changes by more than that, and by how much."""
-        changed = {label: one["int8"] - one["float32"] for label, one in self.dice.items()}
+        changed = {label: _change(one) for label, one in self.dice.items()}
         return ", ".join(
             f"{label} {by:+.4f}" for label, by in changed.items() if abs(by) > more_than
         )
@@ -44,17 +44,23 @@ class Comparison:
         | label | Dice, float32 | Dice, INT8 | change |
         |---|---|---|---|
         | liver | 0.9500 | 0.9495 | -0.0005 |
+        >>> Comparison(4, {"liver": {"float32": 0.95, "int8": 0.94999}}).lines()[-1]
+        '| liver | 0.9500 | 0.9500 | +0.0000 |'
         """
         return [
             "| label | Dice, float32 | Dice, INT8 | change |",
             "|---|---|---|---|",
             *(
                 f"| {label} | {one['float32']:.4f} | {one['int8']:.4f} | "
-                f"{one['int8'] - one['float32']:+.4f} |"
+                f"{round(_change(one), 4) + 0.0:+.4f} |"  # not -0.0000
                 for label, one in self.dice.items()
             ),
             *(f"| {label} | not measured: no case has it | | |" for label in self.unmeasured),
         ]
+
+
+def _change(dice: Mapping[str, float]) -> float:
+    return dice["int8"] - dice["float32"]
 
 
 def refuse_failed(folder: Path) -> None:
