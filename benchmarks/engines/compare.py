@@ -8,7 +8,7 @@ Each engine runs each trained bundle in a process of its own, in float32 and bfl
 cases of the fold that the training did not see (Dice of each label, share of voxels that are
 PyTorch's in float32), and, with random weights and --classes, over windows of --window voxels. For
 CPUs without bfloat16 `--isa AVX2` sets ONEDNN_MAX_CPU_ISA, which PyTorch's oneDNN and OpenVINO both
-read. `int8` is OpenVINO's, made by nncf (not a dependency) from --calibration windows of cases that
+read. `int8` is the first scheme of `gridgate quantise`, from --calibration windows of cases that
 the training saw. Writes results/engines_<dataset folder>.md.
 """
 

@@ -205,6 +205,9 @@ def prepare(job: dict[str, Any]) -> None:
 def write_page(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     """The table, and how it was made."""
     words = ["python", "benchmarks/engines/many_classes.py", *sys.argv[1:]]
+    for name in ("--work", "--results"):  # paths of one machine
+        if name in words:
+            words[words.index(name) + 1] = name[2:].upper()
     lines = [
         f"# Many classes: a network as nnU-Net's, {' x '.join(map(str, options.shape))} at "
         f"{' x '.join(map(str, options.spacing))} mm",

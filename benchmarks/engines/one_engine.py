@@ -23,11 +23,15 @@ from gridgate.data.datasets.dataset import load_dataset  # noqa: E402
 from gridgate.data.errors import ConfigError  # noqa: E402
 from gridgate.networks import build_for_volumes  # noqa: E402
 from gridgate.pipeline.models.devices import autocast, channels_last  # noqa: E402
-from gridgate.pipeline.models.engines.by_openvino import Compiled, convert  # noqa: E402
+from gridgate.pipeline.models.engines.by_int8 import MODEL  # noqa: E402
+from gridgate.pipeline.models.engines.by_openvino import Compiled  # noqa: E402
 from gridgate.pipeline.models.engines.engine import make_engine  # noqa: E402
 from gridgate.pipeline.models.engines.window_network import WindowKind  # noqa: E402
 from gridgate.pipeline.models.machine import machine_facts  # noqa: E402
+from gridgate.pipeline.quantising.calibration import calibration_windows  # noqa: E402
+from gridgate.pipeline.quantising.convert import convert_to_int8  # noqa: E402
 from gridgate.pipeline.segmenter import Segmenter  # noqa: E402
+from gridgate.pipeline.workflow import BundleRun  # noqa: E402
 
 Forward = Callable[..., torch.Tensor]
 
@@ -110,46 +114,21 @@ def forward_of(
 
 def quantise(job: dict[str, Any], segmenter: Segmenter) -> None:
     """Put an int8 network, calibrated on windows of cases of the training, into a segmenter."""
+    words = {"dataset_dir": job["folder"], "output_dir": "none", "fold": str(job["fold"])}
+    words["splits"] = str(Path(job["bundle"]) / "splits.json")
+    run = BundleRun(job["bundle"], "evaluate.yaml", "evaluating", words)
+    run.check()
+    crops = calibration_windows(run.parser, job["folder"], job["calibration"])
     processor = segmenter._processor
-    shape = tuple(processor.inferer.roi_size)
-    split = json.loads((Path(job["bundle"]) / "splits.json").read_text())[job["fold"]]
-    listed = {case.id: case for case in load_dataset(job["folder"]).cases}
-    generator = np.random.default_rng(0)
-    crops = []
-    for name in split["train"][: job["calibration"]]:
-        image = processor.transform({"image": str(listed[name].images[0]), "id": name})["image"]
-        plain = torch.nn.functional.pad(
-            image.as_tensor(),
-            [
-                pad
-                for size, now in zip(shape[::-1], image.shape[:0:-1], strict=True)
-                for pad in (0, max(0, size - now))
-            ],
-            value=float(image.min()),
-        )
-        corner = [
-            int(generator.integers(0, now - size + 1))
-            for size, now in zip(shape, plain.shape[1:], strict=True)
-        ]
-        box = tuple(slice(first, first + size) for first, size in zip(corner, shape, strict=True))
-        crops.append(plain[(slice(None), *box)].contiguous())
-    kind = kind_of((len(crops[0]), *shape), "int8")
+    kind = kind_of(tuple(crops[0].shape), "int8")
     processor.network = int8(processor.network, kind, crops)  # type: ignore[assignment]
 
 
 def int8(network: torch.nn.Module, kind: WindowKind, crops: list[torch.Tensor]) -> Forward:
-    """Quantised by nncf, run by OpenVINO."""
-    import nncf
-    import openvino
-
+    """Quantised as `gridgate quantise` does first, run by OpenVINO."""
     with tempfile.TemporaryDirectory() as work:
-        file = Path(work) / "model.xml"
-        convert(network, kind, file)
-        model = openvino.Core().read_model(file)
-        data = nncf.Dataset(crops, lambda crop: crop[None].numpy())
-        small = nncf.quantize(model, data, subset_size=len(crops))
-        openvino.save_model(small, Path(work) / "int8.xml", compress_to_fp16=False)
-        return Compiled(network, kind, Path(work) / "int8.xml")
+        convert_to_int8(network, kind, crops, Path(work))
+        return Compiled(network, kind, Path(work) / MODEL)
 
 
 def kind_of(shape: tuple[int, ...], form: str) -> WindowKind:

@@ -25,6 +25,8 @@ Scheme = Literal["performance", "mixed", "transformer"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 """From the fastest to the most exact; the first that costs no Dice is taken."""
 
+_NO_TELEMETRY = "NNCF_CI"
+
 
 def refuse_missing() -> None:
     """Refuse to begin where a package is missing.
@@ -101,8 +103,8 @@ def made_with() -> dict[str, str]:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Without NNCF's bars and advice; and without what it tells its maker of each use."""
-    told: dict[str, Any] = {name: os.environ.get(name) for name in ("NNCF_CI",)}
-    os.environ["NNCF_CI"] = "1"  # read when it is imported: its telemetry does nothing then
+    told = os.environ.get(_NO_TELEMETRY)
+    os.environ[_NO_TELEMETRY] = "1"  # read when it is imported
     logger = logging.getLogger("nncf")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -111,8 +113,7 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-        for name, value in told.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        if told is None:
+            del os.environ[_NO_TELEMETRY]
+        else:
+            os.environ[_NO_TELEMETRY] = told

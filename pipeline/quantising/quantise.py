@@ -56,15 +56,13 @@ class Quantised:
 
     def lines(self) -> list[str]:
         """What it costs and brings, as Markdown."""
-        *others, (_, int8) = self.seconds.items()
+        *others, int8 = self.seconds.values()
         told = ", ".join(f"{name} {spent:.3g} s" for name, spent in self.seconds.items())
-        return [
-            *self.comparison.lines(),
-            "",
-            f"Mean Dice over {self.comparison.cases} cases. A window takes {told}: INT8 is "
-            f"{min(spent for _, spent in others) / int8:.2f} times as fast as the fastest of the "
-            "others.",
-        ]
+        said = f"Mean Dice over {self.comparison.cases} cases. A window takes {told}"
+        if others:
+            times = min(others) / int8
+            said += f": INT8 is {times:.2f} times as fast as the fastest of the others"
+        return [*self.comparison.lines(), "", f"{said}."]
 
 
 def quantise_bundle(

@@ -102,7 +102,9 @@ class AutoEngine:
                     f"{engines_folder()} can be removed, and they are tried again"
                 )
                 return make_engine(TORCH, network, kind)
-            return _measured_engine(key, network, kind, others)
+            # another process may have found it since
+            found = _kept_engine(key, network, kind, others)
+            return found or _measured_engine(key, network, kind, others)
 
     def _is_decided(self, network: Forward, kind: WindowKind) -> bool:
         made = self._made

@@ -265,6 +265,14 @@ def test_a_bundle_of_an_earlier_version_learns_of_int8(made: Path, tmp_path: Pat
         copy_bundle(old, new)
 
 
+def test_times_are_told_where_nothing_else_could_be_timed() -> None:
+    dice = Comparison(1, {"liver": {"float32": 0.9, "int8": 0.9}})
+    alone = quantise.Quantised(Path("fast"), dice, {"openvino int8": 0.5})
+    assert alone.lines()[-1] == "Mean Dice over 1 cases. A window takes openvino int8 0.5 s."
+    beside = quantise.Quantised(Path("fast"), dice, {"torch float32": 2.0, "openvino int8": 0.5})
+    assert beside.lines()[-1].endswith("INT8 is 4.00 times as fast as the fastest of the others.")
+
+
 def test_dice_is_compared_label_by_label(tmp_path: Path) -> None:
     """By hand: a label that is nowhere counts for nothing, one that INT8 invents as lost."""
     nan = math.nan
