@@ -40,6 +40,7 @@ def shared_listing(
         find: looks.
 
     Raises:
+        ConfigError: another run, which is no shard, is writing there.
         OutputError: the folder cannot be written.
     """
     folder = SharedFolder(output_dir)
@@ -53,7 +54,8 @@ def shared_listing(
         if found is None:
             found = find()
             lines = list(_lines(found, what))
-            write_atomically(path, lambda stream: _write(stream, lines))
+            with folder, folder.gate():  # so that nobody tidies up meanwhile: this is no shard yet
+                write_atomically(path, lambda stream: _write(stream, lines))
         else:
             logger.info(f"{len(found.cases)} scans, as another shard has listed them")
     return found

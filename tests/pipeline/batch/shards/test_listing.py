@@ -1,5 +1,6 @@
 """Shards look for the scans once; and again when that would find others."""
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,10 @@ from typing import Any
 import pytest
 
 from gridgate.data.dicom.series import DicomSeries
+from gridgate.data.errors import ConfigError
+from gridgate.data.files import write_atomically
 from gridgate.data.inputs.find import Inputs
+from gridgate.data.output_folder import OutputFolder
 from gridgate.data.shared_folder import SharedFolder
 from gridgate.data.walk import PassedOver
 from gridgate.pipeline.batch.selection import folder_inputs
@@ -58,6 +62,39 @@ def test_a_list_of_before_counts_while_shards_are_at_work(
     lock.release()
     grown = Inputs([*FOUND.cases, {"id": "e", "image": "/e.nii"}], [])
     assert shared_listing(tmp_path, ["CTS"], lambda: grown) == grown
+
+
+def test_who_tidies_up_leaves_a_list_that_is_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = SharedFolder(tmp_path)
+    begun, tidied = threading.Event(), threading.Event()
+
+    def tidies_up() -> None:  # as a shard that comes or goes, when no other one has begun
+        begun.wait()
+        with folder.gate():
+            folder.tidy_up()
+        tidied.set()
+
+    def writes(path: Path, write: Any) -> None:
+        def slowly(stream: Any) -> None:
+            write(stream)
+            begun.set()
+            tidied.wait(1)
+
+        write_atomically(path, slowly)
+
+    monkeypatch.setattr(listing, "write_atomically", writes)
+    other = threading.Thread(target=tidies_up)
+    other.start()
+    assert shared_listing(tmp_path, ["CTS"], lambda: FOUND) == FOUND
+    other.join()
+    assert tidied.is_set() and shared_listing(tmp_path, ["CTS"], never) == FOUND
+
+
+def test_a_list_is_not_written_where_a_run_of_no_shard_is(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path), pytest.raises(ConfigError, match="which is no shard"):
+        shared_listing(tmp_path, ["CTS"], lambda: FOUND)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}\n", b'{"of": "', b"\xff"])
