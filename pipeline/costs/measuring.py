@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,8 +27,8 @@ from ...networks import build
 from ..models.build import to_device
 from ..models.devices import autocast, autocast_dtype, channels_last, choose_device
 from ..training.engine.average import averaged
+from ..training.engine.forward_context import forward_context
 from ..training.engine.graphed_step import GraphedStep
-from ..training.engine.small_maps import SmallMapsInFloat32
 from ..training.losses import build_loss
 
 _RUNS = 3  # timed ones, after one that warms up, or more, for so many seconds:
@@ -118,8 +118,7 @@ def training_step(
     _forget_peak(x.device)
 
     def passes(image: torch.Tensor, label: torch.Tensor) -> tuple[Any, torch.Tensor]:
-        breaks = x.device.type == "cpu" and dtype is not None
-        with autocast(x.device, dtype), SmallMapsInFloat32() if breaks else nullcontext():
+        with forward_context(x.device, dtype):
             scores = network(image)
         found = loss(scores, label)
         found.backward()

@@ -17,7 +17,7 @@ from monai.utils.enums import CommonKeys as Keys
 from torch.optim.swa_utils import AveragedModel
 
 from ....data.errors import ConfigError
-from ...models.devices import Amp, autocast, autocast_dtype, channels_last
+from ...models.devices import Amp, autocast_dtype, channels_last
 from ..losses.wrapping.annotation import Annotation
 from ..losses.wrapping.deep_supervision_loss import DeepSupervision
 from ..losses.wrapping.processes import join_processes
@@ -26,9 +26,9 @@ from ..losses.wrapping.segmentation_loss import SegmentationLoss, plain
 from ..windows.loading import WindowLoader, end_workers
 from .average import unwrapped
 from .deterministic import DeterministicOperations, refused_by_name
+from .forward_context import forward_context
 from .graphed_step import GraphedStep
 from .seeding import epoch_seed, seed_draws
-from .small_maps import SmallMapsInFloat32
 from .soundness import Soundness
 from .stopwatch import Stopwatch
 from .validator import prepared
@@ -262,11 +262,7 @@ class SegmentationTrainer(SupervisedTrainer):
         self.state.output |= {Keys.LOSS: loss.detach(), Keys.PRED: _detached(prediction)}
 
     def _predicted(self, image: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        breaks = self.state.device.type == "cpu" and self.dtype is not None
-        with (
-            autocast(self.state.device, self.dtype),
-            SmallMapsInFloat32() if breaks else nullcontext(),
-        ):
+        with forward_context(self.state.device, self.dtype):
             try:
                 return self.inferer(channels_last(image), self.network, *args, **kwargs)
             except ValueError as error:  # what our networks say to windows that they cannot take

@@ -9,6 +9,7 @@ from gridgate.networks.layers.instance_norm import InstanceNorm2d, InstanceNorm3
 LAYOUTS = {
     "2D": (InstanceNorm2d, nn.InstanceNorm2d, (3, 5, 6, 4), torch.channels_last),
     "3D": (InstanceNorm3d, nn.InstanceNorm3d, (3, 5, 6, 4, 7), torch.channels_last_3d),
+    "16 channels": (InstanceNorm3d, nn.InstanceNorm3d, (3, 16, 6, 4, 7), torch.channels_last_3d),
     "one image": (InstanceNorm3d, nn.InstanceNorm3d, (1, 5, 6, 4, 7), torch.channels_last_3d),
     "one channel": (InstanceNorm3d, nn.InstanceNorm3d, (2, 1, 6, 4, 7), torch.channels_last_3d),
 }
@@ -37,10 +38,11 @@ def test_values_and_gradients_are_those_of_pytorch(layout: str, mode: str) -> No
     torch.testing.assert_close(norm.bias.grad, reference.bias.grad)
 
 
-@pytest.mark.parametrize("layout", ["2D", "3D", "one image"])
-def test_channels_stay_innermost(layout: str) -> None:
+@pytest.mark.parametrize("layout", ["2D", "3D", "16 channels", "one image"])
+@pytest.mark.parametrize("trained", [False, True])
+def test_channels_stay_innermost(layout: str, trained: bool) -> None:
     ours, _, shape, innermost = LAYOUTS[layout]
-    x = torch.randn(shape).contiguous(memory_format=innermost)
+    x = torch.randn(shape).contiguous(memory_format=innermost).requires_grad_(trained)
     assert ours(shape[1], affine=True)(x).is_contiguous(memory_format=innermost)
 
 
@@ -58,3 +60,14 @@ def test_a_trace_of_one_image_takes_several() -> None:
     norm = InstanceNorm3d(3, affine=True).eval()
     traced = torch.jit.trace(norm, x[:1])
     torch.testing.assert_close(traced(x), norm(x))
+
+
+def test_a_network_that_is_scripted_has_the_same_values_and_gradients() -> None:
+    torch.manual_seed(0)
+    norm = InstanceNorm3d(3, affine=True)
+    x = torch.randn(2, 3, 4, 4, 4).contiguous(memory_format=torch.channels_last_3d)
+    x.requires_grad_()
+    factor = torch.randn(x.shape)
+    expected = torch.autograd.grad((norm(x) * factor).sum(), x)
+    scripted = torch.jit.script(norm)
+    torch.testing.assert_close(torch.autograd.grad((scripted(x) * factor).sum(), x), expected)
