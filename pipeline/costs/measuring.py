@@ -27,8 +27,8 @@ from ...networks import build
 from ..models.build import to_device
 from ..models.devices import autocast, autocast_dtype, channels_last, choose_device
 from ..training.engine.average import averaged
-from ..training.engine.forward_context import forward_context
-from ..training.engine.graphed_step import GraphedStep
+from ..training.engine.passes.forward_context import forward_context
+from ..training.engine.passes.graphed_step import GraphedStep
 from ..training.losses import build_loss
 
 _RUNS = 3  # timed ones, after one that warms up, or more, for so many seconds:

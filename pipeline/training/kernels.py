@@ -27,7 +27,7 @@ def choose_kernels(*, cudnn_benchmark: bool, deterministic: bool) -> None:
     Args:
         cudnn_benchmark: time cuDNN's kernels and take the fastest.
         deterministic: have PyTorch compute the same twice; what it cannot is replaced or refused by
-            name, see engine.deterministic. The kernels are not timed then.
+            name, see engine.passes.deterministic. The kernels are not timed then.
     """
     global _before
     restore_kernels()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gridgate.pipeline.training.engine.small_maps import SmallMapsInFloat32
+from gridgate.pipeline.training.engine.passes.small_maps import SmallMapsInFloat32
 
 
 @pytest.fixture

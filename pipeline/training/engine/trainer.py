@@ -25,9 +25,9 @@ from ..losses.wrapping.region_loss import RegionLoss
 from ..losses.wrapping.segmentation_loss import SegmentationLoss, plain
 from ..windows.loading import WindowLoader, end_workers
 from .average import unwrapped
-from .deterministic import DeterministicOperations, refused_by_name
-from .forward_context import forward_context
-from .graphed_step import GraphedStep
+from .passes.deterministic import DeterministicOperations, refused_by_name
+from .passes.forward_context import forward_context
+from .passes.graphed_step import GraphedStep
 from .seeding import epoch_seed, seed_draws
 from .soundness import Soundness
 from .stopwatch import Stopwatch

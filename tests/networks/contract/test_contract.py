@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gridgate.data.phantom.phantom import make_phantom
 from gridgate.pipeline.models.devices import cpu_has_bfloat16
-from gridgate.pipeline.training.engine.small_maps import SmallMapsInFloat32
+from gridgate.pipeline.training.engine.passes.small_maps import SmallMapsInFloat32
 from gridgate.pipeline.training.losses import build_loss
 
 from .tiny_networks import CLASSES, TINY, every_network, heads, noise, stirred, tiny

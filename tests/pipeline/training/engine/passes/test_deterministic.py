@@ -10,7 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gridgate.data.errors import ConfigError
 from gridgate.networks import NETWORKS, build_for_volumes, network_options
-from gridgate.pipeline.training.engine.deterministic import DeterministicOperations, refused_by_name
+from gridgate.pipeline.training.engine.passes.deterministic import (
+    DeterministicOperations,
+    refused_by_name,
+)
 
 # of PyTorch 2.13's torch.use_deterministic_algorithms: what raises on CUDA, of what networks use
 RAISES = {

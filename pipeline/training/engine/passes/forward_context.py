@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
-from ...models.devices import autocast
+from ....models.devices import autocast
 from .small_maps import SmallMapsInFloat32
 from .upsampling import UpsamplingByMatrices
 

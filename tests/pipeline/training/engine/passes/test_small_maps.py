@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gridgate.pipeline.training.engine.small_maps import SmallMapsInFloat32
+from gridgate.pipeline.training.engine.passes.small_maps import SmallMapsInFloat32
 
 
 @pytest.mark.parametrize(

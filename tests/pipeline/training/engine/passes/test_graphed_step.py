@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 
-from gridgate.pipeline.training.engine.graphed_step import GraphedStep
+from gridgate.pipeline.training.engine.passes.graphed_step import GraphedStep
 from gridgate.pipeline.training.engine.trainer import SegmentationTrainer
 from gridgate.pipeline.training.losses import build_loss
 
-from ..small_trainer import network, trainer, windows
+from ...small_trainer import network, trainer, windows
 
 
 def stepped(net: torch.nn.Module, loss: Any) -> Any:

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from ....data.errors import ConfigError
+from .....data.errors import ConfigError
 
 _REFUSED = re.compile(r"(\w+) does not have a deterministic implementation")
 _MAX_POOLS = {functional.max_pool2d: 2, functional.max_pool3d: 3}

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from gridgate.pipeline.training.engine import upsampling
-from gridgate.pipeline.training.engine.upsampling import UpsamplingByMatrices
+from gridgate.pipeline.training.engine.passes import upsampling
+from gridgate.pipeline.training.engine.passes.upsampling import UpsamplingByMatrices
 
 INNERMOST = {2: torch.channels_last, 3: torch.channels_last_3d}
 MODE = {2: "bilinear", 3: "trilinear"}
