@@ -168,6 +168,13 @@ def _frames(path: Path, image: Grid | None) -> Image:
     indices = (heights - heights[first]) / step
     if np.abs(indices - indices.round()).max() > _UNEVEN:
         raise ImageError(f"{path}: its frames are not evenly spaced; export it again")
+    between = _between_slices(positions, indices.round(), normal * step, image)
+    off = positions - positions[first] - indices.round()[:, None] * between
+    if np.linalg.norm(off, axis=1).max() > _UNEVEN * max(step, *np.linalg.norm(axes, axis=0)):
+        raise ImageError(
+            f"{path}: its frames are shifted against each other, and not as the slices of a tilted "
+            "gantry are; export it again"
+        )
     merged = np.zeros((columns, rows, int(indices.round().max()) + 1), dtype=np.uint16)
     label_map = str(dataset.SegmentationType) == "LABELMAP"
     for frame, index, number in zip(pixels, indices.round().astype(int), numbers, strict=True):
@@ -176,7 +183,7 @@ def _frames(path: Path, image: Grid | None) -> Image:
             continue
         _lay(merged[:, :, index], frame.T > 0, by_number[number], known, path)
     affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1], affine[:3, 2] = axes[:, 0], axes[:, 1], normal * step
+    affine[:3, 0], affine[:3, 1], affine[:3, 2] = axes[:, 0], axes[:, 1], between
     affine[:3, 3] = positions[first]
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     return Image(merged, Grid(merged.shape, affine), path, None, ())
@@ -245,6 +252,32 @@ def _step(
     if images and (not gap or (thin and _is_multiple(gap, images))):
         return images
     return gap or thickness or 1.0
+
+
+def _between_slices(
+    positions: NDArray[np.float64],
+    indices: NDArray[np.float64],
+    straight: NDArray[np.float64],
+    image: Grid | None,
+) -> NDArray[np.float64]:
+    """LPS mm from a slice to the next one; not along their normal where the gantry was tilted.
+
+    Args:
+        positions: (N, 3) of the frames, LPS mm.
+        indices: (N,) slices that they are on.
+        straight: the step along the normal.
+        image: says how it was tilted where all frames are on one slice.
+    """
+    lowest, highest = int(indices.argmin()), int(indices.argmax())
+    if indices[highest] > indices[lowest]:
+        count = indices[highest] - indices[lowest]
+        return np.asarray((positions[highest] - positions[lowest]) / count)
+    if image is None:
+        return straight
+    steps = np.diag([-1.0, -1.0, 1.0]) @ image.affine[:3, :3]
+    along = straight @ steps  # of each of its axes
+    axis = int(np.abs(along).argmax())
+    return np.asarray(steps[:, axis] * (straight @ straight) / along[axis])
 
 
 def _is_multiple(gap: float, step: float) -> bool:

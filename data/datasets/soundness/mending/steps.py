@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from ....errors import DatasetError
 from ....geometry.affines import Affine
-from ....geometry.grids import Grid
+from ....geometry.grids import Grid, voxel_map
 from ....geometry.label_grids import nearest_labels
 from ....geometry.placement import centre_mm, misplacement
 from ..findings import Finding
 
 _OFFSET = 1024
+_AS_IT_IS = [[0, 1], [1, 1], [2, 1]]
+"""nibabel's orientation of axes that run as the other's do."""
 
 
 @dataclass(eq=False)
@@ -83,7 +85,34 @@ def mend(case: Opened, finding: Finding, declared: list[int]) -> None:
 
 
 def _copy_affine(case: Opened, finding: Finding, declared: list[int]) -> None:
+    """As the label map's voxels are the image's: its affine is another for no reason."""
+    _take_affine(_label(case), case.images[0], finding)
+
+
+def _copy_near_affine(case: Opened, finding: Finding, declared: list[int]) -> None:
+    """Of a label map that lies nearly right, so that the order and sense of its axes are true."""
     label, image = _label(case), case.images[0]
+    turning = nib.io_orientation(voxel_map(image.grid, label.grid))
+    if not np.array_equal(turning, _AS_IT_IS):
+        label.array = np.ascontiguousarray(nib.apply_orientation(label.array, turning))
+        label.done.append(f"voxels in the order of the image's ({finding.kind})")
+    _take_affine(label, image, finding)
+
+
+def _copy_affine_of_same_axes(case: Opened, finding: Finding, declared: list[int]) -> None:
+    """Of a label map that lies elsewhere, if its axes run as the image's: else who knows?"""
+    label, image = _label(case), case.images[0]
+    turning = nib.io_orientation(voxel_map(image.grid, label.grid))
+    if not np.array_equal(turning, _AS_IT_IS):
+        raise DatasetError(
+            f"the label map's axes run to {label.grid.orientation}, the image's to "
+            f"{image.grid.orientation}, and it lies elsewhere, so nothing tells whether their "
+            "voxels are in one order"
+        )
+    _take_affine(label, image, finding)
+
+
+def _take_affine(label: Volume, image: Volume, finding: Finding) -> None:
     if label.array.shape != image.array.shape:
         raise DatasetError(
             f"the label map's shape {label.array.shape} is not the image's {image.array.shape}, so "
@@ -235,7 +264,10 @@ def _index_axes(affine: Affine, finding: Finding) -> tuple[int, ...]:
     return tuple(order.index("xyz".index(axis)) for axis in finding.numbers["axes"])
 
 
-_COPY = ("the image's affine is copied into the label map", _copy_affine)
+_COPIED = "the image's affine is copied into the label map"
+_COPY = (_COPIED, _copy_affine)
+_NEAR = (_COPIED, _copy_near_affine)
+_SAME_AXES = (_COPIED, _copy_affine_of_same_axes)
 _GRID = ("the label map is resampled to the image's grid by nearest neighbour", _resample)
 STEPS: dict[str, tuple[str, Step]] = {
     # in the order in which they are done: values, then what places the image, then the label map
@@ -253,11 +285,11 @@ STEPS: dict[str, tuple[str, Step]] = {
     "label-transposed": ("the label map's axes are transposed back", _transpose),
     "label-no-geometry": _COPY,
     "label-mirrored": _COPY,
-    "label-spacing": _COPY,
-    "label-shifted": _COPY,
-    "label-turned": _COPY,
-    "label-half-voxel": _COPY,
-    "label-nearly": _COPY,
+    "label-spacing": _SAME_AXES,
+    "label-shifted": _SAME_AXES,
+    "label-turned": _SAME_AXES,
+    "label-half-voxel": _NEAR,
+    "label-nearly": _NEAR,
     "label-cropped": _GRID,
     "label-resampled": _GRID,
     "label-flipped": ("the label map's voxels are flipped back", _flip_label),

@@ -1,8 +1,10 @@
 """DICOM SEG as other software writes it, and `.seg.nrrd` with layers, as one label map."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import highdicom as hd
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -226,3 +228,38 @@ def test_two_segments_of_one_name_are_refused(tmp_path: Path) -> None:
     path = layered(tmp_path / "s.seg.nrrd", np.zeros((4, 5, 6), np.uint8), **{"2_Name": "A "})
     with pytest.raises(GridgateError, match="two segments are called"):
         name_labels([path])
+
+
+@pytest.mark.parametrize("slices", [[1, 2, 4], [3], [0, 1, 2, 3, 4, 5, 6, 7]])
+def test_a_tilted_gantry_is_kept(
+    tmp_path: Path, write_dicom: Callable[..., list[Path]], slices: list[int]
+) -> None:
+    orientation = (1, 0, 0, 0, np.cos(0.3), -np.sin(0.3))
+    positions = [(0, 0, 2.5 * k) for k in range(8)]
+    write_dicom(tmp_path / "ct", positions=positions, orientation=orientation, name="{:02d}.dcm")
+    image = read_series(find_series(tmp_path / "ct")[0][0])
+    x, y, z = image.grid.shape
+    drawn = np.zeros((z, y, x), np.uint8)
+    drawn[slices, 1:3, 2:5] = 1
+    write_seg(tmp_path / "ct", tmp_path / "seg.dcm", drawn, "BINARY", ("liver",))
+    found = read_segmentation(tmp_path / "seg.dcm", image=image.grid)
+    whole = nib.Nifti1Image(found.array, found.grid.affine)
+    centres = nib.affines.apply_affine(found.grid.affine, np.argwhere(whole.dataobj))
+    upwards = image.grid.affine[2, 2] > 0
+    wanted = (drawn if upwards else drawn[::-1]).transpose(2, 1, 0)
+    expected = nib.affines.apply_affine(image.grid.affine, np.argwhere(wanted))
+    assert np.allclose(sorted(map(tuple, centres)), sorted(map(tuple, expected)), atol=1e-3)
+    # beside the voxels' places those of the grid, which says where it lies on the image
+    steps = np.linalg.solve(image.grid.affine[:3, :3], found.grid.affine[:3, :3])
+    assert np.allclose(steps, np.eye(3), atol=1e-4)
+
+
+def test_frames_that_are_shifted_otherwise_are_refused(patient: Path) -> None:
+    write_seg(patient / "CT", patient / "seg.dcm", np.ones((3, 512, 512)), "BINARY", NAMES)
+    moved = pydicom.dcmread(patient / "seg.dcm")
+    frames = moved.PerFrameFunctionalGroupsSequence
+    middle = sorted(frames, key=lambda one: one.PlanePositionSequence[0].ImagePositionPatient[2])[1]
+    middle.PlanePositionSequence[0].ImagePositionPatient[0] += 7
+    moved.save_as(patient / "seg.dcm")
+    with pytest.raises(ImageError, match="shifted against each other"):
+        read_segmentation(patient / "seg.dcm")
