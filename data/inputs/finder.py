@@ -5,7 +5,8 @@ import stat
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 from ..dicom.listing.headers import is_dicom, look_at_file
 from ..dicom.listing.types import Damaged
@@ -18,6 +19,8 @@ from .channels import Scan, scans_of
 from .kinds import has_header, may_be_dicom, not_taken, why_no_pair, why_not
 from .lists import Listed
 from .wanted import Wanted, failing, image_case, series_cases
+
+_AnyPath = TypeVar("_AnyPath", bound=PurePath)
 
 LOOKED_FOR = f"{', '.join(IMAGE_SUFFIXES)}, DICOM files of any name, .zip of them"
 _STRAY = "it is named like a DICOM file and is none; copy it again"
@@ -106,15 +109,13 @@ class Finder:
         """The cases of a list, in its order; what cannot be used is a case all the same."""
         home = Path(os.path.abspath(path.parent))
         lines = list(lines)
-        outside = [
-            os.path.dirname(line.path) for line in lines if not line.path.is_relative_to(home)
-        ]
-        away = Path(os.path.commonpath(outside)) if outside else home
+        away = _common_folders([line.path for line in lines if not line.path.is_relative_to(home)])
         wanted: list[Wanted] = []
         seen: set[str] = set()
         lines_seen: set[Path] = set()
         for line in lines:
-            base = home if line.path.is_relative_to(home) else away
+            base = away.get(line.path.drive, home)
+            base = home if line.path.is_relative_to(home) else base
             for one in self._one_of_list(line, base):
                 if str(one.image) not in seen:
                     wanted.append(one)
@@ -206,6 +207,23 @@ def _strays(files: Iterable[Path], folders: set[Path]) -> list[Path]:
             named.setdefault(file.parent, []).append(file)
     groups = [group for group in named.values() if all(map(_no_dicom, group))]
     return [file for group in groups for file in group]
+
+
+def _common_folders(files: Sequence[_AnyPath]) -> dict[str, _AnyPath]:
+    """Of each drive the folder that holds all of some files; paths of two have nothing in common.
+
+    >>> from pathlib import PureWindowsPath
+    >>> files = [PureWindowsPath(f"{path}.nii") for path in ("C:/a/b/1", "D:/x/3", "C:/a/2")]
+    >>> _common_folders(files)
+    {'C:': PureWindowsPath('C:/a'), 'D:': PureWindowsPath('D:/x')}
+    """
+    found: dict[str, _AnyPath] = {}
+    for file in files:
+        folder = found.setdefault(file.drive, file.parent)
+        while not file.is_relative_to(folder):
+            folder = folder.parent
+        found[file.drive] = folder
+    return found
 
 
 def _no_dicom(file: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,7 +21,15 @@ TABLE_NAMES = ("labels.json", "dataset.json")
 _LARGEST = 1 << 22  # bytes of a table
 _CTBL = re.compile(r"(\d+)\s+(\S+)(\s+[\d.]+){3,4}")
 _SNAP = re.compile(r'(\d+)(\s+[\d.]+){4,6}\s+"(.*)"')
-_UNREADABLE = (OSError, ImageFileError, HeaderDataError, WrapStructError, ValueError, EOFError)
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+    ImageFileError,
+    HeaderDataError,
+    WrapStructError,
+)
 
 
 def is_table(path: Path) -> bool:

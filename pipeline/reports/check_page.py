@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ...data.datasets.entries import IGNORE_NAME
 from ...data.datasets.listed import CaseFiles
 from ...data.datasets.soundness.findings import DATASET, LEVELS, Finding, Report
 from ...data.datasets.soundness.intensities import is_ct
@@ -164,7 +165,7 @@ def _mended(case: CaseFiles, found: Sequence[Finding], listing: Listing) -> Open
     opened = open_case(case, listing)
     try:
         for finding in steps:
-            mend(opened, finding, sorted(listing.labels.values()))
+            mend(opened, finding, sorted(_declared(listing).values()))
     except GridgateError:
         return None
     return opened if any(one.done for one in (*opened.images, opened.label) if one) else None
@@ -172,8 +173,7 @@ def _mended(case: CaseFiles, found: Sequence[Finding], listing: Listing) -> Open
 
 def _figure(before: Opened, after: Opened | None, listing: Listing, name: str) -> Figure:
     image = before.images[0] if after is None else after.images[0]
-    values = list(listing.labels.values())
-    names = list(listing.labels)
+    values, names = list(_declared(listing).values()), list(_declared(listing))
     filled = _on(image, before.label, values)
     if filled.max() == len(values):
         names.append("not declared")
@@ -188,6 +188,11 @@ def _figure(before: Opened, after: Opened | None, listing: Listing, name: str) -
         filled="label map",
         outlined="mended",
     )
+
+
+def _declared(listing: Listing) -> dict[str, int]:
+    """Names and values of the labels; those of voxels to ignore come last."""
+    return listing.labels | ({} if listing.ignore is None else {IGNORE_NAME: listing.ignore})
 
 
 def _on(image: Volume, label: Volume | None, values: Sequence[int]) -> NDArray[np.int64]:

@@ -62,7 +62,8 @@ def read_pairing_table(path: Path) -> Pairing:
 
 
 def _is_unique(rows: list[list[str]], column: int) -> bool:
-    found = [row[column].strip() for row in rows if any(cell.strip() for cell in row)]
+    filled = [row for row in rows if any(cell.strip() for cell in row)]
+    found = [row[column].strip() if column < len(row) else "" for row in filled]
     return len(set(found)) == len(found) and all(found)
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +26,11 @@ _NOT_SCANS = {
     "SEG": "a segmentation",
     "SR": "a report",
 }
+_SHARED = (
+    "its SeriesInstanceUID is that of other patients, studies or frames of reference too, in other "
+    "folders; each is a series"
+)
+_PART = "its {} files are a part of the series, the whole of which is in {}"
 
 
 def group_series(
@@ -52,14 +57,13 @@ def group_series(
     series: list[DicomSeries] = []
     passed: list[PassedOver] = []
     wanted: list[tuple[list[Found], bool, list[str]]] = []
-    for group in groups.values():
-        for part, copied in _copies(group):
-            why = _why_not(part, modality)
-            if why:
-                passed.append(PassedOver(str(_series(part, archive, copied, [])), why))
-                continue
-            images, notes = _slices_of(part)
-            wanted.append((images, copied, notes + _damaged_beside(part, broken)))
+    for part, copied, told in (one for group in groups.values() for one in _parts(group)):
+        why = _why_not(part, modality)
+        if why:
+            passed.append(PassedOver(str(_series(part, archive, copied, [])), why))
+            continue
+        images, notes = _slices_of(part)
+        wanted.append((images, copied, told + notes + _damaged_beside(part, broken)))
     for scattered in join_scattered(wanted):
         series.append(_series(scattered.images, archive, scattered.copied, scattered.notes))
         if scattered.problem:
@@ -161,9 +165,7 @@ def _series(
     group: Sequence[Found], archive: Path | None, copied: bool, notes: list[str]
 ) -> DicomSeries:
     first = min(group, key=lambda one: one.name)
-    folder = Path(
-        os.path.commonpath([one.folder for one in group]) if len(group) > 1 else first.folder
-    )
+    folder = Path(_common_folder(group))
     if archive is not None:
         folder = archive / folder if copied else archive
     if not first.uid:
@@ -185,22 +187,70 @@ def _series(
     )
 
 
+def _common_folder(group: Sequence[Found]) -> str:
+    folders = {one.folder for one in group}
+    return os.path.commonpath(folders) if len(folders) > 1 else folders.pop()
+
+
 def _with_problem(series: DicomSeries, problem: str) -> DicomSeries:
     return replace(series, problem=f"{series.archive or series.folder}: {problem}")
 
 
-def _copies(group: Sequence[Found]) -> list[tuple[list[Found], bool]]:
-    """A series may be spread over folders, or be in several as copies: each copy is a series."""
-    folders: dict[str, set[str]] = defaultdict(set)
+def _parts(group: Sequence[Found]) -> Iterator[tuple[list[Found], bool, list[str]]]:
+    """The series of one UID: files, whether others have that UID too, and notes."""
+    patients = _patients(group)
+    note = [_SHARED] if len(patients) > 1 else []
+    for patient in patients:
+        for part, copied, told in _copies(patient):
+            yield part, copied or len(patients) > 1, note + told
+
+
+def _patients(group: Sequence[Found]) -> list[list[Found]]:
+    """A series that lies in folders of one patient and frame of reference each: by these.
+
+    Whoever anonymises may give one SeriesInstanceUID to all.
+    """
+    folders = _by_folder(group)
+    whose = {folder: {_whose(one) for one in part} for folder, part in folders.items()}
+    if any(len(found) > 1 for found in whose.values()):
+        return [list(group)]
+    parts: dict[tuple[str, ...], list[Found]] = defaultdict(list)
+    for folder, part in folders.items():
+        parts[next(iter(whose[folder]))] += part
+    places = {_common_folder(part) for part in parts.values()}
+    # series are told apart by their folders
+    return list(parts.values()) if len(places) == len(parts) else [list(group)]
+
+
+def _whose(one: Found) -> tuple[str, ...]:
+    return one.place.patient, one.place.study, one.place.frame_of_reference
+
+
+def _copies(group: Sequence[Found]) -> list[tuple[list[Found], bool, list[str]]]:
+    """A series may be spread over folders, or be in several as copies: each copy is a series.
+
+    They are copies where a folder has all there is. Folders that have some slices in common are
+    parts of one series.
+    """
+    folders = {
+        name: (part, {one.instance for one in part if one.instance})
+        for name, part in _by_folder(group).items()
+    }
+    shared = Counter(instance for _, instances in folders.values() for instance in instances)
+    whole = [name for name, (_, instances) in folders.items() if len(instances) == len(shared)]
+    if max(shared.values(), default=0) < 2 or not whole:
+        return [(list(group), False, [])]
+    return [
+        (part, True, [] if name in whole else [_PART.format(len(part), whole[0])])
+        for name, (part, _) in folders.items()
+    ]
+
+
+def _by_folder(group: Sequence[Found]) -> dict[str, list[Found]]:
+    folders: dict[str, list[Found]] = defaultdict(list)
     for one in group:
-        if one.instance:
-            folders[one.instance].add(one.folder)
-    if all(len(places) < 2 for places in folders.values()):
-        return [(list(group), False)]
-    parts: dict[str, list[Found]] = defaultdict(list)
-    for one in group:
-        parts[one.folder].append(one)
-    return [(part, True) for part in parts.values()]
+        folders[one.folder].append(one)
+    return folders
 
 
 def _why_not(group: Sequence[Found], modality: str | None) -> str:

@@ -61,13 +61,16 @@ def kept_locale() -> Iterator[None]:
 
 
 @kept_locale()
-def read_itk_header(path: Path) -> tuple[tuple[int, int, int], Affine, tuple[str, ...]]:
-    """Shape (X, Y, Z), affine (RAS+ mm) and notes of a file, without its voxels.
+def read_itk_header(path: Path) -> tuple[tuple[int, ...], Affine, tuple[str, ...]]:
+    """Shape (X, Y, Z), or (X, Y, Z, C), affine (RAS+ mm) and notes of a file, without its voxels.
 
     Raises:
         ImageError: SimpleITK cannot read it, or it is not a 3D volume.
     """
-    return _geometry(path, _information(path))
+    reader = _information(path)
+    shape, affine, notes = _geometry(path, reader)
+    components = int(reader.GetNumberOfComponents())
+    return (*shape, components) if components > 1 else shape, affine, notes
 
 
 @kept_locale()

@@ -64,6 +64,7 @@ def choose_affine(header: nib.Nifti1Header) -> AffineChoice:
     """
     notes: list[str] = []
     shape = header.get_data_shape()
+    unit = int(header["xyzt_units"]) & 7
     sform = _usable_sform(header, notes)
     qform = _usable_qform(header, notes)
     affine: Affine
@@ -72,9 +73,8 @@ def choose_affine(header: nib.Nifti1Header) -> AffineChoice:
     if sform is not None:
         affine, source = sform, "sform"
         if qform is not None and len(shape) >= 3:
-            apart = np.linalg.norm(
-                corner_centres(shape, sform) - corner_centres(shape, qform), axis=1
-            ).max()
+            forms = [corner_centres(shape, _in_mm(form, unit, [])) for form in (sform, qform)]
+            apart = np.linalg.norm(forms[0] - forms[1], axis=1).max()
             if apart > _DISAGREEMENT_MM:
                 disagree_mm = float(apart)
                 notes.append(f"sform and qform disagree by up to {apart:.4g} mm; the sform is used")
@@ -88,7 +88,6 @@ def choose_affine(header: nib.Nifti1Header) -> AffineChoice:
             "geometry: the header gives voxel sizes but no orientation, nibabel's default is used "
             "(x to the left, y to the front, z up): check left and right"
         )
-    unit = int(header["xyzt_units"]) & 7
     other = _in_mm(qform, unit, []) if qform is not None and disagree_mm else None
     affine = _in_mm(affine, unit, notes)
     return AffineChoice(affine, source, "; ".join(notes), disagree_mm, other)

@@ -3,8 +3,10 @@
 import os
 import pickle
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -164,6 +166,63 @@ def test_copies_in_two_folders_are_two_series(tmp_path: Path, write_dicom: Serie
     assert [one.folder for one in series] == [tmp_path / "a", tmp_path / "b"]
     assert len({str(one) for one in series}) == 2
     assert read_series(series[0]).notes == ()
+
+
+@pytest.mark.parametrize("shared", [1, 3])
+def test_folders_with_some_slices_in_common_are_one_series(
+    tmp_path: Path, write_dicom: SeriesWriter, shared: int
+) -> None:
+    whole = write_dicom(tmp_path / "whole", count=9)
+    first, second = tmp_path / "cts/disk1", tmp_path / "cts/disk2"
+    for folder, part in ((first, whole[: 4 + shared]), (second, whole[4:])):
+        folder.mkdir(parents=True)
+        for file in part:
+            shutil.copy(file, folder)
+    series, _ = find_series(tmp_path / "cts")
+    assert [one.folder for one in series] == [tmp_path / "cts"]
+    image = read_series(series[0])
+    assert np.array_equal(image.array, read_series(find_series(tmp_path / "whole")[0][0]).array)
+    assert any(f"{shared} slices that were there twice" in note for note in image.notes)
+
+
+def test_a_part_of_a_copy_says_so(tmp_path: Path, write_dicom: SeriesWriter) -> None:
+    for file in write_dicom(tmp_path / "a")[4:] + write_dicom(tmp_path / "b")[:0]:
+        file.unlink()
+    part, whole = find_series(tmp_path)[0]
+    assert part.notes == (
+        f"its 4 files are a part of the series, the whole of which is in {tmp_path / 'b'}",
+    )
+    assert whole.notes == () and len(whole.files) == 6
+
+
+@pytest.mark.parametrize("attribute", ["PatientID", "StudyInstanceUID", "FrameOfReferenceUID"])
+def test_one_series_uid_for_several_patients(
+    tmp_path: Path, write_dicom: SeriesWriter, attribute: str
+) -> None:
+    for number in (1, 2, 3):
+
+        def change(data: Any, k: int, number: int = number) -> None:
+            data[attribute].value = f"1.2.{number}"
+            data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"1.3.{number}.{k}"
+
+        write_dicom(tmp_path / f"p{number}", change=change)
+    series, _ = find_series(tmp_path)
+    assert [one.folder.name for one in series] == ["p1", "p2", "p3"]
+    for one in series:
+        assert read_series(one).grid.shape == (7, 5, 6)
+        assert "that of other patients" in one.notes[0]
+    assert len({str(one) for one in series}) == 3
+
+
+def test_patients_in_one_folder_are_not_taken_apart(
+    tmp_path: Path, write_dicom: SeriesWriter
+) -> None:
+    def change(data: Any, k: int) -> None:
+        data.PatientID = f"P{k % 2}"
+
+    write_dicom(tmp_path / "a", change=change)
+    series, _ = find_series(tmp_path)
+    assert len(series) == 1 and series[0].notes == ()
 
 
 def test_files_without_series_uid_are_one_series_a_folder(

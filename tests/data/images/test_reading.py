@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from gridgate.data.errors import ImageError
 from gridgate.data.geometry.grids import same_grid
-from gridgate.data.images.reading import read_grid, read_image, read_labels
+from gridgate.data.images.reading import read_axes, read_grid, read_image, read_labels
 
 from .nifti_files import RAMP, SHAPE, A, nifti, stored
 
@@ -224,6 +224,19 @@ def test_channels_come_first(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         read_image(tmp_path / "v.mha", channels=2).array, [RAMP, RAMP + 500]
     )
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".mhd", ".nrrd", ".nhdr", ".nii.gz"])
+def test_axes_of_the_header_are_those_of_the_voxels(suffix: str, tmp_path: Path) -> None:
+    for count in (1, 2, 3):
+        path = tmp_path / f"{count}{suffix}"
+        array = np.stack([RAMP] * count, axis=-1).transpose(2, 1, 0, 3).copy()
+        image = sitk.GetImageFromArray(array if count > 1 else array[..., 0], isVector=count > 1)
+        sitk.WriteImage(image, str(path))
+        axes = read_axes(path)
+        assert axes[:3] == SHAPE and axes[-1:] == ((count,) if count > 1 else SHAPE[-1:])
+        assert read_grid(path).shape == SHAPE
+        assert read_image(path, channels=count).array.shape[-3:] == SHAPE
 
 
 def test_nan_and_infinity_are_counted(tmp_path: Path) -> None:

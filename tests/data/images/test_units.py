@@ -36,6 +36,22 @@ def geometry(factor: float) -> tuple[str, str, str]:
 
 
 @pytest.mark.parametrize(
+    ("unit", "apart", "said"),
+    [("micron", 50.0, 0.0), ("micron", 50_000.0, 50.0), ("meter", 0.05, 50.0), ("mm", 0.05, 0.0)],
+)
+def test_how_far_two_forms_are_apart_is_in_mm(unit: str, apart: float, said: float) -> None:
+    image = nib.Nifti1Image(np.zeros((6, 5, 4), np.int16), AFFINE)
+    moved = AFFINE.copy()
+    moved[0, 3] += apart
+    image.header.set_xyzt_units(unit)
+    image.set_sform(AFFINE, 1)
+    image.set_qform(moved, 1)
+    choice = choose_affine(image.header)
+    assert choice.disagree_mm == pytest.approx(said, rel=1e-3)
+    assert (f"disagree by up to {said:.4g} mm" in choice.why) == (said > 0)
+
+
+@pytest.mark.parametrize(
     ("unit", "factor"),
     [("cm", 10), ("um", 1e-3), ("µm", 1e-3), ("m", 1e3), ("meters", 1e3), ("nm", 1e-6)],
 )

@@ -5,11 +5,20 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from gridgate.data.errors import ImageError
 from gridgate.data.inputs.find import Inputs, find_cases
 from gridgate.pipeline.batch.selection import folder_inputs
 from gridgate.transforms import LoadCased
+
+
+def vector(path: Path, channels: int) -> Path:
+    """One file of several channels, as ITK writes it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.arange(4 * 5 * 6 * channels, dtype=np.int16).reshape(4, 5, 6, channels)
+    sitk.WriteImage(sitk.GetImageFromArray(array, isVector=True), str(path))
+    return path
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -140,3 +149,11 @@ def test_a_name_with_and_without_its_number_are_two_cases(tmp_path: Path) -> Non
     assert images(find_cases(alone), alone) == {"scan_0001": "scan_0001.nii.gz"}
     tests = touch(tmp_path / "imagesTs", "BRATS_486_0000.nii.gz", "dataset.json")
     assert images(find_cases(tests), tests) == {"BRATS_486": "BRATS_486_0000.nii.gz"}
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
+def test_a_file_of_all_channels_is_whole_whatever_its_name(suffix: str, tmp_path: Path) -> None:
+    vector(tmp_path / f"a_0000{suffix}", 2)
+    (case,) = find_cases(tmp_path, channels=2).cases
+    assert case["image"] == str(tmp_path / f"a_0000{suffix}")
+    assert LoadCased(keys="image", channels=2)(case)["image"].shape == (2, 6, 5, 4)

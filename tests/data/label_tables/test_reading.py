@@ -76,3 +76,9 @@ def test_extensions_that_are_no_names(tmp_path: Path, content: bytes) -> None:
     image.header.extensions.append(nib.nifti1.Nifti1Extension(30, content))
     nib.save(image, tmp_path / "a.nii.gz")
     assert read_caret(tmp_path / "a.nii.gz") == {}
+
+
+def test_a_damaged_file_has_no_names(tmp_path: Path) -> None:
+    head = b"\x1f\x8b\x08" + bytes(7)  # of gzip, and nothing that can be inflated after it
+    (tmp_path / "a.nii.gz").write_bytes(head + b"\xff" * 500)
+    assert read_caret(tmp_path / "a.nii.gz") == {}

@@ -12,6 +12,9 @@ from matplotlib.image import imread
 
 from gridgate.data.datasets.dataset import load_dataset, write_dataset_json
 from gridgate.data.datasets.soundness.checking import check_soundness
+from gridgate.data.datasets.soundness.listing import list_cases
+from gridgate.data.datasets.soundness.mending.case import open_case
+from gridgate.pipeline.reports import check_page
 from gridgate.pipeline.reports.check_page import write_check_page
 from gridgate.pipeline.reports.pictures.labels import label_colour
 
@@ -74,3 +77,36 @@ def test_no_more_pictures_than_asked_for(odd: Path, tmp_path: Path) -> None:
     assert 'src="data:image/png' not in text
     assert "Further cases, without pictures" in text
     assert "label-shifted" in text
+
+
+def test_voxels_to_ignore_are_declared(phantom_dataset: Path, tmp_path: Path) -> None:
+    root = tmp_path / "D"
+    dataset = load_dataset(phantom_dataset)
+    for case in dataset.cases[:1]:
+        assert case.label is not None
+        for path in (case.images[0], case.label):
+            target = root / path.parent.name / "one.nii.gz"
+            target.parent.mkdir(parents=True)
+            image = nib.load(path)
+            array = np.asarray(image.dataobj)
+            if path == case.label:
+                array = array.astype(np.float32)
+                array[:, :, -2:] = 255
+                array[array > 0] -= np.float32(0.05)
+            nib.save(nib.Nifti1Image(array, image.affine), target)
+    write_dataset_json(root, "Ignored", {**dataset.labels, "ignore": 255}, ("CT",), 1)
+    listing = list_cases(root)
+    case = listing.cases[0]
+    report = check_soundness(root, workers=1)
+    assert report.of_kind("label-fractions")
+    opened = open_case(case, listing)
+    after = check_page._mended(case, report.findings, listing)
+    assert after is not None and after.label is not None
+    assert (np.asarray(after.label.array)[:, :, -2:] == 255).all()
+    figure = check_page._figure(opened, after, listing, "one")
+    told = [text.get_text() for axes in figure.axes for text in axes.texts]
+    for legend in (*figure.legends, *(axes.get_legend() for axes in figure.axes)):
+        told += [] if legend is None else [text.get_text() for text in legend.get_texts()]
+    told += [text.get_text() for text in figure.texts]
+    assert any("ignore" in text for text in told)
+    assert not any("not declared" in text for text in told)

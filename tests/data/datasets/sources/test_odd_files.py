@@ -12,7 +12,7 @@ from gridgate.data.datasets.dataset import load_dataset
 from gridgate.data.datasets.importing.pairs.patterns import Listing
 from gridgate.data.datasets.importing.pairs.proposal import propose
 from gridgate.data.datasets.importing.writer import write_dataset
-from gridgate.data.errors import DatasetError, ImageError
+from gridgate.data.errors import DatasetError, GridgateError, ImageError
 from gridgate.data.images.reading import read_image
 
 from .scan_folders import AFFINE, ct, labels, nifti, scans, seg_nrrd, source
@@ -136,3 +136,13 @@ def test_a_folder_of_two_series_is_a_broken_case(tmp_path: Path, shared_data: Pa
         )
     with pytest.raises(DatasetError, match="holds 2 DICOM series"):
         source(tmp_path / "in", "*/ct", "*/s.nii.gz")  # no image at all can be read
+
+
+def test_a_damaged_label_map_is_named_and_can_be_skipped(tmp_path: Path) -> None:
+    for seed, name in enumerate("abc"):
+        nifti(tmp_path / f"in/img/{name} CT.nii.gz", ct(seed))
+        nifti(tmp_path / f"in/seg/{name} RTSS.nii.gz", labels(1, 2))
+    head = b"\x1f\x8b\x08" + bytes(7)
+    (tmp_path / "in/seg/b RTSS.nii.gz").write_bytes(head + b"\xff" * 500)
+    with pytest.raises(GridgateError, match="b RTSS"):
+        write_dataset(source(tmp_path / "in"), tmp_path / "D")

@@ -126,6 +126,15 @@ def test_a_table_pairs_and_several_images_are_channels(tmp_path: Path) -> None:
     assert np.array_equal(read_image(dataset.cases[0].images[1]).array, ct(2))
 
 
+def test_a_short_row_has_empty_cells(tmp_path: Path) -> None:
+    nifti(tmp_path / "a.nii.gz", ct(0))
+    nifti(tmp_path / "b.nii.gz", labels(1))
+    rows = "image,label,patient\na.nii.gz,b.nii.gz\n"
+    (tmp_path / "t.csv").write_text(rows)
+    (pair,) = read_pairing_table(tmp_path / "t.csv").pairs
+    assert pair.patient == ""
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
