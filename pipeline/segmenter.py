@@ -61,6 +61,7 @@ _NOT_HERE = {
     "device": "give it as device=",
     "checkpoint": "give it as checkpoint=",
 }
+_TOLD = 3  # of the things in a folder that were passed over
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -165,6 +166,7 @@ class Segmenter:
         network = parser.get_parsed_content("network_def")
         values = parser.get_parsed_content("region_values")
         self.labels: tuple[str, ...] = tuple(labels)
+        self._modality = parser.get_parsed_content("modality") if "modality" in parser else None
         self._values = list(range(1, len(labels))) if values is None else list(values)
         self._overlap = values is not None
         self._lock = threading.Lock()
@@ -196,7 +198,7 @@ class Segmenter:
             ConfigError: an affine is missing, or given where the image has its own.
             GridgateError: the image cannot be read, or not be segmented.
         """
-        item = {"id": "image", **_item(image, affine)}
+        item = {"id": "image", **_item(image, affine, self._modality)}
         work = CaseInProgress(Case("image", (), item))
         with _as_ours():
             work.data = read_item(work.case, self._processor.transform, work.seconds)
@@ -259,7 +261,7 @@ def _as_ours() -> Iterator[None]:
         raise known from error
 
 
-def _item(image: InMemory, affine: ArrayLike | None) -> dict[str, Any]:
+def _item(image: InMemory, affine: ArrayLike | None, modality: str | None) -> dict[str, Any]:
     """What the transforms take."""
     if isinstance(image, np.ndarray) or (
         isinstance(image, torch.Tensor) and not isinstance(image, MetaTensor)
@@ -270,11 +272,13 @@ def _item(image: InMemory, affine: ArrayLike | None) -> dict[str, Any]:
     if affine is not None:
         raise ConfigError(f"a {type(image).__name__} has an affine of its own; leave affine out")
     if isinstance(image, str | PathLike):
-        return {"image": _at(Path(image))}
+        return {"image": _at(Path(image), modality)}
     if isinstance(image, nib.spatialimages.SpatialImage):
         array = np.asanyarray(image.dataobj)
         while array.ndim > 3 and array.shape[-1] == 1:
             array = array[..., 0]
+        if array.ndim == 5 and array.shape[3] == 1:  # no times, as ITK writes vectors
+            array = array[:, :, :, 0]
         if array.ndim == 4:  # channels last for certain, as in the file
             array = np.moveaxis(array, 3, 0)
         return {"image": array, "image_meta_dict": _placed(image)}
@@ -285,26 +289,32 @@ def _item(image: InMemory, affine: ArrayLike | None) -> dict[str, Any]:
 
 def _placed(image: nib.spatialimages.SpatialImage) -> dict[str, Any]:
     """The affine in mm, and what is odd about it: of a NIfTI header as of a file with that."""
-    header, affine = image.header, np.asarray(image.affine, dtype=np.float64)
+    header = image.header
     if not isinstance(header, nib.Nifti1Header):
-        return {"affine": _checked(affine)}
+        return {"affine": _checked(image.affine)}
     choice = choose_affine(header)
     said = np.asarray(header.get_best_affine(), dtype=np.float64)
+    affine = said if image.affine is None else np.asarray(image.affine, dtype=np.float64)
     if np.allclose(affine, said, rtol=1e-5, atol=1e-6 * np.abs(said).max()):
         return {"affine": choice.affine, "notes": (choice.why,) if choice.why else ()}
     factor = {1: 1e3, 3: 1e-3}.get(int(header["xyzt_units"]) & 7, 1.0)  # metres, micrometres
     return {"affine": _checked(np.diag([factor, factor, factor, 1.0]) @ affine)}
 
 
-def _at(path: Path) -> Any:
-    """A file, or the one DICOM series of a folder or zip."""
+def _at(path: Path, modality: str | None) -> Any:
+    """A file, or the one DICOM series of a folder or zip that has the bundle's modality."""
     if not (path.is_dir() or path.suffix.lower() in (".zip", ".dcm")):
         return str(path)
     from ..data.dicom.series import find_series
 
-    series, _ = find_series(path)
+    series, passed = find_series(path, modality=modality)
     if len(series) != 1:
-        raise ConfigError(f"{path}: holds {len(series)} CT series; hand over one of find_series")
+        kind = f"{modality} series" if modality else "series of images"
+        others = "; ".join(f"{one.source}: {one.note}" for one in passed[:_TOLD])
+        raise ConfigError(
+            f"{path}: holds {len(series)} {kind}{others and f', beside others ({others})'}; hand "
+            "over one of find_series"
+        )
     return series[0]
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Hashable, Mapping, Sequence
+import time
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,6 +123,13 @@ class CaseInProgress:
     def spend(self, stage: str, seconds: float) -> None:
         """Add to a stage's seconds."""
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    @contextmanager
+    def spent(self, stage: str) -> Iterator[None]:
+        """A block whose seconds are added to a stage's."""
+        began = time.perf_counter()
+        yield
+        self.spend(stage, time.perf_counter() - began)
 
 
 def shown(images: Source | Sequence[Source]) -> str:

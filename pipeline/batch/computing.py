@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,10 +44,21 @@ class Computing:
     gpus: bool = True
     shared_out: bool = False
 
-    @property
-    def device(self) -> torch.device:
-        """Where a case may be computed: of Ray's GPUs this machine need not have one."""
-        return torch.device("cuda") if self.ray is not None and self.gpus else self.devices[0]
+    def checked(self, check: Callable[[torch.device], str]) -> str:
+        """What a check says of a device where cases may be computed.
+
+        Of Ray's GPUs this machine need not have one, and a cluster may have none: it is refused
+        only where all are.
+
+        Raises:
+            ConfigError: of the check, for each device.
+        """
+        if self.ray is None or not self.gpus:
+            return check(self.devices[0])
+        try:
+            return check(torch.device("cuda"))
+        except ConfigError:
+            return check(torch.device("cpu"))
 
     def run(
         self, cases: Sequence[Case], processor: CaseProcessor, report: Report, *, readers: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +166,9 @@ class CaseEvaluator(SupervisedEvaluator):
         network = with_weights(self.network, self.checkpoint, self.plan)
         self.table.checkpoint = weights_fingerprint(self.checkpoint)
         if hasattr(self.inferer, "check_engine"):
-            device = self._computing.device
-            self.table.checkpoint += self.inferer.check_engine(network, device)
+            self.table.checkpoint += self._computing.checked(
+                partial(self.inferer.check_engine, network)
+            )
         self.state.iteration = 0
         processor = self._processor(dataset, network)
         with self.table.output:
@@ -310,7 +312,7 @@ class CaseEvaluator(SupervisedEvaluator):
                 result.notes = "; ".join(filter(None, (result.notes, str(error))))
                 logger.warning(str(error))
         elif (mask := self.table.kept_mask(result.case)) is not None:
-            kept = f"{mask} is kept from an earlier run, of other weights, settings or input files"
+            kept = f"{mask} is kept from an earlier run"
             result.notes = "; ".join(filter(None, (result.notes, kept)))
         row = result.row()
         self.table.add(row)

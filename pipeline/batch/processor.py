@@ -167,18 +167,20 @@ class CaseProcessor:
         run = partial(self._one_pass, work, restore, progress=progress, accumulate_on=accumulate_on)
         if not isinstance(self.inferer, PartsWindow):
             restoration, work.forward = run(data, self.inferer, self.network)
-            began = time.perf_counter()
-            work.data |= restore.end(restoration, image)
-            work.spend("restore", time.perf_counter() - began)
+            with work.spent("restore"):
+                work.data |= restore.end(restoration, image)
             return
         merged, seen = restore.begin_parts(image), []
         for number, inferer in enumerate(self.inferer.parts):  # scores of one part at a time
-            part = data if number == 0 else data[IMAGES][number]
+            with work.spent("resample"):
+                part = data if number == 0 else data[IMAGES][number]
             restoration, facts = run(part, inferer, part_of(self.network, number))
-            merged.add(number, restoration, part["image"])
+            with work.spent("restore"):
+                merged.add(number, restoration, part["image"])
             seen.append(facts)
         work.forward = ForwardFacts.of_several(seen)
-        work.data |= restore.end_parts(merged, image)
+        with work.spent("restore"):
+            work.data |= restore.end_parts(merged, image)
 
     def _one_pass(
         self,

@@ -17,7 +17,7 @@ from .bundle_run import bundle_workflow
 from .console import say_last
 from .settings import settings_of
 
-_IN_A_FOLDER = ("probabilities", "dicom_seg")
+_IN_A_FOLDER = ("probabilities", "dicom_seg", "region_masks")
 _NO_SHARD = ("", "auto", "null", "none")
 
 

@@ -10,6 +10,7 @@ import torch
 from ...data.errors import ConfigError
 from ...transforms.nnunet.part_settings import part_settings
 from ..models.engines.engine import INT8
+from ..models.parts import part_of
 from .sliding_window import SlidingWindow
 
 
@@ -58,4 +59,15 @@ class PartsWindow:
         raise ConfigError(
             "this bundle is several networks, one after another, whose masks are merged: run it "
             "with `gridgate infer`, `gridgate evaluate` or gridgate.segment"
+        )
+
+    def check_engine(self, network: torch.nn.Module, device: torch.device) -> str:
+        """See SlidingWindow.check_engine, of each part.
+
+        Raises:
+            ConfigError: a part's; the network is no PartsNetwork.
+        """
+        return "".join(
+            window.check_engine(part_of(network, number), device)
+            for number, window in enumerate(self.parts)
         )

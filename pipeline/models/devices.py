@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
@@ -93,6 +94,31 @@ def autocast_dtype(device: torch.device, amp: Amp = "auto") -> torch.dtype | Non
     return None
 
 
+class _WithoutTF32:
+    """A block in which cuDNN's convolutions are float32, in however many threads at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = torch.backends.cudnn.allow_tf32
+                torch.backends.cudnn.allow_tf32 = False
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                torch.backends.cudnn.allow_tf32 = self._before
+
+
+_WITHOUT_TF32 = _WithoutTF32()
+
+
 @contextmanager
 def autocast(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
     """A context in which the network runs in `dtype` (see `autocast_dtype`); None is float32.
@@ -104,13 +130,8 @@ def autocast(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
         with torch.autocast(device.type, dtype=dtype):
             yield
         return
-    kept = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = kept
+    with _WITHOUT_TF32, torch.autocast(device.type, enabled=False):
+        yield
 
 
 def channels_last(tensor: torch.Tensor) -> torch.Tensor:

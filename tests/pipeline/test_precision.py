@@ -137,3 +137,16 @@ def test_a_real_gpu_computes_in_the_chosen_format() -> None:
     layer, inputs = torch.nn.Linear(8, 8).to(device), torch.ones(2, 8, device=device)
     with autocast(device, dtype):
         assert layer(inputs).dtype is dtype
+
+
+def test_float32_in_two_threads_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who leaves first does not give TF32 back to the other; who leaves last does."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    cpu = torch.device("cpu")
+    first, second = precision.autocast(cpu, None), precision.autocast(cpu, None)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert torch.backends.cudnn.allow_tf32 is False
+    second.__exit__(None, None, None)
+    assert torch.backends.cudnn.allow_tf32 is True

@@ -12,6 +12,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 import torch
@@ -116,6 +117,33 @@ def test_a_dicom_folder(segmenter: Segmenter, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="holds 0 CT series"):
         segmenter(tmp_path / "empty")
+
+
+def test_a_dicom_folder_of_the_bundles_modality(segmenter: Segmenter, tmp_path: Path) -> None:
+    """As `gridgate infer` finds it; a CT is not handed to a network for MR."""
+    write_dicom(tmp_path / "series")
+    of_mr = Segmenter("msd_hippocampus_attention_unet", device="cpu", settings={"engine": "torch"})
+    with pytest.raises(ConfigError, match=r"holds 0 MR series, beside others .*CT, not MR"):
+        of_mr(tmp_path / "series")
+    for file in (tmp_path / "series").iterdir():
+        data = pydicom.dcmread(file)
+        data.Modality = "MR"
+        data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = pydicom.uid.MRImageStorage
+        data.save_as(file)
+    assert of_mr(tmp_path / "series").labels.shape == (24, 20, 6)
+    with pytest.raises(ConfigError, match="holds 0 CT series"):
+        segmenter(tmp_path / "series")
+
+
+def test_nibabel_images_as_of_their_files(segmenter: Segmenter, scans: list[Path]) -> None:
+    """Without an affine of its own; and two channels as ITK writes vectors are refused as two."""
+    scan = nib.load(scans[0])
+    array = np.asarray(scan.dataobj)
+    bare = nib.Nifti1Image(array, None, scan.header)
+    np.testing.assert_array_equal(segmenter(bare).labels, segmenter(scans[0]).labels)
+    vectors = nib.Nifti1Image(np.stack([array, array], -1)[:, :, :, None], scan.affine)
+    with pytest.raises(GridgateError, match=r"the axes \(2, 105"):
+        segmenter(vectors)
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("meter", 1e-3), ("micron", 1e3)])

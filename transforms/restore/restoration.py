@@ -240,7 +240,9 @@ class Restoration:
         if self.perm is None:
             for block in cube_blocks(self.shape, voxels):
                 low, high = self._reach(block)
-                if low < first + cells and high >= first:
+                # a cell more at both ends: on a voxel's centre coordinates that are worked out in
+                # another way may fall into the next cell; look_up tells which voxels are inside
+                if low - 1 < first + cells and high + 1 >= first:
                     yield block
             return
         axis = self.perm.index(0)

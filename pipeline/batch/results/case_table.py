@@ -208,7 +208,11 @@ class CaseTable:
     def kept_mask(self, case: str) -> str | None:
         """The mask that an earlier run has left of a case, if it is still there."""
         mask = self._earlier.get(case)
-        return mask if mask and self._is_there(mask) else None
+        if mask and self._is_there(mask):
+            return mask
+        # a row tells of no mask where the case had failed or was not reached since
+        others = (f"{case}{suffix}" for suffix in MASK_SUFFIXES)
+        return next((one for one in others if self._is_there(one) and self.output.owns(one)), None)
 
     def remove_stale(self, case: str, mask: str) -> None:
         """Remove what an earlier run wrote of a case that has now been done by this run.

@@ -20,6 +20,8 @@ from .handle import AssignedCase, ProcessWorker, Worker
 if TYPE_CHECKING:
     from ..processor import CaseProcessor
 
+logger = logging.getLogger("gridgate.cases")
+
 _READY_SECONDS = 600.0  # to import PyTorch from a slow disk and load the network
 _STARTS = 3  # workers in a row that end without a case in hand: it is not the cases
 _GRACE_SECONDS = 20.0  # for what is being written when the run is stopped
@@ -145,9 +147,11 @@ class CasePool(ABC):
         if not any(assigned.begun for assigned in worker.cases.values()):
             self.failed_starts[worker.device] += 1
         again = self.failed_starts[worker.device] < _STARTS
-        if not again and all(other is worker or other.ended for other in self.workers):
+        if not again:
             why = self.broken.get(worker.device, how)
-            raise WorkerError(f"{worker.device}: no worker process keeps running ({why})")
+            if all(other is worker or other.ended for other in self.workers):
+                raise WorkerError(f"{worker.device}: no worker process keeps running ({why})")
+            logger.warning(f"{worker.device}: not used any more, the others go on ({why})")
         # a crash may be noticed a moment after it was caused, so whatever was begun may have caused
         # it
         begun = [assigned for assigned in worker.cases.values() if assigned.begun]
@@ -178,11 +182,8 @@ class CasePool(ABC):
                 continue
             worker.kill("its process took too long and was ended")
             for assigned in late:
-                self._fail(
-                    assigned,
-                    f"took longer than the limit of {self.time_limit:g} s in the stage "
-                    f"{assigned.stage!r}",
-                )
+                stage = f" in the stage {assigned.stage!r}" if assigned.stage else ""
+                self._fail(assigned, f"took longer than the limit of {self.time_limit:g} s{stage}")
                 del worker.cases[assigned.case.id]
             self.todo.extendleft(
                 assigned.case for assigned in reversed(list(worker.cases.values()))

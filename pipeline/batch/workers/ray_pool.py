@@ -143,7 +143,10 @@ class RayWorker(Worker):
             return []
         self.said = self.actor.heard.remote(_HEARS)
         # one that cannot work says so, and stays: its process is Ray's
-        self.ended = any(kind == "broken" for kind, _, _ in found)
+        for kind, _, more in found:
+            if kind == "broken":
+                self._died = str(more)
+            self.ended |= kind in ("broken", "end")
         return found
 
     def kill(self, why: str) -> None:

@@ -108,6 +108,10 @@ def test_a_good_mask_stays_when_its_case_fails_under_new_settings(
     for name, row in table(out).items():
         assert row["status"] == "failed" and row["output"] == ""
         assert f"{name}.nii.gz is kept from an earlier run" in row["notes"]
+    with pytest.raises(CasesFailedError):  # and again, when no row knows of it any more
+        run(items, out, settings={"other": 1}, network=Failing())
+    for name, row in table(out).items():
+        assert f"{name}.nii.gz is kept from an earlier run" in row["notes"]
     run(items, out, settings={"other": 1})  # not of these settings, so not done; but ours
     assert {row["status"] for row in table(out).values()} == {"ok"}
     left = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.nii.gz"))

@@ -11,12 +11,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from gridgate.data.errors import ConfigError
 from gridgate.pipeline.batch.case import Case
+from gridgate.pipeline.batch.computing import Computing
 from gridgate.pipeline.batch.workers import ray_pool
 from gridgate.pipeline.batch.workers.pool import WorkerError
 from gridgate.pipeline.batch.workers.ray_pool import RayPool, Shares, shares_of
@@ -47,6 +50,60 @@ def test_ray_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'gridgate\[ray\]'"):
         ray_pool.ray_module()
+
+
+class FakeRay:
+    """As much of Ray as a RayWorker asks for: an actor has said these things."""
+
+    class exceptions:
+        RayError = RuntimeError
+
+    @staticmethod
+    def wait(said: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
+        return (said, []) if said[0] else ([], said)
+
+    @staticmethod
+    def get(said: list[Any]) -> list[Any]:
+        return said
+
+
+def said(*messages: tuple[str, str, Any]) -> Any:
+    """A RayWorker whose actor says so, and nothing later."""
+    later = iter([list(messages)])
+    heard = SimpleNamespace(remote=lambda _: next(later, []))
+    return ray_pool.RayWorker("cuda:0", actor=SimpleNamespace(heard=heard))
+
+
+def test_a_worker_that_says_why_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_pool, "ray_module", lambda: FakeRay)
+    worker = said(("broken", "", "out of memory"))
+    assert worker.messages() == [("broken", "", "out of memory")]
+    assert worker.ended and worker.how_it_ended() == "its Ray worker died: out of memory"
+
+
+def test_a_worker_that_is_through_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_pool, "ray_module", lambda: FakeRay)
+    worker = said(("done", "a", None), ("end", "", None))
+    assert [kind for kind, _, _ in worker.messages()] == ["done", "end"]
+    assert worker.ended and worker.messages() == []
+
+
+def test_an_engine_is_refused_where_no_worker_can_use_it() -> None:
+    def check(device: torch.device) -> str:
+        if device.type not in able:
+            raise ConfigError(f"not on {device}")
+        return device.type
+
+    computing = Computing([torch.device("cuda", 1)], ray="local")
+    for able in (["cpu"], ["cuda"]):  # a cluster may have GPUs, or none
+        assert computing.checked(check) == able[0]
+    able = []
+    with pytest.raises(ConfigError, match="not on"):
+        computing.checked(check)
+    able = ["cuda"]
+    assert Computing([torch.device("cuda", 1)]).checked(check) == "cuda"
+    with pytest.raises(ConfigError, match="not on cpu"):
+        Computing([torch.device("cpu")], ray="local", gpus=False).checked(check)
 
 
 @pytest.fixture(scope="module")

@@ -37,9 +37,11 @@ class Steps:
     log: str
     device: str = "cpu"
     start: str = ""
+    only: str = ""
 
     def prepare(self):
-        self.act(self.start)
+        if self.only in ("", self.device):
+            self.act(self.start)
 
     def act(self, what):
         if what == "crash":
@@ -150,6 +152,31 @@ def test_a_case_that_takes_too_long_is_ended_and_the_others_are_not(steps: Any) 
     assert nobody_is_left()
 
 
+def test_a_case_that_is_late_between_two_stages(steps: Any) -> None:
+    """Its row names no stage, as it is in none."""
+    rows: dict[str, Any] = {}
+    made = WorkerPool(
+        steps, report=lambda _, name, row: rows.update({name: row}), devices=[], time_limit=2.0
+    )
+    late = handle.AssignedCase(Case.of({"id": "a", "image": "/scans/a"}), spent=3.0, begun=True)
+
+    class Told(handle.Worker):
+        def tell(self, message: Any) -> None: ...
+        def messages(self) -> list[Any]:
+            return []
+
+        def kill(self, why: str) -> None: ...
+        def how_it_ended(self) -> str:
+            return ""
+
+        def leave(self) -> None: ...
+
+    made.workers = [Told("cpu", cases={"a": late}, ready=True)]
+    made._worker = lambda device: Told(device)  # type: ignore[assignment,method-assign]
+    made._check_time()
+    assert rows["a"].reason == "took longer than the limit of 2 s"
+
+
 def test_waiting_is_not_counted_against_the_limit(steps: Any) -> None:
     items = [{"id": f"case_{number}", "compute": "0.7"} for number in range(5)]
     rows = compute(steps, items, time_limit=1.4, readers=3)
@@ -172,6 +199,16 @@ def test_workers_that_do_not_get_ready_end_the_run(steps: Any, start: str) -> No
     ):
         compute(steps, [{"id": "a"}])
     assert issubclass(WorkerError, GridgateError) and nobody_is_left()
+
+
+def test_a_device_that_cannot_be_used_is_told(steps: Any, caplog: pytest.LogCaptureFixture) -> None:
+    steps.start, steps.only = "error", "cuda:1"
+    items = [{"id": f"case_{number}", "compute": "0.5"} for number in range(12)]
+    rows = compute(steps, items, devices=["cpu", "cuda:1"])
+    assert {row.status for row in rows.values()} == {"ok"} and len(rows) == 12
+    (told,) = [record.getMessage() for record in caplog.records if "cuda:1" in record.getMessage()]
+    assert told.startswith("cuda:1: not used any more, the others go on (")
+    assert "as the test wants it" in told
 
 
 def test_a_worker_that_we_end_is_not_reported_as_killed_by_the_system(

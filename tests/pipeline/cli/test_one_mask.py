@@ -87,6 +87,7 @@ def test_a_file_that_is_there_is_replaced_only_when_that_is_said(
         (["scans", "mask.nii.gz"], "mask.nii.gz is one file, and there are 2 scans (a, b, ...)"),
         (["scans/a.nii.gz", "m.nii.gz", "--dicom_seg", "True"], "--dicom_seg writes files beside"),
         (["scans/a.nii.gz", "m.nii.gz", "--probabilities", "[liver]"], "--probabilities writes"),
+        (["scans/a.nii.gz", "m.nii.gz", "--region_masks", "true"], "--region_masks writes files"),
         (["scans/a.nii.gz", "m.mgz"], "m.mgz: masks are written as .nii.gz"),
         (["scans/a.nii.gz", "m.dcm"], "m.dcm: masks are written as .nii.gz"),
         (["nothing.nii.gz", "m.nii.gz"], "nothing.nii.gz: there is no such file"),

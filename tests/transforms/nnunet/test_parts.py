@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from gridgate.data.errors import ConfigError
 from gridgate.pipeline.inference.parts import PartsWindow
+from gridgate.pipeline.models.parts import PartsNetwork
 from gridgate.transforms.nnunet.parts import IMAGES
 from gridgate.transforms.nnunet.preprocess import nnunet_preprocessing
 
@@ -58,3 +60,14 @@ def test_mirroring_that_is_asked_for_is_that_of_all_parts() -> None:
     assert axes(mirror_axes=[], planned_mirror_axes=[2]) == [(), ()]
     assert axes(mirror_axes=[0], planned_mirror_axes=[]) == [(0,), (0,)]
     assert axes(mirror_axes=[2]) == [(2,), (0, 1)]  # a bundle of before
+
+
+def test_engines_are_checked_before_the_first_case() -> None:
+    networks = PartsNetwork(torch.nn.Conv3d(1, 2, 1) for _ in PARTS)
+    window = PartsWindow(PARTS, roi_size=[8, 8, 8], engine="openvino")
+    with pytest.raises(ConfigError, match="--engine openvino: it computes on CPUs"):
+        window.check_engine(networks, torch.device("cuda"))
+    plain = PartsWindow(PARTS, roi_size=[8, 8, 8], engine="torch")
+    assert plain.check_engine(networks, torch.device("cpu")) == ""
+    with pytest.raises(ConfigError, match="run with its own weights alone"):
+        plain.check_engine(torch.nn.Conv3d(1, 2, 1), torch.device("cpu"))

@@ -311,6 +311,28 @@ def test_slabs_of_one_row_on_grids_that_almost_meet() -> None:
         _assert_same(restore_labels(slabs, affine=affine, target=target), logits, affine, target)
 
 
+@pytest.mark.parametrize("off", [-1, 1])
+def test_blocks_whose_cells_are_worked_out_in_another_way(
+    off: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On voxels' centres rounding may give the next cell: no plane of a block is passed over."""
+    reach = Restoration._reach
+
+    def rounded(self: Restoration, block: Any) -> tuple[int, int]:
+        low, high = reach(self, block)
+        return low + off, high + off
+
+    monkeypatch.setattr(Restoration, "_reach", rounded)
+    logits = _logits(np.random.default_rng(3), 3, (9, 6, 5))
+    affine = centred_affine(np.diag([2.0, 2.0, 3.0]), (0, 0, 0), (9, 6, 5))
+    tilted = np.array([[2.0, 0, 0], [0, 2.0, 0.6], [0, 0, 3.0]])
+    target = Grid((9, 6, 5), centred_affine(tilted, (0, 0, 0), (9, 6, 5)))
+    moved = logits.movedim(0, -1)
+    slabs = ScoreSlabs((9, 6, 5), 0, lambda: (Slab(n, moved[n : n + 3]) for n in (0, 3, 6)))
+    found = restore_labels(slabs, affine=affine, target=target, max_slab_bytes=2e4)
+    _assert_same(found, logits, affine, target)
+
+
 def test_slabs_must_follow_each_other_and_be_numbers() -> None:
     scores = torch.zeros(4, 3, 3, 2)
     for slabs, text in (

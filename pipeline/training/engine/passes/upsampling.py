@@ -69,7 +69,7 @@ class _Upsampling(torch.autograd.Function):
         return functional.interpolate(maps, list(size), mode=mode, align_corners=align_corners)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         shape, size, mode, align_corners = ctx.asked
         if not gradient.is_contiguous(memory_format=_MODES[mode]):
