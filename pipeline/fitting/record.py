@@ -20,6 +20,8 @@ CHANGEABLE = ("seconds",)
 """What may be another when a fit goes on: what has begun keeps its settings."""
 CONTENTS = "cases and folds"
 """Name of what identifies the dataset."""
+FAILED = "failed"
+"""Name of the fact of an evaluation that tells its failed cases, each with the reason."""
 _FORMAT = 1
 _EVERY = 5.0  # seconds between two notes of the time
 
