@@ -113,7 +113,7 @@ def test_the_ending_names_each_fold_with_a_failed_case(tmp_path: Path) -> None:
     record.steps["evaluate unet 0"] = Step(1.0, True, {"failed": {"a": "torn", "b": "empty"}})
     record.steps["evaluate unet+unetr 1"] = Step(1.0, True, {"failed": {"c": "torn"}})
     record.steps["evaluate unet 1"] = Step(1.0, True)
-    with pytest.raises(CasesFailedError, match="3 cases failed.*: a, b, c; first a") as caught:
+    with pytest.raises(CasesFailedError, match=r"3 cases failed.*: a, b, c; first a") as caught:
         fitting.refuse_failed(record, tmp_path)
     where = str(caught.value).partition("reasons: ")[2]
     runs = tmp_path / "runs"
