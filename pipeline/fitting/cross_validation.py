@@ -136,9 +136,7 @@ def cross_validate(
         (folder, row) for folder in evaluations for row in read_case_table(folder / "cases.csv")
     ]
     metrics = _metrics(evaluations)
-    failed = {row["case"]: row["reason"] for _, row in tables if row["status"] != DONE}
-    for folder in evaluations:  # a mask may be there, and not be measured
-        failed |= read_summary(folder)["failed"]
+    failed = _failed(evaluations, tables)
     _refuse_unknown(dataset, sorted(set(metrics) - {one for one in items if "label" in items[one]}))
     masks = {
         row["case"]: CaseMasks.of(folder, row["case"], row["output"], plan)
@@ -204,6 +202,16 @@ def _metrics(evaluations: Sequence[Path]) -> dict[str, dict[str, LabelMetrics]]:
             raise DatasetError(f"{folder}: {twice[0]} was measured in another fold, too")
         metrics |= found
     return metrics
+
+
+def _failed(
+    evaluations: Sequence[Path], tables: Sequence[tuple[Path, dict[str, str]]]
+) -> dict[str, str]:
+    """Case -> why it was not measured."""
+    failed = {row["case"]: row["reason"] for _, row in tables if row["status"] != DONE}
+    for folder in evaluations:  # a mask may be there, and not be measured
+        failed |= read_summary(folder)["failed"]
+    return failed
 
 
 def _refuse_unknown(dataset: Path, cases: Sequence[str]) -> None:
