@@ -122,8 +122,7 @@ def cross_validate(
         chooses_largest: False: labels keep their largest piece alone where the plan says so.
 
     Raises:
-        DatasetError: an evaluation is not there, two measured the same case, or the dataset lacks
-            one.
+        DatasetError: an evaluation is not there, two measured a case, or the dataset lacks one.
     """
     known = label_map(
         dataset_dir=dataset,
@@ -138,11 +137,7 @@ def cross_validate(
     metrics = _metrics(evaluations)
     failed = _failed(evaluations, tables)
     _refuse_unknown(dataset, sorted(set(metrics) - {one for one in items if "label" in items[one]}))
-    masks = {
-        row["case"]: CaseMasks.of(folder, row["case"], row["output"], plan)
-        for folder, row in tables
-        if row["case"] in metrics
-    }
+    masks = _masks(tables, metrics, plan)
 
     def told(case: str) -> dict[str, Any]:
         unannotated = items[case].get("unannotated", ())
@@ -202,6 +197,16 @@ def _metrics(evaluations: Sequence[Path]) -> dict[str, dict[str, LabelMetrics]]:
             raise DatasetError(f"{folder}: {twice[0]} was measured in another fold, too")
         metrics |= found
     return metrics
+
+
+def _masks(
+    tables: Sequence[tuple[Path, dict[str, str]]], measured: Collection[str], plan: Plan
+) -> dict[str, CaseMasks]:
+    return {
+        row["case"]: CaseMasks.of(folder, row["case"], row["output"], plan)
+        for folder, row in tables
+        if row["case"] in measured
+    }
 
 
 def _failed(

@@ -122,7 +122,7 @@ def test_a_dataset_that_lacks_an_evaluated_case_is_refused(tmp_path: Path) -> No
     shutil.copytree(tmp_path / "D", other)
     for part in ("imagesTr", "labelsTr"):
         (other / part / "b.nii.gz").unlink()
-    with pytest.raises(DatasetError, match="1 of the measured cases are not there.*: b;"):
+    with pytest.raises(DatasetError, match=r"1 of the measured cases are not there.*: b;"):
         cross_validation(tmp_path, dataset=other)
 
 

@@ -156,7 +156,7 @@ def test_a_training_resumed_with_no_more_epochs_leaves_a_model(
 def test_a_training_whose_patience_is_over_when_it_is_resumed_leaves_a_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """keep "last": of "best" the weights are there since the validation that was the best."""
+    """With "best" the weights are there since the validation that was the best."""
     monkeypatch.setattr(saving, "_SHARE", float("inf"))
     told: dict[str, Any] = {"epochs": 5, "keep": "last", "schedule": cosine(20)}
     stop_after(training(tmp_path, **told), 3)
