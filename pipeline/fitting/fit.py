@@ -169,6 +169,7 @@ class Fit:
                     "seed": self.request.seed,
                     "deterministic": self.request.deterministic,
                     "keep": "last",
+                    "patience": 0,  # of a plan: held-out cases decide nothing
                     **self.request.run_settings,
                 },
             )

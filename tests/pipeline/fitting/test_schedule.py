@@ -9,7 +9,14 @@ from gridgate.data.datasets.dataset import write_dataset_json
 from gridgate.data.errors import ConfigError, DatasetError
 from gridgate.pipeline.fitting.cases import usual_folds, validated_cases
 from gridgate.pipeline.fitting.request import FitRequest
-from gridgate.pipeline.fitting.schedule import Remaining, corrected, ending, evaluation_seconds
+from gridgate.pipeline.fitting.schedule import (
+    Remaining,
+    corrected,
+    ending,
+    evaluation_seconds,
+    first_guess,
+    planning,
+)
 from gridgate.pipeline.planning.measures.pace import Pace
 
 PACE = Pace(iteration=0.5, validation=20.0, reading=3.0, case=1.6)
@@ -42,12 +49,24 @@ def test_a_pace_follows_the_last_training() -> None:
         ({"folds": 1}, "--folds 1: give 2 or more.*gridgate train .* --folds 1"),
         ({"iterations": 0}, "--iterations 0"),
         ({"networks": ("unet", "unet")}, "unet is there twice"),
+        ({"settings": {"training::patience": 5}}, "--training::patience: the cases that a fold"),
         ({"settings": {"training::epochs": 7}}, "--training::epochs: a fit makes .* --iterations"),
     ],
 )
 def test_impossible_requests_are_refused(asked: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         FitRequest(dataset=Path("d"), seconds=60.0, **asked)  # type: ignore[arg-type]
+
+
+def test_a_patience_of_0_is_none() -> None:
+    FitRequest(dataset=Path("d"), seconds=60.0, settings={"training::patience": 0})
+
+
+@pytest.mark.parametrize(("networks", "share"), [(1, 0.08), (2, 0.16), (3, 0.2), (20, 0.2)])
+def test_check_and_plans_leave_time_for_the_trainings(networks: int, share: float) -> None:
+    assert planning(1000.0, networks) == pytest.approx(1000 * share)
+    guess = first_guess(1000.0, networks, folds=5)
+    assert guess == pytest.approx(1000 * (1 - share) * 0.85 / (5 * networks))
 
 
 def test_folds_of_the_dataset_that_hold_nothing_out_are_refused(tmp_path: Path) -> None:
