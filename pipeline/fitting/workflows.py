@@ -15,6 +15,7 @@ from ..batch.evaluator import CasesFailedError
 from ..evaluation.results import read_summary
 from ..models.checkpoints import LAST
 from ..training.engine.soundness import TrainingError
+from ..training.told import within_fit
 from ..workflow import BundleRun
 
 
@@ -22,7 +23,8 @@ def train(bundle: Path, dataset: Path, output: Path, settings: Mapping[str, Any]
     """Train a fold; go on where a training of the same settings was stopped."""
     resume = (output / LAST).is_file()
     try:
-        _run(bundle, "train.yaml", "training", dataset, output, {**settings, "resume": resume})
+        with within_fit():
+            _run(bundle, "train.yaml", "training", dataset, output, {**settings, "resume": resume})
     except TrainingError as error:
         raise TrainingError(
             f"{output}: {error}. To a fit --learning_rate and --batch_size are given as "

@@ -92,7 +92,7 @@ class Checkpoints:
         ended = engine.should_terminate or epoch == engine.state.max_epochs
         # a run that ends without any validation still leaves a model
         new = ended if self.keep == "last" else best == epoch or (ended and best < 1)
-        self._at_end = ended
+        self._at_end = bool(ended)
         if new:
             self._write(WEIGHTS, carry_plan(_best_weights(engine), self.plan))
         if self.keep_every and epoch % self.keep_every == 0:

@@ -232,27 +232,6 @@ def test_a_deterministic_fit_is_measured_by_pytorch_alone(
         assert asked[-1].get("engine") == engine
 
 
-def test_no_held_out_case_ends_a_training_whatever_a_plan_says(
-    fitted: Path, coarse_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bundle = tmp_path / "edited"
-    shutil.copytree(fitted / "runs" / "attention_unet" / "bundle", bundle)
-    config = bundle / "configs" / "train.yaml"
-    text = config.read_text()
-    assert "\npatience: 0" in text
-    config.write_text(text.replace("\npatience: 0", "\npatience: 1"))
-    asked: list[dict[str, Any]] = []
-
-    def train(*words: Any) -> None:
-        asked.append(words[-1])
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(fitting, "train", train)
-    words = ["fit", str(coarse_dataset), str(tmp_path / "O"), "--plans", str(bundle)]
-    assert main([*words, "--folds", "2", "--iterations", "3"]) == 130
-    assert asked[0]["patience"] == 0 and asked[0]["keep"] == "last"
-
-
 def test_of_two_networks_the_best_or_both_are_taken(coarse_dataset: Path, tmp_path: Path) -> None:
     folder = tmp_path / "fitted"
     words = ["--networks", "attention_unet", "unet", *WORDS]
