@@ -12,8 +12,9 @@ from typing import Any
 from ...data.datasets.fingerprint.measuring import measure_fingerprint
 from ...data.datasets.soundness.checking import check_soundness
 from ...data.errors import CheckpointError, ConfigError, DatasetError
+from ...data.files import is_temporary
 from ...data.new_folder import new_folder
-from ...data.output_folder import OutputFolder
+from ...data.output_folder import PRIVATE, OutputFolder
 from ..batch.evaluator import CasesFailedError
 from ..evaluation.results import read_summary
 from ..planning.bundle import PlannedBundle, plan_bundle, write_planned
@@ -21,13 +22,13 @@ from ..planning.decisions.decision import length
 from ..planning.measures.machine import planned_machine
 from ..reports.fit_page import FoldRow
 from .candidate import Candidate, planned_networks
-from .cases import dataset_identity, validated_cases
+from .cases import dataset_identity, training_identity, validated_cases
 from .choices.masks import TRIED, remove_levels
 from .combined import trained_plan, write_combined
 from .cross_validation import CrossValidation, compared, cross_validate
 from .lengths import Lengths, iterations, step_name, together_name
 from .outcome import Outcome, write_outcome
-from .record import CHECK, CONTENTS, FAILED, FILE, FitRecord
+from .record import CHECK, CONTENTS, FAILED, FILE, TRAINED, FitRecord
 from .request import FitRequest
 from .schedule import evaluation_seconds, first_guess
 from .workflows import evaluate, train
@@ -66,8 +67,12 @@ class Fit:
         self.planned = planned_networks(self.request.plans)
         self.cases = validated_cases(self.request.dataset, self.request.folds)
         with self.output:
-            contents = dataset_identity(self.request.dataset, self.request.folds)
-            self.record = FitRecord(self.output, {**self.request.asked(), CONTENTS: contents})
+            of_dataset = self.request.dataset, self.request.folds
+            asked = {
+                CONTENTS: dataset_identity(*of_dataset),
+                TRAINED: training_identity(*of_dataset),
+            }
+            self.record = FitRecord(self.output, {**self.request.asked(), **asked})
             self._check()
             candidates = self._candidates()
             self.lengths = Lengths(self.request, self.record, candidates)
@@ -297,8 +302,10 @@ class Fit:
     def _refuse_foreign_folder(self) -> None:
         if not self.folder.exists() or (self.folder / FILE).is_file():
             return
-        ours = {".gridgate"}
-        if not self.folder.is_dir() or any(path.name not in ours for path in self.folder.iterdir()):
+        # what a kill during the first write leaves is no file of somebody else
+        if not self.folder.is_dir() or any(
+            path.name != PRIVATE and not is_temporary(path.name) for path in self.folder.iterdir()
+        ):
             raise ConfigError(f"{self.folder} exists already, and holds no fit; give a new folder")
 
 

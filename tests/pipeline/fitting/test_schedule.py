@@ -7,7 +7,12 @@ import pytest
 
 from gridgate.data.datasets.dataset import write_dataset_json
 from gridgate.data.errors import ConfigError, DatasetError
-from gridgate.pipeline.fitting.cases import usual_folds, validated_cases
+from gridgate.pipeline.fitting.cases import (
+    dataset_identity,
+    training_identity,
+    usual_folds,
+    validated_cases,
+)
 from gridgate.pipeline.fitting.request import FitRequest
 from gridgate.pipeline.fitting.schedule import (
     Remaining,
@@ -94,3 +99,17 @@ def test_a_datasets_own_folds_are_how_many_there_are(tmp_path: Path) -> None:
     (tmp_path / "splits_final.json").write_text(json.dumps(folds))
     assert usual_folds(tmp_path) == 3 and validated_cases(tmp_path, 3) == 6
     assert usual_folds(tmp_path / "none") == 5
+
+
+def test_a_case_that_a_fold_no_longer_trains_on_is_told(tmp_path: Path) -> None:
+    for part in ("imagesTr", "labelsTr"):
+        (tmp_path / part).mkdir()
+        for name in "abcd":
+            (tmp_path / part / f"{name}.nii.gz").touch()
+    write_dataset_json(tmp_path, "D", {"background": 0, "liver": 1}, ("CT",), 4)
+    found = []
+    for train in ("cd", "c"):
+        folds = [{"train": [*train], "val": ["a", "b"]}, {"train": ["a", "b"], "val": ["c", "d"]}]
+        (tmp_path / "splits.json").write_text(json.dumps(folds))
+        found.append((dataset_identity(tmp_path, 2), training_identity(tmp_path, 2)))
+    assert found[0][0] == found[1][0] and found[0][1] != found[1][1]
