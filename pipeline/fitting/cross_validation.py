@@ -215,7 +215,7 @@ def _failed(
     """Case -> why it was not measured."""
     failed = {row["case"]: row["reason"] for _, row in tables if row["status"] != DONE}
     for folder in evaluations:  # a mask may be there, and not be measured
-        failed |= read_summary(folder)["failed"]
+        failed |= read_summary(folder).get("failed") or {}
     return failed
 
 
