@@ -96,3 +96,34 @@ def test_configs_name_what_is_there(path: Path) -> None:
     assert named or path.name.startswith("multi")
     for name in sorted(named):
         assert callable(pydoc.locate(name)), name
+
+
+TEXT_METHODS = ("read_text", "write_text")
+
+
+def opened_as_text(call: ast.Call) -> bool:
+    """Whether a call reads or writes text in whatever encoding the locale has."""
+    function = call.func
+    if any(word.arg in ("encoding", None) for word in call.keywords):
+        return False
+    if isinstance(function, ast.Attribute) and function.attr in TEXT_METHODS:
+        return True
+    if not (isinstance(function, ast.Name) and function.id == "open"):
+        return False
+    modes = [word.value for word in call.keywords if word.arg == "mode"] or call.args[1:2]
+    return not any("b" in str(getattr(mode, "value", "b")) for mode in modes)
+
+
+@pytest.mark.parametrize("source", ['open(p, newline="")', "p.read_text()", "open(p, 'w')"])
+def test_what_is_opened_as_text(source: str) -> None:
+    for text, found in ((source, True), (source[:-1] + ", encoding='utf-8')", False)):
+        text = text.replace("(,", "(")
+        assert opened_as_text(ast.parse(text, mode="eval").body) is found  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_text_is_read_and_written_in_an_encoding_that_is_named(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    found = [call.lineno for call in calls if opened_as_text(call)]
+    assert not found or "benchmarks" in path.parts, f"{path}: lines {found}"

@@ -182,7 +182,7 @@ def _claim(root: Path) -> Path:
                 f"{root} holds files that no demo wrote; give a new folder with --folder"
             )
         root.mkdir(parents=True, exist_ok=True)
-        mark.write_text(_MARK_TEXT)
+        mark.write_text(_MARK_TEXT, encoding="utf-8")
         for name in _RESULTS:
             _remove(root / name)
         (root / "report.html").unlink(missing_ok=True)
@@ -236,7 +236,7 @@ def _expect(fact: bool, otherwise: str) -> None:
 
 
 def _closing(evaluation: Path, report: Path, seconds: float) -> str:
-    summary = json.loads((evaluation / "summary.json").read_text())
+    summary = json.loads((evaluation / "summary.json").read_text(encoding="utf-8"))
     dice = {spoken(name): entry["dice"]["mean"] for name, entry in summary["labels"].items()}
     dice["mean"] = summary["mean"]["dice"]
     lines = [f"\nDice on {summary['cases']} phantoms that it never saw:"]

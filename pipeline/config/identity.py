@@ -38,7 +38,7 @@ IGNORED = {
     "persistent_workers": "how long the processes that read live",
     "pin_memory": "how tensors are copied to a GPU",
     "cache_dir": "where preprocessed cases are kept; they are the same",
-    "windows_on_device": "where windows are cut; they are the same",
+    "windows_on_device": "where windows are cut; they are the same but for rounding",
     "isolate": "in which process a case runs",
     "ray": "on which machines a case runs",
     "ray_cores": "on how many cores a case runs",

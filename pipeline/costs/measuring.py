@@ -172,7 +172,7 @@ def _forget_peak(device: torch.device) -> None:
         return
     # refused, the peak is that of the whole process, of which a training step is the largest part
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def _peak(device: torch.device) -> int | None:
@@ -187,7 +187,7 @@ def _status(field: str) -> int | None:
     Without /proc the peak is known to getrusage, the present size to nobody.
     """
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return _peak_of_process() if field == "VmHWM" else None
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))

@@ -20,7 +20,7 @@ from ..plans.plan import Plan
 from ..reports.fit_page import FoldRow
 from ..training.folder.run_folder import check_unseen
 from ..training.folder.run_record import read_run
-from ..training.folder.training_table import read_training_record
+from ..training.folder.training_table import epochs_made, read_training_record
 from .combined import plans_of
 from .cross_validation import cross_validate
 from .outcome import Outcome, write_outcome
@@ -157,11 +157,11 @@ def _run_otherwise(summary: Mapping[str, Any], plan: Plan) -> str | None:
 def _fold_row(training: Path, evaluation: Path) -> FoldRow:
     settings = _settings(training)
     record = read_training_record(training)
-    asked = int(settings.get("epochs", 0)) * int(settings.get("iterations_per_epoch", 0))
+    made = epochs_made(training, settings) * int(settings.get("iterations_per_epoch", 0))
     return FoldRow(
         network=str(plans_of([training])[0].network["name"]),
         fold=int(settings.get("fold", 0)),
-        iterations=int(record[-1]["iteration"]) if record else asked,
+        iterations=made or int(record[-1]["iteration"] if record else 0),
         seconds=float(record[-1]["seconds"]) if record else 0.0,
         dice=read_summary(evaluation)["mean"]["dice"],
     )

@@ -19,7 +19,7 @@ from ..planning.measures.pace import FOLDS, Pace
 from ..planning.network_plan import asked_by
 from ..plans.bundle_folders import bundle_path
 from ..plans.resolved import bundle_plan
-from ..training.folder.training_table import read_training_record
+from ..training.folder.training_table import epochs_made
 
 _LOOKS = 6  # validations of a training, of a few cases each
 _LOOKING = 0.05  # of a training's time, at most
@@ -100,8 +100,7 @@ class Candidate:
 
     def made(self, fold: int, settings: dict[str, Any]) -> dict[str, Any]:
         """The settings of a training that has ended, with the epochs that it really made."""
-        table = read_training_record(self.training(fold))
-        return settings | ({"epochs": int(table[-1]["epoch"])} if table else {})
+        return settings | {"epochs": epochs_made(self.training(fold), settings)}
 
     def holds(self, name: str, value: Any) -> bool:
         """Whether a setting's value was given to the plan, or is edited in its bundle since."""

@@ -6,10 +6,11 @@ import hashlib
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 from ...data.datasets.dataset import load_dataset
 from ...data.datasets.folds import load_or_make_splits, splits_file
-from ...data.datasets.parts import part_cases
+from ...data.datasets.parts import Part, part_cases
 from ...data.errors import DatasetError
 from ...data.output_folder import OutputFolder
 from ..training.folder.run_folder import SPLITS
@@ -67,13 +68,24 @@ def validated_cases(dataset: Path, folds: int) -> int:
 
 
 def dataset_identity(dataset: Path, folds: int) -> str:
-    """12 hexadecimal digits of labels, cases, their files' sizes and the folds."""
-    contents = dataset_contents(load_dataset(dataset))
-    split = [
-        sorted(case.id for case in part_cases(dataset, part="validation", fold=fold, folds=folds))
+    """12 hexadecimal digits of labels, cases, their files' sizes and what the folds validate."""
+    return _digest([dataset_contents(load_dataset(dataset)), _ids(dataset, "validation", folds)])
+
+
+def training_identity(dataset: Path, folds: int) -> str:
+    """12 hexadecimal digits of the cases that each fold trains on: not always all others."""
+    return _digest(_ids(dataset, "train", folds))
+
+
+def _ids(dataset: Path, part: Part, folds: int) -> list[list[str]]:
+    return [
+        sorted(case.id for case in part_cases(dataset, part=part, fold=fold, folds=folds))
         for fold in range(folds)
     ]
-    text = json.dumps([contents, split], sort_keys=True)
+
+
+def _digest(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
 
 

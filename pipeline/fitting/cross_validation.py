@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ...data.datasets.label_map import label_map
 from ...data.datasets.parts import dataset_cases
 from ...data.errors import DatasetError
-from ...data.images.image import Image
-from ...data.images.writing import write_labels
 from ...data.label_tables.measured import Measured
-from ...data.label_tables.table import LabelTable
-from ...data.output_folder import OutputFolder
 from ...data.progress import progressed
 from ...transforms.restore.thresholds import HALF
-from ...transforms.write.regions import WriteRegionsd
 from ..batch.results.case_result import DONE
-from ..batch.results.table_file import CSV_OPTIONS, read_case_table
+from ..batch.results.table_file import read_case_table
 from ..evaluation.levels import dice_of_levels
 from ..evaluation.metrics import LabelMetrics
-from ..evaluation.results import read_results, write_results
+from ..evaluation.results import read_results, read_summary
 from ..plans.plan import Plan
 from .choices.components import ComponentsChoice, MeasuredCase, choose_components, measured_case
 from .choices.gain import mean_dice
-from .choices.masks import ALL, LARGEST, TRIED, CaseMasks, one_map, with_pieces
+from .choices.masks import ALL, LARGEST, TRIED, CaseMasks
 from .choices.piece_volumes import piece_candidates, piece_volumes
 from .choices.thresholds import ThresholdChoice, choose_thresholds
 
-FOLDER = "cross_validation"
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -104,8 +92,12 @@ class CrossValidation:
 
     @property
     def dice(self) -> float:
+        """See dice_on; of all cases."""
+        return self.dice_on({case.id for case in self.cases})
+
+    def dice_on(self, cases: Collection[str]) -> float:
         """Mean over the labels of their mean Dice over cases; NaN where nothing was measured."""
-        rows = [row for _, row in self.rows()]
+        rows = [row for case, row in self.rows() if case in cases]
         names = self.plan.labels[1:]
         return mean_dice([mean_dice([r.dice for r in rows if r.label == name]) for name in names])
 
@@ -130,7 +122,7 @@ def cross_validate(
         chooses_largest: False: labels keep their largest piece alone where the plan says so.
 
     Raises:
-        DatasetError: an evaluation is not there, or two measured the same case.
+        DatasetError: an evaluation is not there, two measured a case, or the dataset lacks one.
     """
     known = label_map(
         dataset_dir=dataset,
@@ -143,12 +135,9 @@ def cross_validate(
         (folder, row) for folder in evaluations for row in read_case_table(folder / "cases.csv")
     ]
     metrics = _metrics(evaluations)
-    failed = {row["case"]: row["reason"] for _, row in tables if row["status"] != DONE}
-    masks = {
-        row["case"]: CaseMasks.of(folder, row["case"], row["output"], plan)
-        for folder, row in tables
-        if row["case"] in metrics
-    }
+    failed = _failed(evaluations, tables)
+    _refuse_unknown(dataset, sorted(set(metrics) - {one for one in items if "label" in items[one]}))
+    masks = _masks(tables, metrics, plan)
 
     def told(case: str) -> dict[str, Any]:
         unannotated = items[case].get("unannotated", ())
@@ -172,6 +161,26 @@ def cross_validate(
     return replace(found, cases=cases, choices=choices)
 
 
+def compared(tried: Sequence[CrossValidation]) -> tuple[CrossValidation, list[str]]:
+    """The best of several, by the mean Dice on the cases that all of them measured.
+
+    Args:
+        tried: of each network; of equal ones the first is taken.
+
+    Returns:
+        It, and a sentence for each where there are several.
+    """
+    each = [{case.id for case in one.cases} for one in tried]
+    cases = set.intersection(*each)
+    dice = [one.dice_on(cases) for one in tried]
+    best = max(range(len(tried)), key=dice.__getitem__)
+    if len(tried) == 1:
+        return tried[best], []
+    on = "" if cases == set.union(*each) else f" on the {len(cases)} cases that all measured"
+    said = [f"{one.name}: mean Dice {d:.4f}{on}." for one, d in zip(tried, dice, strict=True)]
+    return tried[best], said
+
+
 def _largest(plan: Plan) -> set[str]:
     """The labels of which a plan keeps the largest piece alone."""
     if isinstance(plan.keep_largest, bool):
@@ -188,6 +197,36 @@ def _metrics(evaluations: Sequence[Path]) -> dict[str, dict[str, LabelMetrics]]:
             raise DatasetError(f"{folder}: {twice[0]} was measured in another fold, too")
         metrics |= found
     return metrics
+
+
+def _masks(
+    tables: Sequence[tuple[Path, dict[str, str]]], measured: Collection[str], plan: Plan
+) -> dict[str, CaseMasks]:
+    return {
+        row["case"]: CaseMasks.of(folder, row["case"], row["output"], plan)
+        for folder, row in tables
+        if row["case"] in measured
+    }
+
+
+def _failed(
+    evaluations: Sequence[Path], tables: Sequence[tuple[Path, dict[str, str]]]
+) -> dict[str, str]:
+    """Case -> why it was not measured."""
+    failed = {row["case"]: row["reason"] for _, row in tables if row["status"] != DONE}
+    for folder in evaluations:  # a mask may be there, and not be measured
+        failed |= read_summary(folder).get("failed") or {}
+    return failed
+
+
+def _refuse_unknown(dataset: Path, cases: Sequence[str]) -> None:
+    """Refuse a dataset that lacks cases that were measured."""
+    if cases:
+        more = ", ..." if len(cases) > _MOST_NAMED else ""
+        raise DatasetError(
+            f"{dataset}: {len(cases)} of the measured cases are not there with a label: "
+            f"{', '.join(cases[:_MOST_NAMED])}{more}; give the dataset that was evaluated"
+        )
 
 
 def _piece_candidates(
@@ -220,70 +259,3 @@ def _choose_thresholds(
         for case, files in progressed(masks.items(), len(masks), "choosing the thresholds")
     ]
     return choose_thresholds(dice, plan.labels)
-
-
-def write_cross_validation(
-    found: CrossValidation, folder: Path, *, checkpoint: str
-) -> dict[str, Any]:
-    """Write the masks after the chosen post-processing, cases.csv, metrics.csv and summary.json.
-
-    Masks that stay as they are become links to those of the folds.
-
-    Args:
-        folder: the output folder.
-        checkpoint: fingerprint of the weights that the folds have together.
-
-    Returns:
-        What summary.json holds.
-    """
-    masks = {case.id: case.masks for case in found.cases}
-    with OutputFolder(folder) as output:
-        names = {row["case"]: row["output"] for _, row in found.tables}
-        for case, files in progressed(masks.items(), len(masks), "writing masks"):
-            _place(output, case, names[case], files, found)
-        rows = _case_table([row for _, row in found.tables])
-        output.write("cases.csv", lambda stream: stream.write(rows))
-        return write_results(output, found.rows(), failed=found.failed, checkpoint=checkpoint)
-
-
-def _place(
-    output: OutputFolder, case: str, name: str, masks: CaseMasks, found: CrossValidation
-) -> None:
-    """The masks after the post-processing; links where that changes nothing."""
-    plan, thresholds = found.plan, found.other_thresholds
-    smallest = {plan.labels.index(label): ml for label, ml in found.smallest.items()}
-    parts = [WriteRegionsd.file(label, case) for label in plan.labels[1:]] if masks.regions else []
-    if smallest or thresholds:
-        whole = masks.read(thresholds)
-        kept = with_pieces(whole, smallest, regions=bool(parts))
-        pairs = zip(whole, kept, strict=True)
-        if thresholds or not all(np.array_equal(one.array, other.array) for one, other in pairs):
-            table = LabelTable.of(plan.labels, plan.terminology, values=plan.region_values)
-            _write(output, name, one_map(kept, plan.region_values), whole[0], table)
-            for part, image, label in zip(parts, kept, plan.labels[1:], strict=False):
-                _write(output, part, image.array, image, LabelTable.of(["background", label]))
-            return
-    for file, source in zip([name, *parts], [masks.mask, *masks.regions], strict=True):
-        _link(output, file, source)
-
-
-def _write(output: OutputFolder, name: str, array: Any, like: Image, table: LabelTable) -> None:
-    write_labels(output.folder / name, array, like=like, table=table, save=output.saver(name))
-
-
-def _link(output: OutputFolder, name: str, source: Path) -> None:
-    """A link to a mask, or a copy of it."""
-    try:
-        output.link(name, os.path.relpath(source, (output.folder / name).parent))
-    except OSError:  # no links there
-        with open(source, "rb") as file:
-            output.write(name, partial(shutil.copyfileobj, file))
-
-
-def _case_table(rows: Sequence[dict[str, str]]) -> bytes:
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns)
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode("utf-8", errors=CSV_OPTIONS["errors"])

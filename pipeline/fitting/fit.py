@@ -12,21 +12,23 @@ from typing import Any
 from ...data.datasets.fingerprint.measuring import measure_fingerprint
 from ...data.datasets.soundness.checking import check_soundness
 from ...data.errors import CheckpointError, ConfigError, DatasetError
+from ...data.files import is_temporary
 from ...data.new_folder import new_folder
-from ...data.output_folder import OutputFolder
+from ...data.output_folder import PRIVATE, OutputFolder
+from ..batch.evaluator import CasesFailedError
 from ..evaluation.results import read_summary
 from ..planning.bundle import PlannedBundle, plan_bundle, write_planned
 from ..planning.decisions.decision import length
 from ..planning.measures.machine import planned_machine
 from ..reports.fit_page import FoldRow
 from .candidate import Candidate, planned_networks
-from .cases import dataset_identity, validated_cases
+from .cases import dataset_identity, training_identity, validated_cases
 from .choices.masks import TRIED, remove_levels
 from .combined import trained_plan, write_combined
-from .cross_validation import CrossValidation, cross_validate
+from .cross_validation import CrossValidation, compared, cross_validate
 from .lengths import Lengths, iterations, step_name, together_name
 from .outcome import Outcome, write_outcome
-from .record import CHECK, CONTENTS, FILE, FitRecord
+from .record import CHECK, CONTENTS, FAILED, FILE, TRAINED, FitRecord
 from .request import FitRequest
 from .schedule import evaluation_seconds, first_guess
 from .workflows import evaluate, train
@@ -34,6 +36,7 @@ from .workflows import evaluate, train
 logger = logging.getLogger(__name__)
 
 _RUNS = "runs"
+_MOST_NAMED = 5  # failed cases
 
 
 class Fit:
@@ -56,6 +59,7 @@ class Fit:
             The bundle's folder.
 
         Raises:
+            CasesFailedError: some cases could not be measured; the bundle is there.
             ConfigError: another fit is in the folder, or the time is too short.
             DatasetError: the dataset is not sound.
         """
@@ -63,8 +67,12 @@ class Fit:
         self.planned = planned_networks(self.request.plans)
         self.cases = validated_cases(self.request.dataset, self.request.folds)
         with self.output:
-            contents = dataset_identity(self.request.dataset, self.request.folds)
-            self.record = FitRecord(self.output, {**self.request.asked(), CONTENTS: contents})
+            of_dataset = self.request.dataset, self.request.folds
+            asked = {
+                CONTENTS: dataset_identity(*of_dataset),
+                TRAINED: training_identity(*of_dataset),
+            }
+            self.record = FitRecord(self.output, {**self.request.asked(), **asked})
             self._check()
             candidates = self._candidates()
             self.lengths = Lengths(self.request, self.record, candidates)
@@ -74,6 +82,7 @@ class Fit:
                     self._train(candidate, fold)
                     self._evaluate(candidate, fold)
             self._finish(candidates)
+        refuse_failed(self.record, self.folder)
         return self.folder
 
     def _check(self) -> None:
@@ -165,6 +174,7 @@ class Fit:
                     "seed": self.request.seed,
                     "deterministic": self.request.deterministic,
                     "keep": "last",
+                    "patience": 0,  # of a plan: held-out cases decide nothing
                     **self.request.run_settings,
                 },
             )
@@ -184,13 +194,19 @@ class Fit:
             settings["engine"] = "torch"
         if "amp" in self.request.run_settings:
             settings["amp"] = self.request.run_settings["amp"]
-        with self.record.running(step):
-            evaluate(
+        with self.record.running(step) as running:
+            failed = evaluate(
                 candidate.training(fold),
                 self.request.dataset,
                 candidate.evaluation(fold),
                 settings,
             )
+            if failed:
+                running.facts[FAILED] = failed
+                logger.warning(
+                    f"{candidate.evaluation(fold)}: {len(failed)} cases failed and are left out, "
+                    f"the fit goes on: {', '.join(sorted(failed))}"
+                )
 
     def _together(self, candidates: Sequence[Candidate]) -> Candidate | None:
         """The candidates' networks as one, fold by fold; None where their plans differ."""
@@ -224,25 +240,27 @@ class Fit:
                 members[together.name] = list(candidates)
         with self.record.running("combine"):
             found = [self._cross_validation(one) for one in tried]
-            best = max(found, key=lambda one: one.dice)  # of equal ones the first, a single network
-            self._write(best, members[best.name], found)
+            best, said = compared(found)
+            self._write(best, members[best.name], said)
 
     def _cross_validation(self, candidate: Candidate) -> CrossValidation:
         folds = range(self.request.folds)
         plan = trained_plan(candidate.training(0))
+        single = self.lengths.candidates
+        asked = candidate if candidate in single else single[0]  # several have the first one's plan
         return cross_validate(
             candidate.name,
             plan,
             self.request.dataset,
             [candidate.evaluation(fold) for fold in folds],
-            chooses_largest=not self.lengths.candidates[0].holds("keep_largest", plan.keep_largest),
+            chooses_largest=not asked.holds("keep_largest", plan.keep_largest),
         )
 
     def _write(
         self,
         best: CrossValidation,
         members: Sequence[Candidate],
-        tried: Sequence[CrossValidation],
+        said: Sequence[str],
     ) -> None:
         rows = fold_rows(self.record, self.lengths.candidates)
         names = [one.name for one in members]
@@ -252,7 +270,7 @@ class Fit:
             dataset=self.request.dataset,
             iterations=[row.iterations for row in rows if row.network in names],
             folds=rows,
-            said=[f"{one.name}: mean Dice {one.dice:.4f}." for one in tried] if tried[1:] else [],
+            said=said,
             steps=[(name, "", step.seconds) for name, step in self.record.steps.items()],
             record="`fit.json` has what was asked for, and each step's settings and time.",
         )
@@ -284,8 +302,10 @@ class Fit:
     def _refuse_foreign_folder(self) -> None:
         if not self.folder.exists() or (self.folder / FILE).is_file():
             return
-        ours = {".gridgate"}
-        if not self.folder.is_dir() or any(path.name not in ours for path in self.folder.iterdir()):
+        # what a kill during the first write leaves is no file of somebody else
+        if not self.folder.is_dir() or any(
+            path.name != PRIVATE and not is_temporary(path.name) for path in self.folder.iterdir()
+        ):
             raise ConfigError(f"{self.folder} exists already, and holds no fit; give a new folder")
 
 
@@ -299,6 +319,30 @@ def fold_rows(record: FitRecord, candidates: Sequence[Candidate]) -> list[FoldRo
             dice = read_summary(one.evaluation(fold))["mean"]["dice"]
             rows.append(FoldRow(one.name, fold, made, step.seconds, dice))
     return rows
+
+
+def refuse_failed(record: FitRecord, folder: Path) -> None:
+    """Say at the very end that cases failed in an evaluation, as an evaluation does itself.
+
+    Raises:
+        CasesFailedError: some did.
+    """
+    failed = {
+        (name.split()[1], int(name.split()[2]), case): why
+        for name, step in record.steps.items()
+        for case, why in step.facts.get(FAILED, {}).items()
+    }
+    if not failed:
+        return
+    cases = sorted({case for _, _, case in failed})
+    where = sorted({folder / _RUNS / network / f"fold_{fold}_cases" for network, fold, _ in failed})
+    first, why = next(iter(failed.items()))
+    named = ", ".join(cases[:_MOST_NAMED]) + (", ..." if len(cases) > _MOST_NAMED else "")
+    raise CasesFailedError(
+        f"{folder} is a bundle now, but {len(cases)} cases failed and were not measured: {named}; "
+        f"first {first[2]}, of {first[0]}: {why}\nreasons: "
+        + ", ".join(str(one / "cases.csv") for one in where)
+    )
 
 
 def fit(request: FitRequest, folder: str | Path) -> Path:

@@ -16,7 +16,7 @@ from .request import FitRequest
 from .schedule import Remaining, corrected, ending, planning
 
 logger = logging.getLogger(__name__)
-_LEAST = 0.5  # of the iterations of a network's longest training: what its others have in any case
+_LEAST = 0.5  # of a network's longest training: what its others have in any case
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Lengths:
         if self.request.iterations is not None:
             return candidate.length_of(pace, self.request.iterations)
         seconds = self._remaining().training_seconds(pace, self._took())
-        least = int(_LEAST * max(self._made(candidate), default=0))
+        least = self._least(candidate, pace)
         try:
             found = candidate.length_for(pace, seconds)
         except ConfigError:
@@ -59,7 +59,7 @@ class Lengths:
         more = candidate.seconds(pace, found) - max(seconds, 0.0)
         logger.warning(
             f"{candidate.name}: the time is nearly up. The next training has half of the "
-            f"iterations of the longest before, and takes about {length(more)} longer than there is"
+            f"{self._whose(candidate)}, and takes about {length(more)} longer than there is"
         )
         return found
 
@@ -95,13 +95,39 @@ class Lengths:
         cases, folds = self.candidates[0].cases, self.request.folds
         return Remaining(left, trainings, evaluations, cases, folds, self.ending())
 
+    def _least(self, candidate: Candidate, pace: Pace) -> int:
+        """Iterations that its next training has in any case; 0 where no training has begun.
+
+        Half of its own longest. Of a network of which none has begun: what takes half of the time
+        of the other networks' longest, as planned, so that what they have done is not lost.
+        """
+        if own := self._made(candidate):
+            return int(_LEAST * max(own))
+        planned = [
+            one.seconds(one.pace(), settings)
+            for one in self.candidates
+            for settings in self._begun(one)
+        ]
+        if not planned:
+            return 0
+        return max(int((_LEAST * max(planned) - pace.reading) / pace.iteration), 1)
+
+    def _whose(self, candidate: Candidate) -> str:
+        if self._made(candidate):
+            return "iterations of the longest before"
+        return "time of the other networks' longest"
+
     def _made(self, candidate: Candidate) -> list[int]:
         """Iterations that the candidate's trainings so far were to have."""
+        return [iterations(settings) for settings in self._begun(candidate)]
+
+    def _begun(self, candidate: Candidate) -> list[dict[str, Any]]:
+        """Settings of the candidate's trainings so far."""
         steps = [
             self.record.step(step_name("train", candidate.name, fold))
             for fold in range(self.request.folds)
         ]
-        return [iterations(step.facts["settings"]) for step in steps if "settings" in step.facts]
+        return [step.facts["settings"] for step in steps if "settings" in step.facts]
 
     def _took(self) -> list[float]:
         """Seconds of the evaluations so far."""

@@ -20,6 +20,14 @@ CHANGEABLE = ("seconds",)
 """What may be another when a fit goes on: what has begun keeps its settings."""
 CONTENTS = "cases and folds"
 """Name of what identifies the dataset."""
+TRAINED = "cases that folds train on"
+"""Name of what identifies them; a fit.json of before does not tell it."""
+FAILED = "failed"
+"""Name of the fact of an evaluation that tells its failed cases, each with the reason."""
+_OF_DATASET = {
+    CONTENTS: "the dataset's cases, files or folds are others",
+    TRAINED: "the cases that the dataset's folds train on are others",
+}
 _FORMAT = 1
 _EVERY = 5.0  # seconds between two notes of the time
 
@@ -132,11 +140,12 @@ def _refuse_other(
     # with --deterministic the lengths of all trainings follow from the time
     free = () if begun and now.get("deterministic") else CHANGEABLE
     changed = [
-        "the dataset's cases, files or folds are others"
-        if name == CONTENTS
-        else f"{name} was {json.dumps(before.get(name))} and is now {json.dumps(now.get(name))}"
+        _OF_DATASET.get(name)
+        or f"{name} was {json.dumps(before.get(name))} and is now {json.dumps(now.get(name))}"
         for name in names
-        if before.get(name) != now.get(name) and name not in free
+        if before.get(name) != now.get(name)
+        and name not in free
+        and not (name == TRAINED and name not in before)
     ]
     if changed:
         raise ConfigError(

@@ -78,6 +78,11 @@ class FitRequest:
                 f"--{lengths[0]}: a fit makes its trainings as long as the time allows; give "
                 "--time, or --iterations"
             )
+        if self.settings.get("training::patience"):
+            raise ConfigError(
+                "--training::patience: the cases that a fold holds out would decide when its "
+                "training ends, and are what it is measured on; a fit's trainings run to their end"
+            )
         twice = {name for name in self.networks if list(self.networks).count(name) > 1}
         if twice:
             raise ConfigError(f"--networks: {', '.join(map(str, twice))} is there twice")

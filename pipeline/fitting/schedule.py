@@ -13,7 +13,8 @@ _READING = 0.4  # seconds of a case beside its windows: reading, the way back, m
 _ENDING = 10.0  # seconds of the last steps, and per case:
 _ENDING_CASE = 0.25
 _ENDING_VOXEL = 1.2e-8  # and of each voxel and label: measuring what is left of pieces
-_PLANNING = 0.08  # of the time, at most, as long as it is not known
+_PLANNING = 0.08  # of the time for each network, as long as it is not known
+_ALL_PLANNING = 0.2  # and for all of them, however many
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def ending(cases: int, voxels: float = 0.0) -> float:
 
 def planning(seconds: float, networks: int) -> float:
     """Seconds of check and plan, as long as they are not known."""
-    return _PLANNING * networks * seconds
+    return min(_PLANNING * networks, _ALL_PLANNING) * seconds
 
 
 def first_guess(seconds: float, networks: int, folds: int) -> float:

@@ -10,8 +10,12 @@ from typing import Any
 
 import torch
 
+from ...data.errors import user_error
+from ..batch.evaluator import CasesFailedError
+from ..evaluation.results import read_summary
 from ..models.checkpoints import LAST
 from ..training.engine.soundness import TrainingError
+from ..training.told import within_fit
 from ..workflow import BundleRun
 
 
@@ -19,7 +23,8 @@ def train(bundle: Path, dataset: Path, output: Path, settings: Mapping[str, Any]
     """Train a fold; go on where a training of the same settings was stopped."""
     resume = (output / LAST).is_file()
     try:
-        _run(bundle, "train.yaml", "training", dataset, output, {**settings, "resume": resume})
+        with within_fit():
+            _run(bundle, "train.yaml", "training", dataset, output, {**settings, "resume": resume})
     except TrainingError as error:
         raise TrainingError(
             f"{output}: {error}. To a fit --learning_rate and --batch_size are given as "
@@ -29,10 +34,28 @@ def train(bundle: Path, dataset: Path, output: Path, settings: Mapping[str, Any]
         ) from error
 
 
-def evaluate(bundle: Path, dataset: Path, output: Path, settings: Mapping[str, Any]) -> None:
-    """Segment and measure the cases of a fold; cases that are done are not run again."""
+def evaluate(
+    bundle: Path, dataset: Path, output: Path, settings: Mapping[str, Any]
+) -> dict[str, str]:
+    """Segment and measure the cases of a fold; cases that are done are not run again.
+
+    Returns:
+        Case -> why it failed, of those that did; the others are measured.
+
+    Raises:
+        CasesFailedError: none could be measured.
+    """
     # a page of all folds comes at the end
-    _run(bundle, "evaluate.yaml", "evaluating", dataset, output, {**settings, "report": False})
+    settings = {**settings, "report": False}
+    try:
+        _run(bundle, "evaluate.yaml", "evaluating", dataset, output, settings)
+    except CasesFailedError:
+        summary = read_summary(output)
+        failed: dict[str, str] = summary["failed"]
+        if not summary["cases"]:
+            raise
+        return failed
+    return {}
 
 
 def _run(
@@ -53,6 +76,11 @@ def _run(
         workflow.finalize()
     except KeyboardInterrupt:
         raise KeyboardInterrupt from None  # a training's own text is no advice for a fit
+    except RuntimeError as error:  # MONAI's around what an expression of a config raises
+        known = user_error(error)
+        if known is None:
+            raise
+        raise known from known.__cause__
     finally:
         torch.set_deterministic_debug_mode(deterministic)
         del workflow

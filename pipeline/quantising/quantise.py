@@ -156,10 +156,12 @@ def _network(bundle: Path, parser: ConfigParser) -> torch.nn.Module:
 
 def _evaluate(bundle: Path, dataset: Path, output: Path, words: Mapping[str, str]) -> None:
     try:
-        evaluate(bundle, dataset, output, words)
-    except CasesFailedError:
+        failed = evaluate(bundle, dataset, output, words)
+    except CasesFailedError:  # none was measured
         refuse_failed(output)  # whose table goes with the folder
         raise
+    if failed:
+        refuse_failed(output)
 
 
 def _refusal(tried: Sequence[Comparison], output: Path) -> ConfigError:

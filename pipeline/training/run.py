@@ -21,7 +21,7 @@ from .engine.seeding import seed_draws
 from .engine.stopwatch import timed
 from .folder.run_folder import open_run_folder, run_in_folder
 from .kernels import choose_kernels, restore_kernels
-from .told import GO_ON, ending
+from .told import ending, go_on
 from .windows.cases import CachedCases
 
 logger = logging.getLogger(__name__)
@@ -153,4 +153,4 @@ def _stopped(trainer: Workflow, folder: Path) -> str:
     if not (folder / LAST).is_file():
         return f"{folder}: stopped before the first epoch was saved; start the same command again"
     state = trainer.state
-    return f"{folder}: stopped in epoch {state.epoch} of {state.max_epochs}; {GO_ON}"
+    return f"{folder}: stopped in epoch {state.epoch} of {state.max_epochs}; {go_on()}"

@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 _MOST_NAMED = 8  # labels of a line; of more the lowest are named
 _LOWEST = 4
 
-GO_ON = "the same command with --resume True goes on with it"
+_ALONE = "the same command with --resume True goes on with it"
+_OF_FIT = "the same command goes on with it"
+_go_on = ContextVar("go_on", default=_ALONE)
+
+
+def go_on() -> str:
+    """How a training that was stopped goes on, without a full stop."""
+    return _go_on.get()
+
+
+@contextmanager
+def within_fit() -> Iterator[None]:
+    """Around a training whose command is `gridgate fit`, which takes no --resume.
+
+    >>> with within_fit():
+    ...     go_on()
+    'the same command goes on with it'
+    """
+    token = _go_on.set(_OF_FIT)
+    try:
+        yield
+    finally:
+        _go_on.reset(token)
 
 
 def validation_line(

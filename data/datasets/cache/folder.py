@@ -52,7 +52,7 @@ def user_cache() -> Path:
 def is_cache(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder is one that a CaseCache has made."""
     try:
-        return (Path(folder) / _TAG).read_text() == _TAG_TEXT
+        return (Path(folder) / _TAG).read_text(encoding="utf-8") == _TAG_TEXT
     except (OSError, ValueError):
         return False
 
@@ -81,7 +81,7 @@ class CaseCache:
         try:
             self._locks.mkdir(parents=True, exist_ok=True)
             if not (self.folder / _TAG).exists():
-                (self.folder / _TAG).write_text(_TAG_TEXT)
+                (self.folder / _TAG).write_text(_TAG_TEXT, encoding="utf-8")
         except OSError as error:
             raise self._refused(error) from error
 

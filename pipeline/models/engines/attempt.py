@@ -58,7 +58,7 @@ def attempt(folder: Path | None, key: str) -> Iterator[Standing]:
             yield Standing.ENDED
             return
         with suppress(OSError):
-            count.write_text(str(begun + 1))
+            count.write_text(str(begun + 1), encoding="utf-8")
         try:
             yield Standing.FREE
         finally:
@@ -70,6 +70,6 @@ def attempt(folder: Path | None, key: str) -> Iterator[Standing]:
 
 def _read(count: Path) -> int:
     try:
-        return int(count.read_text())
+        return int(count.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return 0

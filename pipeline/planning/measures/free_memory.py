@@ -48,6 +48,6 @@ def _address_space_left() -> int | None:
 
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
         if limit != resource.RLIM_INFINITY:
-            taken = int(Path("/proc/self/statm").read_text().split()[0])
+            taken = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
             return max(limit - taken * resource.getpagesize(), 0)
     return None

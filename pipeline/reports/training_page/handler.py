@@ -21,7 +21,7 @@ from ...training.engine.trainer import at_end
 from ...training.folder.provenance import typed_command
 from ...training.folder.run_folder import PAGE, is_free, write_result
 from ...training.folder.training_table import read_training_record
-from ...training.told import GO_ON, ending, on_cases
+from ...training.told import ending, go_on, on_cases
 from .content import Standing, TrainingRun, training_page
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class TrainingPage:
         if self._ended or error is None:
             standing = self._standing(engine, text=f"It {ending(engine)}.")
         elif isinstance(error, KeyboardInterrupt):
-            text = f"It was stopped in epoch {state.epoch} of {state.max_epochs}; {GO_ON}."
+            text = f"It was stopped in epoch {state.epoch} of {state.max_epochs}; {go_on()}."
             standing = self._standing(engine, text=text)
         else:
             known = user_error(error)
@@ -180,7 +180,7 @@ class TrainingPage:
             settings=_settings(plan, engine, self.seed, validated=validation > 0),
             machine=self._machine,
             command=typed_command(),
-            go_on=GO_ON,
+            go_on=go_on(),
             validated=validation > 0,
         )
 

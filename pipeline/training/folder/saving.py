@@ -73,11 +73,14 @@ class Checkpoints:
         self.plan = plan
         self._first: Any = None  # the scheduler's state before the first step
         self._next_write = 0.0  # by time.monotonic()
+        self._at_end = False  # whether the epoch that ended the run was saved as its last one
 
     def attach(self, engine: SegmentationTrainer) -> None:
         """Register on the trainer."""
         engine.add_event_handler(Events.STARTED, self._restore)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+        for event in (Events.TERMINATE, Events.COMPLETED):
+            engine.add_event_handler(event, self._end)
 
     def _save(self, engine: SegmentationTrainer) -> None:
         if self.writes:
@@ -89,6 +92,7 @@ class Checkpoints:
         ended = engine.should_terminate or epoch == engine.state.max_epochs
         # a run that ends without any validation still leaves a model
         new = ended if self.keep == "last" else best == epoch or (ended and best < 1)
+        self._at_end = bool(ended)
         if new:
             self._write(WEIGHTS, carry_plan(_best_weights(engine), self.plan))
         if self.keep_every and epoch % self.keep_every == 0:
@@ -99,6 +103,18 @@ class Checkpoints:
             self._write(LAST, self._everything(engine))
             now = time.monotonic()
             self._next_write = now + min((now - began) / _SHARE, _LONGEST)
+
+    def _end(self, engine: SegmentationTrainer) -> None:
+        """Write the weights of the end where no epoch of this run was its last.
+
+        As in a training that is resumed with no more epochs than it has, or whose patience is over.
+        """
+        if not self.writes or self._at_end or not engine.state.iteration:
+            return
+        if self.keep == "last" or self.validator.state.best_metric_epoch < 1:
+            with timed(engine, "save"):
+                self._write(WEIGHTS, carry_plan(_best_weights(engine), self.plan))
+        self._at_end = True
 
     def _write(self, name: str, content: Any) -> None:
         write_result(self.folder, name, lambda stream: save_checkpoint(content, stream))
@@ -122,6 +138,7 @@ class Checkpoints:
 
     def _restore(self, engine: SegmentationTrainer) -> None:
         path = self.folder / LAST
+        self._at_end = False
         self._first = plain_state(self.lr_scheduler.state_dict())
         if not self.resume or not path.is_file():
             return

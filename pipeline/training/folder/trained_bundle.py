@@ -16,7 +16,7 @@ from ...plans.new_bundle import RECORDS
 from ...plans.plan import Plan
 from ...plans.writing import bundle_files
 from ..engine.stopwatch import timed
-from ..told import GO_ON, ending, on_cases
+from ..told import ending, go_on, on_cases
 from .provenance import this_start, told
 from .run_folder import is_free, write_result
 from .training_table import read_training_record
@@ -80,7 +80,7 @@ class TrainedBundle:
 
     def _begin(self, engine: Engine) -> None:
         with timed(engine, "save"):
-            self._write(f"{self._trained_on()} The training has not ended; {GO_ON}.")
+            self._write(f"{self._trained_on()} The training has not ended; {go_on()}.")
 
     def _best(self) -> dict[str, float]:
         """Label -> Dice of the best validation, which may have been before a stop."""

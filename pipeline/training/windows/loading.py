@@ -25,8 +25,8 @@ class WindowLoader(DataLoader[Any]):
 
     Where the cases fit into the memory of a GPU that trains, they are moved there once, and windows
     are cut and changed there, in the training's own process: nothing is pinned or copied, and no
-    worker is started. The windows are those that workers would make. When the memory runs out, then
-    or later (`leave_device`), workers make the rest.
+    worker is started. The windows are those that workers would make, but for rounding. When the
+    memory runs out, then or later (`leave_device`), workers make the rest.
 
     Workers are forked, whatever the Python version's default is, unless `multiprocessing_context`
     says otherwise: under "spawn" and "forkserver" all cases in memory would be pickled to each
@@ -38,7 +38,8 @@ class WindowLoader(DataLoader[Any]):
         num_workers: processes, 0 or more; None: 2, or where batches are pinned, which is for a GPU,
             all cores but two, 2 to 12.
         windows_on_device: "auto": on a GPU, where the cases take no more than a share of its free
-            memory, see `on_device.SHARE`; True: on any device, and whatever they take; False: not.
+            memory, see `on_device.SHARE`, but where PyTorch is to be deterministic, as what is free
+            is another amount each time; True: on any device, and whatever they take; False: not.
         device: that trains; None is none.
         **options: DataLoader's.
 
@@ -102,6 +103,12 @@ class WindowLoader(DataLoader[Any]):
             return self.is_on_device
         self._asked = True
         if self.batch_sampler is None or (wanted == "auto" and device.type != "cuda"):
+            return False
+        if wanted == "auto" and torch.are_deterministic_algorithms_enabled():
+            logger.info(
+                f"windows are not cut on {device}: a deterministic training does not depend on "
+                "what is free there (--windows_on_device True: in any case)"
+            )
             return False
         return bool(move(device) if wanted == "auto" else move(device, share=None))
 

@@ -79,7 +79,7 @@ def free_memory() -> int:
     """Bytes that can be had without swapping, also within a container's limit."""
     found = []
     with suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
                 found.append(int(line.split()[1]) * 1024)
     for names in _CGROUPS:
@@ -93,9 +93,9 @@ def free_memory() -> int:
 
 def _free_in_group(root: Path, names: tuple[str, str, str, str]) -> int:
     limit, used, stat, pages = names
-    most = int((root / limit).read_text())  # "max" is no number: no limit
-    taken = int((root / used).read_text())
-    for line in (root / stat).read_text().splitlines():
+    most = int((root / limit).read_text(encoding="utf-8"))  # "max" is no number: no limit
+    taken = int((root / used).read_text(encoding="utf-8"))
+    for line in (root / stat).read_text(encoding="utf-8").splitlines():
         if line.split()[0] == pages:
             taken -= int(line.split()[1])
     return max(most - taken, 0)

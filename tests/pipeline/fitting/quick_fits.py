@@ -27,9 +27,9 @@ def known_steps(patch: pytest.MonkeyPatch) -> None:
 
     real = fitting.evaluate
 
-    def evaluate_here(*words: Any) -> None:  # worker processes take seconds to start
+    def evaluate_here(*words: Any) -> dict[str, str]:  # worker processes take seconds to start
         *paths, settings = words
-        real(*paths, {**settings, "isolate": False})
+        return real(*paths, {**settings, "isolate": False})
 
     patch.setattr(Candidate, "try_step", try_step)
     patch.setattr(fitting, "evaluate", evaluate_here)

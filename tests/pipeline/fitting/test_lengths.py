@@ -2,6 +2,8 @@
 
 import json
 import logging
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,27 @@ def test_a_fit_whose_time_is_up_still_ends(
     found = lengths(candidate, steps).settings(candidate)
     assert iterations(found) == 150
     assert "the time is nearly up" in caplog.text and "half of the iterations" in caplog.text
+
+
+def test_a_network_whose_turn_comes_after_the_time_is_trained_all_the_same(
+    candidate: Candidate, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its iterations take three times as long: in half of the first one's 30 s there are 50."""
+    second = replace(candidate, name="unetr", folder=tmp_path / "unetr")
+    shutil.copytree(candidate.bundle, second.bundle)
+    path = second.bundle / "plan.json"
+    path.write_text(path.read_text().replace(f": {SECONDS_OF_A_STEP},", ": 0.3,"))
+    assert second.pace().iteration == 0.3
+    asked = {"epochs": 30, "iterations_per_epoch": 10, "val_interval": 5, "validation_cases": 1}
+    steps = {f"train unet {fold}": Step(500.0, True, {"settings": asked}) for fold in (0, 1)}
+    both = replace(lengths(candidate, steps), candidates=[candidate, second])
+    caplog.set_level(logging.WARNING)
+    found = iterations(both.settings(second))
+    assert 45 <= found <= 50
+    assert "half of the time of the other networks' longest" in caplog.text
+    steps["train unetr 0"] = Step(0.0, False, {"settings": {**asked, "epochs": 20}})
+    both = replace(lengths(candidate, steps), candidates=[candidate, second])
+    assert iterations(both.settings(second)) == 100  # from then on half of its own
 
 
 def test_a_time_that_was_too_short_from_the_start_is_an_error(candidate: Candidate) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from gridgate.data.errors import ConfigError
 from gridgate.data.output_folder import OutputFolder
-from gridgate.pipeline.fitting.record import CHECK, FILE, FitRecord
+from gridgate.pipeline.fitting.record import CHECK, FILE, TRAINED, FitRecord
 
 ASKED: dict[str, Any] = {"seconds": 60.0, "seed": 0, "deterministic": False, "settings": {1: [2]}}
 
@@ -59,3 +59,11 @@ def test_a_copy_without_times_goes_on(tmp_path: Path) -> None:
     begun(tmp_path, CHECK, "plan network")
     os.utime(tmp_path / FILE, (1, 1))
     assert gone_on(tmp_path).step("plan network").done
+
+
+def test_other_training_lists_are_another_fit_but_where_none_were_told(tmp_path: Path) -> None:
+    begun(tmp_path, CHECK, "plan network")
+    assert gone_on(tmp_path, **{TRAINED: "abc"}).step("plan network").done, "a fit of before"
+    assert json.loads((tmp_path / FILE).read_text())["asked"][TRAINED] == "abc"
+    with pytest.raises(ConfigError, match="the cases that the dataset's folds train on are others"):
+        gone_on(tmp_path, **{TRAINED: "def"})

@@ -16,7 +16,8 @@ from gridgate.pipeline.evaluation.measure import measure_files, measure_regions
 from gridgate.pipeline.evaluation.results import write_results
 from gridgate.pipeline.fitting.choices.masks import TRIED, remove_levels
 from gridgate.pipeline.fitting.choices.thresholds import ThresholdChoice, choose_thresholds
-from gridgate.pipeline.fitting.cross_validation import cross_validate, write_cross_validation
+from gridgate.pipeline.fitting.cross_validation import cross_validate
+from gridgate.pipeline.fitting.outcome import write_cross_validation
 from gridgate.pipeline.plans.plan import Plan, example_plan
 
 NAMES = ["whole", "core"]

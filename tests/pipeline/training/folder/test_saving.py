@@ -15,6 +15,7 @@ from gridgate.data.errors import CheckpointError, ConfigError, OutputError
 from gridgate.pipeline.models.checkpoints import carried_plan, load_weights
 from gridgate.pipeline.models.writing_weights import save_checkpoint
 from gridgate.pipeline.plans.plan import Plan, example_plan
+from gridgate.pipeline.training.engine.trainer import TrainerEvents
 from gridgate.pipeline.training.folder import saving
 from gridgate.pipeline.training.folder.run_folder import write_result
 from gridgate.pipeline.training.folder.training_table import read_training_record
@@ -131,6 +132,50 @@ def test_a_write_that_took_hours_does_not_put_off_the_next_for_days(
     engine.add_event_handler(Events.EPOCH_COMPLETED, wait)
     engine.run()
     assert seen == [1, 2, 3]
+
+
+def averaged_weights(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(last(folder)["average"])
+
+
+@pytest.mark.parametrize("epochs", [2, 1])
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_training_resumed_with_no_more_epochs_leaves_a_model(
+    keep: str, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after the second of five epochs; of "best" before the first validation."""
+    monkeypatch.setattr(saving, "_SHARE", float("inf"))
+    told: dict[str, Any] = {"keep": keep, "interval": 4, "schedule": cosine(20)}
+    stop_after(training(tmp_path, epochs=5, **told), 2)
+    assert not (tmp_path / "models").exists()
+    training(tmp_path, epochs=epochs, resume=True, **told).run()
+    found = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    assert_equal(dict(found), averaged_weights(tmp_path))
+
+
+def test_a_training_whose_patience_is_over_when_it_is_resumed_leaves_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With "best" the weights are there since the validation that was the best."""
+    monkeypatch.setattr(saving, "_SHARE", float("inf"))
+    told: dict[str, Any] = {"epochs": 5, "keep": "last", "schedule": cosine(20)}
+    stop_after(training(tmp_path, **told), 3)
+    engine = training(tmp_path, resume=True, **told)
+    engine.add_event_handler(TrainerEvents.RESTORED, engine.terminate)
+    engine.run()
+    assert engine.state.epoch == 3
+    found = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    assert_equal(dict(found), averaged_weights(tmp_path))
+
+
+def test_the_best_weights_stay_when_a_training_is_resumed_with_no_more_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "_SHARE", float("inf"))
+    stop_after(training(tmp_path, epochs=5, schedule=cosine(20), interval=2), 3)
+    before = (tmp_path / "models" / "model.pt").read_bytes()
+    training(tmp_path, epochs=3, schedule=cosine(20), interval=2, resume=True).run()
+    assert (tmp_path / "models" / "model.pt").read_bytes() == before
 
 
 @pytest.mark.parametrize("keep", ["best", "last"])

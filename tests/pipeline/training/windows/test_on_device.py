@@ -105,6 +105,31 @@ def test_no_worker_is_started_and_the_epochs_go_on() -> None:
     assert not data.is_on_device
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_what_is_free_on_a_gpu_decides_nothing_where_all_is_to_be_the_same(
+    deterministic: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    asked: list[float | None] = []
+
+    def move_to(device: torch.device, share: float | None = 1 / 3) -> bool:
+        asked.append(share)
+        return False
+
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(deterministic)
+    try:
+        for wanted in ("auto", True):
+            dataset = partial()
+            monkeypatch.setattr(dataset, "move_to", move_to)
+            gpu = torch.device("cuda")
+            assert len(list(loader(dataset, windows_on_device=wanted, device=gpu))) == 4
+    finally:
+        torch.use_deterministic_algorithms(before)
+    assert asked == ([None] if deterministic else [1 / 3, None])
+    assert ("not cut on cuda: a deterministic training" in caplog.text) is deterministic
+
+
 def test_auto_is_for_a_gpu_and_for_cases_that_leave_it_room(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
