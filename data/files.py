@@ -106,3 +106,15 @@ def path_inside(folder: str | Path, name: str | Path) -> Path:
             f"{name}: the name leads out of the folder {folder}; give the case another id"
         )
     return Path(folder) / name
+
+
+def settled(path: str | Path) -> Path:
+    """An absolute path without "..", and without links among its folders; its last name stays.
+
+    Where a file lies says nothing of the folder that a command was typed in.
+
+    >>> settled("/usr/../a.nii.gz").as_posix()
+    '/a.nii.gz'
+    """
+    path = Path(path).absolute()
+    return path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name

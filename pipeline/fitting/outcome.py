@@ -101,6 +101,7 @@ def write_outcome(outcome: Outcome, output: OutputFolder, name: str) -> None:
         choices=[*outcome.said, *best.said],
         steps=outcome.steps,
         region_values=plan.region_values,
+        merge_labels={str(name): merged for name, merged in plan.merge_labels.items()},
     )
     content = fit_page(run, output)
     output.write("report.html", lambda stream: stream.write(content))

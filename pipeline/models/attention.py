@@ -17,6 +17,16 @@ from ...data.geometry.affines import Affine
 from ...transforms.restore.regions import region_bits, written_map
 from .checkpoints import load_weights
 
+_PLAINLY: dict[str, Any] = {
+    "amp": False,  # for one picture: exact rather than fast
+    "engine": "torch",
+    "interpolate_probabilities": False,
+    "thresholds": None,
+    "coarse": None,
+    "fit_region": False,
+}
+"""Settings under which maps beside the logits stay what they are."""
+
 
 @dataclass(frozen=True, eq=False)
 class Attention:
@@ -65,7 +75,9 @@ def attention_of(
     parser = ConfigParser()
     parser.read_meta(str(configs / "metadata.json"))
     parser.read_config(str(configs / "inference.yaml"))
-    parser["amp"] = False  # for one picture: exact rather than fast
+    for name, value in _PLAINLY.items():
+        if name in parser:
+            parser[name] = value
     network = parser.get_parsed_content("network_def")
     attend: Callable[[torch.Tensor], tuple[torch.Tensor, dict[str, torch.Tensor]]] | None
     attend = getattr(network, "attend", None)

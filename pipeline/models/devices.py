@@ -12,6 +12,8 @@ import torch
 from ...data.errors import ConfigError
 
 Amp = Literal["auto", "gpu"] | bool
+_ON = ("true", "yes", "on")
+_OFF = ("false", "no", "off", "none", "null")
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
@@ -78,18 +80,24 @@ def autocast_dtype(device: torch.device, amp: Amp = "auto") -> torch.dtype | Non
     Args:
         amp: "auto" uses bfloat16 where the hardware has it and float16 on older GPUs; True insists,
             False is float32; "gpu" is float16 on a GPU and float32 on a CPU, as nnU-Net runs.
+
+    Raises:
+        ConfigError: it is none of these.
     """
-    if str(amp).lower() == "gpu":
+    word = str(amp).lower()
+    if word == "gpu":
         return torch.float16 if device.type == "cuda" else None
-    if amp is False or str(amp).lower() in ("false", "none"):
+    if word in _OFF:
         return None
+    if word not in ("auto", *_ON):
+        raise ConfigError(f"--amp {amp}: it is auto, True, gpu or False")
     if device.type == "cuda":
         return (
             torch.bfloat16
             if torch.cuda.is_bf16_supported(including_emulation=False)
             else torch.float16
         )
-    if device.type == "cpu" and (amp is True or cpu_has_bfloat16()):
+    if device.type == "cpu" and (word in _ON or cpu_has_bfloat16()):
         return torch.bfloat16
     return None
 

@@ -46,6 +46,7 @@ class FitRun:
         choices: sentences about what cross-validation decided.
         steps: (name, command line or "", seconds).
         region_values: what each of overlapping labels is written as.
+        merge_labels: of the trainings: label of the dataset -> label that it counts as.
     """
 
     title: str
@@ -58,6 +59,7 @@ class FitRun:
     choices: Sequence[str]
     steps: Sequence[tuple[str, str, float]]
     region_values: Sequence[int] | None = None
+    merge_labels: Mapping[str | int, str] | None = None
 
 
 def fit_page(run: FitRun, output: OutputFolder) -> bytes:
@@ -81,6 +83,7 @@ def fit_page(run: FitRun, output: OutputFolder) -> bytes:
             _PICTURES,
             album,
             region_values=run.region_values,
+            merge_labels=run.merge_labels,
         ),
         _trainings(run, album),
         sections.how(run.steps),

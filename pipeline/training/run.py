@@ -15,6 +15,7 @@ from ...data.events import emit
 from ..models.checkpoints import LAST
 from ..models.ensemble import ENSEMBLE
 from ..plans.plan import Plan
+from ..plans.resolved import edited_settings
 from ..plans.training_numbers import check_training
 from ..plans.writing import bundle_files
 from .engine.seeding import seed_draws
@@ -80,6 +81,8 @@ def prepare_training(
     if dataset_dir is not None:
         check_dataset(dataset_dir, channels=plan.channels, **split)
     in_place = Path(output_dir).resolve() == Path(bundle_root).resolve()
+    if rank == 0:
+        _tell_edited(bundle_root)
     open_run_folder(
         output_dir,
         dataset_dir=dataset_dir,
@@ -90,6 +93,14 @@ def prepare_training(
         rank=rank,
         **split,
     )
+
+
+def _tell_edited(bundle_root: str | Path) -> None:
+    for name, (said, planned) in edited_settings(bundle_root).items():
+        logger.warning(
+            f"{bundle_root}/configs/inference.yaml: {name} is {said}, and {planned} in the plan, "
+            f"which the trained bundle has; edit that one, or give --{name} when it is run"
+        )
 
 
 def run_training(

@@ -70,6 +70,10 @@ def test_an_unknown_device_is_refused(name: str) -> None:
         (False, True, None),
         ("False", True, None),  # as a command line hands it on
         ("none", True, None),
+        ("null", True, None),
+        ("no", True, None),
+        ("off", True, None),
+        ("true", False, torch.bfloat16),
     ],
 )
 def test_the_cpus_format(
@@ -150,3 +154,9 @@ def test_float32_in_two_threads_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
     assert torch.backends.cudnn.allow_tf32 is False
     second.__exit__(None, None, None)
     assert torch.backends.cudnn.allow_tf32 is True
+
+
+@pytest.mark.parametrize("amp", ["float32", "bf16", "0", "ture"])
+def test_a_word_that_means_no_format_is_refused(amp: str) -> None:
+    with pytest.raises(ConfigError, match=f"--amp {amp}: it is auto, True, gpu or False"):
+        autocast_dtype(CPU, amp)  # type: ignore[arg-type]

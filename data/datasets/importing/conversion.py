@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...dicom.series import DicomSeries
 from ...dicom.volume import read_series
 from ...errors import DatasetError, ImageError
+from ...files import settled
 from ...geometry.grids import Grid, same_grid
 from ...geometry.label_grids import nearest_labels
 from ...geometry.placement import why_elsewhere
@@ -69,7 +70,7 @@ def take(output: OutputFolder, relative: str, path: Path, *, copy: bool) -> str:
     """
     if not copy:
         try:
-            output.link(relative, path.absolute())
+            output.link(relative, settled(path))
             return "link"
         except (OSError, NotImplementedError) as error:
             _LOG.warning(f"{output.folder}: no links can be made here ({error}); files are copied")

@@ -176,12 +176,22 @@ def _append(
         ) as bar,
     ):
         done = begin
-        while piece := response.read(_PIECE):
+        while piece := _received(response):
             stream.write(piece)
             done += len(piece)
             bar.move(done // _MB)
     if total is not None and done != total:
         raise http.client.IncompleteRead(b"", total - done)
+
+
+def _received(response: http.client.HTTPResponse) -> bytes:
+    """The next piece; whatever ends it is the network's fault, and none of the disk's."""
+    try:
+        return response.read(_PIECE)
+    except OSError as error:  # also TLS's, and those of routes that are gone
+        if isinstance(error, _BROKEN):
+            raise
+        raise ConnectionError(str(error.strerror or error)) from error
 
 
 def _check_room(path: Path, more: int) -> None:

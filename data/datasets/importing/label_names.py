@@ -77,7 +77,7 @@ def _named(
     tables: Iterable[Path],
 ) -> NamedLabels | None:
     if given is not None:
-        return _by_given(files, own, _checked(given))
+        return _by_given(files, own, checked_values(given))
     if own:
         return _by_own(files, own)
     for table in tables:
@@ -144,7 +144,12 @@ def _readable(
     return list(found), own, {file: str(error) for file, error in broken.items()}
 
 
-def _checked(given: Mapping[str, int]) -> dict[str, int]:
+def checked_values(given: Mapping[str, int]) -> dict[str, int]:
+    """The values of --label_names.
+
+    Raises:
+        ConfigError: one is no whole number from 0 up, or there twice; none names a label.
+    """
     seen: dict[int, str] = {}
     for name, value in given.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:

@@ -29,6 +29,13 @@ def refuse_source_as_output(origin: str, folder: Path) -> None:
         )
 
 
+def _is_same(one: str, other: str) -> bool:
+    """Whether two origins are one, however their paths are written."""
+    if "://" in one or "://" in other:
+        return one == other
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
 def refuse_another(origin: str, record: Record) -> None:
     """Refuse a folder that holds another dataset.
 
@@ -40,7 +47,7 @@ def refuse_another(origin: str, record: Record) -> None:
         DatasetError: it holds another source's import, or a dataset that is none.
     """
     folder = record.output.folder
-    if record.origin not in ("", origin):
+    if record.origin and not _is_same(record.origin, origin):
         raise DatasetError(
             f"{folder}: holds the import of {record.origin}; give another folder for {origin}"
         )

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from ...errors import DatasetError
+from ...files import settled
 from ...images.names import case_id
 from ..folds import Split, make_folds
 from ..importing.source import LabelFile, Source, SourceCase
@@ -70,7 +71,7 @@ def btcv_source(folder: Path) -> Source:
     tests = _numbered(testing) if testing.is_dir() else {}
     return Source(
         "btcv",
-        str(folder.absolute()),
+        str(settled(folder)),
         "BTCV",
         cases,
         {"background": 0, **{organ: value for value, organ in enumerate(ORGANS, start=1)}},

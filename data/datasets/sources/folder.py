@@ -8,11 +8,12 @@ from pathlib import Path
 
 from ...dicom.series import DicomSeries, find_series
 from ...errors import ConfigError, DatasetError, GridgateError
+from ...files import settled
 from ...images.names import is_image
 from ...images.reading import read_axes, read_image
 from ...label_tables.reading import is_table
 from ...progress import progressed
-from ..importing.label_names import NamedLabels, name_labels
+from ..importing.label_names import NamedLabels, checked_values, name_labels
 from ..importing.pairs.pairing import Pair, Pairing
 from ..importing.pairs.patterns import is_dicom_file
 from ..importing.source import LabelEntries, LabelFile, Masks, Source, SourceCase
@@ -96,7 +97,7 @@ def folder_source(
             f"{len(found)}"
         )
     entries: LabelEntries = {"background": 0, **labels.labels}
-    origin = pairing.origin.absolute()
+    origin = settled(pairing.origin)
     return Source(
         "folder" if pairing.origin.is_dir() else "table",
         str(origin),
@@ -112,6 +113,7 @@ def folder_source(
 def _values_of_masks(names: Sequence[str], given: dict[str, int] | None) -> dict[str, int]:
     if given is None:
         return {name: value for value, name in enumerate(names, start=1)}
+    given = checked_values(given)
     missing = [name for name in names if given.get(name, 0) < 1]
     if missing or len({given[name] for name in names}) < len(names):
         raise ConfigError(

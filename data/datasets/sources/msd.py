@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DatasetError
+from ...files import settled
 from ...images.names import case_id
 from ...output_folder import OutputFolder
 from ..entries import channel_names, dataset_labels
@@ -81,7 +82,7 @@ def tar_source(path: str | Path, *, origin: str = "", checksum: str = "") -> Sou
         DatasetError: see `look_into`; no or a broken dataset.json; a file that it lists is not
             there.
     """
-    path = Path(path).absolute()
+    path = settled(path)
     notes: list[str] = []
     if not checksum:
         if not path.is_file():

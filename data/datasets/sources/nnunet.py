@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DatasetError
+from ...files import settled
 from ...images.names import IMAGE_SUFFIXES, find_images
 from ..annotated import ANNOTATED, annotated_labels
 from ..dataset import Dataset, DatasetCase, case_files
@@ -82,7 +83,7 @@ def nnunet_source(folder: str | Path, *, licence: str = "") -> Source:
     said = str(content.get("licence") or content.get("license") or licence or "not stated")
     return Source(
         "nnunet",
-        str(root.absolute()),
+        str(settled(root)),
         str(content.get("name") or root.resolve().name),
         cases,
         labels,

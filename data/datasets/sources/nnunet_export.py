@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError
+from ...files import settled
 from ...geometry.grids import Grid, same_grid
 from ...geometry.label_grids import nearest_labels
 from ...images.channels import check_channels
@@ -91,7 +92,7 @@ def export_nnunet(
         write_json(output, "splits_final.json", final)
         for name in record.stale():
             output.remove(name)
-        record.save({"origin": str(dataset.root.absolute())}, record.files)
+        record.save({"origin": str(settled(dataset.root))}, record.files)
     return folder
 
 

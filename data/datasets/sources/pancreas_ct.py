@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ...dicom.series import find_series
 from ...errors import DatasetError
+from ...files import settled
 from ...images.names import case_id
 from ...progress import progressed
 from ...walk import walk_files
@@ -74,7 +75,7 @@ def pancreas_ct_source(folder: Path, *, progress: bool = True) -> Source:
         cases.append(SourceCase(f"pancreas_{number}", (series[0],), label))
     return Source(
         "pancreas_ct",
-        str(folder.absolute()),
+        str(settled(folder)),
         "Pancreas-CT",
         tuple(cases),
         {"background": 0, "pancreas": 1},

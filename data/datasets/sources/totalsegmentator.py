@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import ConfigError, DatasetError
+from ...files import settled
 from ...images.names import case_id, find_images
 from ..folds import Split
 from ..importing.source import Masks, Source, SourceCase, id_of
@@ -58,7 +59,7 @@ def totalsegmentator_source(folder: Path, classes: Sequence[str] | None = None) 
     official, note = _official(folder, {case.id for case in cases})
     return Source(
         "totalsegmentator",
-        str(folder.absolute()),
+        str(settled(folder)),
         "TotalSegmentator",
         tuple(cases),
         {"background": 0, **wanted},

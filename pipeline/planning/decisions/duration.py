@@ -10,7 +10,7 @@ from .decision import Decision, length
 
 _EPOCHS = 30
 _LEAST_EPOCHS = 20  # where iterations are given, and are no multiple of 30
-_UNMEASURED = 25_000  # iterations, where nothing was measured
+_UNMEASURED = 24_990  # iterations, where nothing was measured: 30 epochs, the last one validated
 _VALIDATIONS = (10, 6, 5, 3, 2, 1)  # divisors of the epochs
 _LOOKS = 6  # validations of a training of given iterations
 _VALIDATING = 0.05  # of the time, at most

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -24,7 +25,7 @@ def loss_figure(rows: Sequence[Mapping[str, str]], *, dark: bool = False) -> Fig
         marker="o",
         markersize=3.5,
     )
-    axes.set_ylim(bottom=0)
+    _from_zero(axes, [float(row["loss"]) for row in rows])
     return figure
 
 
@@ -93,8 +94,17 @@ def folds_figure(
             linewidth=1.5,
             label=f"fold {number}",
         )
-    axes.set_ylim(bottom=0)
+    _from_zero(axes, [float(row[column]) for rows in folds for row in rows])
     if column.startswith("dice"):
         axes.set_ylim(0, 1)
     _legend(axes, "best")
     return figure
+
+
+def _from_zero(axes: Axes, values: Sequence[float]) -> None:
+    """Let an axis begin at 0, or lower where values are: some losses are negative."""
+    low = min((value for value in values if math.isfinite(value)), default=0.0)
+    high = max((value for value in values if math.isfinite(value)), default=0.0)
+    axes.set_ylim(bottom=0 if low >= 0 else low - 0.05 * max(high - low, abs(low)))
+    if high < 0:
+        axes.set_ylim(top=0)

@@ -56,7 +56,7 @@ class Windows:
     def log_p(self) -> Tensor:
         """The logarithms of the probabilities, without overflow where logits are given."""
         if not self.activation:
-            return self.input[:, self.start :].log().clamp(min=LEAST_LOG)
+            return _logarithm(self.input[:, self.start :])
         log_p = self.input.log_softmax(1) if self.exclusive else functional.logsigmoid(self.input)
         return log_p[:, self.start :]
 
@@ -64,7 +64,7 @@ class Windows:
     def log_rest(self) -> Tensor:
         """The logarithms of 1 - p."""
         if not self.activation:
-            return (1 - self.input[:, self.start :]).log().clamp(min=LEAST_LOG)
+            return _logarithm(1 - self.input[:, self.start :])
         scores = one_against_rest(self.input) if self.exclusive else self.input
         return functional.logsigmoid(-scores[:, self.start :])
 
@@ -82,6 +82,13 @@ class Windows:
     def mean(self, of: Tensor) -> Tensor:
         """The mean (B, labels) over the voxels that count."""
         return self.total(of) / self.voxels
+
+
+def _logarithm(p: Tensor) -> Tensor:
+    """Of probabilities, at least LEAST_LOG; of 0 the gradient is 0, not NaN."""
+    nothing = p == 0
+    logs = torch.where(nothing, torch.ones_like(p), p).log().clamp(min=LEAST_LOG)
+    return torch.where(nothing, torch.full_like(p, LEAST_LOG), logs)
 
 
 class LabelLoss(_Loss):
@@ -132,6 +139,7 @@ class LabelLoss(_Loss):
         self.include_background, self.to_onehot_y = include_background, to_onehot_y
         self.softmax, self.sigmoid = softmax, sigmoid
         self.weight = None if weight is None else tuple(float(one) for one in weight)
+        self._made_weights: Tensor | None = None
 
     def terms(self, windows: Windows) -> Tensor:
         """The formula's value per window and label, (B, labels)."""
@@ -143,7 +151,7 @@ class LabelLoss(_Loss):
             windows = self._windows(single(plain(input)), plain(target), valid)
             terms = self.terms(windows)
             if self.weight is not None:
-                weights = terms.new_tensor(self.weight)
+                weights = self._weights_like(terms)
                 terms = terms * weights[len(weights) - terms.shape[1] :]
             if self.reduction == "none":
                 return terms
@@ -152,6 +160,12 @@ class LabelLoss(_Loss):
             if self.sums_labels and windows.exclusive:
                 return terms.sum(1).mean()
             return terms.mean()
+
+    def _weights_like(self, terms: Tensor) -> Tensor:
+        """The weights beside some terms, made once: a copy to a GPU cannot be in a CUDA graph."""
+        if self._made_weights is None or self._made_weights.device != terms.device:
+            self._made_weights = terms.new_tensor(self.weight)
+        return self._made_weights.to(terms.dtype)
 
     def _windows(self, input: Tensor, target: Tensor, valid: Tensor | None) -> Windows:
         channels = input.shape[1]

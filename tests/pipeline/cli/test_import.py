@@ -203,3 +203,52 @@ def test_annotated_labels_are_declared(
     ):
         assert main([*words, "--annotated", given]) == 1
         assert text in capsys.readouterr().err
+
+
+def test_who_answers_nothing_imports_nothing(
+    scans: Path,
+    tmp_path: Path,
+    terminal: Answers,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal()
+
+    def ended(question: str = "") -> str:
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", ended)
+    assert main(["import", str(scans), str(tmp_path / "D")]) == 1
+    assert "nothing was answered" in capsys.readouterr().err
+    assert not (tmp_path / "D").exists()
+
+
+def test_values_of_masks_that_are_no_numbers(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["import", str(scans), str(tmp_path / "D"), "--images", "img/* CT.nii.gz"]
+    words += ["--masks", "{liver: 'seg/* RTSS.nii.gz'}", "--label_names", "{liver: one}"]
+    assert main(words) == 1
+    assert "'liver' has the value 'one', not a whole number" in capsys.readouterr().err
+
+
+def test_links_do_not_lead_through_where_it_was_typed(
+    scans: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    words = ["--images", "img/* CT.nii.gz", "--labels", "seg/* RTSS.nii.gz", "--yes"]
+    assert main(["import", "../my scans", "../D", *words]) == 0
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").rmdir()
+    (first, *_) = sorted((tmp_path / "D/imagesTr").iterdir())
+    assert first.is_symlink() and first.exists() and ".." not in str(first.readlink())
+    assert main(["import", str(scans), str(tmp_path / "D"), *words]) == 0
+    assert load_dataset(tmp_path / "D").name == "my scans"
+    (scans / "below").mkdir()
+    monkeypatch.chdir(scans / "below")
+    assert main(["import", "..", str(tmp_path / "E"), *words]) == 0
+    assert load_dataset(tmp_path / "E").name == "my scans"

@@ -134,6 +134,8 @@ def test_the_time_is_shared_between_reading_validating_and_iterating() -> None:
     assert next(one for one in asked if one.name == "learning_rate").value == 1e-4
     unknown = {one.name: one.value for one in decide_duration(None, machine.seconds, {}, "paper")}
     assert unknown["epochs"] * unknown["iterations_per_epoch"] == pytest.approx(25_000, rel=0.01)
+    # the end, where the learning rate is 0, is validated
+    assert unknown["epochs"] == 30 and unknown["epochs"] % unknown["val_interval"] == 0
 
 
 def test_given_iterations_are_made_whatever_the_time() -> None:

@@ -13,7 +13,7 @@ from gridgate.pipeline.models.build import build_network
 from gridgate.pipeline.models.checkpoints import carry_plan, load_weights
 from gridgate.pipeline.plans.bundle_folders import bundle_path
 from gridgate.pipeline.plans.plan import WEIGHT_FIELDS, Plan, example_plan, plan_differences
-from gridgate.pipeline.plans.resolved import bundle_plan, resolved_plan
+from gridgate.pipeline.plans.resolved import bundle_plan, edited_settings, resolved_plan
 from gridgate.pipeline.plans.writing import bundle_files, write_bundle
 
 OTHER: dict[str, Any] = {
@@ -271,3 +271,46 @@ def test_what_others_wrote_is_not_run_by_a_parser_of_the_metadata(
     found = parser.get_parsed_content("_meta_")
     assert found["name"].strip() == code and found["data_source"].strip() == "@nowhere"
     assert "imported model" in found["copyright"] and not (tmp_path / "ran").exists()
+
+
+def test_the_largest_piece_is_of_labels_by_name(tmp_path: Path) -> None:
+    labels = ["background", "liver", "spleen", "aorta"]
+    settings = {**bundle_plan(bundle_path("phantom_attention_unet")), "expected": None}
+    told = Plan.from_dict({**settings, "labels": labels, "keep_largest": [1, 3]})
+    write_bundle(told, tmp_path)
+
+    def kept(names: list[str]) -> bool | list[int]:
+        return resolved_plan(bundle_root=tmp_path, labels=names).keep_largest
+
+    assert kept(labels) == [1, 3]
+    assert kept(["background", "aorta", "spleen"]) == [1]
+    assert kept(["background", "spleen"]) is False
+    given = resolved_plan(bundle_root=tmp_path, labels=["background", "spleen"], keep_largest=[1])
+    assert given.keep_largest == [1]
+    write_bundle(told.replace(keep_largest=True), tmp_path / "all")
+    every = resolved_plan(bundle_root=tmp_path / "all", labels=["background", "spleen"])
+    assert every.keep_largest is True
+
+
+def test_a_run_is_mirrored_along_axes_of_the_training_alone(tmp_path: Path) -> None:
+    settings = bundle_plan(bundle_path("phantom_attention_unet"))
+    told = Plan.from_dict({**settings, "mirror_axes": [1, 2], "test_mirror_axes": [1, 2]})
+    write_bundle(told, tmp_path)
+    assert resolved_plan(bundle_root=tmp_path, mirror_axes=[1, 2]).test_mirror_axes == [1, 2]
+    assert resolved_plan(bundle_root=tmp_path).test_mirror_axes == [1, 2]
+    assert resolved_plan(bundle_root=tmp_path, mirror_axes=[2]).test_mirror_axes == [2]
+    assert resolved_plan(bundle_root=tmp_path, mirror_axes=[]).test_mirror_axes == []
+
+
+def test_what_a_bundles_inference_says_otherwise_than_its_plan(tmp_path: Path) -> None:
+    for name in ("phantom_attention_unet", "head_neck_attention_unet"):
+        assert edited_settings(bundle_path(name)) == {}
+    plan = Plan.from_dict(bundle_plan(bundle_path("phantom_attention_unet")))
+    file = write_bundle(plan, tmp_path) / "configs" / "inference.yaml"
+    text = file.read_text(encoding="utf-8")
+    assert f"\noverlap: {plan.overlap}" in text
+    edited = text.replace(f"\noverlap: {plan.overlap}", "\noverlap: 0.25")
+    file.write_text(edited, encoding="utf-8")
+    assert edited_settings(tmp_path) == {"overlap": (0.25, plan.overlap)}
+    file.write_text("[", encoding="utf-8")
+    assert edited_settings(tmp_path) == {}

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from gridgate.data.errors import CheckpointError, ConfigError
 from gridgate.data.output_folder import OutputFolder
@@ -107,3 +108,22 @@ def test_what_has_no_maps_is_told(trained: tuple[Path, Path, Path], tmp_path: Pa
     with_architecture(bundle, {"name": "unet", "feature_scale": 8})
     with pytest.raises(ConfigError, match="no attention over space"):
         write_attention(bundle, [checkpoint], scan, output, name="ct")
+
+
+def test_settings_of_labels_leave_the_maps_alone(
+    trained: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    bundle, checkpoint, scan = trained
+    want = attention_of(bundle, checkpoint, scan)
+    other = tmp_path / "other"
+    shutil.copytree(bundle, other)
+    file = other / "configs" / "inference.yaml"
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    config |= {"interpolate_probabilities": True, "coarse": 2, "engine": "auto"}
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    found = attention_of(other, checkpoint, scan)
+    assert want is not None and found is not None
+    for gate, maps in want.coefficients.items():
+        np.testing.assert_array_equal(found.coefficients[gate], maps)
+        assert maps.min() >= 0 and maps.max() <= 1
+    np.testing.assert_array_equal(found.labels, want.labels)

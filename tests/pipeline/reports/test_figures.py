@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from gridgate.data.phantom.phantom import PHANTOM_LABELS, make_phantom
-from gridgate.pipeline.reports.pictures.curves import dice_figure, loss_figure
+from gridgate.pipeline.reports.pictures.curves import dice_figure, folds_figure, loss_figure
 from gridgate.pipeline.reports.pictures.figures import case_figure, png
 from gridgate.pipeline.reports.pictures.labels import label_colour
 from gridgate.pipeline.reports.pictures.slices import PLANES, View, telling_slice
@@ -142,3 +142,14 @@ def test_curves_follow_the_table() -> None:
 
 def test_organs_of_the_phantom_have_colours_of_their_own() -> None:
     assert len({label_colour(value) for value in PHANTOM_LABELS.values() if value}) == 6
+
+
+@pytest.mark.parametrize(
+    ("losses", "bottom", "top"), [([2.0, 1.0], 0, 1), ([0.5, -0.4], -1, 0), ([-0.2, -0.9], -1, 0)]
+)
+def test_a_negative_loss_is_within_its_axes(losses: list[float], bottom: int, top: int) -> None:
+    rows = [{"iteration": str(n), "loss": str(loss)} for n, loss in enumerate([*losses, "nan"])]
+    for figure in (loss_figure(rows), folds_figure([rows], "loss", "Loss")):
+        low, high = figure.axes[0].get_ylim()
+        assert low < high and low <= min(*losses, 0) and high >= max(*losses, 0)
+        assert low >= 1.2 * bottom and high >= top * max(losses)

@@ -9,6 +9,11 @@ import torch
 from ignite.engine import Engine
 
 from gridgate.data.errors import DatasetError
+from gridgate.pipeline.plans.bundle_folders import bundle_path
+from gridgate.pipeline.plans.plan import Plan
+from gridgate.pipeline.plans.resolved import bundle_plan
+from gridgate.pipeline.plans.writing import write_bundle
+from gridgate.pipeline.training import run as training
 from gridgate.pipeline.training.kernels import restore_kernels
 from gridgate.pipeline.training.run import begin_training, run_training
 from gridgate.pipeline.training.windows.loading import WindowLoader
@@ -84,3 +89,18 @@ def test_as_many_processes_as_the_device_is_fast(
     monkeypatch.setattr(name, lambda: cores)
     loader = WindowLoader([1, 2], num_workers=given, pin_memory=pinned)  # type: ignore[arg-type]
     assert loader.num_workers == expected
+
+
+def test_what_was_edited_beside_the_plan_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = Plan.from_dict(bundle_plan(bundle_path("phantom_attention_unet")))
+    file = write_bundle(plan, tmp_path) / "configs" / "inference.yaml"
+    training._tell_edited(tmp_path)
+    assert not caplog.records
+    text = file.read_text(encoding="utf-8")
+    edited = text.replace(f"\noverlap: {plan.overlap}", "\noverlap: 0.25")
+    file.write_text(edited, encoding="utf-8")
+    training._tell_edited(tmp_path)
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert f"overlap is 0.25, and {plan.overlap} in the plan" in told and "--overlap" in told

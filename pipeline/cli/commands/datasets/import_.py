@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,6 +122,7 @@ def _task_of_the_decathlon(options: argparse.Namespace) -> None:
     address = options.base_address or msd_tasks.BASE_ADDRESS
     with OutputFolder(options.dataset) as output:
         if msd.is_imported(task, output, address):
+            _refuse_changes(options)
             say_last(f"{options.dataset}: {options.source} is there already; nothing to do")
             return
         source = msd.download_task(task, output, base_address=address, md5=options.checksum)
@@ -128,6 +130,37 @@ def _task_of_the_decathlon(options: argparse.Namespace) -> None:
         done = write_dataset(source, output, skip_broken=options.skip_broken)
         msd.remove_download(task, output)
     _say(source, done)
+
+
+def _refuse_changes(options: argparse.Namespace) -> None:
+    """Refuse what a dataset that is there already does not say: its archive is gone.
+
+    Raises:
+        ConfigError: --name, --licence or --annotated are others than dataset.json's.
+    """
+    from .....data.datasets import annotated
+    from .....data.datasets.dataset import load_dataset
+    from .....data.errors import ConfigError
+
+    file = Path(options.dataset) / "dataset.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    asked = {"name": options.name, "licence": options.licence}
+    others = [name for name, value in asked.items() if value and value != content.get(name)]
+    if wanted := annotated_labels(options.annotated):
+        found = load_dataset(options.dataset)
+        known = {case.id: case.annotated for case in found.cases if case.annotated is not None}
+        names_of = [name for name, value in found.labels.items() if value]
+        said = {annotated.ANNOTATED: wanted}
+        if (
+            annotated.annotated_labels(said, names_of, [one.id for one in found.cases], file)
+            != known
+        ):
+            others.append("annotated")
+    if others:
+        raise ConfigError(
+            f"{options.dataset}: {options.source} is there already, and its dataset.json has "
+            f"another {' and '.join(others)}; edit that file, or import into another folder"
+        )
 
 
 def _say(source: Source, done: Imported) -> None:
@@ -245,8 +278,22 @@ def _agree(proposed: Pairing, options: argparse.Namespace) -> None:
             "PATTERN, where the star stands for the case"
         )
     print(shown, file=sys.stderr)
-    if input("Import these? [y/N] ").strip().lower() not in ("y", "yes"):
+    if _asked("Import these? [y/N] ").lower() not in ("y", "yes"):
         raise ConfigError("nothing was imported; say the pairing by --images and --labels")
+
+
+def _asked(question: str) -> str:
+    """What a person answers.
+
+    Raises:
+        ConfigError: nothing, as by Ctrl-D.
+    """
+    from .....data.errors import ConfigError
+
+    try:
+        return input(question).strip()
+    except EOFError:
+        raise ConfigError("nothing was answered, so nothing was imported") from None
 
 
 def _name(labels: NamedLabels, options: argparse.Namespace) -> NamedLabels:
@@ -266,5 +313,5 @@ def _name(labels: NamedLabels, options: argparse.Namespace) -> NamedLabels:
     print(f"The label maps hold values without names (in how many files): {told}", file=sys.stderr)
     given = {}
     for value in labels.unnamed:
-        given[value] = input(f"name of {value} [label_{value}]: ").strip() or f"label_{value}"
+        given[value] = _asked(f"name of {value} [label_{value}]: ") or f"label_{value}"
     return with_names(labels, given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -81,6 +82,7 @@ class GraphedStep:
                 outputs = self._step(*inputs)
         except RuntimeError as error:
             self.works = False
+            _let_draw_again(device)
             first = str(error).strip().partition("\n")[0]
             logger.info(f"the step is no CUDA graph, its kernels are launched one by one: {first}")
         else:
@@ -92,6 +94,19 @@ class GraphedStep:
             for buffer, kept in buffers:
                 buffer.copy_(kept)
         torch.cuda.set_rng_state(draws, device)
+
+
+def _let_draw_again(device: torch.device) -> None:
+    """Record a graph of next to nothing.
+
+    Before 2.13 PyTorch's random numbers stay as in a recording where that has failed, so that
+    dropout fails from then on; the end of a sound recording sets them free.
+    """
+    with suppress(RuntimeError):
+        one = torch.zeros(1, device=device)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            one.add_(1)
 
 
 def _forget(parameters: Iterable[torch.nn.Parameter]) -> None:

@@ -17,7 +17,10 @@ _WEIGHT_MODES = ("same", "exp", "two")
 
 
 class DeepSupervision(DeepSupervisionLoss):
-    """MONAI's DeepSupervisionLoss that wants as many outputs as weights; see deep_supervision."""
+    """MONAI's DeepSupervisionLoss that wants as many outputs as weights; see deep_supervision.
+
+    The sum begins on the device: MONAI's copies a 0 there, which cannot be in a CUDA graph.
+    """
 
     def forward(
         self,
@@ -44,8 +47,6 @@ class DeepSupervision(DeepSupervisionLoss):
             target = (
                 target.float()
             )  # torch resizes few integer types; whole numbers to 2^24 stay exact
-        if annotation is None:
-            return super().forward(list(input), target)
         weights = self.get_weights(levels=len(input))
         total = torch.zeros((), device=target.device)
         for weight, output in zip(weights, input, strict=True):
@@ -53,7 +54,7 @@ class DeepSupervision(DeepSupervisionLoss):
             labels = target
             if size != target.shape[2:]:
                 labels = functional.interpolate(target, size=size, mode=self.interp_mode)
-            total = total + weight * self.loss(output.float(), labels, annotation)
+            total = total + weight * self.loss(output.float(), labels, *more)
         return total
 
 

@@ -1,14 +1,17 @@
 """Downloads: resumed, checked, and nothing left of those that fail."""
 
 import socket
+import ssl
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gridgate.data.datasets.importing import download as downloading
 from gridgate.data.datasets.importing.download import download
-from gridgate.data.errors import DatasetError
+from gridgate.data.errors import DatasetError, OutputError
 from gridgate.data.output_folder import OutputFolder
 from gridgate.pipeline.cli.main import main
 
@@ -88,3 +91,41 @@ def test_other_addresses_than_the_webs_are_refused(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     with OutputFolder(tmp_path) as output, pytest.raises(DatasetError, match="http"):
         download((tmp_path / "secret").as_uri(), output, "a", md5=None)
+
+
+class Broken:
+    """A response whose connection ends in an error of TLS, or of a route that is gone."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+
+    def read(self, count: int) -> bytes:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error", [ssl.SSLError(1, "bad record mac"), OSError(113, "No route to host")]
+)
+def test_whatever_ends_a_connection_is_tried_again(
+    error: OSError, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received, left = downloading._received, [Broken(error)]
+
+    def once(response: Any) -> bytes:
+        return received(left.pop() if left else response)
+
+    monkeypatch.setattr(downloading, "_received", once)
+    with OutputFolder(tmp_path) as output:
+        path = download(f"{server.address}/a", output, "a", md5=md5(server.content), wait=0.01)
+    assert path.read_bytes() == server.content and not left
+
+
+def test_a_full_disk_is_no_broken_connection(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(downloading, "_append", full)
+    with OutputFolder(tmp_path) as output, pytest.raises(OutputError, match="No space left"):
+        download(f"{server.address}/a", output, "a", md5=None, wait=0.01)

@@ -89,3 +89,18 @@ def test_the_checksums_are_monais() -> None:
     for task in msd_tasks.TASKS:
         assert f'"{task.name}": "{msd_tasks.BASE_ADDRESS}/{task.name}.tar"' in said
         assert f'"{task.name}": "{task.md5}"' in said
+
+
+def test_a_second_import_with_other_words_is_refused(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    same = ("--name", "My spleens", "--annotated", "{'*': [spleen]}")
+    assert run_import(server, tmp_path / "D", *same) == 0, capsys.readouterr().err
+    assert run_import(server, tmp_path / "D", *same) == 0
+    assert run_import(server, tmp_path / "D") == 0
+    before = (tmp_path / "D/dataset.json").read_bytes()
+    for words in (("--name", "Other"), ("--licence", "other")):
+        assert run_import(server, tmp_path / "D", *words) == 1
+        said = capsys.readouterr().err
+        assert f"has another {words[0][2:]}; edit that file" in said
+    assert (tmp_path / "D/dataset.json").read_bytes() == before

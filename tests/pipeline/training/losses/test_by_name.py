@@ -8,6 +8,7 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from gridgate.data.errors import ConfigError
 from gridgate.pipeline.training.losses import (
@@ -368,3 +369,23 @@ def test_one_channel_refuses_labels_beyond_1(name: str) -> None:
     labels[0, 0, 0, 0, 0] = 2
     with pytest.raises(ConfigError, match="holds 2, but a network of one output channel"):
         loss(logits, labels)
+
+
+def test_deep_supervision_copies_nothing_to_the_device() -> None:
+    """MONAI's sum begins with a number of the CPU, which a CUDA graph cannot copy."""
+    made: list[torch.device] = []
+
+    class Watched(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if func is torch.tensor:
+                made.append(args[0])
+            return func(*args, **(kwargs or {}))
+
+    fine, coarse = torch.randn(1, 2, 8, 8, 8), torch.randn(1, 2, 4, 4, 4)
+    labels = torch.randint(0, 2, (1, 1, 8, 8, 8)).float()
+    loss = deep_supervision(build_loss("dice_ce"), [1.0, 0.5])
+    with Watched():
+        loss([fine, coarse], labels)
+    assert made == []

@@ -304,3 +304,25 @@ def test_target_of_another_shape_is_a_config_error(shape: tuple[int, ...], oneho
     for make in VOXELWISE + SPATIAL:
         with pytest.raises(ConfigError):
             make(softmax=True, to_onehot_y=onehot)(c.logits, torch.zeros(shape))
+
+
+@pytest.mark.parametrize("make", VOXELWISE + SPATIAL)
+def test_certain_probabilities_have_gradients(make: Make) -> None:
+    """As a sigmoid has them in float32 from a logit of 17 on: exactly 0 and 1."""
+    c = case("sigmoid 2D blobs")
+    p = torch.from_numpy(c.p).clone()
+    p[..., 0], p[..., 1] = 0.0, 1.0
+    p.requires_grad_()
+    loss = make()(p, c.labels.double())
+    assert torch.isfinite(loss)
+    (gradient,) = torch.autograd.grad(loss, p)
+    assert torch.isfinite(gradient).all()
+
+
+def test_weights_follow_the_format_and_are_made_once() -> None:
+    c = case("softmax 3D")
+    loss = VOXELWISE[0](**SOFTMAX, weight=[1.0, 2.0, 0.5])
+    first = loss(c.logits, c.labels)
+    kept = loss._made_weights
+    assert loss(c.logits, c.labels) == first and loss._made_weights is kept
+    assert loss(c.logits.float(), c.labels).item() == pytest.approx(first.item(), rel=1e-5)
