@@ -135,7 +135,7 @@ def in_float16(network: torch.nn.Module, steps: int, monkeypatch: pytest.MonkeyP
     train = trainer(network, steps)
     train.dtype, train.grad_scaler = torch.float16, torch.GradScaler("cpu")
     train._soundness = soundness.Soundness(scaled=True)
-    monkeypatch.setattr(trainers, "autocast", lambda *_: nullcontext())
+    monkeypatch.setattr(trainers, "forward_context", lambda *_: nullcontext())
     monkeypatch.setattr(trainers, "SmallMapsInFloat32", nullcontext)
     return train
 
