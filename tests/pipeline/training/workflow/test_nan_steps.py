@@ -136,7 +136,6 @@ def in_float16(network: torch.nn.Module, steps: int, monkeypatch: pytest.MonkeyP
     train.dtype, train.grad_scaler = torch.float16, torch.GradScaler("cpu")
     train._soundness = soundness.Soundness(scaled=True)
     monkeypatch.setattr(trainers, "forward_context", lambda *_: nullcontext())
-    monkeypatch.setattr(trainers, "SmallMapsInFloat32", nullcontext)
     return train
 
 
