@@ -60,12 +60,7 @@ def export_bundle(
         OutputError: the file cannot be written, or is there already.
     """
     bundle, output = Path(bundle), Path(output)
-    writers = {".ts": _torchscript, ".pt2": _program, ".onnx": _onnx, WEIGHTS: _weights}
-    write = writers.get(output.suffix)
-    if write is None:
-        raise ConfigError(
-            f"{output}: the name's end chooses the format, one of {', '.join(SUFFIXES)}"
-        )
+    write = _writer_of(output)
     if output.suffix == WEIGHTS:
         _check_weights(output, depth)
     refuse_existing_file(output, overwrite=overwrite)
@@ -90,6 +85,16 @@ def export_bundle(
     except OSError as error:
         raise OutputError(f"{output}: cannot be written ({error})") from error
     return output
+
+
+def _writer_of(output: Path) -> Callable[..., None]:
+    writers = {".ts": _torchscript, ".pt2": _program, ".onnx": _onnx, WEIGHTS: _weights}
+    write = writers.get(output.suffix)
+    if write is None:
+        raise ConfigError(
+            f"{output}: the name's end chooses the format, one of {', '.join(SUFFIXES)}"
+        )
+    return write
 
 
 def _refuse_file(network: torch.nn.Module, output: Path) -> None:

@@ -25,7 +25,7 @@ _OF_TRAININGS = {
 
 OF_NEW_BUNDLE = {
     "network::name": "the network is the command's first word",
-    "network::spatial_dims": "give --spatial-dims, which sets the window too",
+    "network::spatial_dims": "give --spatial-dims {value}, which sets the window too",
 }
 OF_PLANNING = {
     "network::name": "give --network NAME to gridgate plan, --networks NAME ... to gridgate fit",
@@ -56,7 +56,7 @@ def with_settings(
         first, *rest = name.split("::")
         if first in ("network", "training") and len(rest) == 1:
             if name in said_by:
-                raise ConfigError(f"--{name}: {said_by[name]}")
+                raise ConfigError(f"--{name}: {said_by[name].format(value=value)}")
             _check_part(name, value, result["training"])
             result[first][rest[0]] = value
         elif rest or first in _ELSEWHERE or first not in _OF_PLANS | set(result):
