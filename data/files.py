@@ -65,6 +65,43 @@ def write_atomically(
         ) from error
 
 
+def refuse_existing_file(path: str | Path, *, overwrite: bool = False) -> None:
+    """Refuse to replace a file, whoever wrote it.
+
+    Args:
+        overwrite: it may be replaced; a folder may not.
+
+    Raises:
+        OutputError: it is there, and may not be replaced.
+    """
+    if os.path.isdir(path):
+        raise OutputError(f"{path} is a folder; give the name of a file")
+    if os.path.lexists(path) and not overwrite:
+        raise OutputError(f"{path} is there already; --overwrite True replaces it")
+
+
+def check_writable(path: str | Path) -> None:
+    """Find out whether a file can be written later; one that is there stays as it is.
+
+    Args:
+        path: its folder is made if absent.
+
+    Raises:
+        OutputError: the system refuses.
+    """
+    path = Path(path)
+    beside = path.with_name(temporary_name(path.name))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        open(beside, "xb").close()
+        beside.unlink()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"{path}: cannot be written ({reason}); free space or choose another folder"
+        ) from error
+
+
 def temporary_name(name: str) -> str:
     """The name of a file that is being written and will be called `name`.
 

@@ -86,6 +86,27 @@ class Parser(argparse.ArgumentParser):
         return own, positional, settings
 
 
+def add_overwrite(command: argparse.ArgumentParser, what: str) -> None:
+    """The option --overwrite [True|False] of a command that writes one file.
+
+    Args:
+        what: of its arguments is that file, for the help.
+    """
+    command.add_argument(
+        "--overwrite",
+        nargs="?",
+        const="True",
+        default="False",
+        choices=("True", "False", "true", "false"),
+        help=f"whether {what} is replaced where it is there already (default: False)",
+    )
+
+
+def may_overwrite(options: argparse.Namespace) -> bool:
+    """What `add_overwrite`'s option says."""
+    return str(options.overwrite).lower() == "true"
+
+
 def read_settings(words: Sequence[str]) -> dict[str, str]:
     """Pairs `--id value` and `--id=value` as id -> text.
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from ...data.errors import ConfigError, OutputError
-from ...data.files import write_atomically
+from ...data.errors import ConfigError
+from ...data.files import refuse_existing_file, write_atomically
 from ...data.images.names import IMAGE_SUFFIXES, MASK_SUFFIXES
 from ..config.values import override_value
 from .bundle_run import bundle_workflow
@@ -60,7 +59,7 @@ def infer_one(options: argparse.Namespace, words: dict[str, str], ending: str) -
     target = Path(words["output_dir"])
     _check_settings(words, ending)
     overwrite = override_value("overwrite", words.get("overwrite", "false"), False) is True
-    _refuse_existing(target, overwrite)
+    refuse_existing_file(target, overwrite=overwrite)
     known = {setting.name for setting in settings_of(options.config, options.bundle)}
     if "output_ext" in known or ending != ".nii.gz":
         words = {**words, "output_ext": ending}
@@ -74,7 +73,7 @@ def infer_one(options: argparse.Namespace, words: dict[str, str], ending: str) -
         _check_cases(workflow.parser.get_parsed_content("dataset").data, target)
         _run(workflow)
         (row,) = workflow.parser.get_parsed_content("table").rows
-        _refuse_existing(target, overwrite)
+        refuse_existing_file(target, overwrite=overwrite)
         with open(Path(folder) / row["output"], "rb") as mask:
             write_atomically(target, lambda stream: shutil.copyfileobj(mask, stream))
     say_last(str(target))
@@ -118,8 +117,3 @@ def _run(workflow: Any) -> None:
         if failed:  # the table, which the error names, does not stay
             raise CasesFailedError(f"{failed[0]['case']}: {failed[0]['reason']}") from error
         raise
-
-
-def _refuse_existing(target: Path, overwrite: bool) -> None:
-    if os.path.lexists(target) and not overwrite:
-        raise OutputError(f"{target} is there already; --overwrite True replaces it")

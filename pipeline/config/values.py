@@ -132,6 +132,15 @@ def read_value(text: str) -> Any:
     return text if isinstance(value, str) and text[:1] not in ("'", '"') else value
 
 
+def read_yaml(text: str) -> Any:
+    """The content of a user's YAML file by the rules of YAML 1.2: 1e-5 is a number, `no` is text.
+
+    Raises:
+        yaml.YAMLError: it is no YAML; a key that is there twice.
+    """
+    return yaml.load(text, _Yaml12)
+
+
 def override_value(id_: str, text: str, default: Any = MISSING) -> Any:
     """The value that a word of the command line means for an id.
 

@@ -14,7 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...data.errors import ConfigError
-from ...data.files import write_atomically
+from ...data.files import check_writable, refuse_existing_file, write_atomically
 from ...data.progress import Progress
 from ...networks import NETWORKS, build, network_options
 from ..models.devices import choose_device
@@ -94,6 +94,7 @@ def network_costs(
     settings: CostSettings | None = None,
     *,
     table: str | Path | None = None,
+    overwrite: bool = False,
 ) -> list[Row]:
     """Count and measure networks, print a table as it goes, and write it as CSV.
 
@@ -103,13 +104,14 @@ def network_costs(
     Args:
         names: of networks; none are all.
         table: the CSV file; None writes none.
+        overwrite: replace a table that is there, once a network is done.
 
     Returns:
         A dict a network, with the keys COLUMNS; what was not found is None.
 
     Raises:
         ConfigError: no network has one of the names.
-        OutputError: the table cannot be written.
+        OutputError: the table cannot be written, or is there already.
     """
     settings = settings or CostSettings()
     chosen = list(names) or list(NETWORKS)
@@ -120,7 +122,8 @@ def network_costs(
             raise ConfigError(str(error)) from error
     rows: list[Row] = []
     if table is not None:
-        write_costs(table, rows)  # that it cannot be written is better known now
+        refuse_existing_file(table, overwrite=overwrite)
+        check_writable(table)  # that it cannot be written is better known now
     width = max(len(name) for name in chosen)
     print(_heading(settings))
     print(
@@ -135,6 +138,7 @@ def network_costs(
             progress.print(_line(row, width))
             progress.advance()
             if table is not None:
+                refuse_existing_file(table, overwrite=overwrite or len(rows) > 1)
                 write_costs(table, rows)
     return rows
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.errors import ConfigError
+from ..planning.decisions.network import DEFAULT
 from ..plans.plan_settings import check_settings
 
 FEWEST_FOLDS = 2
@@ -86,7 +87,7 @@ class FitRequest:
         twice = {name for name in self.networks if list(self.networks).count(name) > 1}
         if twice:
             raise ConfigError(f"--networks: {', '.join(map(str, twice))} is there twice")
-        check_settings(self.settings)
+        check_settings(self.settings, [name or DEFAULT for name in self.networks])
 
     def asked(self) -> dict[str, Any]:
         """As plain values, for fit.json; the dataset by its absolute path."""

@@ -14,6 +14,7 @@ import torch
 from monai.bundle import ConfigParser, ckpt_export
 
 from ...data.errors import ConfigError, OutputError
+from ...data.files import refuse_existing_file
 from ...networks.network_file import is_float32_only
 from ...networks.slices import network_of_slices
 from ..config.values import SEP
@@ -34,6 +35,7 @@ def export_bundle(
     *,
     depth: int | None = None,
     words: Mapping[str, str] | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write a bundle's network with a checkpoint's weights, in eval mode, whole or not at all.
 
@@ -47,23 +49,21 @@ def export_bundle(
             is for the bundle's whole network.
         words: settings of the bundle's inference.yaml, id -> text, as the training had them; a
             trained bundle needs none.
+        overwrite: replace a file that is there, whoever wrote it; never a `.pt`, which may be the
+            weights that are read.
 
     Raises:
         ConfigError: another suffix; a network that the format cannot hold, or that cannot be
             pruned; onnx is missing; an unknown setting.
         CheckpointError: see load_weights; the weights were trained with other settings, or are
             beyond float16.
-        OutputError: the file cannot be written; a `.pt` is there already.
+        OutputError: the file cannot be written, or is there already.
     """
     bundle, output = Path(bundle), Path(output)
-    writers = {".ts": _torchscript, ".pt2": _program, ".onnx": _onnx, WEIGHTS: _weights}
-    write = writers.get(output.suffix)
-    if write is None:
-        raise ConfigError(
-            f"{output}: the name's end chooses the format, one of {', '.join(SUFFIXES)}"
-        )
+    write = _writer_of(output)
     if output.suffix == WEIGHTS:
         _check_weights(output, depth)
+    refuse_existing_file(output, overwrite=overwrite)
     run = BundleRun(bundle, CONFIG, "inferring", words or {})
     run.check()
     parser = run.parser
@@ -80,10 +80,21 @@ def export_bundle(
             if words:
                 configs = _with_settings(configs / CONFIG, parser, words, Path(work))
             write(network.eval(), parser, configs, beside, depth)
+            refuse_existing_file(output, overwrite=overwrite and output.suffix != WEIGHTS)
             os.replace(beside, output)
     except OSError as error:
         raise OutputError(f"{output}: cannot be written ({error})") from error
     return output
+
+
+def _writer_of(output: Path) -> Callable[..., None]:
+    writers = {".ts": _torchscript, ".pt2": _program, ".onnx": _onnx, WEIGHTS: _weights}
+    write = writers.get(output.suffix)
+    if write is None:
+        raise ConfigError(
+            f"{output}: the name's end chooses the format, one of {', '.join(SUFFIXES)}"
+        )
+    return write
 
 
 def _refuse_file(network: torch.nn.Module, output: Path) -> None:

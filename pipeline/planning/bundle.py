@@ -14,10 +14,10 @@ from ...data.errors import ConfigError
 from ...networks import network_facts
 from ..plans.new_bundle import RECORDS, write_new_bundle
 from ..plans.plan import Plan
-from ..plans.plan_settings import with_settings
+from ..plans.plan_settings import OF_PLANNING, with_settings
 from ..plans.training_numbers import check_training
 from .decisions.decision import GIVEN, Decision
-from .decisions.grid import decide_orientation, decide_spacing
+from .decisions.grid import decide_orientation, decide_spacing, spacing_of_windows
 from .decisions.intensity import decide_body_threshold, decide_intensity, decide_modality
 from .decisions.labels import (
     decide_expected,
@@ -107,7 +107,7 @@ def plan_bundle(
         spacing or _said(given, "spacing") or decide_spacing(fingerprint),
         decide_intensity(fingerprint),
     ]
-    spaced = data[2].value
+    spaced = spacing_of_windows(data[2].value, fingerprint)
     chosen = NetworkPlan.of(
         decide_network(network, size, machine), fingerprint, machine, spaced, given
     )
@@ -132,7 +132,8 @@ def plan_bundle(
         decide_expected(fingerprint),
         decide_body_threshold(fingerprint),
     ]
-    values = with_settings(_settings(fingerprint, name, candidate, decisions, asked), given)
+    values = _settings(fingerprint, name, candidate, decisions, asked)
+    values = with_settings(values, given, said_by=OF_PLANNING)
     check_training(values["training"])
     plan = Plan.from_dict(values)
     return PlannedBundle(plan, tuple(_overridden(decisions, given)), fingerprint, pace)

@@ -18,7 +18,7 @@ from ...transforms.restore.regions import check_region_values
 from ...transforms.restore.thresholds import check_thresholds
 from ...transforms.windows.sides import Sides, refuse_lost_sides
 from ..config.code import refuse_code
-from .windows import check_blend, checked_padding
+from .windows import check_blend, check_grid, check_kinds, checked_padding, refuse_words
 
 CARRIED = "gridgate"
 """The key of a plan in the `_metadata` of the state dict that carries it."""
@@ -280,6 +280,9 @@ def _check(plan: Plan) -> None:
     for one in dataclasses.fields(plan):
         if one.name not in _WORDS:
             refuse_code(getattr(plan, one.name), of=one.name)
+    check_kinds(vars(plan))
+    refuse_words(plan.network, of="network")
+    refuse_words(plan.training, of="training")
     check_blend(plan.blend)
     checked_padding(plan.padding)
     if not isinstance(labels, list) or len(labels) < 2 or len(set(labels)) < len(labels):
@@ -338,28 +341,3 @@ def _check_orientation(plan: Plan) -> None:
         raise ConfigError(
             f"orientation {plan.orientation!r}: three letters, one each of L/R, P/A, I/S"
         )
-
-
-def check_grid(spacing: Any, roi_size: Any) -> None:
-    """Refuse what is no spacing (null: the scan's own), or no window.
-
-    Raises:
-        ConfigError: not three numbers above 0 each.
-    """
-    if spacing is not None and not _numbers(spacing, 3):
-        raise ConfigError(f"spacing {spacing!r}: three numbers above 0 in mm are wanted")
-    if not _numbers(roi_size, 3) or any(size != int(size) for size in roi_size):
-        raise ConfigError(
-            f"roi_size {roi_size!r}: three whole numbers are wanted, as '[64, 64, 64]', in 2D (X, "
-            "Y, slices)"
-        )
-
-
-def _numbers(values: Any, count: int) -> bool:
-    """Whether these are so many numbers above 0."""
-    return (
-        isinstance(values, list | tuple)
-        and len(values) == count
-        and all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
-        and all(0 < one < float("inf") for one in values)
-    )

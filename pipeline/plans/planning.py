@@ -6,6 +6,7 @@ its paper and its options for several sizes), and says what this bundle has of i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ import yaml
 
 from ... import networks
 from ...data.errors import ConfigError
+from ..config.values import read_yaml
 from .bundle_folders import bundles_folder
 from .plan import Plan
+from .training_numbers import check_training
+from .windows import check_grid, check_kinds, refuse_words
 
 FOLDER = bundles_folder()
 PLANS = FOLDER / "plans"
@@ -197,12 +201,27 @@ def dataset_facts(name: str) -> dict[str, Any]:
     missing = [key for key in _DATASET_KEYS if key not in facts]
     if missing:
         raise ConfigError(f"{path}: lacks {', '.join(missing)}; see the files in {DATASETS}")
+    _check_facts(facts, path)
     strangers = sorted(set(facts["expected"] or {}) - set(facts["labels"]))
     if strangers:
         raise ConfigError(
             f"{path}: expected speaks of {', '.join(strangers)}, which are not among the labels"
         )
     return facts
+
+
+def _check_facts(facts: Mapping[str, Any], path: Path) -> None:
+    """Refuse values of a dataset's file that no plan takes, and name the file."""
+    for key, kind, wanted in (("labels", list, "a list"), ("training", Mapping, "a mapping")):
+        if not isinstance(facts[key], kind):
+            raise ConfigError(f"{path}: {key} {facts[key]!r}: {wanted} is wanted")
+    try:
+        check_kinds(facts)
+        check_grid(facts["spacing"], facts["roi_size"])
+        refuse_words(facts["training"], of="training")
+        check_training(facts["training"])
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {str(error).removeprefix('--')}") from error
 
 
 def network_settings(name: Any) -> dict[str, Any]:
@@ -219,7 +238,7 @@ def network_settings(name: Any) -> dict[str, Any]:
 
 
 def read_mapping(path: Path, kind: str) -> dict[str, Any]:
-    """A file of settings, YAML or JSON.
+    """A file of settings, YAML 1.2 or JSON.
 
     Args:
         kind: what it is, for the error's text.
@@ -228,8 +247,8 @@ def read_mapping(path: Path, kind: str) -> dict[str, Any]:
         ConfigError: it cannot be read, or is no mapping.
     """
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        found = read_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as {kind} ({error})") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: {kind} is a mapping of settings")

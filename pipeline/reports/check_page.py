@@ -17,8 +17,8 @@ from ...data.datasets.soundness.listing import Listing, list_cases
 from ...data.datasets.soundness.mending.case import open_case
 from ...data.datasets.soundness.mending.steps import STEPS, Opened, Volume, mend, mends
 from ...data.errors import GridgateError
-from ...data.files import write_atomically
 from ...data.geometry.label_grids import nearest_labels
+from ...data.output_folder import OutputFolder
 from ...data.progress import progressed
 from . import page
 from .check_text import headline
@@ -49,15 +49,22 @@ def write_check_page(folder: str | Path, report: Report, *, pictures: int = PICT
         The page.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: it cannot be written; a file that Gridgate did not write is in its place.
+        ConfigError: another run is writing there.
     """
-    folder = Path(folder)
+    with OutputFolder(folder) as output:
+        output.refuse_foreign([PAGE])
+        content = _content(report, Album.of(output), pictures)
+        return output.write(PAGE, lambda stream: stream.write(content))
+
+
+def _content(report: Report, album: Album, pictures: int) -> bytes:
+    """The page; its pictures go to the album."""
     listing = list_cases(report.dataset)
     cases = {case[0]: case for case in (*listing.cases, *listing.tests)}
     of_case: dict[str, list[Finding]] = {}
     for finding in report.findings:
         of_case.setdefault(finding.case, []).append(finding)
-    album = Album(folder / "pictures")
     sections = [_kinds(report)]
     if DATASET in of_case:
         sections.append(page.Section("The dataset", _texts(of_case.pop(DATASET))))
@@ -69,7 +76,7 @@ def write_check_page(folder: str | Path, report: Report, *, pictures: int = PICT
     rest = list(of_case.items())[pictures:]
     if rest:
         sections.append(_without_pictures(rest))
-    content = page.render(
+    return page.render(
         page.Page(
             title=f"Check of {report.dataset.resolve().name}",
             intro=headline(report),
@@ -80,9 +87,6 @@ def write_check_page(folder: str | Path, report: Report, *, pictures: int = PICT
             sections=sections,
         )
     )
-    path = folder / PAGE
-    write_atomically(path, lambda stream: stream.write(content))
-    return path
 
 
 def _kinds(report: Report) -> page.Section:

@@ -139,7 +139,7 @@ def test_settings_of_the_training_are_taken_and_carried(
     assert config["architecture"]["filters"] == [4, 6, 10] and config["spacing"] == [2, 2, 3]
     assert facts["plan"]["spacing"] == [2, 2, 3]
     assert facts["plan"]["network"]["filters"] == [4, 6, 10]
-    assert main([*words, "--epochs", "3"]) == 1
+    assert main([*words[:-1], str(bundle / "n.ts"), "--epochs", "3"]) == 1
     assert "--epochs is no setting of this workflow" in capsys.readouterr().err
 
 
@@ -156,6 +156,26 @@ def test_weights_of_other_settings_are_refused_and_a_bundle_brings_its_own(
     assert not (bundle / "m.pt2").exists()
     assert main(words) == 0
     assert (bundle / "m.pt2").is_file()
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".pt2", ".onnx"])
+def test_a_file_that_is_there_is_replaced_only_when_asked_for(
+    suffix: str, bundle: Path, capsys: pytest.CaptureFixture
+) -> None:
+    output = bundle / f"network{suffix}"
+    output.write_bytes(b"somebody else's")
+    words = ["export", str(bundle / "bundle"), str(bundle / "model.pt"), str(output)]
+    for more in ([], ["--overwrite", "False"]):
+        assert main([*words, *more]) == 1
+        assert f"{output} is there already; --overwrite True" in capsys.readouterr().err
+        assert output.read_bytes() == b"somebody else's"
+    if suffix == ".ts":
+        assert main([*words, "--overwrite", "True"]) == 0
+        assert torch.jit.load(output)(torch.zeros(1, 1, 16, 16, 24)).shape[1] == 3
+    weights = (bundle / "model.pt").read_bytes()
+    assert main([*words[:-1], str(bundle / "model.pt"), "--overwrite", "True"]) == 1
+    assert "weights are not replaced" in capsys.readouterr().err
+    assert (bundle / "model.pt").read_bytes() == weights
 
 
 # weights in half precision

@@ -188,6 +188,33 @@ def test_a_table_that_cannot_be_written_is_known_before_anything_runs(tmp_path: 
     assert not (tmp_path / "t.csv").exists()
 
 
+def test_a_table_that_is_there_is_replaced_only_when_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "results.csv"
+    table.write_text("mine")
+    words = ["networks", "unet", "--no-measure", "--csv", str(table)]
+    assert main(words) == 1
+    assert f"{table} is there already; --overwrite True" in capsys.readouterr().err
+    assert table.read_text() == "mine"
+    before: list[str] = []
+    monkeypatch.setattr(costs, "count", lambda *_: before.append(table.read_text()) or (1, 1.0))
+    assert main([*words, "--overwrite", "True"]) == 0
+    assert before == ["mine"]  # it stays until there is something in its place
+    assert [row["network"] for row in read(table)] == ["unet"]
+    assert os.listdir(tmp_path) == ["results.csv"]
+
+
+def test_a_table_that_somebody_wrote_meanwhile_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "t.csv"
+    monkeypatch.setattr(costs, "count", lambda *_: (table.write_text("mine"), 1.0))
+    with pytest.raises(OutputError, match="there already"):
+        costs.network_costs(["unet"], COUNTED, table=table)
+    assert table.read_text() == "mine"
+
+
 def test_ctrl_c_ends_the_command_and_its_process_and_keeps_the_rows(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     code = "import sys; from gridgate.pipeline.cli.main import main; sys.exit(main())"

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ...files import write_atomically
+from ...files import refuse_existing_file, write_atomically
 
 Level = Literal["error", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
@@ -73,12 +73,16 @@ class Report:
         text = json.dumps(content, indent=2, ensure_ascii=False, default=_plain) + "\n"
         return text.encode("utf-8", "backslashreplace")
 
-    def write_json(self, path: str | Path) -> None:
+    def write_json(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write all of it as a JSON object.
 
+        Args:
+            overwrite: replace a file that is there, whoever wrote it.
+
         Raises:
-            OutputError: it cannot be written.
+            OutputError: it cannot be written, or is there already.
         """
+        refuse_existing_file(path, overwrite=overwrite)
         content = self.as_json()
         write_atomically(path, lambda stream: stream.write(content))
 

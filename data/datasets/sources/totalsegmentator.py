@@ -32,7 +32,7 @@ def totalsegmentator_source(folder: Path, classes: Sequence[str] | None = None) 
     Args:
         folder: holds s0000, s0001, ..., and perhaps meta.csv with the official split, which is
             kept as splits/official.json.
-        classes: in the order of their values, from 1; by default all, by name.
+        classes: in the order of their values, from 1; by default all that any subject has, by name.
 
     Raises:
         ConfigError: a class that is not there, or twice.
@@ -41,7 +41,9 @@ def totalsegmentator_source(folder: Path, classes: Sequence[str] | None = None) 
     subjects = sorted(_subjects(folder))
     if not subjects:
         raise DatasetError(f"{folder}: holds no subject folders with ct.nii.gz and {MASKS}")
-    known = sorted({case_id(path.name) for path in find_images(subjects[0] / MASKS)})
+    known = sorted(
+        {case_id(path.name) for subject in subjects for path in find_images(subject / MASKS)}
+    )
     wanted = _wanted(classes, known, folder)
     image = next(name for name in IMAGES if (subjects[0] / name).is_file())
     cases = []
@@ -53,7 +55,8 @@ def totalsegmentator_source(folder: Path, classes: Sequence[str] | None = None) 
         if missing:
             raise DatasetError(
                 f"{subject}: lacks the masks {', '.join(missing[:5])} ({len(missing)} in all); get "
-                "it again, or leave these classes out by --classes"
+                "it again, or leave these classes out by --classes; or, where they were not drawn "
+                f"there: --images '*/{image}' --masks '{{CLASS: \"*/{MASKS}/CLASS.nii.gz\", ...}}'"
             )
         cases.append(SourceCase(id_of(subject.name), (subject / image,), Masks(files)))
     official, note = _official(folder, {case.id for case in cases})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..arguments import read_settings, refuse_reserved
+from ..arguments import add_overwrite, may_overwrite, read_settings, refuse_reserved
 from ..bundle_run import settings_help
 from ..completion import bundle_names, files
 from ..console import say_last, silence_handlers_of
@@ -54,6 +54,7 @@ def add(subparsers: Any) -> None:
         metavar="D",
         help="prune UNet++: only the nodes of its head D are written",
     )
+    add_overwrite(command, "OUTPUT (never a .pt)")
     command.set_defaults(config=_CONFIG)
 
 
@@ -68,6 +69,12 @@ def run(options: argparse.Namespace) -> None:
     silence_handlers_of("monai")
     folder = bundle_path(options.bundle)
     checkpoint = options.checkpoint or folder
-    say_last(
-        str(export_bundle(folder, checkpoint, options.output, depth=options.depth, words=settings))
+    written = export_bundle(
+        folder,
+        checkpoint,
+        options.output,
+        depth=options.depth,
+        words=settings,
+        overwrite=may_overwrite(options),
     )
+    say_last(str(written))

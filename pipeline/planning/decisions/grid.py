@@ -50,6 +50,13 @@ def decide_spacing(fingerprint: Fingerprint) -> Decision:
     return Decision("spacing", [round(float(mm), 4) for mm in target], reason)
 
 
+def spacing_of_windows(spacing: list[float] | None, fingerprint: Fingerprint) -> list[float]:
+    """The spacing in which windows are decided: of scans that keep their own the median one."""
+    if spacing is not None:
+        return spacing
+    return [round(float(mm), 4) for mm in np.median(fingerprint.spacings(), axis=0)]
+
+
 def half_resolution(
     fingerprint: Fingerprint, spacing: list[float], window: list[int]
 ) -> Decision | None:

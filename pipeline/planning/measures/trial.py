@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ....data.errors import ConfigError
 from ....networks import build_for_volumes, network_options
 from ...costs.process import measured_in_process
 from .machine import Machine
@@ -54,24 +55,34 @@ class Candidate:
         return {"name": self.name, **self.options, **sized}
 
     def divisor(self) -> tuple[int, ...]:
-        """A window's sizes are multiples of these, one per axis."""
+        """A window's sizes are multiples of these, one per axis.
+
+        Raises:
+            ConfigError: the network refuses an option, or its value.
+        """
         options = {key: value for key, value in self.options.items() if key != "img_size"}
-        with torch.device("meta"):
-            network = build_for_volumes(
-                self.name, in_channels=self.channels, out_channels=self.outputs, **options
-            )
+        network = self._built({"name": self.name, **options})
         found: tuple[int, ...] = network.divisor  # type: ignore[assignment]  # a tensor, to mypy
         return found
 
     def heads(self) -> int:
-        """How many outputs the loss has: more than one is deep supervision."""
-        with torch.device("meta"):
-            network = build_for_volumes(
-                **self.architecture([32 * step for step in self.divisor()]),
-                in_channels=self.channels,
-                out_channels=self.outputs,
-            )
+        """How many outputs the loss has: more than one is deep supervision.
+
+        Raises:
+            ConfigError: see divisor.
+        """
+        network = self._built(self.architecture([32 * step for step in self.divisor()]))
         return max(1, len(list(getattr(network, "head_weights", ()))))
+
+    def _built(self, architecture: Mapping[str, Any]) -> torch.nn.Module:
+        """The network without memory."""
+        try:
+            with torch.device("meta"):
+                return build_for_volumes(
+                    **architecture, in_channels=self.channels, out_channels=self.outputs
+                )
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise ConfigError(f"network {dict(architecture)}: {error}") from error
 
     def needed(self, window: list[int], batch: int, *, half: bool) -> int:
         """Bytes that a device must have for a training step."""

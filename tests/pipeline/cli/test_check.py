@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gridgate.data.datasets.dataset import load_dataset, write_dataset_json
+from gridgate.data.datasets.soundness import checking
 from gridgate.pipeline.cli.main import main
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -63,6 +64,30 @@ def test_an_error_is_told_and_the_exit_code_is_1(
     assert printed.err.startswith(f"error: {dataset}: 1 error in 3 cases")
     content = json.loads((tmp_path / "found.json").read_text())
     assert [(one["kind"], one["case"]) for one in content["findings"]] == [("label-shifted", case)]
+
+
+def test_files_of_somebody_else_stay(
+    dataset: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    notes, page = tmp_path / "notes.json", tmp_path / "pages" / "check.html"
+    page.parent.mkdir()
+    for path in (notes, page):
+        path.write_text("mine")
+    words = ["check", str(dataset), "--workers", "1"]
+    with monkeypatch.context() as patch:
+        patch.setattr(checking, "check_soundness", None)  # refused before any case is read
+        assert main([*words, "--json", str(notes)]) == 1
+        assert f"{notes} is there already; --overwrite True" in capsys.readouterr().err
+        assert main([*words, "--page", str(page.parent)]) == 1
+        assert f"{page}: this file was not written by Gridgate" in capsys.readouterr().err
+    assert notes.read_text() == page.read_text() == "mine"
+    assert main([*words, "--json", str(notes), "--overwrite", "True"]) == 0
+    assert json.loads(notes.read_text())["cases"] == 3
+    for _ in range(2):  # a page of ours is replaced
+        assert main([*words, "--page", str(tmp_path / "ours")]) == 0
 
 
 def test_a_dry_run_writes_nothing_and_the_copy_is_sound(

@@ -44,6 +44,14 @@ def decisions(bundle: Path) -> dict[str, dict[str, object]]:
         ("training::batch_size", "two", "a whole number of 1 or more"),
         ("roi_sise", "[8, 8, 8]", "no such setting"),
         ("training::average_decay", "1", "0 (no averaging) to below 1"),
+        ("network::norn", "batch", "Did you mean --network::norm?"),
+        ("network::spatial_dims", "2", "gridgate new-bundle NETWORK DATASET --spatial-dims 2"),
+        ("network::name", "unet", "--networks NAME"),
+        ("mirror_axes", "2", "a list of axes"),
+        ("test_mirror_axes", "2", "a list of axes"),
+        ("overlap", "half", "a number from 0 to below 1"),
+        ("overlap", "null", "a number from 0 to below 1"),
+        ("channels", "two", "a whole number of 1 or more"),
     ],
 )
 def test_settings_are_checked_before_anything_is_measured(
@@ -131,6 +139,27 @@ def test_settings_are_taken_as_they_are_given(phantom_dataset: Path, tmp_path: P
     assert planned["network"]["feature_scale"] == 32
     for name in ("spacing", "roi_size", "mirror_axes", "batch_size", "epochs", "intensity"):
         assert str(found[name]["reason"]).startswith("given on the command line")
+
+
+def test_of_scans_that_keep_their_spacing_the_median_one_decides_the_window(
+    phantom_dataset: Path, tmp_path: Path
+) -> None:
+    assert plan(phantom_dataset, "--to", tmp_path / "usual") == 0
+    assert plan(phantom_dataset, "--to", tmp_path / "own", "--spacing", "null") == 0
+    usual, own = bundle_plan(tmp_path / "usual"), bundle_plan(tmp_path / "own")
+    assert own["spacing"] is None and decisions(tmp_path / "own")["spacing"]["value"] is None
+    assert own["roi_size"] == usual["roi_size"]  # decided in the median spacing, too
+
+
+def test_a_value_that_the_network_refuses_is_told_in_words(
+    phantom_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for value in ("bach", "{a: 1}"):
+        words = ["plan", str(phantom_dataset), "--to", str(tmp_path / "b")]
+        assert main([*words, "--network::norm", value]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("error: network {'name': 'attention_unet'"), said
+        assert not (tmp_path / "b").exists()
 
 
 def test_a_second_plan_where_a_window_sees_little(phantom_dataset: Path, tmp_path: Path) -> None:

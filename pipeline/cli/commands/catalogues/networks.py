@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from .....data.errors import ConfigError
-from ...arguments import parse_overrides
+from ...arguments import add_overwrite, may_overwrite, parse_overrides
 
 
 def add(subparsers: Any) -> None:
@@ -34,6 +34,7 @@ def add(subparsers: Any) -> None:
         help="an option of the networks; may come again",
     )
     option("--csv", metavar="FILE", help="where to write the table")
+    add_overwrite(command, "the table")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -57,6 +58,8 @@ def run(options: argparse.Namespace) -> None:
         timeout=options.timeout,
         options=parse_overrides([f"--{setting}" for setting in options.set]),
     )
-    rows = network_costs(options.names, settings, table=options.csv)
+    rows = network_costs(
+        options.names, settings, table=options.csv, overwrite=may_overwrite(options)
+    )
     if all(row["parameters"] is None for row in rows):
         raise ConfigError("no network could be counted; the table says why")

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...arguments import add_overwrite, may_overwrite
 from ...console import add_console_options, say_last
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def add(subparsers: Any) -> None:
     )
     command.add_argument("dataset", metavar="DATASET", help="the dataset folder")
     command.add_argument("--json", metavar="FILE", help="write the findings as JSON")
+    add_overwrite(command, "that file")
     command.add_argument(
         "--page", metavar="FOLDER", help="write a page, check.html, with a picture of each finding"
     )
@@ -57,6 +59,7 @@ def run(options: argparse.Namespace) -> None:
 
     Raises:
         ConfigError: --dry-run without --fix.
+        OutputError: a file of somebody else's would be replaced.
         DatasetError: errors were found, and none of them was mended.
     """
     from .....data.datasets.soundness.checking import check_soundness
@@ -67,11 +70,12 @@ def run(options: argparse.Namespace) -> None:
         raise ConfigError("--dry-run says what --fix FOLDER would do; give --fix too")
     if options.workers is not None and options.workers < 1:
         raise ConfigError(f"--workers {options.workers}: give 1 or more")
+    _refuse_existing(options)
     report = check_soundness(options.dataset, workers=options.workers)
     say_last(headline(report) if options.quiet else check_text(report, width=_width()))
     _tell(report)
     if options.json:
-        report.write_json(options.json)
+        report.write_json(options.json, overwrite=may_overwrite(options))
     if options.page:
         from ....reports.check_page import write_check_page
 
@@ -82,6 +86,18 @@ def run(options: argparse.Namespace) -> None:
     if stays:
         errors = f"{stays} error{'' if stays == 1 else 's'}"
         raise DatasetError(f"{report.dataset}: {errors} in {report.cases} cases{_hint(options)}")
+
+
+def _refuse_existing(options: argparse.Namespace) -> None:
+    """Refuse files that would be replaced, before the cases are read."""
+    from .....data.files import refuse_existing_file
+    from .....data.output_folder import OutputFolder
+    from ....reports.check_page import PAGE
+
+    if options.json:
+        refuse_existing_file(options.json, overwrite=may_overwrite(options))
+    if options.page:
+        OutputFolder(options.page).refuse_foreign([PAGE])
 
 
 def _hint(options: argparse.Namespace) -> str:

@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> None:
     from .....data.datasets.fingerprint.measuring import measure_fingerprint
     from ....planning.bundle import FILE, plan_bundle, read_decisions, write_planned
     from ....planning.decisions.grid import half_resolution
+    from ....planning.decisions.network import DEFAULT
     from ....planning.measures.machine import planned_machine
     from ....planning.text import decisions_text
     from ....plans.plan_settings import check_settings
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
         raise ConfigError(f"--workers {options.workers}: give 1 or more")
     machine = planned_machine(options.device, options.memory, options.time)
     settings = parse_overrides(options.settings)
-    check_settings(settings)
+    check_settings(settings, [options.network or DEFAULT])
     fingerprint = measure_fingerprint(options.dataset_dir, workers=options.workers)
     name = target.name if target else fingerprint.dataset.replace(" ", "_")
     asked: dict[str, Any] = {

@@ -19,6 +19,7 @@ from gridgate.data.errors import ConfigError, DatasetError, ImageError
 from gridgate.data.geometry.grids import Grid
 from gridgate.data.images.image import Image
 from gridgate.data.images.reading import read_image, read_labels
+from gridgate.pipeline.cli.main import main
 
 BTCV_TRAINING = [*range(1, 11), *range(21, 41)]
 
@@ -118,6 +119,23 @@ def test_totalsegmentator_lacking_a_mask_or_a_class(tmp_path: Path) -> None:
     (root / "s0002/segmentations/liver.nii.gz").unlink()
     with pytest.raises(DatasetError, match=r"s0002: lacks the masks liver\.nii\.gz"):
         layout_source(root)
+
+
+def test_a_class_that_the_first_subject_lacks_is_not_dropped(tmp_path: Path) -> None:
+    root = totalsegmentator(tmp_path / "in")
+    (root / "s0000/segmentations/liver.nii.gz").unlink()
+    with pytest.raises(DatasetError, match=r"s0000: lacks the masks liver\.nii\.gz") as told:
+        layout_source(root)
+    for advice in ("--classes", "--images '*/ct.nii.gz' --masks", '"*/segmentations/CLASS.nii.gz"'):
+        assert advice in str(told.value)
+    with pytest.raises(ConfigError, match=r"no class 'livr'.*aorta, liver, spleen"):
+        layout_source(root, classes=["livr"])
+    left = layout_source(root, classes=["aorta", "spleen"])  # what the text advises
+    assert left is not None and list(left.labels) == ["background", "aorta", "spleen"]
+    masks = ", ".join(f"{name}: '*/segmentations/{name}.nii.gz'" for name in ("aorta", "liver"))
+    words = ["import", str(root), str(tmp_path / "D"), "--images", "*/ct.nii.gz"]
+    assert main([*words, "--masks", f"{{{masks}}}"]) == 0
+    assert load_dataset(tmp_path / "D").cases[0].annotated == ("aorta",)
 
 
 def body(depth: int = 8) -> tuple[np.ndarray, np.ndarray]:
