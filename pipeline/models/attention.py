@@ -71,13 +71,7 @@ def attention_of(
         CheckpointError: the weights are missing or another network's.
         ImageError: the scan cannot be read.
     """
-    configs = Path(bundle_dir) / "configs"
-    parser = ConfigParser()
-    parser.read_meta(str(configs / "metadata.json"))
-    parser.read_config(str(configs / "inference.yaml"))
-    for name, value in _PLAINLY.items():
-        if name in parser:
-            parser[name] = value
+    parser = _parser(Path(bundle_dir) / "configs")
     network = parser.get_parsed_content("network_def")
     attend: Callable[[torch.Tensor], tuple[torch.Tensor, dict[str, torch.Tensor]]] | None
     attend = getattr(network, "attend", None)
@@ -115,6 +109,17 @@ def attention_of(
         names=tuple(parser.get_parsed_content("labels")),
         values=tuple(values or ()),
     )
+
+
+def _parser(configs: Path) -> ConfigParser:
+    """The bundle's inference, see _PLAINLY."""
+    parser = ConfigParser()
+    parser.read_meta(str(configs / "metadata.json"))
+    parser.read_config(str(configs / "inference.yaml"))
+    for name, value in _PLAINLY.items():
+        if name in parser:
+            parser[name] = value
+    return parser
 
 
 def _labels(

@@ -78,10 +78,13 @@ def held(scan: Path) -> dict[str, tuple[Any, Any]]:
 def test_all_forms_give_the_mask_of_the_command_line(
     segmenter: Segmenter, scans: list[Path], masks: Path
 ) -> None:
-    for scan in scans[:2]:
+    some = ("path", "SimpleITK", "MetaTensor")
+    for scan, forms in ((scans[0], some), (scans[1], tuple(held(scans[1])))):
         want = of_command(masks, scan)
         assert len(np.unique(want)) > 3
         for name, (image, affine) in held(scan).items():
+            if name not in forms:
+                continue
             found = segmenter(image, affine)
             np.testing.assert_array_equal(found.labels, want, err_msg=name)
             assert found.labels.dtype == np.uint8
