@@ -22,9 +22,10 @@ class UpsamplingByMatrices(TorchFunctionMode):
     """A context in which `interpolate` has a faster gradient where channels lie innermost.
 
     Linear interpolation is a matrix per axis; its gradient multiplies by their transposes, one axis
-    after another. PyTorch 2.13 adds up voxel by voxel instead: 14 ms for 24 channels of 32x48x32
-    voxels in bfloat16, 2 samples, on 2 cores, against 1.4 ms. What is interpolated stays PyTorch's
-    to the last bit, and so does the gradient of what has channels outermost or is on a GPU.
+    after another. PyTorch 2.13 adds up voxel by voxel instead: 1.72 ms for 24 channels of 32x48x32
+    voxels in bfloat16, 2 samples, on 2 idle cores, against 1.27 ms. What is interpolated stays
+    PyTorch's to the last bit, and so does the gradient of what has channels outermost or is on a
+    GPU.
 
     Code compiled by TorchScript is not seen by it, and stays as it is.
     """
