@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 _MODES = {"bilinear": torch.channels_last, "trilinear": torch.channels_last_3d}
 _WORDS = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias")
+_TAKEN = ("size", "mode", "align_corners")
 _BACKWARD = {
     "bilinear": torch.ops.aten.upsample_bilinear2d_backward,
     "trilinear": torch.ops.aten.upsample_trilinear3d_backward,
@@ -48,7 +49,7 @@ class UpsamplingByMatrices(TorchFunctionMode):
 
 
 def _by_matrices(maps: torch.Tensor, asked: dict[str, Any]) -> bool:
-    usual = not any(asked.get(name) for name in _WORDS if name not in ("size", "mode", _WORDS[3]))
+    usual = not any(asked.get(name) for name in _WORDS if name not in _TAKEN)
     return (
         usual
         and asked.get("mode") in _MODES
